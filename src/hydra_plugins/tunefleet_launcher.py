@@ -1,0 +1,37 @@
+"""The Hydra launcher of `train.py -m`: hands every composed point of a grid to tunefleet at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+_TARGET = {"_target_": "hydra_plugins.tunefleet_launcher.TunefleetLauncher"}  # its settings are in the group `launch`
+ConfigStore.instance().store(group="hydra/launcher", name="tunefleet", node=_TARGET)
+
+
+class TunefleetLauncher(Launcher):
+    """Composes every point, then lets tunefleet plan and run them."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's call before `launch`."""
+        self._context = hydra_context
+        self._config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs the grid; ends the process where a point failed."""
+        from tunefleet.doors import friendly, grid, overrides  # plugin discovery imports this module in every process
+
+        loader = self._context.config_loader
+        composed: list[Any] = [loader.load_sweep_config(self._config, list(words)) for words in job_overrides]
+        with friendly.friendly():
+            code = grid.run(composed, [overrides.typed(words) for words in job_overrides])
+        if code:
+            sys.exit(code)
+        return []

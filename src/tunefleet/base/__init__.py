@@ -1,0 +1,1 @@
+"""Floor 0: what every floor may use; standard library only."""

@@ -1,0 +1,65 @@
+"""What can go wrong: every exception that tunefleet raises on purpose, and the exit code of each.
+
+    TunefleetError                1   something failed; the message says what, where and the next move
+    ├── UserError                 2   the person can mend it: no traceback is shown
+    │   ├── ConfigError           2   a key, a value or a combination of them
+    │   ├── DataError             2   a file or a row, named as file:line
+    │   └── RunError              2   a run directory that is missing, foreign or damaged
+    ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
+    └── RankFailure               1   one process of a run ended; the others were ended with it
+
+Besides these, a run that is interrupted (SIGINT, SIGTERM) saves a checkpoint and ends with 130.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+DONE = 0
+FAILED = 1
+USER_ERROR = 2
+NON_FINITE = 3
+INTERRUPTED = 130
+
+
+class TunefleetError(Exception):
+    """Base of all errors raised on purpose. `exit_code` is what the process ends with."""
+
+    exit_code = FAILED
+
+
+class UserError(TunefleetError):
+    """A mistake that the person can mend. `complaints` holds one message for each."""
+
+    exit_code = USER_ERROR
+
+    def __init__(self, *complaints: str) -> None:
+        self.complaints: Sequence[str] = complaints
+        super().__init__("\n".join(complaints))
+
+
+class ConfigError(UserError):
+    """A key, a value, or a combination of them that cannot work."""
+
+
+class DataError(UserError):
+    """A data file or a row of it that cannot be used."""
+
+
+class RunError(UserError):
+    """A run directory that is missing, belongs to another configuration, or is damaged."""
+
+
+class NonFiniteLoss(TunefleetError):
+    """A loss or a gradient norm became NaN or infinite."""
+
+    exit_code = NON_FINITE
+
+
+class RankFailure(TunefleetError):
+    """A process of a run ended before the run was over."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code for `error`: its own if it is one of ours, else `FAILED`."""
+    return error.exit_code if isinstance(error, TunefleetError) else FAILED

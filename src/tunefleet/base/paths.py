@@ -1,0 +1,71 @@
+"""Where things of a run lie: the one place that spells a run's file names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run, all below its directory `root`."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        """Everything decided before the start; ranks read this and nothing else."""
+        return self.root / "plan.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: the truth about what was logged."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def status(self) -> Path:
+        """Where the run stands: replaced atomically, one final state for every end."""
+        return self.root / "status.json"
+
+    @property
+    def samples(self) -> Path:
+        """The model's answers at the last evaluation, one JSON object a line."""
+        return self.root / "samples.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a saved step, and the pointer to the newest."""
+        return self.root / "checkpoints"
+
+    @property
+    def export(self) -> Path:
+        """The trained model in Hugging Face form."""
+        return self.root / "export"
+
+    @property
+    def stop(self) -> Path:
+        """A polite request: if this file appears, the run saves and stops at the next step."""
+        return self.root / "stop"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the launcher of the run while it goes on."""
+        return self.root / ".lock"
+
+    @property
+    def curve(self) -> Path:
+        """The loss curve as a picture."""
+        return self.root / "loss.png"
+
+    @property
+    def wandb(self) -> Path:
+        """The folder below which Weights & Biases keeps its own files."""
+        return self.root
+
+    def log(self, rank: int) -> Path:
+        """What rank `rank` wrote to its output."""
+        return self.root / "logs" / f"rank{rank}.log"
+
+    def failure(self, rank: int) -> Path:
+        """Why rank `rank` ended, written by itself before it left."""
+        return self.root / "logs" / f"rank{rank}.failure.json"

@@ -1,0 +1,83 @@
+"""Amounts with units: durations in steps, epochs or percent, and numbers as people read them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Unit(Enum):
+    """What a duration counts."""
+
+    STEPS = "steps"
+    EPOCHS = "epochs"
+    PERCENT = "percent"
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of training, such as 100 steps, 0.5 epochs or 3 percent of all steps."""
+
+    amount: float
+    unit: Unit
+
+    @staticmethod
+    def parse(text: str | int | float) -> Duration:
+        """Reads `100`, `100 steps`, `0.5 epochs` or `3%`. Raises `ValueError` for anything else."""
+        match = _DURATION.fullmatch(str(text).strip().lower())
+        if isinstance(text, bool) or match is None:
+            raise ValueError(f"{text!r} is not a duration")
+        duration = Duration(float(match["amount"]), _UNITS[match["unit"]])
+        if duration.unit is Unit.STEPS and duration.amount != int(duration.amount):
+            raise ValueError(f"{text!r} is not a whole number of steps")
+        return duration
+
+    def in_steps(self, total_steps: int, steps_per_epoch: float) -> int:
+        """This duration in optimizer steps, rounded to the nearest; below 0.5 steps it is 0."""
+        scale = {Unit.STEPS: 1.0, Unit.EPOCHS: steps_per_epoch, Unit.PERCENT: total_steps / 100}
+        return round(self.amount * scale[self.unit])
+
+    def __str__(self) -> str:
+        unit = {Unit.STEPS: " steps", Unit.EPOCHS: " epochs", Unit.PERCENT: "%"}[self.unit]
+        return f"{self.amount:g}{unit}"
+
+
+_DURATION = re.compile(r"(?P<amount>\d+(\.\d+)?(e\d+)?)\s*(?P<unit>steps?|epochs?|percent|%|)")
+_UNITS = {
+    "": Unit.STEPS,
+    "step": Unit.STEPS,
+    "steps": Unit.STEPS,
+    "epoch": Unit.EPOCHS,
+    "epochs": Unit.EPOCHS,
+    "%": Unit.PERCENT,
+    "percent": Unit.PERCENT,
+}
+
+
+def steps(amount: int) -> Duration:
+    """`amount` optimizer steps."""
+    return Duration(amount, Unit.STEPS)
+
+
+def percent(amount: float) -> Duration:
+    """`amount` percent of all optimizer steps."""
+    return Duration(amount, Unit.PERCENT)
+
+
+def count(number: float) -> str:
+    """A large number in three digits: 1.32B, 45.2M, 9.6k, 512."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}" if isinstance(number, float) else str(number)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them: 42s, 3m 05s, 2h 07m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

@@ -1,0 +1,39 @@
+"""Every random state of a process, so that dropout goes on where it was; DeepSpeed saves none."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_all(seed: int, rank: int) -> None:
+    """Seeds this rank: equal ranks of two runs draw equally, two ranks of a run do not."""
+    drawn = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+    random.seed(drawn)
+    np.random.seed(drawn)
+    torch.manual_seed(drawn)
+
+
+def capture() -> dict[str, Any]:
+    """The states of Python, NumPy, torch and CUDA, in types that torch.load takes with weights_only."""
+    drawn = np.random.get_state(legacy=False)["state"]
+    return {
+        "python": random.getstate(),
+        "numpy": (torch.from_numpy(drawn["key"].astype(np.int64)), int(drawn["pos"])),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore(states: dict[str, Any]) -> None:
+    """Puts captured states back."""
+    random.setstate(states["python"])
+    keys, position = states["numpy"]
+    drawn = {"key": keys.numpy().astype(np.uint32), "pos": position}
+    np.random.set_state({"bit_generator": "MT19937", "state": drawn})
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,22 @@
+"""When a run is saved, and what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunefleet.base.units import Duration
+from tunefleet.config.fields import ranged
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints for resuming, and the export for using."""
+
+    every: Duration | None = None
+    """Optimizer steps between checkpoints; null saves only at the end and when interrupted."""
+    keep: int = ranged(2, at_least=1)
+    """Newest checkpoints that stay on the disk."""
+    at_end: bool = True
+    """Whether the last step is saved."""
+    export: bool = True
+    """Whether a finished run is written in Hugging Face form."""

@@ -1,0 +1,37 @@
+"""How a setting says what values it takes: a dataclass field with a range."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+RANGE = "range"
+
+
+def ranged(
+    default: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """A field with `default` whose number must lie in the given range."""
+    bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
+    return field(default=default, metadata={RANGE: {k: v for k, v in bounds.items() if v is not None}})
+
+
+def outside(value: float, bounds: dict[str, float]) -> bool:
+    """Whether `value` breaks one of `bounds`."""
+    legal = {
+        "above": value > bounds.get("above", value - 1),
+        "at least": value >= bounds.get("at least", value),
+        "below": value < bounds.get("below", value + 1),
+        "at most": value <= bounds.get("at most", value),
+    }
+    return not all(legal.values())
+
+
+def in_words(bounds: dict[str, float]) -> str:
+    """The range as a person says it: `above 0 and at most 1`."""
+    return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items())

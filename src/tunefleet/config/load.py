@@ -1,0 +1,155 @@
+"""Turns plain values (composed YAML, a saved plan) into typed dataclasses, with every complaint at once."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.base.units import Duration
+from tunefleet.config.fields import RANGE, in_words, outside
+
+T = TypeVar("T")
+
+
+def load(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Builds `cls` from plain values. Raises `ConfigError` with one complaint for each bad key or value."""
+    complaints: list[str] = []
+    built = _dataclass(cls, values, "", complaints)
+    if complaints:
+        raise ConfigError(*complaints)
+    return typing.cast(T, built)
+
+
+def dump(value: Any) -> Any:
+    """The plain values (JSON types) of a typed one; `load` reads them back."""
+    if is_dataclass(value) and not isinstance(value, Duration):
+        return {f.name: dump(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: dump(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [dump(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Duration) else value
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest known word, else the list of them."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(names)}."
+
+
+def _dataclass(cls: type[Any], values: Any, where: str, complaints: list[str]) -> Any:
+    if not isinstance(values, Mapping):
+        complaints.append(f"{where}: {values!r} is not a group of settings.")
+        return None
+    known = {f.name: f for f in fields(cls)}
+    for key in values:
+        if key not in known:
+            complaints.append(f"{_join(where, str(key))}: unknown key.{_suggest(str(key), where, known, cls)}")
+    hints = typing.get_type_hints(cls)
+    built = {
+        name: _value(hints[name], values[name], _join(where, name), known[name], complaints)
+        for name in known
+        if name in values
+    }
+    for name, declared in known.items():
+        if name not in values and declared.default is MISSING and declared.default_factory is MISSING:
+            complaints.append(f"{_join(where, name)}: missing.")
+    return cls(**built) if not complaints else None
+
+
+def _suggest(key: str, where: str, known: Mapping[str, Any], cls: type[Any]) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1)
+    if near:
+        return f" Did you mean '{_join(where, near[0])}'?"
+    homes = [f"{group}.{key}" for group, members in _groups(cls).items() if key in members]
+    return f" Did you mean '{homes[0]}'?" if homes else did_you_mean(key, known)
+
+
+def _groups(cls: type[Any]) -> dict[str, set[str]]:
+    hints = typing.get_type_hints(cls)
+    return {name: {f.name for f in fields(kind)} for name, kind in hints.items() if is_dataclass(kind)}
+
+
+def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: list[str]) -> Any:
+    optional = isinstance(kind, types.UnionType) and type(None) in kind.__args__
+    if optional:
+        if value is None:
+            return None
+        kind = next(member for member in kind.__args__ if member is not type(None))
+    if isinstance(kind, type) and is_dataclass(kind) and kind is not Duration:
+        return _dataclass(kind, value, where, complaints)
+    bounds = declared.metadata.get(RANGE, {})
+    try:
+        converted = _convert(kind, value)
+        if bounds and outside(converted, bounds):
+            raise ValueError
+        return converted
+    except (ValueError, TypeError):
+        allowed = _allowed(kind) + (f" {in_words(bounds)}" if bounds else "") + (", or null" if optional else "")
+        complaints.append(f"{where}: {value!r} is not allowed. Allowed: {allowed}.")
+        return None
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if kind is Any or kind is None:
+        return value
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    if kind is Duration:
+        return Duration.parse(value)
+    if origin is tuple:
+        return _tuple(typing.get_args(kind), value)
+    if origin is dict or kind is dict:
+        return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else _refuse()
+    return _scalar(kind, value)
+
+
+def _scalar(kind: type[Any], value: Any) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if type(value) is not kind or value != value:
+        return _refuse()
+    return value
+
+
+def _tuple(members: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        return _refuse()
+    if len(members) == 2 and members[1] is Ellipsis:
+        return tuple(_convert(members[0], item) for item in value)
+    if len(members) != len(value):
+        return _refuse()
+    return tuple(_convert(member, item) for member, item in zip(members, value, strict=True))
+
+
+def _refuse() -> typing.NoReturn:
+    raise ValueError
+
+
+def _allowed(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " | ".join(str(member.value) for member in kind)
+    if kind is Duration:
+        return "a duration such as 100 (steps), 0.5 epochs or 3%"
+    if typing.get_origin(kind) is tuple:
+        return "a list of " + _allowed(typing.get_args(kind)[0])
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(kind, "a group of settings")
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

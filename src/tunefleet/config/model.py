@@ -1,0 +1,36 @@
+"""Which model: its architecture, where its weights and tokenizer lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from tunefleet.config.fields import ranged
+
+
+class Init(Enum):
+    """Where the first weights come from."""
+
+    PRETRAINED = "pretrained"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A causal language model."""
+
+    name: str = "hf"
+    """A word for this model in run names and plots."""
+    path: str | None = None
+    """Hub repository or folder of weights and tokenizer; it must be on this machine."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """The published config.json; empty means that it is read from `path`."""
+    init: Init = Init.PRETRAINED
+    """`pretrained` loads the weights of `path`, `random` starts from scratch with `train.seed`."""
+    num_layers: int | None = ranged(None, at_least=1)
+    """Another number of transformer layers; only with `init=random`."""
+    dropout: float | None = ranged(None, at_least=0, below=1)
+    """Probability for every dropout of the model; null keeps the published ones."""
+    tokenizer: str | None = None
+    """Folder or hub repository of the tokenizer; null takes `path`, then the data's own."""

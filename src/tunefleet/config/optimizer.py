@@ -1,0 +1,56 @@
+"""How weights are updated, and how fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tunefleet.base.units import Duration, percent
+from tunefleet.config.fields import ranged
+
+
+class OptimizerName(Enum):
+    """The update rule."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class ScheduleName(Enum):
+    """The shape of the learning rate after warm-up."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer and its constants."""
+
+    name: OptimizerName = OptimizerName.ADAMW
+    """The update rule."""
+    lr: float = ranged(2e-5, above=0)
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW: decay rates of the two moments, each at least 0 and below 1."""
+    eps: float = ranged(1e-8, above=0)
+    """AdamW: added to the denominator."""
+    momentum: float = ranged(0.0, at_least=0, below=1)
+    """SGD: share of the last update that is kept."""
+    weight_decay: float = ranged(0.0, at_least=0)
+    """Decoupled weight decay; never applied to biases and norms (one-dimensional weights)."""
+    decay_embeddings: bool = False
+    """Whether weight decay applies to token and position embeddings too."""
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over the steps."""
+
+    name: ScheduleName = ScheduleName.COSINE
+    """The shape after warm-up."""
+    warmup: Duration = percent(3)
+    """Optimizer steps spent rising from 0 to `optimizer.lr`: `100` (steps) or `3%` (of all steps)."""
+    floor: float = ranged(0.0, at_least=0, at_most=1)
+    """The learning rate at the end, as a share of `optimizer.lr`."""

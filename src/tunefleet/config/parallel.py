@@ -1,0 +1,19 @@
+"""How the model and its states are spread over processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunefleet.config.fields import ranged
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """A parallel strategy, named by its YAML."""
+
+    name: str = "ddp"
+    """The strategy's name."""
+    zero_stage: int = ranged(0, at_least=0, at_most=3)
+    """What data-parallel ranks share out: 0 nothing, 1 optimizer states, 2 + gradients, 3 + parameters."""
+    max_processes: int | None = ranged(None, at_least=1)
+    """The most processes that this strategy can use; null is any number."""

@@ -1,0 +1,35 @@
+"""Where the numbers of a run go besides its own files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tunefleet.config.fields import ranged
+
+
+class WandbMode(Enum):
+    """`auto` is online where a key is there, else offline."""
+
+    AUTO = "auto"
+    ONLINE = "online"
+    OFFLINE = "offline"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Weights & Biases and the console; `metrics.jsonl` is always written."""
+
+    wandb: WandbMode = WandbMode.AUTO
+    """Whether and how Weights & Biases is told."""
+    project: str = "tunefleet"
+    """Weights & Biases project."""
+    entity: str | None = None
+    """Weights & Biases team or user; null is the key's own."""
+    group: str | None = None
+    """Runs of one group are drawn together; null takes data and model."""
+    tags: tuple[str, ...] = ()
+    """Words to find the run by."""
+    log_every: int = ranged(1, at_least=1)
+    """Optimizer steps between two records."""

@@ -1,0 +1,42 @@
+"""The training loop: batch, length, precision, seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tunefleet.config.fields import ranged
+
+
+class Precision(Enum):
+    """The number format of weights and activations; masters and optimizer states are fp32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop. A row is `sequence_length` tokens when packing is on, else one conversation."""
+
+    micro_batch: int = ranged(4, at_least=1)
+    """Rows that one process computes at once."""
+    global_batch: int | None = ranged(None, at_least=1)
+    """Rows of one optimizer step over all processes; null is micro_batch x processes."""
+    epochs: float = ranged(1.0, above=0)
+    """Passes over the training rows; ignored where `max_steps` is set."""
+    max_steps: int | None = ranged(None, at_least=1)
+    """Optimizer steps; null takes `epochs`."""
+    sequence_length: int = ranged(512, at_least=8)
+    """Tokens of a packed row, and the most that is kept of one conversation."""
+    precision: Precision = Precision.BF16
+    """Number format of weights and activations."""
+    clip: float = ranged(1.0, at_least=0)
+    """Largest gradient norm; 0 is no clipping."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    seed: int = ranged(0, at_least=0)
+    """Seed of weights, order and dropout; follows the top-level `seed`."""
+    threads: int | None = ranged(None, at_least=1)
+    """CPU threads of each process; null shares this machine's cores out."""

@@ -1,0 +1,1 @@
+"""Room data: rows of text become micro-batches: source -> format -> template -> encode -> pack -> order -> collate."""

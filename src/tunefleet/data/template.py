@@ -1,0 +1,96 @@
+"""How a conversation is written as text, and which part of the text is an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template, TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.data.conversation import Conversation
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Text of a conversation; `answers` are the (start, end) characters that the assistant says."""
+
+    text: str
+    answers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja chat template as transformers takes it; `specials` are bos_token, eos_token and the like."""
+
+    source: str
+    specials: Mapping[str, str]
+
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The text after which the assistant speaks."""
+        return self._render(messages, add_generation_prompt=True)
+
+    def render(self, conversation: Conversation) -> Rendered:
+        """The whole text with its answers, found as the difference of prefixes.
+
+        An answer is what the text up to and with it adds to the prompt before it, end-of-turn token
+        included. Raises `DataError` where the template changes earlier text as the conversation grows.
+        """
+        messages = conversation.messages
+        answers = []
+        text = ""
+        for end, turn in enumerate(conversation.turns, 1):
+            if turn.role == "assistant":
+                prompt = self.prompt(messages[: end - 1])
+                text = self._render(messages[:end], add_generation_prompt=False)
+                self._expect_prefix(prompt, text, conversation)
+                answers.append((len(prompt), len(text)))
+        whole = text if conversation.turns[-1].role == "assistant" else self._render(messages, False)
+        self._expect_prefix(text, whole, conversation)
+        return Rendered(whole, tuple(answers))
+
+    def _render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+        try:
+            return self._compiled.render(
+                messages=messages, add_generation_prompt=add_generation_prompt, **self.specials
+            )
+        except TemplateError as error:
+            raise DataError(f"data.template: {error}.") from None
+
+    @cached_property
+    def _compiled(self) -> Template:
+        """As in transformers.utils.chat_template_utils, so that training and inference render alike."""
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.globals["raise_exception"] = _raise
+        return environment.from_string(self.source)
+
+    @staticmethod
+    def _expect_prefix(start: str, text: str, conversation: Conversation) -> None:
+        if not text.startswith(start):
+            raise DataError(
+                f"{conversation.where}: the chat template rewrites earlier text as the conversation grows, so "
+                "which tokens are answers cannot be told. Use data.template=plain, chatml or a file of your own."
+            )
+
+
+def find(name: str, own: str | None) -> str:
+    """The Jinja source of `name`: `auto` is the tokenizer's `own`, else `plain`. Raises `ConfigError`."""
+    if name == "auto" and own:
+        return own
+    built_in = _FOLDER / f"{'plain' if name == 'auto' else name}.jinja"
+    path = built_in if built_in.is_file() else Path(name).expanduser()
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.jinja")))
+        raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {known}.")
+    return path.read_text(encoding="utf-8").removesuffix("\n")
+
+
+def _raise(message: str) -> Any:
+    raise TemplateError(message)

@@ -1,0 +1,42 @@
+"""How a command line becomes a typed configuration: Hydra composes it once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig, load
+from tunefleet.config.load import dump
+from tunefleet.doors import overrides
+
+CONF = Path(__file__).parents[3] / "conf"
+CONFIG_NAME = "train"
+
+
+def register_defaults() -> None:
+    """Gives Hydra every setting's default, from the dataclasses; their types are checked by `load`."""
+    ConfigStore.instance().store(name="base", node=dump(RunConfig()))
+
+
+def typed(composed: DictConfig) -> RunConfig:
+    """The typed configuration. Raises `ConfigError` with every complaint at once."""
+    try:
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'configuration'}: {error.msg or error}") from None
+    values.pop("hydra", None)
+    return load(RunConfig, values)
+
+
+def from_words(words: Sequence[str], conf: Path = CONF) -> RunConfig:
+    """The configuration of `train.py WORDS`, for commands beside it and for tests."""
+    register_defaults()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return typed(compose(CONFIG_NAME, overrides.accept(words, conf)))

@@ -1,0 +1,53 @@
+"""What did the person type: checks group choices, and lets unknown keys through to be named all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.load import did_you_mean
+
+_OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w.\-/]*)=(?P<value>.*)", re.DOTALL)
+
+
+def groups(conf: Path) -> dict[str, set[str]]:
+    """The config groups below `conf` and the choices of each."""
+    folders = [folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra"]
+    return {folder.name: {choice.stem for choice in folder.glob("*.yaml")} for folder in folders}
+
+
+def accept(arguments: Sequence[str], conf: Path) -> list[str]:
+    """The arguments for Hydra. Raises `ConfigError` for choices that do not exist.
+
+    Hydra stops at the first key that it does not know. `key=value` becomes `++key=value`, which Hydra
+    always takes, so that the loader can name every unknown key and every bad value together.
+    """
+    known = groups(conf)
+    complaints = [complaint for argument in arguments for complaint in _bad_choices(argument, known)]
+    if complaints:
+        raise ConfigError(*complaints)
+    return [_forced(argument, known) for argument in arguments if not argument.startswith("--local_rank")]
+
+
+def typed(overrides: Sequence[str]) -> list[str]:
+    """Overrides as the person typed them."""
+    return [override.removeprefix("++") for override in overrides]
+
+
+def _forced(argument: str, known: Mapping[str, set[str]]) -> str:
+    match = _OVERRIDE.fullmatch(argument)
+    if not match or match["key"] in known or match["key"].split(".")[0].split("/")[0] == "hydra":
+        return argument
+    return f"++{argument}"
+
+
+def _bad_choices(argument: str, known: Mapping[str, set[str]]) -> list[str]:
+    match = _OVERRIDE.fullmatch(argument)
+    if not match or match["key"] not in known or match["value"].startswith(("$", "choice(", "glob(")):
+        return []
+    choices = known[match["key"]]
+    typed_choices = [choice.strip() for choice in match["value"].split(",")]
+    bad = [choice for choice in typed_choices if choice not in choices | {"null"}]
+    return [f"{match['key']}: no choice named {choice!r}.{did_you_mean(choice, sorted(choices))}" for choice in bad]

@@ -1,0 +1,80 @@
+"""One process of a run: `python -m tunefleet.doors.rank RUN_DIRECTORY`; reads the saved plan and trains it."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.errors import FAILED, TunefleetError, UserError, exit_code_of
+from tunefleet.plan.plan import Plan
+
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "Broken pipe")
+
+
+def main() -> None:
+    """Ends with the run's exit code, in every case."""
+    _end_with_launcher()
+    plan = Plan.read(Path(sys.argv[1]))
+    sys.exit(run(plan))
+
+
+def run(plan: Plan) -> int:
+    """Trains the plan in this rank; returns the exit code. A failure is written down and does not return."""
+    _prepare_environment(plan)
+    rank = int(os.environ["RANK"])
+    try:
+        from tunefleet.runs.train import train  # torch starts here
+
+        return train(plan)
+    except BaseException as error:
+        _write_failure(plan, rank, error)
+        _say(rank, error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code_of(error))  # a barrier at exit would wait for ranks that are gone
+
+
+def _prepare_environment(plan: Plan) -> None:
+    """Before torch, transformers and DeepSpeed are imported: they read these once."""
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
+    os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
+    if plan.layout.device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    os.environ.setdefault("OMP_NUM_THREADS", str(plan.threads))
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DS_LOG_LEVEL", "warning")
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _end_with_launcher() -> None:
+    """Asks Linux for SIGTERM when the launcher dies: the run saves and stops instead of going on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.environ.get("TUNEFLEET_LAUNCHER_PID") not in (None, str(os.getppid())):
+        sys.exit(FAILED)
+
+
+def _write_failure(plan: Plan, rank: int, error: BaseException) -> None:
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, TunefleetError) else str(error)
+    lost_peer = any(sign in text for sign in _LOST_PEER)
+    record = {"message": text, "cause": "peer" if lost_peer else "own", "traceback": traceback.format_exc()}
+    files.write_json(plan.paths.failure(rank), record)
+
+
+def _say(rank: int, error: BaseException) -> None:
+    """The person's own mistakes without a traceback, and once; bugs with it."""
+    if isinstance(error, TunefleetError):
+        if rank == 0 or not isinstance(error, UserError):
+            print(f"tunefleet: {error}", file=sys.stderr)
+    else:
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Starts a planned run here, in ranks that are there or in new ones; or says that it is done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tunefleet.base import status, text
+from tunefleet.base.errors import DONE, RunError
+from tunefleet.base.status import State, Status
+from tunefleet.base.units import clock
+from tunefleet.config.load import dump
+from tunefleet.doors import rank
+from tunefleet.launch import local
+from tunefleet.plan import Machine, Plan
+
+
+def start(plan: Plan, machine: Machine) -> int:
+    """Runs the plan and returns its exit code. Raises `RunError` where the directory is somebody else's."""
+    _expect_own(plan)
+    if machine.world_size:
+        if machine.rank == 0:
+            _open(plan)
+        os.environ.setdefault("RANK", str(machine.rank))
+        os.environ.setdefault("WORLD_SIZE", str(machine.world_size))
+        return rank.run(plan)
+    if _finished(plan):
+        return DONE
+    with _alone(plan):
+        _open(plan)
+        return local.run(plan)
+
+
+def _open(plan: Plan) -> None:
+    plan.save()
+    before = status.read(plan.paths.status) or Status(State.STARTING)
+    status.write(plan.paths.status, before.moved(state=State.STARTING, reason=""))
+    print(text.listed(plan.summary()))
+    for note in plan.notes:
+        print(f"note: {note}")
+    sys.stdout.flush()
+
+
+def _finished(plan: Plan) -> bool:
+    now = status.read(plan.paths.status)
+    if now is None or now.state is not State.FINISHED:
+        return False
+    loss = f", last loss {now.loss:.4f}" if now.loss is not None else ""
+    print(
+        f"{plan.name} is done: {now.step} steps{loss}. It lies in {os.path.relpath(plan.run_dir)}. "
+        "Another seed= starts a new run."
+    )
+    return True
+
+
+def _expect_own(plan: Plan) -> None:
+    """A directory holds one configuration: continuing another one in it would be silently wrong."""
+    if not plan.paths.plan.exists():
+        return
+    there = Plan.read(plan.paths.root)
+    if there.identity != plan.identity:
+        changed = _differences(dump(there.config), dump(plan.config))
+        raise RunError(
+            f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
+            "Choose another name=, or none."
+        )
+
+
+def _differences(old: dict[str, object], new: dict[str, object], where: str = "") -> list[str]:
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, f"{where}{key}.")
+        elif before != after:
+            found.append(f"{where}{key} was {before!r}")
+    return found
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    """One launcher for each run directory."""
+    plan.paths.root.mkdir(parents=True, exist_ok=True)
+    with open(plan.paths.lock, "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = status.read(plan.paths.status)
+            where = f" (step {now.step} on {now.host}, {clock(now.age)} ago)" if now else ""
+            raise RunError(f"{plan.name} is going on already{where}. Wait for it, or choose another name=.") from None
+        yield

@@ -1,0 +1,28 @@
+"""The door `train.py`: composes what was typed, plans it, starts it."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from tunefleet.doors import compose, overrides
+from tunefleet.doors.friendly import friendly
+from tunefleet.doors.start import start
+from tunefleet.plan import Machine, make
+
+
+def main() -> None:
+    """Composes once, in the process that the person started, and ends with the run's exit code."""
+    with friendly():
+        compose.register_defaults()
+        sys.argv[1:] = overrides.accept(sys.argv[1:], compose.CONF)
+        hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name=compose.CONFIG_NAME)(one)()
+
+
+def one(composed: DictConfig) -> None:
+    """One run; does not return. Hydra would show our own errors with a traceback, so they end here."""
+    with friendly():
+        machine = Machine.this()
+        sys.exit(start(make(compose.typed(composed), machine), machine))

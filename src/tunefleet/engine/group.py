@@ -1,0 +1,61 @@
+"""How the processes of a run find each other, agree on small things, and part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import deepspeed
+import torch
+from torch import distributed
+
+
+class ProcessGroup:
+    """All ranks of a run; every method is a collective that every rank must call."""
+
+    def __init__(self) -> None:
+        self.rank = distributed.get_rank()
+        self.size = distributed.get_world_size()
+        self.device = _device()
+
+    def agree(self, code: int) -> int:
+        """The largest `code` of any rank."""
+        shared = torch.tensor(code, device=self.device)
+        distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
+        return int(shared.item())
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """The sums over all ranks, in double precision."""
+        shared = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared)
+        return [float(number) for number in shared.tolist()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in rank order."""
+        gathered: list[Any] = [None] * self.size
+        distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def barrier(self) -> None:
+        """Waits for every rank."""
+        distributed.barrier()
+
+    def part(self) -> None:
+        """The last call of a run that went well; without it some good runs abort at exit."""
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def join() -> ProcessGroup:
+    """Joins the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe."""
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else 40 s of C++ before the first step
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    return ProcessGroup()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

@@ -1,0 +1,61 @@
+"""A model that only computes: one process, no DeepSpeed, behind the same seam as the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from tunefleet.plan.contracts import MicroBatch
+
+
+class PlainModel:
+    """Evaluates a learner (micro-batch -> sum of token losses) in its own number format."""
+
+    sharded = False
+
+    def __init__(self, learner: nn.Module) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._learner = learner.to(self._device).eval()
+
+    @property
+    def model(self) -> nn.Module:
+        """The Hugging Face model inside the learner."""
+        return cast(nn.Module, self._learner.model)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """No context: the weights have the number format."""
+        return nullcontext()
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
+        """(sum of token losses, learning tokens)."""
+        moved = {name: t.to(self._device) for name, t in vars(micro_batch).items() if t is not None}
+        with torch.no_grad():
+            total = self._learner(replace(micro_batch, **moved))
+        return float(total.item()), int((micro_batch.labels >= 0).sum())
+
+
+class Alone:
+    """The process group of one process."""
+
+    rank = 0
+    size = 1
+
+    def agree(self, code: int) -> int:
+        """`code`: there is nobody else."""
+        return code
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """The numbers themselves."""
+        return list(numbers)
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of the one rank."""
+        return [value]
+
+    def barrier(self) -> None:
+        """Nobody to wait for."""

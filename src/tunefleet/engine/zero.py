@@ -1,0 +1,174 @@
+"""One optimizer step under DeepSpeed ZeRO, stages 0 to 3, with a token-weighted loss."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import deepspeed
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.config.train import Precision
+from tunefleet.engine.group import ProcessGroup
+from tunefleet.plan.contracts import MicroBatch, StepResult
+from tunefleet.plan.plan import Plan
+
+
+class ZeroEngine:
+    """A learner (micro-batch -> sum of token losses) that DeepSpeed trains.
+
+    The loss of a step is the sum of token losses divided by the learning tokens of all micro-batches and
+    ranks: these are counted first, then every micro-batch is scaled, so that any split of the same
+    global batch gives the same gradient. (A mean of means weighs short answers more.)
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        group: ProcessGroup,
+        learner: nn.Module,
+        optimizer: Optimizer,
+        learning_rate: Callable[[int], float],
+    ) -> None:
+        self._plan = plan
+        self._group = group
+        self._learning_rate = learning_rate
+        self._step = 0
+        self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
+
+    @property
+    def model(self) -> nn.Module:
+        """The Hugging Face model inside the learner."""
+        return cast(nn.Module, self._engine.module.model)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights are spread over ranks, so that every rank must compute together."""
+        return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
+
+    def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
+        """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
+        started = time.perf_counter()
+        tokens, learning = self._count(micro_batches)
+        lr = self._set_learning_rate()
+        loss = self._accumulate(micro_batches, learning)
+        self._expect_finite("loss", loss)
+        norm, skipped = self._update() if self._plan.config.parallel.zero_stage else self._clip_and_update()
+        self._step += 1
+        seconds = time.perf_counter() - started
+        return StepResult(loss, norm, lr, tokens, learning, skipped, seconds)
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
+        """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
+        self._engine.eval()
+        with torch.no_grad():
+            total = self._engine(self._here(micro_batch))
+        self._engine.train()
+        return float(total.item()), int((micro_batch.labels >= 0).sum())
+
+    def precision(self) -> torch.autocast:
+        """The context in which the bare model computes as it does in training."""
+        low = "torch_autocast" in self._plan.engine
+        names = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
+        dtype = names[self._plan.config.train.precision]
+        return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Writes this rank's shards below folder/tag; every rank must call it."""
+        self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+
+    def restore(self, folder: Path, tag: str, step: int) -> None:
+        """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
+        assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
+        self._step = step
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """The whole model's weights on rank 0, None elsewhere; every rank must call it."""
+        if self._plan.config.parallel.zero_stage == 3:
+            state = self._engine._zero3_consolidated_16bit_state_dict()  # any dtype, despite its name
+        else:
+            state = self._engine.module.state_dict()
+        if self._group.rank != 0:
+            return None
+        return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
+
+    def close(self) -> None:
+        """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
+        self._group.barrier()
+        self._engine.destroy()
+        del self._engine
+        gc.collect()
+
+    def _count(self, micro_batches: Sequence[MicroBatch]) -> tuple[int, int]:
+        own = [0.0, 0.0]
+        for batch in micro_batches:
+            own[0] += batch.tokens.numel()
+            own[1] += int((batch.labels >= 0).sum())
+        tokens, learning = self._group.total(own)
+        assert learning > 0, "the data room keeps only rows with something to learn"
+        return int(tokens), int(learning)
+
+    def _set_learning_rate(self) -> float:
+        lr = self._learning_rate(self._step)
+        for group in self._engine.basic_optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
+        """Gradients of all micro-batches; returns the mean loss. DeepSpeed averages over ranks and steps."""
+        averaged_over = self._plan.batch.data_parallel * self._plan.batch.accumulation
+        total = torch.zeros((), dtype=torch.float64, device=self._group.device)
+        for number, batch in enumerate(micro_batches, 1):
+            loss = self._engine(self._here(batch))
+            self._engine.backward(loss * (averaged_over / learning))
+            total += loss.detach()
+            if number < len(micro_batches):
+                self._engine.step()  # only counts: the boundary is the last one
+        return self._group.total([float(total.item())])[0] / learning
+
+    def _update(self) -> tuple[float, bool]:
+        """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
+        before = self._engine.skipped_steps
+        self._engine.step()
+        skipped = bool(self._engine.skipped_steps > before)
+        norm = float(self._engine.get_global_grad_norm())
+        if not skipped:
+            self._expect_finite("gradient norm", norm)
+        return norm, skipped
+
+    def _clip_and_update(self) -> tuple[float, bool]:
+        """The same without ZeRO: DeepSpeed would keep the norm to itself, and step on a NaN."""
+        scaler = self._engine.torch_autocast_z0_gradscaler
+        if scaler is not None:
+            scaler.unscale_(self._engine.optimizer)
+        weights = self._engine.module.parameters()
+        norm = float(clip_grad_norm_(weights, self._plan.config.train.clip or math.inf))
+        self._expect_finite("gradient norm", norm)
+        self._engine.step()
+        return norm, not math.isfinite(norm)
+
+    def _expect_finite(self, what: str, value: float) -> None:
+        """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""
+        if not math.isfinite(value) and self._plan.config.train.precision is not Precision.FP16:
+            raise NonFiniteLoss(
+                f"the {what} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
+                "Look at the rows of that step, lower optimizer.lr, or lengthen schedule.warmup."
+            )
+
+    def _here(self, batch: MicroBatch) -> MicroBatch:
+        moved: dict[str, Any] = {
+            field.name: value.to(self._group.device, non_blocking=True)
+            for field in fields(batch)
+            if (value := getattr(batch, field.name)) is not None
+        }
+        return replace(batch, **moved)

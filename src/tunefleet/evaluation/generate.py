@@ -1,0 +1,74 @@
+"""What a model answers: greedy generation in batches that are the same for any number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tunefleet.plan.contracts import Evaluable, Group
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`batch` prompts at once, `new_tokens` for an answer, `length` tokens for both together."""
+
+    batch: int
+    new_tokens: int
+    length: int
+
+
+def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[str], limits: Limits) -> list[str]:
+    """One answer for each prompt, in their order, on every rank.
+
+    Prompts of like length share a batch, and the batches do not depend on the number of ranks: padding,
+    and with it every rounding, is the same on 1 and on 8.
+    """
+    by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    batches = [by_length[i : i + limits.batch] for i in range(0, len(by_length), limits.batch)]
+    own = batches[group.rank :: group.size]
+    if engine.sharded:  # every rank must compute together: who has no batch left repeats the first
+        own += [batches[0]] * (-(-len(batches) // group.size) - len(own))
+    said: dict[int, str] = {}
+    for batch in own:
+        texts = _generate(engine, group.size, tokenizer, [prompts[i] for i in batch], limits)
+        said.update(zip(batch, texts, strict=True))
+    merged = {number: text for part in group.gather(said) for number, text in part.items()}
+    return [merged[number] for number in range(len(prompts))]
+
+
+def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[str], limits: Limits) -> list[str]:
+    new_tokens = min(limits.new_tokens, limits.length // 2)
+    model: Any = engine.model
+    tokenizer.padding_side = tokenizer.truncation_side = "left"
+    inputs = tokenizer(
+        list(prompts),
+        add_special_tokens=False,
+        padding=True,
+        truncation=True,
+        max_length=limits.length - new_tokens,
+        return_tensors="pt",
+    ).to(model.device)
+    model.eval()
+    with torch.no_grad(), engine.precision():
+        outputs = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            do_sample=False,
+            use_cache=True,
+            max_new_tokens=new_tokens,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            synced_gpus=engine.sharded and ranks > 1,
+        )
+    model.train()
+    texts = tokenizer.batch_decode(outputs[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def exact_match(said: Sequence[str], wanted: Sequence[str]) -> float:
+    """The share of answers that equal the wanted ones, white space around them aside."""
+    right = sum(a.strip() == b.strip() for a, b in zip(said, wanted, strict=True))
+    return right / len(wanted) if wanted else float("nan")

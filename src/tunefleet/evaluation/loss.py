@@ -1,0 +1,23 @@
+"""How well a model predicts held-out answers: the mean loss over all their tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tunefleet.plan.contracts import Evaluable, Group, MicroBatch
+
+
+def mean_loss(engine: Evaluable, group: Group, batches: Sequence[MicroBatch]) -> float:
+    """The sum of token losses over all ranks, divided by the number of learning tokens; NaN without any.
+
+    `batches` are this rank's; every rank has the same number of them.
+    """
+    own = [engine.loss(batch) for batch in batches]
+    total, tokens = group.total([sum(loss for loss, _ in own), sum(count for _, count in own)])
+    return total / tokens if tokens else math.nan
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss); infinite where that is too large for a float."""
+    return math.exp(loss) if loss < 700 else math.inf

@@ -1,0 +1,1 @@
+"""Room launch: starts the processes of a run and answers for how they end; torch-free."""

@@ -1,0 +1,174 @@
+"""Ranks on this machine: starts them, watches them, ends all when one fails, and says which and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from tunefleet.base import files, status
+from tunefleet.base.errors import FAILED, INTERRUPTED
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import State, Status
+from tunefleet.plan.plan import Plan
+
+_RANK_MODULE = "tunefleet.doors.rank"
+_POLL = 0.1
+_GRACE = 20.0  # seconds for the others to notice, after one failed, and again after they were asked to end
+_LOG_LINES = 20
+
+
+def run(plan: Plan) -> int:
+    """Runs the plan in new processes and waits; returns the run's exit code. Ctrl-C saves and stops."""
+    paths = plan.paths
+    for old in (paths.root / "logs").glob("*.failure.json"):
+        old.unlink()
+    paths.stop.unlink(missing_ok=True)
+    with ExitStack() as closing:
+        ranks = _Ranks(paths, [_start(plan, rank, port, closing) for rank, port in _ranks(plan)])
+        with ranks.forwarding_signals():
+            ranks.watch()
+    return ranks.verdict()
+
+
+@dataclass
+class _Ranks:
+    """The processes of one run."""
+
+    paths: RunPaths
+    processes: list[subprocess.Popen[bytes]]
+    signals: int = 0
+    first_failure: int | None = None
+    ended_by_us: set[int] = field(default_factory=set)
+
+    def watch(self) -> None:
+        """Waits for all; after a first failure the others get a while, then are ended."""
+        deadline: float | None = None
+        while any(process.poll() is None for process in self.processes):
+            time.sleep(_POLL)
+            if self.first_failure is None:
+                self.first_failure = self._failed()
+            if self.first_failure is not None and deadline is None:
+                deadline = time.monotonic() + _GRACE
+                self._signal(signal.SIGTERM)
+            if self.signals > 1 or (deadline and time.monotonic() > deadline):
+                self._signal(signal.SIGKILL)
+        if self.first_failure is None:
+            self.first_failure = self._failed()
+
+    def verdict(self) -> int:
+        """The exit code; says why where it is no success, and leaves a final state in status.json."""
+        if self.first_failure is None:
+            return 0
+        code = self.processes[self.first_failure].returncode
+        if code == INTERRUPTED:
+            return code
+        reason = self._reason(self.first_failure)
+        self._settle(reason)
+        if self.first_failure != 0 or code < 0:
+            print(f"tunefleet: {reason}", file=sys.stderr)
+        return FAILED if code < 0 else code
+
+    @contextmanager
+    def forwarding_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM reach every rank once, a second one kills them."""
+
+        def forward(number: int, frame: FrameType | None) -> None:
+            self.signals += 1
+            if self.signals == 1:
+                print("\ntunefleet: saving, then stopping; once more to stop at once.", file=sys.stderr)
+            self._signal(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
+
+        old = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _failed(self) -> int | None:
+        """The rank that failed first: one with a reason of its own before one that lost its peers."""
+        failed = [rank for rank, process in enumerate(self.processes) if process.poll() not in (None, 0)]
+        told = [rank for rank in failed if (self._failure(rank) or {}).get("cause") != "peer"]
+        return next(iter(told + failed), None)
+
+    def _failure(self, rank: int) -> dict[str, Any] | None:
+        try:
+            return dict(files.read_json(self.paths.failure(rank)))
+        except (OSError, json.JSONDecodeError):
+            return None
+
+    def _reason(self, rank: int) -> str:
+        who = f"rank {rank} of {len(self.processes)}"
+        told = self._failure(rank)
+        if told:
+            return f"{who} failed: {told['message']}{self._log(rank)}"
+        code = self.processes[rank].returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = " (the system may be out of memory)" if code == -signal.SIGKILL else ""
+        return f"{who} {how}{hint}.{self._log(rank)}"
+
+    def _log(self, rank: int) -> str:
+        return f" Its log: {self.paths.log(rank)}" if self.paths.log(rank).exists() else ""
+
+    def _settle(self, reason: str) -> None:
+        now = status.read(self.paths.status) or Status(State.STARTING)
+        if not now.state.final:
+            status.write(self.paths.status, now.moved(state=State.FAILED, reason=reason))
+
+    def _signal(self, number: int) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+def _ranks(plan: Plan) -> Iterator[tuple[int, int]]:
+    port = plan.config.launch.port or free_port()
+    return ((rank, port) for rank in range(plan.layout.processes_here))
+
+
+def _start(plan: Plan, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
+    """Rank 0 writes to this console, the others to their logs; a session of its own keeps Ctrl-C for us."""
+    log: Any = None
+    if rank > 0:
+        path = plan.paths.log(rank)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = closing.enter_context(open(path, "wb"))
+    return subprocess.Popen(
+        [sys.executable, "-m", _RANK_MODULE, plan.run_dir],
+        env={**os.environ, **rank_environment(plan, rank, port)},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log and subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def rank_environment(plan: Plan, rank: int, port: int) -> Mapping[str, str]:
+    """What torch.distributed and DeepSpeed read to find each other."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(plan.layout.world_size),
+        "LOCAL_WORLD_SIZE": str(plan.layout.processes_here),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": str(plan.threads),
+        "TUNEFLEET_LAUNCHER_PID": str(os.getpid()),
+    }
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

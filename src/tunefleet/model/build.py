@@ -1,0 +1,63 @@
+"""How a model comes to be: from the files of a folder, or from scratch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.plan.sources import Sources
+
+_ATTENTION = "sdpa"  # with an explicit 4-D mask it is exact for packed rows; eager is silently wrong for bool masks
+
+
+def build(sources: Sources, seed: int, gradient_checkpointing: bool = False) -> PreTrainedModel:
+    """The model in fp32 on the CPU. From scratch, the weights depend on `seed` alone.
+
+    Raises `ConfigError` where the files do not hold every weight.
+    """
+    model = _pretrained(sources.weights) if sources.weights else _from_scratch(sources.architecture, seed)
+    model.config.use_cache = False
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def _from_scratch(architecture: dict[str, Any], seed: int) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    known = {key: value for key, value in copy.deepcopy(architecture).items() if key not in _NOT_ARCHITECTURE}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**known), attn_implementation=_ATTENTION)
+    return model.to(torch.float32)
+
+
+_NOT_ARCHITECTURE = ("torch_dtype", "dtype", "transformers_version", "_name_or_path")
+
+
+def _pretrained(folder: str) -> PreTrainedModel:
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder,
+        attn_implementation=_ATTENTION,
+        dtype=torch.float32,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if missing:
+        raise ConfigError(
+            f"model.path: {folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}. "
+            "They would be random. Get the whole model, or set model.init=random."
+        )
+    return model
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
+    """Raises `ConfigError` where the tokenizer has ids that the model has no embedding for."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ConfigError(
+            f"model.tokenizer: has {len(tokenizer)} tokens and the model only {rows} embeddings. "
+            "Give the model's own tokenizer with model.tokenizer=FOLDER."
+        )

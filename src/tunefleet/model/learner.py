@@ -1,0 +1,80 @@
+"""What a forward pass computes: the sum of token losses, with logits only where a label is."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from tunefleet.plan.contracts import MicroBatch
+
+IGNORED = -100
+
+
+class Learner(nn.Module):
+    """A causal language model that takes a micro-batch and returns the sum of its token losses (fp32)."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self._window = _sliding_window(model.config)
+        self._labelled: Tensor | None = None
+        model.get_output_embeddings().register_forward_pre_hook(self._only_labelled)
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """The sum over the labelled positions of -log p(label), a scalar; 0 where there is none."""
+        self._labelled = batch.labels != IGNORED
+        try:
+            logits = self.model(
+                input_ids=batch.tokens,
+                position_ids=batch.positions,
+                attention_mask=self._mask(batch),
+                use_cache=False,
+            ).logits
+            return functional.cross_entropy(logits.float(), batch.labels[self._labelled], reduction="sum")
+        finally:
+            self._labelled = None
+
+    def _mask(self, batch: MicroBatch) -> Tensor | None:
+        """None is plain causal attention: padding lies on the right, where no label looks."""
+        if batch.segments is None:
+            return None
+        return segment_mask(batch.segments, self._mask_dtype(), self._window)
+
+    def _mask_dtype(self) -> torch.dtype:
+        device = next(self.model.parameters()).device.type
+        if torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return cast(torch.dtype, self.model.dtype)
+
+    def _only_labelled(self, head: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Cuts the hidden states [rows, length, width] to [labelled, width] before the output projection.
+
+        A hook on the model's own head, so that what a family does after it (scaling, soft caps) stays.
+        Outside of `forward`, as in generation, it does nothing.
+        """
+        return None if self._labelled is None else (inputs[0][self._labelled], *inputs[1:])
+
+
+def segment_mask(segments: Tensor, dtype: torch.dtype, window: int | None = None) -> Tensor:
+    """The additive attention mask [rows, 1, length, length] for packed rows: 0 where a token may look.
+
+    A token sees itself and earlier tokens of its own segment, within `window` where there is one.
+    Padding is a segment of its own, so that no row of the mask is empty (softmax would give NaN).
+    Float, not bool: eager attention adds the mask, and a bool one is silently wrong there.
+    """
+    length = segments.shape[1]
+    place = torch.arange(length, device=segments.device)
+    visible = (place[:, None] >= place[None, :]) & (segments[:, :, None] == segments[:, None, :])
+    if window is not None and window < length:
+        visible &= place[:, None] - place[None, :] < window
+    mask = torch.zeros(visible.shape, dtype=dtype, device=segments.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+
+
+def _sliding_window(config: Any) -> int | None:
+    used = getattr(config, "use_sliding_window", True)
+    return getattr(config, "sliding_window", None) if used else None

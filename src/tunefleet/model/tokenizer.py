@@ -1,0 +1,40 @@
+"""How text becomes tokens: loads a fast tokenizer from a folder of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
+
+from tunefleet.base.errors import ConfigError
+
+
+def load(folder: str, family: str) -> Any:
+    """The fast tokenizer in `folder`; `family` (a model_type) settles folders of only vocab.json and merges.txt.
+
+    Raises `ConfigError` where the files are no fast tokenizer.
+    """
+    try:
+        tokenizer = _bare(Path(folder), family) or AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise ConfigError(f"model.tokenizer: {folder} cannot be loaded: {error}") from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast) and not tokenizer.is_fast:
+        raise ConfigError(f"model.tokenizer: {folder} has no fast tokenizer (tokenizer.json).")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _bare(folder: Path, family: str) -> Any | None:
+    """A GPT-2 style byte-level BPE without a configuration, with OPT's special tokens where it has them."""
+    if (folder / "tokenizer.json").exists() or (folder / "tokenizer_config.json").exists():
+        return None
+    files = folder / "vocab.json", folder / "merges.txt"
+    if not all(file.exists() for file in files):
+        return None
+    specials = _OPT_SPECIALS if family == "opt" else {}
+    return GPT2Tokenizer(vocab=str(files[0]), merges=str(files[1]), **specials)
+
+
+_OPT_SPECIALS = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "<pad>"}

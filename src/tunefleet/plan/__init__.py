@@ -1,0 +1,7 @@
+"""Floor 2: decides everything that can be decided before torch is imported."""
+
+from tunefleet.plan.machine import Machine
+from tunefleet.plan.make import make
+from tunefleet.plan.plan import Plan
+
+__all__ = ["Machine", "Plan", "make"]

@@ -1,0 +1,74 @@
+"""What cannot work, and what is worth knowing: every rule that needs more than one setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunefleet.config import RunConfig
+from tunefleet.config.model import Init
+from tunefleet.plan import parameters
+from tunefleet.plan.layout import Layout
+from tunefleet.plan.sources import Sources
+
+PACKING_FAMILIES = ("opt", "llama", "mistral", "qwen2", "gpt2", "gpt_neox")
+"""Families whose packed loss equals the unpacked one; tests/model/test_packing_families.py measures each."""
+
+
+def values(config: RunConfig) -> list[str]:
+    """Complaints about settings alone."""
+    complaints = [_file(key, getattr(config.data, key)) for key in ("path", "validation_path")]
+    if config.data.path is None:
+        complaints.append("data.path: not set. Give the file of training rows: data.path=FILE.")
+    if any(not 0 <= beta < 1 for beta in config.optimizer.betas):
+        complaints.append(
+            f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
+            "Allowed: two numbers, each at least 0 and below 1."
+        )
+    if config.name is not None and (not config.name.strip() or set(config.name) & set("/\\\n")):
+        complaints.append(f"name: {config.name!r} is not allowed. Allowed: a name that can be a folder.")
+    return [complaint for complaint in complaints if complaint]
+
+
+def _file(key: str, path: str | None) -> str | None:
+    if path in (None, "demo") or Path(path).is_file():
+        return None
+    return f"data.{key}: {path} is not a file on this machine. Give data.{key}=FILE (JSON or JSONL)."
+
+
+def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
+    """Complaints about settings that do not go with the model."""
+    complaints = []
+    family = found.get("model_type")
+    if config.data.packing and family not in PACKING_FAMILIES:
+        complaints.append(
+            f"data.packing: not shown to be exact for the family {family}. "
+            f"Use data.packing=false, or one of {', '.join(PACKING_FAMILIES)}."
+        )
+    longest = _longest(found)
+    if longest and config.train.sequence_length > longest:
+        complaints.append(
+            f"train.sequence_length: {config.train.sequence_length} is more than the {longest} positions of "
+            f"{config.model.name}. Use train.sequence_length={longest} or less."
+        )
+    return complaints
+
+
+def _longest(found: Mapping[str, Any]) -> int | None:
+    try:
+        return parameters.dimensions(found).max_positions
+    except ValueError:
+        return None
+
+
+def notes(config: RunConfig, degrees: Layout, found: Sources) -> tuple[str, ...]:
+    """What a person should hear although nothing is wrong."""
+    said = []
+    if config.train.max_steps and config.train.epochs != 1.0:
+        said.append(f"train.epochs={config.train.epochs:g} is not used: train.max_steps is set.")
+    if config.parallel.zero_stage and degrees.data_parallel == 1:
+        said.append(f"{config.parallel.name} shares nothing out: there is one process.")
+    if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
+        said.append(f"the tokenizer is {found.tokenizer}.")
+    return tuple(said)

@@ -1,0 +1,147 @@
+"""What the rooms promise each other: the values and protocols that the training loop is written against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows that are computed at once; every tensor is int64 of shape [rows, length].
+
+    `labels[i]` is the token to predict at position i (already shifted), or -100 where nothing learns.
+    `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
+    (padding is a segment of its own) and are None where each row is one conversation.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    labels: Tensor
+    segments: Tensor | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step, over all ranks: mean loss over `learning_tokens`, norm before clipping."""
+
+    loss: float
+    gradient_norm: float
+    lr: float
+    tokens: int
+    learning_tokens: int
+    skipped: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is: saved in every checkpoint. `position` counts rows taken from the data's order."""
+
+    step: int = 0
+    position: int = 0
+    tokens: int = 0
+    learning_tokens: int = 0
+    skipped: int = 0
+
+    def advanced(self, result: StepResult, position: int) -> RunState:
+        """The state after one more step."""
+        return replace(
+            self,
+            step=self.step + 1,
+            position=position,
+            tokens=self.tokens + result.tokens,
+            learning_tokens=self.learning_tokens + result.learning_tokens,
+            skipped=self.skipped + result.skipped,
+        )
+
+
+class Batches(Protocol):
+    """This rank's share of the data, in order."""
+
+    @property
+    def position(self) -> int:
+        """Rows taken so far by all ranks: the place to resume from."""
+
+    def take(self, count: int) -> Sequence[MicroBatch]:
+        """The next `count` micro-batches: one optimizer step."""
+
+
+class Evaluable(Protocol):
+    """A model that computes losses and answers."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The Hugging Face model inside, for generation and export."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights are spread over ranks, so that every rank must compute together."""
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which `model` computes as it does in training."""
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
+        """(sum of token losses, learning tokens) of this rank's rows, without gradients."""
+
+
+class Engine(Evaluable, Protocol):
+    """A model that trains; ZeRO and pipeline differ only behind `train_step`."""
+
+    def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
+        """One optimizer step over all micro-batches of all ranks. Raises `NonFiniteLoss`."""
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Writes this rank's shards; every rank must call it."""
+
+    def restore(self, folder: Path, tag: str, step: int) -> None:
+        """Reads this rank's shards and goes on after `step`; every rank must call it."""
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """The whole model's weights on rank 0 and None elsewhere; every rank must call it."""
+
+    def close(self) -> None:
+        """Frees everything; every rank must call it, at the end of a run that went well."""
+
+
+class Group(Protocol):
+    """The processes of a run, agreeing on small things."""
+
+    @property
+    def rank(self) -> int:
+        """This process, 0 to size - 1."""
+
+    @property
+    def size(self) -> int:
+        """Processes of the run."""
+
+    def agree(self, code: int) -> int:
+        """The largest `code` of any rank: every rank must call it."""
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """The sums over all ranks: every rank must call it."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in rank order: every rank must call it."""
+
+    def barrier(self) -> None:
+        """Waits for every rank."""
+
+
+class Tracker(Protocol):
+    """Takes the numbers of a run."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """One record; it has a `step`, and names as `train/loss`."""
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The last call."""
+
+
+StepAct = Callable[[RunState, StepResult], None]

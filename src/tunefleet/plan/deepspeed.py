@@ -1,0 +1,38 @@
+"""What DeepSpeed is told: the only place that spells its keys (https://www.deepspeed.ai/docs/config-json/)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.train import Precision, TrainConfig
+from tunefleet.plan.batch import Batch
+
+
+def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch) -> dict[str, Any]:
+    """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
+    return {
+        "train_batch_size": batch.total,
+        "train_micro_batch_size_per_gpu": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
+        "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
+        "zero_optimization": {"stage": parallel.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 1_000_000_000,
+        **_precision(parallel, train),
+    }
+
+
+def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
+    """Stage 0 keeps fp32 weights and autocasts; stages 1 to 3 keep fp32 masters and accumulate in fp32."""
+    name = {Precision.BF16: "bfloat16", Precision.FP16: "float16"}.get(train.precision)
+    if name is None:
+        return {}
+    if parallel.zero_stage == 0:
+        return {"torch_autocast": {"enabled": True, "dtype": name}}
+    if train.precision is Precision.FP16:
+        return {"fp16": {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 500}}
+    return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+
+
+_NO_CLIP = 1e30  # 0 would turn the gradient norm off with the clipping

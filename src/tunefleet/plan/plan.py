@@ -1,0 +1,74 @@
+"""The Plan: everything decided before a run starts, frozen, and saved as plan.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base import files
+from tunefleet.base.errors import RunError
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.units import count
+from tunefleet.config import RunConfig
+from tunefleet.config.load import dump, load
+from tunefleet.plan.batch import Batch
+from tunefleet.plan.layout import Layout
+from tunefleet.plan.sources import Sources
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run, decided. `identity` is a hash of everything that changes the trained weights."""
+
+    name: str
+    run_dir: str
+    identity: str
+    config: RunConfig
+    layout: Layout
+    batch: Batch
+    sources: Sources
+    parameters: int | None
+    threads: int
+    engine: dict[str, Any]
+    notes: tuple[str, ...]
+    version: str
+
+    @property
+    def paths(self) -> RunPaths:
+        """Where the files of this run lie."""
+        return RunPaths(Path(self.run_dir))
+
+    def summary(self) -> dict[str, str]:
+        """What a person should know before it starts, as far as no data are needed."""
+        config = self.config
+        weights = f"from {self.sources.weights}" if self.sources.weights else "from scratch"
+        parameters = f"{count(self.parameters)} parameters" if self.parameters else "parameters not counted"
+        processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
+        family = self.sources.architecture.get("model_type")
+        return {
+            "run": self.name,
+            "kept in": os.path.relpath(self.run_dir),
+            "model": f"{config.model.name} ({family}): {parameters}, {weights}",
+            "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
+            "batch": str(self.batch),
+            "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
+            f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",
+        }
+
+    def save(self) -> None:
+        """Writes plan.json into the run directory, atomically."""
+        files.write_json(self.paths.plan, dump(self))
+
+    @staticmethod
+    def read(run_dir: Path) -> Plan:
+        """The plan saved in `run_dir`. Raises `RunError` where there is none, or one of another version."""
+        path = RunPaths(run_dir).plan
+        try:
+            return load(Plan, files.read_json(path))
+        except FileNotFoundError:
+            raise RunError(f"{run_dir}: not a run: it has no plan.json. Runs lie in outputs/.") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: damaged: {error}. Start the run again with its command.") from None

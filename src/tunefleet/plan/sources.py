@@ -1,0 +1,148 @@
+"""Where a model's files are on this machine: weights, config.json and tokenizer, without the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base import files
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.model import Init, ModelConfig
+from tunefleet.plan import parameters
+
+BUILT_IN_TOKENIZERS = {"demo": Path(__file__).parents[1] / "data" / "demo" / "tokenizer"}
+_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
+_DROPOUTS = (
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "hidden_dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders of this machine. `weights` is None where the model starts from scratch."""
+
+    weights: str | None
+    tokenizer: str
+    architecture: dict[str, Any]
+
+
+def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
+    """Finds everything that `model` needs. Raises `ConfigError` with one complaint for each missing thing."""
+    folder = find(model.path) if model.path else None
+    complaints: list[str] = []
+    weights = _weights(model, folder, complaints)
+    architecture = _architecture(model, folder, complaints)
+    tokenizer = _tokenizer(model, folder, data_tokenizer, complaints)
+    if complaints:
+        raise ConfigError(*complaints)
+    return Sources(weights, tokenizer, architecture)
+
+
+def find(path: str) -> Path | None:
+    """The folder of `path`: itself if it is one, else the newest snapshot in the Hugging Face cache."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if path.count("/") != 1 or path.startswith((".", "/", "~")):
+        return None
+    from huggingface_hub import try_to_load_from_cache  # heavy: only where a hub name has to be looked up
+
+    for name in ("config.json", "tokenizer_config.json"):
+        cached = try_to_load_from_cache(path, name)
+        if isinstance(cached, str):
+            return Path(cached).parent
+    return None
+
+
+def _weights(model: ModelConfig, folder: Path | None, complaints: list[str]) -> str | None:
+    if model.init is Init.RANDOM:
+        return None
+    if model.num_layers:
+        complaints.append("model.num_layers: pretrained weights have their own layers. Add model.init=random.")
+    if model.path is None:
+        complaints.append("model.path: not set. Give a folder of weights, or model.init=random.")
+    elif folder is None:
+        complaints.append(_missing(model.path))
+    elif not any(match for pattern in _WEIGHT_PATTERNS for match in folder.glob(pattern)):
+        complaints.append(f"model.path: {folder} holds no weights ({' or '.join(_WEIGHT_PATTERNS)}). {_NEXT}")
+    return str(folder) if folder else None
+
+
+_NEXT = "Point model.path=FOLDER at a copy, or set model.init=random to run the architecture from scratch."
+
+
+def _missing(path: str) -> str:
+    fetch = f"Fetch it with `hf download {path}`. " if path.count("/") == 1 else ""
+    return (
+        f"model.path: {path} is not on this machine (no such folder, and not in the Hugging Face cache). {fetch}{_NEXT}"
+    )
+
+
+def _architecture(model: ModelConfig, folder: Path | None, complaints: list[str]) -> dict[str, Any]:
+    architecture: Mapping[str, Any] = model.architecture
+    config_file = folder / "config.json" if folder else None
+    if config_file and config_file.exists() and (model.init is Init.PRETRAINED or not architecture):
+        architecture = _read_config(config_file, complaints)
+    if not architecture:
+        if model.init is Init.RANDOM:
+            complaints.append(
+                f"model.architecture: nothing says what {model.name} looks like. Choose a model=..., "
+                "or point model.path at a folder with a config.json."
+            )
+        return {}
+    changed = parameters.set_layers(architecture, model.num_layers) if model.num_layers else dict(architecture)
+    if model.dropout is not None:
+        changed.update({key: model.dropout for key in _DROPOUTS if key in changed or key == "attention_dropout"})
+    return changed
+
+
+def _read_config(path: Path, complaints: list[str]) -> dict[str, Any]:
+    try:
+        values = files.read_json(path)
+        if isinstance(values, dict) and "model_type" in values:
+            return values
+        complaints.append(f"{path}: has no model_type, so it does not describe a model.")
+    except (OSError, json.JSONDecodeError) as error:
+        complaints.append(f"{path}: cannot be read: {error}.")
+    return {}
+
+
+def _tokenizer(model: ModelConfig, folder: Path | None, data_tokenizer: str | None, complaints: list[str]) -> str:
+    if model.tokenizer:
+        return _named_tokenizer("model.tokenizer", model.tokenizer, complaints)
+    if folder and _holds_tokenizer(folder):
+        return str(folder)
+    if data_tokenizer and model.init is Init.RANDOM:
+        return _named_tokenizer("data.tokenizer", data_tokenizer, complaints)
+    if folder or model.init is Init.RANDOM:  # a missing folder has its own complaint
+        complaints.append(
+            f"model.tokenizer: no tokenizer for {model.name} on this machine. Give model.tokenizer=FOLDER "
+            f"(with {' or '.join(_TOKENIZER_FILES)})"
+            + (f", or fetch {model.path} with `hf download`." if model.path and not folder else ".")
+        )
+    return ""
+
+
+def _named_tokenizer(key: str, name: str, complaints: list[str]) -> str:
+    folder = BUILT_IN_TOKENIZERS.get(name) or find(name)
+    if folder and _holds_tokenizer(folder):
+        return str(folder)
+    complaints.append(
+        f"{key}: {name} is not a folder with {' or '.join(_TOKENIZER_FILES)}, nor in the Hugging Face cache. "
+        f"Built in: {', '.join(BUILT_IN_TOKENIZERS)}."
+    )
+    return ""
+
+
+def _holds_tokenizer(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _TOKENIZER_FILES)

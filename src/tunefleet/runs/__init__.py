@@ -1,0 +1,1 @@
+"""Floor 5: composition roots: the only place that names several rooms."""

@@ -1,0 +1,71 @@
+"""How good a model is: validation loss of every split, answers, and the share that is exactly right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunefleet.config.evaluation import EvaluationConfig
+from tunefleet.data.order import in_order
+from tunefleet.evaluation.generate import Limits, answers, exact_match
+from tunefleet.evaluation.loss import mean_loss, perplexity
+from tunefleet.plan.contracts import Evaluable, Group
+from tunefleet.plan.plan import Plan
+from tunefleet.runs.parts import Material
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question, the data's answer, and the model's."""
+
+    split: str
+    question: str
+    wanted: str
+    said: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the wanted one, white space around it aside."""
+        return self.said.strip() == self.wanted.strip()
+
+
+def losses(plan: Plan, model: Evaluable, group: Group, read: Material) -> dict[str, Any]:
+    """Loss and perplexity of every validation split, as a record to log. Collective."""
+    record: dict[str, Any] = {}
+    for split, data in read.data.validation.items():
+        if not len(data):
+            continue
+        config = plan.config
+        rows = in_order(
+            data,
+            config.evaluation.max_rows,
+            config.evaluation.batch,
+            plan.layout.data_rank(group.rank),
+            plan.layout.data_parallel if group.size > 1 else 1,
+            read.tokenizer.pad_token_id,
+            config.data.packing,
+        )
+        loss = mean_loss(model, group, rows)
+        record |= {f"evaluation/{split}/loss": loss, f"evaluation/{split}/perplexity": perplexity(loss)}
+    return record
+
+
+def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) -> tuple[dict[str, Any], list[Sample]]:
+    """Exact match of every split, as a record to log, and every answer. Collective."""
+    record: dict[str, Any] = {}
+    samples: list[Sample] = []
+    limits = _limits(plan.config.evaluation, plan.config.train.sequence_length)
+    for split, data in read.data.validation.items():
+        examples = data.examples[: plan.config.evaluation.generate_rows]
+        if not examples:
+            continue
+        said = answers(model, group, read.tokenizer, [example.prompt for example in examples], limits)
+        wanted = [example.answer for example in examples]
+        record[f"evaluation/{split}/exact_match"] = exact_match(said, wanted)
+        questions = [example.messages[-1]["content"] for example in examples]
+        samples += [Sample(split, *parts) for parts in zip(questions, wanted, said, strict=True)]
+    return record, samples
+
+
+def _limits(config: EvaluationConfig, length: int) -> Limits:
+    return Limits(config.generate_batch, config.max_new_tokens, length)

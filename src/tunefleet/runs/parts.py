@@ -1,0 +1,73 @@
+"""The parts of a run, built from its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tunefleet.checkpoint import randomness
+from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.data.order import OrderedBatches
+from tunefleet.data.prepare import Prepared, prepare
+from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.zero import ZeroEngine
+from tunefleet.model import build, tokenizer
+from tunefleet.model.learner import Learner
+from tunefleet.optim import build as optimizers
+from tunefleet.optim.schedules import learning_rate
+from tunefleet.plan.horizon import Horizon, horizon
+from tunefleet.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run reads: text turned into rows, and how long that makes it."""
+
+    tokenizer: Any
+    data: Prepared
+    horizon: Horizon
+
+
+def material(plan: Plan) -> Material:
+    """Prepares data, or finds them prepared; before any process group exists."""
+    family = str(plan.sources.architecture.get("model_type"))
+    words = tokenizer.load(plan.sources.tokenizer, family)
+    data = prepare(plan.config.data, words, plan.config.train.sequence_length)
+    return Material(words, data, horizon(plan, len(data.train)))
+
+
+def engine(plan: Plan, group: ProcessGroup, read: Material) -> ZeroEngine:
+    """The model under DeepSpeed; from scratch its weights depend on the seed alone."""
+    config = plan.config
+    model = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
+    build.check_vocabulary(model, read.tokenizer)
+    learner = Learner(model)
+    rate = partial(
+        learning_rate,
+        config.schedule,
+        config.optimizer.lr,
+        total=read.horizon.total,
+        warmup=read.horizon.warmup,
+    )
+    built = ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+    randomness.seed_all(config.train.seed, group.rank)
+    return built
+
+
+def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
+    """This rank's training rows from `position` on."""
+    return OrderedBatches(
+        read.data.train,
+        plan.batch,
+        plan.layout.data_rank(group.rank),
+        seed=plan.config.train.seed,
+        pad=read.tokenizer.pad_token_id,
+        packed=plan.config.data.packing,
+        position=position,
+    )
+
+
+def store(plan: Plan, group: ProcessGroup) -> CheckpointStore:
+    """The checkpoints of the run."""
+    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep)

@@ -1,0 +1,167 @@
+"""Trains a plan in this rank: prepares, builds, resumes, loops, evaluates, saves, exports."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+from tunefleet.base import files, status
+from tunefleet.base.errors import DONE, INTERRUPTED
+from tunefleet.base.status import State, Status
+from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.engine.group import ProcessGroup, join
+from tunefleet.engine.zero import ZeroEngine
+from tunefleet.model.export import export
+from tunefleet.plan.contracts import RunState, StepResult
+from tunefleet.plan.plan import Plan
+from tunefleet.runs import examine, parts, words
+from tunefleet.runs.examine import Sample
+from tunefleet.runs.parts import Material
+from tunefleet.tracking import metrics, plots, wandb
+from tunefleet.tracking.console import Console
+from tunefleet.tracking.trackers import Trackers
+from tunefleet.train.hooks import Hooks
+from tunefleet.train.loop import fit
+from tunefleet.train.stop import Reason, Stop
+
+
+def train(plan: Plan) -> int:
+    """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
+    read = parts.material(plan)
+    group = join()
+    engine = parts.engine(plan, group, read)
+    run = _Run(plan, group, read, engine, parts.store(plan, group))
+    code = run.train()
+    engine.close()
+    group.part()
+    return code
+
+
+class _Run:
+    """One rank of a run that goes on."""
+
+    def __init__(
+        self, plan: Plan, group: ProcessGroup, read: Material, engine: ZeroEngine, store: CheckpointStore
+    ) -> None:
+        self._plan = plan
+        self._group = group
+        self._read = read
+        self._engine = engine
+        self._store = store
+        self._steps = read.horizon
+        self._stop = Stop(self._steps.total, plan.paths.stop, group)
+        self._state = store.restore(engine) or RunState()
+        self._shown = group.rank == 0
+        self._console = Console(self._shown, self._steps.total, self._state.step)
+        self._trackers = self._follow()
+        self._started = time.perf_counter()
+        self._first_tokens = self._state.tokens
+
+    def train(self) -> int:
+        """The run, from its first or its resumed step on."""
+        self._open()
+        batches = parts.batches(self._plan, self._group, self._read, self._state.position)
+        accumulation = self._plan.batch.accumulation
+        self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
+        self._console.close_bar()
+        return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
+
+    def _follow(self) -> Trackers:
+        if not self._shown:
+            return Trackers([])
+        sinks: list[Any] = [metrics.MetricsFile(self._plan.paths.metrics, self._state.step), self._console]
+        mode = wandb.mode(self._plan.config.tracking.wandb)
+        return Trackers([*sinks, wandb.WandbSink(self._plan, mode)] if mode != "disabled" else sinks)
+
+    def _hooks(self) -> Hooks:
+        hooks = Hooks()
+        hooks.add("log", self._plan.config.tracking.log_every, self._log)
+        hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
+        hooks.add("save", self._steps.save_every, lambda state, result: self._store.save(self._engine, state))
+        return hooks
+
+    def _open(self) -> None:
+        self._settle(State.RUNNING)
+        self._console.rows(words.data_rows(self._plan, self._read))
+        if self._state.step:
+            self._console.say(f"goes on from step {self._state.step}")
+
+    def _log(self, state: RunState, result: StepResult) -> None:
+        self._trackers.log(_record(state, result))
+        self._settle(
+            State.RUNNING,
+            step=state.step,
+            loss=result.loss,
+            tokens_per_second=result.tokens / result.seconds,
+            seconds_left=self._console.seconds_left(state.step),
+        )
+
+    def _evaluate(self, state: RunState, result: StepResult) -> None:
+        if state.step < self._steps.total:  # the last one is measured at the end, with answers
+            losses = examine.losses(self._plan, self._engine, self._group, self._read)
+            self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
+
+    def _interrupted(self, reason: Reason) -> int:
+        self._store.save(self._engine, self._state)
+        self._settle(State.INTERRUPTED, reason=reason.name.lower().replace("_", " "))
+        self._trackers.finish({"state": "interrupted"})
+        self._console.say(f"saved at step {self._state.step}; the same command goes on from there")
+        return INTERRUPTED
+
+    def _complete(self) -> int:
+        trained = time.perf_counter() - self._started
+        if self._plan.config.checkpoint.at_end:
+            self._store.save(self._engine, self._state)
+        self._export()
+        record = examine.losses(self._plan, self._engine, self._group, self._read)
+        matches, said = examine.exact_matches(self._plan, self._engine, self._group, self._read)
+        record |= matches
+        self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
+        if self._shown:
+            self._close(record, said, trained)
+        self._settle(State.FINISHED)
+        return DONE
+
+    def _export(self) -> None:
+        if self._plan.config.checkpoint.export:
+            weights = self._engine.weights()
+            if weights is not None:
+                source = self._read.data.template.source
+                export(self._plan.paths.export, self._engine.model, weights, self._read.tokenizer, source)
+
+    def _close(self, record: dict[str, Any], said: list[Sample], trained: float) -> None:
+        say = self._console.say
+        files.write_text(self._plan.paths.samples, "".join(json.dumps(asdict(s)) + "\n" for s in said))
+        self._trackers.finish(record)
+        logged = metrics.read(self._plan.paths.metrics)
+        plots.picture(logged, self._plan.paths.curve, self._plan.name)
+        say("\n" + plots.terminal(logged))
+        say("\n" + words.finished(self._plan, trained, self._state.tokens - self._first_tokens))
+        self._console.rows(words.results(record))
+        for line in words.samples(said[: self._plan.config.evaluation.samples]):
+            say(line)
+        say("\nnext:")
+        for command in words.next_commands(self._plan):
+            say(f"  {command}")
+
+    def _settle(self, state: State, **changes: Any) -> None:
+        if self._shown:
+            now = status.read(self._plan.paths.status) or Status(state)
+            fixed = {"step": self._state.step, "total_steps": self._steps.total, "reason": ""}
+            status.write(self._plan.paths.status, now.moved(state=state, **{**fixed, **changes}))
+
+
+def _record(state: RunState, result: StepResult) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "tokens": state.tokens,
+        "learning_tokens": state.learning_tokens,
+        "train/loss": result.loss,
+        "train/gradient_norm": result.gradient_norm,
+        "train/lr": result.lr,
+        "train/tokens_per_second": result.tokens / result.seconds,
+        "train/seconds": result.seconds,
+        "train/skipped_steps": state.skipped,
+    }

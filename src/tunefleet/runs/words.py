@@ -1,0 +1,81 @@
+"""What a person is told about a run: the card before it starts, and the lines after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from tunefleet.base.units import clock, count
+from tunefleet.data.dataset import Card
+from tunefleet.plan.plan import Plan
+from tunefleet.runs.examine import Sample
+from tunefleet.runs.parts import Material
+
+
+def data_rows(plan: Plan, read: Material) -> dict[str, str]:
+    """What the data add to the plan."""
+    card, steps = read.data.train.card, read.horizon
+    splits = [f"{name} {data.card.conversations:,}" for name, data in read.data.validation.items()]
+    epochs = steps.total / steps.steps_per_epoch
+    return {
+        "data": _card(plan, card),
+        "validation": ", ".join(splits) or "none",
+        "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.rows:,} rows / {plan.batch.total} rows a step, "
+        f"warm-up {steps.warmup}",
+    }
+
+
+def _card(plan: Plan, card: Card) -> str:
+    rows = f"{card.rows:,} rows of {card.row_length} tokens ({card.filled:.1%} filled)"
+    lost = [f"{number:,} {what}" for what, number in (("cut", card.truncated), ("dropped", card.dropped)) if number]
+    return (
+        f"{plan.config.data.name}: {card.conversations:,} conversations in "
+        f"{rows if plan.config.data.packing else 'a row each'}, {count(card.tokens)} tokens, "
+        f"{count(card.learning_tokens)} learn" + (f" ({', '.join(lost)})" if lost else "")
+    )
+
+
+def results(record: dict[str, Any]) -> dict[str, str]:
+    """The evaluation, a line for each split."""
+    splits = sorted({key.split("/")[1] for key in record if key.startswith("evaluation/")})
+    return {split.replace("_", " "): _split(record, f"evaluation/{split}") for split in splits}
+
+
+def _split(record: dict[str, Any], prefix: str) -> str:
+    parts = []
+    if f"{prefix}/loss" in record:
+        parts.append(f"loss {record[f'{prefix}/loss']:.4f}, perplexity {record[f'{prefix}/perplexity']:.4g}")
+    if f"{prefix}/exact_match" in record:
+        parts.append(f"{record[f'{prefix}/exact_match']:.1%} of answers exactly right")
+    return ", ".join(parts)
+
+
+def samples(shown: Sequence[Sample]) -> list[str]:
+    """Questions with the model's answers, and the wanted ones where they differ."""
+    lines = []
+    for sample in shown:
+        lines += [f"  {short(sample.question)}", f"    -> {short(sample.said)}"]
+        lines += [] if sample.right else [f"    != {short(sample.wanted)}"]
+    return lines
+
+
+def short(text: str, width: int = 110) -> str:
+    """`text` on one line of at most `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 3]}..."
+
+
+def finished(plan: Plan, seconds: float, tokens: int) -> str:
+    """How long it took."""
+    return f"trained {count(tokens)} tokens in {clock(seconds)}, {count(tokens / max(seconds, 1e-9))} tokens/s"
+
+
+def next_commands(plan: Plan) -> list[str]:
+    """Three things to try now."""
+    run = os.path.relpath(plan.run_dir)
+    return [
+        f"tunefleet chat {run}",
+        f"tunefleet evaluate {run}",
+        "python train.py -m optimizer.lr=1e-3,3e-3 train.max_steps=20",
+    ]

@@ -1,0 +1,74 @@
+"""What the person sees while a run goes on: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from tunefleet.base import text
+from tunefleet.base.units import clock, count
+
+_PLAIN_LINES = 20  # about so many progress lines in a run without a terminal
+
+
+class Console:
+    """Rank 0 shows; the other ranks are silent."""
+
+    def __init__(self, shown: bool, total_steps: int, first_step: int = 0) -> None:
+        self._rich = RichConsole(quiet=not shown, highlight=False, soft_wrap=True)
+        self._total = total_steps
+        self._every = max(1, total_steps // _PLAIN_LINES)
+        self._first = (first_step, time.perf_counter())
+        self._bar = self._progress() if shown and self._rich.is_terminal else None
+        if self._bar:
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total_steps, completed=first_step, said="starting")
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Shows a training record; evaluation records get a line."""
+        if "train/loss" in record:
+            self._step(record)
+        for key, value in record.items():
+            if key.startswith("evaluation/") and key.endswith("/loss"):
+                self.say(f"  step {record['step']}: {key.split('/')[1]} loss {value:.4f}")
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Closes the bar."""
+        self.close_bar()
+
+    def close_bar(self) -> None:
+        """Stops the live bar, so that lines can follow it."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def say(self, line: str) -> None:
+        """A line for the person."""
+        (self._bar.console if self._bar else self._rich).print(line, markup=False)
+
+    def rows(self, rows: dict[str, str]) -> None:
+        """Two aligned columns."""
+        self.say(text.listed(rows))
+
+    def seconds_left(self, step: int) -> float:
+        """Time to the last step at the pace since the start."""
+        done = step - self._first[0]
+        return (time.perf_counter() - self._first[1]) / max(1, done) * (self._total - step)
+
+    def _step(self, record: dict[str, Any]) -> None:
+        step = record["step"]
+        said = (
+            f"loss {record['train/loss']:.4f}  lr {record['train/lr']:.2e}  "
+            f"{count(record['train/tokens_per_second'])} tokens/s  {clock(self.seconds_left(step))} left"
+        )
+        if self._bar:
+            self._bar.update(self._task, completed=step, said=said)
+        elif step % self._every == 0 or step == self._total:
+            self.say(f"  step {step}/{self._total}  {said}")
+
+    def _progress(self) -> Progress:
+        columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
+        return Progress(*columns, console=self._rich, refresh_per_second=8)

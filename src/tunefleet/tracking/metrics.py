@@ -1,0 +1,48 @@
+"""What was logged: metrics.jsonl, one JSON object a line, written before anybody else is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base import files
+
+
+class MetricsFile:
+    """Appends records, each flushed. A run that resumes first drops what it will do again:
+
+    later steps, and the evaluation at the end (`final`), which follows the last checkpoint.
+    """
+
+    def __init__(self, path: Path, resumed_from: int) -> None:
+        self._path = path
+        _rewind(path, resumed_from)
+        self._stream = open(path, "a", encoding="utf-8")
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Appends one record."""
+        self._stream.write(json.dumps(record) + "\n")
+        self._stream.flush()
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Closes the file; the summary is in status.json."""
+        self._stream.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All records; a last line that a crash cut off is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _rewind(path: Path, step: int) -> None:
+    kept = [record for record in read(path) if record["step"] <= step and not record.get("final")]
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

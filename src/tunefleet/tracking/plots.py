@@ -1,0 +1,55 @@
+"""Loss curves: in the terminal, and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Records = Sequence[dict[str, Any]]
+
+
+def series(records: Records, key: str) -> tuple[list[int], list[float]]:
+    """(steps, values) of the records that have `key`."""
+    pairs = [(record["step"], record[key]) for record in records if record.get(key) is not None]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def losses(records: Records) -> dict[str, tuple[list[int], list[float]]]:
+    """The training loss, and the validation loss of every split."""
+    keys = sorted({key for record in records for key in record if key.endswith("/loss")}, reverse=True)
+    return {key.removesuffix("/loss").removeprefix("evaluation/"): series(records, key) for key in keys}
+
+
+def terminal(records: Records, width: int = 78, height: int = 16) -> str:
+    """The training loss against the step, drawn in characters."""
+    import plotext
+
+    steps, values = series(records, "train/loss")
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(width, height)
+    plotext.plot(steps, values, marker="braille")
+    plotext.title("training loss against optimizer steps")
+    return str(plotext.uncolorize(plotext.build()))
+
+
+def picture(records: Records, path: Path, title: str) -> None:
+    """Writes the curves of all losses as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120)
+    for name, (steps, values) in losses(records).items():
+        if name == "train":
+            axes.plot(steps, values, label="train", linewidth=1)
+        else:
+            axes.plot(steps, values, label=name.replace("_", " "), marker="o", markersize=4)
+    axes.set(xlabel="optimizer step", ylabel="loss (nats per learning token)", yscale="log", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Software": None})
+    pyplot.close(figure)

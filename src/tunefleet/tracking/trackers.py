@@ -1,0 +1,25 @@
+"""Who is told the numbers of a run: every tracker in turn, the file of metrics first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tunefleet.plan.contracts import Tracker
+
+
+class Trackers:
+    """Several trackers as one."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Tells everyone."""
+        for tracker in self._trackers:
+            tracker.log(record)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The last call, to everyone."""
+        for tracker in self._trackers:
+            tracker.finish(summary)
