@@ -40,10 +40,11 @@ class Duration:
 
     def __str__(self) -> str:
         unit = {Unit.STEPS: " steps", Unit.EPOCHS: " epochs", Unit.PERCENT: "%"}[self.unit]
-        return f"{self.amount:g}{unit}"
+        amount = repr(float(self.amount)).removesuffix(".0")  # every digit: `parse` reads it back
+        return f"{amount}{unit}"
 
 
-_DURATION = re.compile(r"(?P<amount>\d+(\.\d+)?(e\d+)?)\s*(?P<unit>steps?|epochs?|percent|%|)")
+_DURATION = re.compile(r"(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)\s*(?P<unit>steps?|epochs?|percent|%|)")
 _UNITS = {
     "": Unit.STEPS,
     "step": Unit.STEPS,

@@ -93,13 +93,7 @@ class CheckpointStore:
             shutil.rmtree(old)
 
     def _pointed(self) -> Path | None:
-        pointer = self._folder / _POINTER
-        if not pointer.exists():
-            return None
-        try:
-            return self._folder / str(files.read_json(pointer)["checkpoint"])
-        except (OSError, json.JSONDecodeError, KeyError) as error:
-            raise RunError(f"{pointer}: damaged: {error}. Write the name of a step-... folder into it.") from None
+        return _pointed(self._folder)
 
     def _manifest(self) -> dict[str, Any]:
         path = (self._pointed() or self._folder) / _MANIFEST
@@ -128,6 +122,24 @@ class CheckpointStore:
             f"Checkpoints there: {', '.join(others) or 'none'}. Name another one in "
             f"{self._folder / _POINTER}, or remove the folder to start again."
         )
+
+
+def shards_of_latest(checkpoints: Path) -> Path:
+    """The folder of DeepSpeed's files of the newest checkpoint. Raises `RunError` where there is none."""
+    folder = _pointed(checkpoints)
+    if folder is None:
+        raise RunError(f"{checkpoints}: no checkpoint there. Train first, or set checkpoint.at_end=true.")
+    return folder / _SHARDS
+
+
+def _pointed(checkpoints: Path) -> Path | None:
+    pointer = checkpoints / _POINTER
+    if not pointer.exists():
+        return None
+    try:
+        return checkpoints / str(files.read_json(pointer)["checkpoint"])
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise RunError(f"{pointer}: damaged: {error}. Write the name of a step-... folder into it.") from None
 
 
 def _state(manifest: dict[str, Any]) -> RunState:

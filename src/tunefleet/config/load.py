@@ -67,11 +67,9 @@ def _dataclass(cls: type[Any], values: Any, where: str, complaints: list[str]) -
 
 
 def _suggest(key: str, where: str, known: Mapping[str, Any], cls: type[Any]) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1)
-    if near:
-        return f" Did you mean '{_join(where, near[0])}'?"
     homes = [f"{group}.{key}" for group, members in _groups(cls).items() if key in members]
-    return f" Did you mean '{homes[0]}'?" if homes else did_you_mean(key, known)
+    near = [_join(where, name) for name in difflib.get_close_matches(key, list(known), n=1)]
+    return f" Did you mean '{(homes + near)[0]}'?" if homes or near else did_you_mean(key, known)
 
 
 def _groups(cls: type[Any]) -> dict[str, set[str]]:

@@ -54,10 +54,12 @@ def _encoded(
 
 
 def _inside(offsets: NDArray[np.int64], answers: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    starts, ends = offsets[:, 0], offsets[:, 1]
+    """A token begins where the last one ended: GPT-NeoX and others trim spaces from the offsets they tell."""
+    ends = np.maximum.accumulate(offsets[:, 1])
+    starts = np.minimum(offsets[:, 0], np.concatenate([[0], ends[:-1]]))
     learns = np.zeros(len(offsets), dtype=np.bool_)
     for start, end in answers:
-        learns |= (starts >= start) & (ends <= end) & (ends > starts)
+        learns |= (starts >= start) & (ends <= end) & (ends > start)
     return learns
 
 

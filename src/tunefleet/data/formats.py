@@ -52,7 +52,8 @@ def _prompt_completion(row: Row) -> tuple[Turn, ...]:
 
 def _alpaca(row: Row) -> tuple[Turn, ...]:
     instruction, answer = _get(row, "instruction", str), _get(row, "output", str)
-    given = _text(row.values.get("input") or "", f"{row.where}: input")
+    given = row.values.get("input")
+    given = "" if given is None else _text(given, f"{row.where}: input")
     return Turn("user", f"{instruction}\n\n{given}" if given else instruction), Turn("assistant", answer)
 
 
@@ -62,12 +63,16 @@ def _get(row: Row, key: str, kind: type) -> Any:
     value = row.values[key]
     if not isinstance(value, kind):
         raise DataError(f"{row.where}: {key} is {type(value).__name__} instead of {kind.__name__}.")
-    return value
+    return _text(value, f"{row.where}: {key}") if kind is str else value
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{where} is {type(value).__name__} instead of text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where} holds half a character ({value[error.start]!r}) at {error.start}.") from None
     return value
 
 

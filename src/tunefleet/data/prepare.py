@@ -78,10 +78,16 @@ def _fingerprint(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequenc
         *(source.fingerprint() for source in _sources(config)),
         chat.source,
         json.dumps(chat.specials, sort_keys=True),
-        tokenizer.backend_tokenizer.to_str(),
+        _identity(tokenizer),
         str(sequence_length),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _identity(tokenizer: Any) -> str:
+    """The tokenizer without how it was called last."""
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    return json.dumps({**described, "padding": None, "truncation": None}, sort_keys=True)
 
 
 def _sources(config: DataConfig) -> list[Source]:
@@ -108,12 +114,13 @@ def _read(folder: Path) -> dict[str, Dataset] | None:
     try:
         names = files.read_json(folder / "names.json")
         return {name: dataset.read(folder / name) for name in names}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, EOFError, ValueError, TypeError, KeyError):
         return None
 
 
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that died, or of a refusal: numbers come again
     sets = _conversations(config)
     for name, conversations in sets.items():
         _write_set(temporary / name, name, conversations, config, chat, tokenizer, longest)

@@ -57,10 +57,18 @@ def _read(path: Path) -> Iterator[Row]:
         with open(path, encoding="utf-8-sig") as stream:
             first = _first_character(stream)
             yield from _json_list(path) if first == "[" else _json_lines(path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}. Convert it with `iconv -t utf-8`.") from None
+    except UnicodeDecodeError:  # its own position counts from the last block read
+        raise DataError(f"{path}: not UTF-8 at byte {_bad_byte(path)}. Convert it with `iconv -t utf-8`.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _bad_byte(path: Path) -> int:
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
 
 
 def _first_character(stream: Any) -> str:

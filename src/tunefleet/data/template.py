@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Template, TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.data.conversation import Conversation
 
 _FOLDER = Path(__file__).parent / "templates"
+# What rendering a template can raise: its own errors, and Python's.
+_MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,10 @@ class ChatTemplate:
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The text after which the assistant speaks."""
-        return self._render(messages, add_generation_prompt=True)
+        try:
+            return self._render(messages, add_generation_prompt=True)
+        except _MISTAKES as error:
+            raise DataError(f"data.template: {error}.") from None
 
     def render(self, conversation: Conversation) -> Rendered:
         """The whole text with its answers, found as the difference of prefixes.
@@ -43,12 +45,19 @@ class ChatTemplate:
         An answer is what the text up to and with it adds to the prompt before it, end-of-turn token
         included. Raises `DataError` where the template changes earlier text as the conversation grows.
         """
+        try:
+            return self._rendered(conversation)
+        except _MISTAKES as error:
+            raise DataError(f"{conversation.where}: data.template: {error}.") from None
+
+    def _rendered(self, conversation: Conversation) -> Rendered:
         messages = conversation.messages
         answers = []
         text = ""
         for end, turn in enumerate(conversation.turns, 1):
             if turn.role == "assistant":
-                prompt = self.prompt(messages[: end - 1])
+                prompt = self._render(messages[: end - 1], add_generation_prompt=True)
+                self._expect_prefix(text, prompt, conversation)
                 text = self._render(messages[:end], add_generation_prompt=False)
                 self._expect_prefix(prompt, text, conversation)
                 answers.append((len(prompt), len(text)))
@@ -57,19 +66,11 @@ class ChatTemplate:
         return Rendered(whole, tuple(answers))
 
     def _render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
-        try:
-            return self._compiled.render(
-                messages=messages, add_generation_prompt=add_generation_prompt, **self.specials
-            )
-        except TemplateError as error:
-            raise DataError(f"data.template: {error}.") from None
-
-    @cached_property
-    def _compiled(self) -> Template:
-        """As in transformers.utils.chat_template_utils, so that training and inference render alike."""
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.globals["raise_exception"] = _raise
-        return environment.from_string(self.source)
+        """By transformers itself, so that training and inference render alike."""
+        texts, _ = render_jinja_template(
+            [list(messages)], chat_template=self.source, add_generation_prompt=add_generation_prompt, **self.specials
+        )
+        return str(texts[0])
 
     @staticmethod
     def _expect_prefix(start: str, text: str, conversation: Conversation) -> None:
@@ -90,7 +91,3 @@ def find(name: str, own: str | None) -> str:
         known = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.jinja")))
         raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {known}.")
     return path.read_text(encoding="utf-8").removesuffix("\n")
-
-
-def _raise(message: str) -> Any:
-    raise TemplateError(message)

@@ -30,7 +30,7 @@ def typed(composed: DictConfig) -> RunConfig:
     try:
         values: Any = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'configuration'}: {error.msg or error}") from None
+        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error.msg or error).splitlines()[0]}") from None
     values.pop("hydra", None)
     return load(RunConfig, values)
 

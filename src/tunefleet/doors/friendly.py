@@ -6,14 +6,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tunefleet.base.errors import INTERRUPTED, TunefleetError, UserError
+from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
 
 
 @contextmanager
-def friendly() -> Iterator[None]:
-    """Ends the process with the error's exit code and its message on standard error."""
+def friendly(mistakes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Ends the process with the error's exit code and its message on standard error.
+
+    `mistakes` are a library's own errors that only the person's input can cause.
+    """
     try:
         yield
+    except mistakes as error:  # what follows is a link
+        print(f"tunefleet: {str(error).split('See https')[0].strip()}".replace("\n", ": "), file=sys.stderr)
+        sys.exit(USER_ERROR)
     except UserError as error:
         print(_listed(error), file=sys.stderr)
         sys.exit(error.exit_code)

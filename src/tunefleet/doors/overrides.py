@@ -38,6 +38,8 @@ def typed(overrides: Sequence[str]) -> list[str]:
 
 def _forced(argument: str, known: Mapping[str, set[str]]) -> str:
     match = _OVERRIDE.fullmatch(argument)
+    if match and match["key"] in known and match["value"] == "null":
+        return f"~{match['key']}"  # Hydra does not take null for a group
     if not match or match["key"] in known or match["key"].split(".")[0].split("/")[0] == "hydra":
         return argument
     return f"++{argument}"

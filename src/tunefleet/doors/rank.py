@@ -26,7 +26,7 @@ def main() -> None:
 
 def run(plan: Plan) -> int:
     """Trains the plan in this rank; returns the exit code. A failure is written down and does not return."""
-    _prepare_environment(plan)
+    prepare_environment(plan)
     rank = int(os.environ["RANK"])
     try:
         from tunefleet.runs.train import train  # torch starts here
@@ -40,8 +40,8 @@ def run(plan: Plan) -> int:
         os._exit(exit_code_of(error))  # a barrier at exit would wait for ranks that are gone
 
 
-def _prepare_environment(plan: Plan) -> None:
-    """Before torch, transformers and DeepSpeed are imported: they read these once."""
+def prepare_environment(plan: Plan) -> None:
+    """Sets what torch, transformers and DeepSpeed read once; call it before they are imported."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
     os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
     if plan.layout.device == "cpu":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from tunefleet.doors import compose, overrides
@@ -15,7 +17,8 @@ from tunefleet.plan import Machine, make
 
 def main() -> None:
     """Composes once, in the process that the person started, and ends with the run's exit code."""
-    with friendly():
+    with friendly(mistakes=(HydraException,)):
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets its errors through to `friendly`
         compose.register_defaults()
         sys.argv[1:] = overrides.accept(sys.argv[1:], compose.CONF)
         hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name=compose.CONFIG_NAME)(one)()

@@ -29,7 +29,7 @@ def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[s
     by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     batches = [by_length[i : i + limits.batch] for i in range(0, len(by_length), limits.batch)]
     own = batches[group.rank :: group.size]
-    if engine.sharded:  # every rank must compute together: who has no batch left repeats the first
+    if engine.sharded and batches:  # every rank must compute together: who has no batch left repeats the first
         own += [batches[0]] * (-(-len(batches) // group.size) - len(own))
     said: dict[int, str] = {}
     for batch in own:
@@ -42,6 +42,7 @@ def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[s
 def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[str], limits: Limits) -> list[str]:
     new_tokens = min(limits.new_tokens, limits.length // 2)
     model: Any = engine.model
+    sides = tokenizer.padding_side, tokenizer.truncation_side
     tokenizer.padding_side = tokenizer.truncation_side = "left"
     inputs = tokenizer(
         list(prompts),
@@ -51,6 +52,8 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
         max_length=limits.length - new_tokens,
         return_tensors="pt",
     ).to(model.device)
+    tokenizer.padding_side, tokenizer.truncation_side = sides
+    training = model.training
     model.eval()
     with torch.no_grad(), engine.precision():
         outputs = model.generate(
@@ -63,7 +66,7 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
             pad_token_id=tokenizer.pad_token_id,
             synced_gpus=engine.sharded and ranks > 1,
         )
-    model.train()
+    model.train(training)
     texts = tokenizer.batch_decode(outputs[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return [text.strip() for text in texts]
 

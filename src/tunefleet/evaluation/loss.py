@@ -20,4 +20,4 @@ def mean_loss(engine: Evaluable, group: Group, batches: Sequence[MicroBatch]) ->
 
 def perplexity(loss: float) -> float:
     """exp(loss); infinite where that is too large for a float."""
-    return math.exp(loss) if loss < 700 else math.inf
+    return math.inf if loss >= 700 else math.exp(loss)

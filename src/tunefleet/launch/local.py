@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -48,7 +48,6 @@ class _Ranks:
     processes: list[subprocess.Popen[bytes]]
     signals: int = 0
     first_failure: int | None = None
-    ended_by_us: set[int] = field(default_factory=set)
 
     def watch(self) -> None:
         """Waits for all; after a first failure the others get a while, then are ended."""
@@ -57,7 +56,7 @@ class _Ranks:
             time.sleep(_POLL)
             if self.first_failure is None:
                 self.first_failure = self._failed()
-            if self.first_failure is not None and deadline is None:
+            if self.first_failure is not None and deadline is None and not self.signals:  # else they may be saving
                 deadline = time.monotonic() + _GRACE
                 self._signal(signal.SIGTERM)
             if self.signals > 1 or (deadline and time.monotonic() > deadline):
@@ -70,10 +69,11 @@ class _Ranks:
         if self.first_failure is None:
             return 0
         code = self.processes[self.first_failure].returncode
-        if code == INTERRUPTED:
-            return code
+        if code == INTERRUPTED or (self.signals and code < 0):
+            self._settle(State.INTERRUPTED, "")
+            return INTERRUPTED
         reason = self._reason(self.first_failure)
-        self._settle(reason)
+        self._settle(State.FAILED, reason)
         if self.first_failure != 0 or code < 0:
             print(f"tunefleet: {reason}", file=sys.stderr)
         return FAILED if code < 0 else code
@@ -120,10 +120,10 @@ class _Ranks:
     def _log(self, rank: int) -> str:
         return f" Its log: {self.paths.log(rank)}" if self.paths.log(rank).exists() else ""
 
-    def _settle(self, reason: str) -> None:
+    def _settle(self, state: State, reason: str) -> None:
         now = status.read(self.paths.status) or Status(State.STARTING)
         if not now.state.final:
-            status.write(self.paths.status, now.moved(state=State.FAILED, reason=reason))
+            status.write(self.paths.status, now.moved(state=state, reason=reason))
 
     def _signal(self, number: int) -> None:
         for process in self.processes:

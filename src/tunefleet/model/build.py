@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tunefleet.base.errors import ConfigError
@@ -37,13 +38,17 @@ _NOT_ARCHITECTURE = ("torch_dtype", "dtype", "transformers_version", "_name_or_p
 
 
 def _pretrained(folder: str) -> PreTrainedModel:
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder,
-        attn_implementation=_ATTENTION,
-        dtype=torch.float32,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            attn_implementation=_ATTENTION,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigError(f"model.path: {folder} cannot be loaded: {error}") from None
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise ConfigError(

@@ -21,8 +21,12 @@ def export(
     shutil.rmtree(temporary, ignore_errors=True)
     config = model.config
     config.use_cache, used = True, config.use_cache
-    model.save_pretrained(temporary, state_dict=weights)
-    config.use_cache = used
+    try:
+        model.save_pretrained(temporary, state_dict=dict(weights))  # it empties the mapping
+    finally:
+        config.use_cache = used
+    tokenizer.backend_tokenizer.no_padding()  # how it was called last is no part of it
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ class Learner(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self._window = _sliding_window(model.config)
+        self._windows = _windows(model.config)
         self._labelled: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._only_labelled)
 
@@ -38,11 +38,13 @@ class Learner(nn.Module):
         finally:
             self._labelled = None
 
-    def _mask(self, batch: MicroBatch) -> Tensor | None:
+    def _mask(self, batch: MicroBatch) -> Tensor | dict[str, Tensor] | None:
         """None is plain causal attention: padding lies on the right, where no label looks."""
         if batch.segments is None:
             return None
-        return segment_mask(batch.segments, self._mask_dtype(), self._window)
+        dtype = self._mask_dtype()
+        masks = {kind: segment_mask(batch.segments, dtype, window) for kind, window in self._windows.items()}
+        return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def _mask_dtype(self) -> torch.dtype:
         device = next(self.model.parameters()).device.type
@@ -75,6 +77,9 @@ def segment_mask(segments: Tensor, dtype: torch.dtype, window: int | None = None
     return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
 
-def _sliding_window(config: Any) -> int | None:
+def _windows(config: Any) -> dict[str, int | None]:
+    """The attention window of each kind of layer: Qwen2 may mix full and sliding ones."""
     used = getattr(config, "use_sliding_window", True)
-    return getattr(config, "sliding_window", None) if used else None
+    window = getattr(config, "sliding_window", None) if used else None
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
+    return {kind: window if kind == "sliding_attention" else None for kind in sorted(kinds)}

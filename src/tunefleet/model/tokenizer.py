@@ -17,7 +17,7 @@ def load(folder: str, family: str) -> Any:
     """
     try:
         tokenizer = _bare(Path(folder), family) or AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # the Rust library raises plain Exception for broken files
         raise ConfigError(f"model.tokenizer: {folder} cannot be loaded: {error}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) and not tokenizer.is_fast:
         raise ConfigError(f"model.tokenizer: {folder} has no fast tokenizer (tokenizer.json).")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
+from tunefleet.config.train import Precision
 from tunefleet.plan import parameters
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
@@ -26,7 +27,7 @@ def values(config: RunConfig) -> list[str]:
             f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
             "Allowed: two numbers, each at least 0 and below 1."
         )
-    if config.name is not None and (not config.name.strip() or set(config.name) & set("/\\\n")):
+    if config.name is not None and (config.name.strip() in ("", ".", "..") or set(config.name) & set("/\\\n")):
         complaints.append(f"name: {config.name!r} is not allowed. Allowed: a name that can be a folder.")
     return [complaint for complaint in complaints if complaint]
 
@@ -35,6 +36,17 @@ def _file(key: str, path: str | None) -> str | None:
     if path in (None, "demo") or Path(path).is_file():
         return None
     return f"data.{key}: {path} is not a file on this machine. Give data.{key}=FILE (JSON or JSONL)."
+
+
+def device(config: RunConfig, degrees: Layout) -> list[str]:
+    """Complaints about settings that do not go with the machine."""
+    half, stage = config.train.precision is Precision.FP16, config.parallel.zero_stage
+    if degrees.device == "cpu" and half and stage:
+        return [
+            f"train.precision: DeepSpeed has no fp16 for {config.parallel.name} on a CPU. "
+            "Use train.precision=bf16, or parallel=ddp."
+        ]
+    return []
 
 
 def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:

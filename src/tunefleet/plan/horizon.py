@@ -23,7 +23,7 @@ class Horizon:
 def horizon(plan: Plan, rows: int) -> Horizon:
     """The steps of `plan` over `rows` training rows; epochs round up, so that every row is seen."""
     per_epoch = rows / plan.batch.total
-    total = plan.config.train.max_steps or math.ceil(plan.config.train.epochs * per_epoch)
+    total = plan.config.train.max_steps or _whole(plan.config.train.epochs * rows / plan.batch.total)
     return Horizon(
         total=total,
         warmup=min(plan.config.schedule.warmup.in_steps(total, per_epoch), total),
@@ -33,5 +33,10 @@ def horizon(plan: Plan, rows: int) -> Horizon:
     )
 
 
+def _whole(steps: float) -> int:
+    """Rounds up, but not for the last bit of a product: 7 x (29 / 7) is 29.000000000000004."""
+    return math.ceil(round(steps, 6))
+
+
 def _cadence(every: Duration | None, total: int, per_epoch: float) -> int:
-    return max(1, every.in_steps(total, per_epoch)) if every else 0
+    return max(1, every.in_steps(total, per_epoch)) if every and every.amount else 0

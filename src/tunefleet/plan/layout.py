@@ -36,4 +36,4 @@ def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> 
             )
         world = most
     device = "cuda" if machine.gpus else "cpu"
-    return Layout(world_size=world, data_parallel=world, processes_here=world, device=device)
+    return Layout(world_size=world, data_parallel=world, processes_here=machine.processes_here or world, device=device)

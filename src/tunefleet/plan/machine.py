@@ -17,6 +17,7 @@ class Machine:
     cores: int = 1
     world_size: int | None = None
     rank: int = 0
+    processes_here: int | None = None
 
     @staticmethod
     def this(environment: Mapping[str, str] = os.environ) -> Machine:
@@ -27,14 +28,16 @@ class Machine:
             cores=len(os.sched_getaffinity(0)),
             world_size=started[1] if started else None,
             rank=started[0] if started else 0,
+            processes_here=int(environment.get("LOCAL_WORLD_SIZE", started[1])) if started else None,
         )
 
 
 def ranks_started(environment: Mapping[str, str]) -> tuple[int, int] | None:
     """(rank, world size) under torchrun, `deepspeed` or srun with several tasks; None where we start them."""
-    for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
-        if rank in environment and world in environment:
-            return int(environment[rank]), int(environment[world])
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        return int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "SLURM_PROCID" in environment:
+        return int(environment["SLURM_PROCID"]), int(environment["SLURM_STEP_NUM_TASKS"])
     return None
 
 

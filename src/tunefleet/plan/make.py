@@ -31,6 +31,8 @@ def make(config: RunConfig, machine: Machine) -> Plan:
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
     split = _collect(lambda: batch(config.train, degrees.data_parallel), complaints) if degrees else None
+    if degrees:
+        complaints += checks.device(config, degrees)
     if found:
         complaints += checks.architecture(config, found.architecture)
     if complaints or not (degrees and found and split):
@@ -73,6 +75,8 @@ def _absolute(config: RunConfig) -> RunConfig:
         for key in ("path", "validation_path", "cache")
         if (value := getattr(data, key)) and value != "demo"
     }
+    if Path(data.template).is_file():
+        changes["template"] = str(Path(data.template).resolve())
     return replace(config, data=replace(data, **changes))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base import files
-from tunefleet.base.errors import RunError
+from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.units import count
 from tunefleet.config import RunConfig
@@ -70,5 +70,7 @@ class Plan:
             return load(Plan, files.read_json(path))
         except FileNotFoundError:
             raise RunError(f"{run_dir}: not a run: it has no plan.json. Runs lie in outputs/.") from None
+        except ConfigError as error:
+            raise RunError(f"{path}: of another version of tunefleet: {error.complaints[0]}") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: damaged: {error}. Start the run again with its command.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +56,11 @@ def find(path: str) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache  # heavy: only where a hub name has to be looked up
 
-    for name in ("config.json", "tokenizer_config.json"):
-        cached = try_to_load_from_cache(path, name)
-        if isinstance(cached, str):
-            return Path(cached).parent
-    return None
+    try:
+        cached = [try_to_load_from_cache(path, name) for name in ("config.json", "tokenizer_config.json")]
+    except ValueError:  # no name that a repository could have
+        return None
+    return next((Path(file).parent for file in cached if isinstance(file, str)), None)
 
 
 def _weights(model: ModelConfig, folder: Path | None, complaints: list[str]) -> str | None:
@@ -100,7 +99,11 @@ def _architecture(model: ModelConfig, folder: Path | None, complaints: list[str]
                 "or point model.path at a folder with a config.json."
             )
         return {}
-    changed = parameters.set_layers(architecture, model.num_layers) if model.num_layers else dict(architecture)
+    try:
+        changed = parameters.set_layers(architecture, model.num_layers) if model.num_layers else dict(architecture)
+    except ValueError as error:
+        complaints.append(f"model.num_layers: {error}. Leave model.num_layers out.")
+        return {}
     if model.dropout is not None:
         changed.update({key: model.dropout for key in _DROPOUTS if key in changed or key == "attention_dropout"})
     return changed
@@ -112,7 +115,7 @@ def _read_config(path: Path, complaints: list[str]) -> dict[str, Any]:
         if isinstance(values, dict) and "model_type" in values:
             return values
         complaints.append(f"{path}: has no model_type, so it does not describe a model.")
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # neither JSON nor UTF-8
         complaints.append(f"{path}: cannot be read: {error}.")
     return {}
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
-from tunefleet.data.prepare import Prepared, prepare
+from tunefleet.data.prepare import Prepared
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import build, tokenizer
@@ -33,7 +34,7 @@ def material(plan: Plan) -> Material:
     """Prepares data, or finds them prepared; before any process group exists."""
     family = str(plan.sources.architecture.get("model_type"))
     words = tokenizer.load(plan.sources.tokenizer, family)
-    data = prepare(plan.config.data, words, plan.config.train.sequence_length)
+    data = prepare_room.prepare(plan.config.data, words, plan.config.train.sequence_length)
     return Material(words, data, horizon(plan, len(data.train)))
 
 
@@ -66,6 +67,11 @@ def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> O
         packed=plan.config.data.packing,
         position=position,
     )
+
+
+def chat_template(plan: Plan, words: Any) -> str:
+    """The Jinja source that the run renders conversations with."""
+    return prepare_room.chat_template(plan.config.data, words).source
 
 
 def store(plan: Plan, group: ProcessGroup) -> CheckpointStore:

@@ -156,6 +156,7 @@ class _Run:
 def _record(state: RunState, result: StepResult) -> dict[str, Any]:
     return {
         "step": state.step,
+        "time": time.time(),
         "tokens": state.tokens,
         "learning_tokens": state.learning_tokens,
         "train/loss": result.loss,

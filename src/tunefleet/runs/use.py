@@ -1,0 +1,42 @@
+"""Uses a finished run: measures its exported model again, and talks with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.model.learner import Learner
+from tunefleet.plan.plan import Plan
+from tunefleet.runs import examine, parts
+from tunefleet.runs.export import exported
+
+
+def evaluate(plan: Plan) -> tuple[dict[str, Any], list[examine.Sample]]:
+    """Losses, exact matches and answers of the exported model on every validation split, in one process."""
+    model, read, alone = _model(plan), parts.material(plan), Alone()
+    record = examine.losses(plan, model, alone, read)
+    matches, said = examine.exact_matches(plan, model, alone, read)
+    return record | matches, said
+
+
+def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
+    """Answers every message that `ask` returns, remembering the conversation, until it returns None."""
+    model, words = _model(plan), AutoTokenizer.from_pretrained(exported(plan))
+    limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length)
+    messages: list[dict[str, str]] = []
+    while (message := ask()) is not None:
+        messages = [] if message == "/new" else [*messages, {"role": "user", "content": message}]
+        if messages:
+            prompt = words.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            said = answers(model, Alone(), words, [str(prompt)], limits)[0]
+            messages.append({"role": "assistant", "content": said})
+            say(said)
+
+
+def _model(plan: Plan) -> PlainModel:
+    model = AutoModelForCausalLM.from_pretrained(exported(plan), attn_implementation="sdpa", dtype="auto")
+    return PlainModel(Learner(model))

@@ -1,0 +1,153 @@
+"""Does every YAML in conf/ compose and plan, and open with a card that says what it is?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.doors import overrides
+from tunefleet.doors.compose import CONF, from_words
+from tunefleet.plan import Machine, Plan, make
+
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "local")
+OURS = [path for path in FILES if path.relative_to(CONF).parts[0] != "hydra"]
+GROUPS = {group: choices for group, choices in overrides.groups(CONF).items() if group != "local"}
+CHOICES = sorted((group, choice) for group, choices in GROUPS.items() for choice in choices)
+CARD = ("Claim", "Command", "Expected", "Cost")
+ARCHITECTURE: dict[str, Any] = {
+    "model_type": "opt",
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "ffn_dim": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 512,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty Hugging Face cache, instead of the person's own."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
+    """What a person must add to a choice: their file of rows, their model."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n')
+    for name, content in {
+        "config.json": json.dumps(ARCHITECTURE),
+        "model.safetensors": "",
+        "tokenizer.json": "{}",
+    }.items():
+        (tmp_path / name).write_text(content)
+    return {
+        ("data", "alpaca"): [f"data.path={rows}"],
+        ("data", "jsonl"): [f"data.path={rows}"],
+        ("model", "hf"): [f"model.path={tmp_path}"],
+    }
+
+
+def planned(words: list[str], output_dir: Path) -> Plan:
+    return make(from_words([*words, f"output_dir={output_dir}"]), Machine(gpus=0, cores=2))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_plans(
+    group: str, choice: str, needs: dict[tuple[str, str], list[str]], tmp_path: Path
+) -> None:
+    from_scratch = ["model.init=random"] if group == "model" and choice != "hf" else []
+    plan = planned([f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])], tmp_path)
+    if group not in ("experiment", "train", "evaluation", "checkpoint", "tracking"):
+        named = getattr(plan.config, group).name
+        assert getattr(named, "value", named) == choice
+    if group == "model":
+        assert plan.parameters
+    assert plan.run_dir.startswith(str(tmp_path))
+
+
+def test_every_group_of_the_configuration_has_a_choice() -> None:
+    config = from_words([])
+    assert set(GROUPS) == {name for name in vars(config) if name not in ("name", "seed", "output_dir")}
+
+
+def test_a_choice_that_needs_a_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.path: not set"):
+        planned(["data=jsonl"], tmp_path)
+
+
+def test_a_choice_brings_its_settings(tmp_path: Path) -> None:
+    config = from_words(["parallel=zero2", "optimizer=sgd", "schedule=linear", "tracking=files"])
+    assert config.parallel.zero_stage == 2
+    assert (config.optimizer.name.value, config.optimizer.momentum) == ("sgd", 0.9)
+    assert config.schedule.name.value == "linear"
+    assert config.tracking.wandb.value == "disabled"
+
+
+def test_what_is_typed_wins_over_every_recipe() -> None:
+    config = from_words(["model=opt-tiny", "train.micro_batch=3", "optimizer.lr=1", "experiment=zero3-smoke"])
+    assert config.train.micro_batch == 3
+    assert config.optimizer.lr == 1.0
+
+
+def test_the_seed_reaches_the_training_loop() -> None:
+    assert from_words(["seed=9"]).train.seed == 9
+
+
+def test_an_experiment_carries_its_card() -> None:
+    assert GROUPS["experiment"]
+    for choice in GROUPS["experiment"]:
+        card = from_words([f"experiment={choice}"]).experiment
+        assert card.claim
+        assert card.expected
+        assert card.cost
+
+
+# The files themselves
+
+
+def comment(path: Path) -> list[str]:
+    """The comment at the top, without its marks and Hydra's own line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return [line.lstrip("# ") for line in lines[:end] if not line.startswith("# @package")]
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_opens_with_a_card(path: Path) -> None:
+    card = comment(path)
+    assert card
+    assert len(card[0]) > 20
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_experiment_opens_with_claim_command_expected_and_cost(path: Path) -> None:
+    card = comment(path)
+    assert [line.split(":")[0] for line in card if line.split(":")[0] in CARD] == list(CARD)
+    assert f"python train.py experiment={path.stem}" in "\n".join(card)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_model_is_named_as_its_file(path: Path) -> None:
+    values: Any = OmegaConf.load(path)
+    assert values.get("model", values).name == path.stem
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_nothing_is_instantiated_from_yaml(path: Path) -> None:
+    assert "_target_" not in path.read_text(encoding="utf-8")
+
+
+def test_a_key_that_is_no_setting_is_found(tmp_path: Path) -> None:
+    """Control: what makes `test_every_choice_composes_and_plans` refuse a stray key."""
+    (tmp_path / "train.yaml").write_text("defaults:\n  - base\n  - parallel: x\n  - _self_\n")
+    (tmp_path / "parallel").mkdir()
+    (tmp_path / "parallel" / "x.yaml").write_text("name: x\nzero_stag: 3\n")
+    with pytest.raises(ConfigError, match=r"parallel\.zero_stag: unknown key\. Did you mean 'parallel\.zero_stage'"):
+        from_words([], tmp_path)

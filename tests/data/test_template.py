@@ -1,0 +1,220 @@
+"""Is a conversation written as its template says, and is what the assistant says found to the character?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shared import shared_data
+from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.data.conversation import Conversation, Turn
+from tunefleet.data.template import ChatTemplate, find
+from tunefleet.model import tokenizer as tokenizers
+
+SPECIALS = {"bos_token": "<s>", "eos_token": "</s>"}
+NAMES = ("alpaca", "chatml", "human-assistant", "plain")
+LONG = Conversation(
+    (
+        Turn("system", "Be brief."),
+        Turn("user", "Capital of France?"),
+        Turn("assistant", "Paris."),
+        Turn("user", "Of 中国? 🐼"),
+        Turn("assistant", "北京 🎉"),
+    ),
+    "rows.jsonl:3",
+)
+TEXTS = {
+    "plain": "<s>System: Be brief.\nUser: Capital of France?\nAssistant: Paris.</s>\n"
+    "User: Of 中国? 🐼\nAssistant: 北京 🎉</s>",
+    "human-assistant": "<s>Be brief.\n\nHuman: Capital of France?\n\nAssistant: Paris.</s>"
+    "Human: Of 中国? 🐼\n\nAssistant: 北京 🎉</s>",
+    "alpaca": "<s>Be brief.\n\n\n\n### Instruction:\nCapital of France?\n\n### Response: Paris.</s>"
+    "\n\n### Instruction:\nOf 中国? 🐼\n\n### Response: 北京 🎉</s>",
+    "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCapital of France?<|im_end|>\n"
+    "<|im_start|>assistant\nParis.<|im_end|></s>\n<|im_start|>user\nOf 中国? 🐼<|im_end|>\n"
+    "<|im_start|>assistant\n北京 🎉<|im_end|></s>\n",
+}
+AROUND = {  # what stands between prompt and words, and the end of the turn
+    "plain": (" ", "</s>"),
+    "human-assistant": (" ", "</s>"),
+    "alpaca": (" ", "</s>"),
+    "chatml": ("", "<|im_end|></s>\n"),
+}
+
+
+def template(name: str, specials: dict[str, str] | None = None) -> ChatTemplate:
+    return ChatTemplate(find(name, None), SPECIALS if specials is None else specials)
+
+
+def test_every_shipped_template_is_tested() -> None:
+    import tunefleet.data.template as module
+
+    assert tuple(sorted(file.stem for file in (Path(module.__file__).parent / "templates").iterdir())) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_of_many_turns(name: str) -> None:
+    assert template(name).render(LONG).text == TEXTS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_are_the_words_and_the_end_of_turn(name: str) -> None:
+    rendered = template(name).render(LONG)
+    before, after = AROUND[name]
+    said = [rendered.text[start:end] for start, end in rendered.answers]
+    assert said == [f"{before}Paris.{after}", f"{before}北京 🎉{after}"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_is_what_stands_before_the_answer(name: str) -> None:
+    chat = template(name)
+    rendered = chat.render(LONG)
+    for number, (start, _) in zip((2, 4), rendered.answers, strict=True):
+        assert chat.prompt(LONG.messages[:number]) == rendered.text[:start]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_after_the_last_answer_are_text_and_no_answer(name: str) -> None:
+    chat = template(name)
+    more = Conversation((*LONG.turns, Turn("user", "Thanks!")), LONG.where)
+    rendered = chat.render(more)
+    assert rendered.answers == chat.render(LONG).answers
+    assert rendered.text.startswith(TEXTS[name])
+    assert "Thanks!" in rendered.text
+
+
+def test_alpaca_opens_the_first_instruction_with_its_preamble() -> None:
+    text = template("alpaca").render(Conversation((Turn("user", "Sing."), Turn("assistant", "La.")), "x:1")).text
+    assert text.startswith("<s>Below is an instruction that describes a task.")
+    assert text.count("Below is an instruction") == 1
+
+
+def test_chatml_does_not_write_its_own_end_twice() -> None:
+    text = template("chatml", {"eos_token": "<|im_end|>"}).render(LONG).text
+    assert "Paris.<|im_end|>\n" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_content_is_not_read_as_a_template(name: str) -> None:
+    words = "{{ eos_token }} {% raw %} <b>&amp;</b>"
+    text = template(name).render(Conversation((Turn("user", words), Turn("assistant", words)), "x:1")).text
+    assert text.count(words) == 2
+
+
+HUB = {
+    "qwen": "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}{{ '<|im_start|>system\n' }}"
+    "{% endif %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "blocks and loop control": "{{ bos_token }}\n{% for m in messages %}\n    {% if m.role == 'system' %}\n"
+    "        {% continue %}\n    {% endif %}\n{{ m.role }}: {{ m.content | trim }}\n{% endfor %}\n",
+    "namespace": "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{{ ns.n }}"
+    "{{ m.content }}{% endfor %}",
+    "tojson": "{% for m in messages %}{{ m.content | tojson }}{% endfor %}",
+    "tools and documents": "{% if tools is defined and tools is none %}no tools{% endif %}"
+    "{% for m in messages %}{{ m.content }}{% endfor %}",
+    "date": "{% if strftime_now is defined %}{{ strftime_now('%Y') }}{% else %}2024{% endif %}"
+    "{% for m in messages %}{{ m.content }}{% endfor %}",
+    "generation": "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+    "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+}
+SOURCES = {**{name: find(name, None) for name in NAMES}, **HUB}
+SPICY = Conversation(
+    (Turn("system", "Be <brief> & 'kind'."), Turn("user", ' 1 < 2, "é" 中国 '), Turn("assistant", "Ja.\n")), "x:1"
+)
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("conversation", [LONG, SPICY], ids=["long", "spicy"])
+def test_transformers_renders_the_same(tokenizer: Any, source: str, conversation: Conversation) -> None:
+    """At inference transformers renders the exported template: training must have seen that very text."""
+    tokenizer.chat_template = source
+    chat = ChatTemplate(source, dict(tokenizer.special_tokens_map))
+    messages = conversation.messages
+    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    assert chat.render(conversation).text == whole
+    assert chat.prompt(messages[:-1]) == prompt
+
+
+@pytest.mark.parametrize(
+    ("folder", "family"), [("tok_qwen2", "qwen2"), ("tok_opt", "opt"), ("stories260k/hf", "llama")]
+)
+def test_transformers_renders_the_same_with_real_tokenizers(folder: str, family: str) -> None:
+    tokenizer = tokenizers.load(str(shared_data(folder)), family)
+    for name in ("auto", *NAMES):
+        source = find(name, tokenizer.chat_template)
+        chat = ChatTemplate(source, dict(tokenizer.special_tokens_map))
+        whole = tokenizer.apply_chat_template(LONG.messages, tokenize=False, chat_template=source)
+        assert chat.render(LONG).text == whole
+
+
+FORGETFUL = "{% for m in messages %}{{ m.content if loop.last or m.role == 'user' else '...' }};{% endfor %}"
+
+
+def test_a_template_that_rewrites_earlier_text_is_refused() -> None:
+    chat = ChatTemplate(FORGETFUL, SPECIALS)
+    short = Conversation(LONG.turns[1:3], "rows.jsonl:9")
+    assert chat.render(short).text == "Capital of France?;Paris.;"  # with one answer there is nothing to rewrite
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: the chat template rewrites earlier text"):
+        chat.render(Conversation(LONG.turns, "rows.jsonl:3"))
+
+
+def test_a_template_whose_prompt_is_no_prefix_is_refused() -> None:
+    chat = ChatTemplate(
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}", {}
+    )
+    with pytest.raises(DataError, match="rewrites earlier text"):
+        chat.render(LONG)
+
+
+def test_an_answer_dropped_by_later_turns_is_refused() -> None:
+    chat = ChatTemplate("{% for m in messages %}{{ m.content if loop.last }}{% endfor %}", {})
+    with pytest.raises(DataError, match="rewrites earlier text"):
+        chat.render(Conversation((Turn("assistant", "a"), Turn("user", "b")), "x:1"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for m in messages %}",
+        "{{ raise_exception('roles must alternate') }}",
+        "{{ missing.thing }}",
+        "{% nonsense %}",
+        "{{ messages.__class__.__mro__ }}",
+    ],
+)
+def test_a_mistake_in_a_template_is_the_persons(source: str) -> None:
+    with pytest.raises((DataError, ConfigError), match=r"data\.template"):
+        ChatTemplate(source, SPECIALS).render(LONG)
+
+
+@pytest.mark.parametrize("source", ["{{ messages[0].content + 1 }}", "{{ 1 // 0 }}", "{{ messages | join(1, 2, 3) }}"])
+def test_an_error_of_python_in_a_template_is_the_persons_too(source: str) -> None:
+    with pytest.raises((DataError, ConfigError), match=r"data\.template"):
+        ChatTemplate(source, SPECIALS).render(LONG)
+
+
+def test_a_templates_refusal_names_the_row() -> None:
+    source = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(DataError, match=r"rows\.jsonl:3.*roles must alternate"):
+        ChatTemplate(source, SPECIALS).render(LONG)
+
+
+def test_find_takes_the_tokenizers_own_else_plain() -> None:
+    assert find("auto", "{{ own }}") == "{{ own }}"
+    assert find("auto", None) == find("plain", "{{ own }}") != "{{ own }}"
+
+
+def test_find_reads_a_file_of_the_persons(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jinja"
+    path.write_text("{{ messages }} ü\n", encoding="utf-8")
+    assert find(str(path), None) == "{{ messages }} ü"
+
+
+def test_an_unknown_name_hears_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as raised:
+        find("chatlm", None)
+    assert "'chatlm'" in str(raised.value)
+    assert all(name in str(raised.value) for name in ("auto", *NAMES))

@@ -1,0 +1,186 @@
+"""Does a second start continue, say that it is done, or refuse: and never mix two runs in one directory?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefleet.base import status
+from tunefleet.base.errors import RunError
+from tunefleet.base.status import State, Status
+from tunefleet.config import RunConfig, load
+from tunefleet.doors import rank
+from tunefleet.doors.start import start
+from tunefleet.launch import local
+from tunefleet.plan import Machine, Plan, make
+
+CPU = Machine(gpus=0, cores=2)
+ARCHITECTURE = {
+    "model_type": "opt",
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "ffn_dim": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
+Planned = Callable[..., Plan]
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Planned:
+    """Plans the run `mine`; `lr` and `log_every` change it."""
+    (tmp_path / "tokenizer.json").write_text("{}")
+
+    def planned(lr: float = 1e-3, log_every: int = 1, seed: int = 0) -> Plan:
+        values: dict[str, Any] = {
+            "name": "mine",
+            "output_dir": str(tmp_path / "outputs"),
+            "data": {"path": "demo"},
+            "model": {"init": "random", "architecture": ARCHITECTURE, "tokenizer": str(tmp_path)},
+            "train": {"sequence_length": 32, "seed": seed},
+            "optimizer": {"lr": lr},
+            "tracking": {"log_every": log_every},
+        }
+        return make(load(RunConfig, values), CPU)
+
+    return planned
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans whose ranks would have been started."""
+    plans: list[Plan] = []
+    monkeypatch.setattr(local, "run", lambda plan: plans.append(plan) or 0)
+    return plans
+
+
+def test_a_new_run_is_written_down_before_its_ranks_start(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned()
+
+    def look(given: Plan) -> int:
+        now = status.read(given.paths.status)
+        assert Plan.read(given.paths.root) == plan
+        assert now is not None
+        assert now.state is State.STARTING
+        return 17
+
+    monkeypatch.setattr(local, "run", look)
+    assert start(plan, CPU) == 17
+
+
+def test_the_person_hears_what_starts(
+    planned: Planned, started: list[Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = replace(planned(), notes=("mind the gap",))
+    start(plan, CPU)
+    said = capsys.readouterr().out
+    for value in plan.summary().values():
+        assert value in said
+    assert "note: mind the gap" in said
+    assert started == [plan]
+
+
+def test_a_name_taken_by_other_settings_names_the_changed_key(planned: Planned, started: list[Plan]) -> None:
+    start(planned(lr=1e-3), CPU)
+    with pytest.raises(RunError) as caught:
+        start(planned(lr=2e-3, seed=5), CPU)
+    message = str(caught.value)
+    assert message.startswith("name: mine is taken by a run with other settings (")
+    assert "optimizer.lr was 0.001" in message
+    assert "train.seed was 0" in message
+    assert "micro_batch" not in message  # what did not change is not named
+    assert len(started) == 1
+    assert Plan.read(planned().paths.root).config.optimizer.lr == 1e-3  # the run that was there is untouched
+
+
+def test_a_finished_run_says_so_and_starts_nothing(
+    planned: Planned, started: list[Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = planned()
+    plan.save()
+    status.write(plan.paths.status, Status(State.FINISHED, step=40, total_steps=40, loss=1.25))
+    assert start(plan, CPU) == 0
+    assert "mine is done: 40 steps, last loss 1.2500." in capsys.readouterr().out
+    assert started == []
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED, State.RUNNING, State.STARTING])
+def test_any_other_end_is_continued(planned: Planned, started: list[Plan], state: State) -> None:
+    plan = planned()
+    plan.save()
+    status.write(plan.paths.status, Status(state, step=7, loss=2.0, reason="out of memory"))
+    start(plan, CPU)
+    now = status.read(plan.paths.status)
+    assert started == [plan]
+    assert now is not None
+    assert (now.state, now.step, now.reason) == (State.STARTING, 7, "")
+
+
+def test_settings_that_only_watch_may_change(planned: Planned, started: list[Plan]) -> None:
+    start(planned(), CPU)
+    start(planned(log_every=9), CPU)
+    assert [plan.config.tracking.log_every for plan in started] == [1, 9]
+    assert Plan.read(planned().paths.root).config.tracking.log_every == 9  # what the ranks will read
+
+
+def test_a_run_that_goes_on_is_not_started_twice(planned: Planned, started: list[Plan]) -> None:
+    plan = planned()
+    plan.save()
+    status.write(plan.paths.status, Status(State.RUNNING, step=7))
+    with open(plan.paths.lock, "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match=r"mine is going on already \(step 7 on .*\)\. Wait for it"):
+            start(plan, CPU)
+        assert started == []
+        now = status.read(plan.paths.status)
+        assert now is not None
+        assert now.state is State.RUNNING  # the other run's status is untouched
+    start(plan, CPU)  # control: with the lock gone it starts
+    assert started == [plan]
+
+
+def test_the_lock_is_held_while_the_ranks_run_and_given_back(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_again(plan: Plan) -> int:
+        with pytest.raises(RunError, match="going on already"):
+            start(plan, CPU)
+        raise RuntimeError("the launcher failed")
+
+    monkeypatch.setattr(local, "run", start_again)
+    with pytest.raises(RuntimeError, match="the launcher failed"):
+        start(planned(), CPU)
+    monkeypatch.setattr(local, "run", lambda plan: 3)
+    assert start(planned(), CPU) == 3
+
+
+def test_a_damaged_plan_is_not_overwritten(planned: Planned, started: list[Plan]) -> None:
+    plan = planned()
+    plan.paths.root.mkdir(parents=True)
+    plan.paths.plan.write_text('{"name": "mi')
+    with pytest.raises(RunError, match="damaged"):
+        start(plan, CPU)
+    assert started == []
+    assert plan.paths.plan.read_text() == '{"name": "mi'
+
+
+# Under torchrun or srun the ranks are there already
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_rank_that_is_there_trains_itself(
+    planned: Planned, started: list[Plan], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    plan = planned()
+    trained: list[Plan] = []
+    monkeypatch.setattr(rank, "run", lambda plan: trained.append(plan) or 5)
+    monkeypatch.setattr(os, "environ", {})
+    assert start(plan, Machine(cores=2, world_size=2, rank=number)) == 5
+    assert (trained, started) == ([plan], [])
+    assert plan.paths.plan.exists() == (number == 0)  # one of them writes
+    assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == (str(number), "2")

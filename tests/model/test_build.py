@@ -1,0 +1,217 @@
+"""Does a model come from exactly its files or its seed, and its tokenizer from whatever folder there is?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.shared import TINY, architecture, shared_data, tiny_model, tiny_tokenizer
+from tunefleet.base.errors import ConfigError
+from tunefleet.model import tokenizer as tokenizers
+from tunefleet.model.build import build, check_vocabulary
+from tunefleet.plan.sources import Sources
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved tiny model."""
+    tiny_model("llama", seed=3).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def from_folder(path: Path) -> Sources:
+    return Sources(str(path), "", architecture("llama"))
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_from_scratch_is_a_function_of_the_seed_only(family: str) -> None:
+    torch.manual_seed(111)
+    first = tiny_model(family, seed=5)
+    torch.manual_seed(222)
+    torch.rand(7)
+    assert equal(first, tiny_model(family, seed=5))
+    assert not equal(first, tiny_model(family, seed=6))
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_from_scratch_is_fp32_on_the_cpu_without_cache(family: str) -> None:
+    model = tiny_model(family, torch_dtype="float16", transformers_version="4.0")
+    assert {(p.dtype, p.device.type) for p in model.parameters()} == {(torch.float32, "cpu")}
+    assert model.config.use_cache is False
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_the_architecture_is_left_as_it_was() -> None:
+    given = architecture("gpt_neox", rope_scaling=None)
+    before = json.dumps(given, sort_keys=True)
+    build(Sources(None, "", given), seed=0)
+    assert json.dumps(given, sort_keys=True) == before
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_gradient_checkpointing_as_asked(wanted: bool) -> None:
+    model = build(Sources(None, "", architecture("opt")), seed=0, gradient_checkpointing=wanted)
+    assert model.is_gradient_checkpointing is wanted
+
+
+def test_pretrained_weights_are_those_of_the_folder(folder: Path) -> None:
+    model = build(from_folder(folder), seed=0)
+    assert equal(model, tiny_model("llama", seed=3))
+    assert not equal(model, tiny_model("llama", seed=0))
+    assert model.config.use_cache is False
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_half_precision_files_become_fp32(tmp_path: Path) -> None:
+    tiny_model("opt").to(torch.float16).save_pretrained(tmp_path)
+    model = build(Sources(str(tmp_path), "", architecture("opt")), seed=0)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def change_weights(folder: Path, name: str, weight: torch.Tensor | None) -> None:
+    path = folder / "model.safetensors"
+    held = load_file(path)
+    assert name in held
+    held.pop(name)
+    save_file(held if weight is None else {**held, name: weight}, path, metadata={"format": "pt"})
+
+
+NAME = "model.layers.1.mlp.up_proj.weight"
+
+
+def test_a_missing_weight_is_refused_by_name(folder: Path) -> None:
+    change_weights(folder, NAME, None)
+    with pytest.raises(ConfigError, match=f"lacks 1 weights of its architecture, such as {NAME}"):
+        build(from_folder(folder), seed=0)
+
+
+def test_a_weight_of_another_shape_is_refused(folder: Path) -> None:
+    change_weights(folder, NAME, torch.zeros(3, 32))
+    with pytest.raises(ConfigError, match=NAME):
+        build(from_folder(folder), seed=0)
+
+
+def test_a_damaged_file_is_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match=r"model\.path"):
+        build(from_folder(folder), seed=0)
+
+
+def test_tied_weights_are_not_missing(tmp_path: Path) -> None:
+    tiny_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    model = build(Sources(str(tmp_path), "", {}), seed=0)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_a_real_pretrained_model_loads() -> None:
+    folder = shared_data("stories260k/hf")
+    model = build(Sources(str(folder), str(folder), {}), seed=0)
+    assert sum(p.numel() for p in model.parameters()) == 260_032
+
+
+# --- vocabulary
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(319, False), (320, True), (384, True)])
+def test_every_token_needs_an_embedding(rows: int, fits: bool) -> None:
+    model, tokenizer = tiny_model("opt", vocab_size=rows), tiny_tokenizer()
+    assert len(tokenizer) == 320
+    if fits:
+        check_vocabulary(model, tokenizer)
+    else:
+        with pytest.raises(ConfigError, match="has 320 tokens and the model only 319 embeddings"):
+            check_vocabulary(model, tokenizer)
+
+
+def test_added_tokens_count() -> None:
+    model, tokenizer = tiny_model("opt", vocab_size=320), tiny_tokenizer()
+    tokenizer.add_tokens(["<|im_start|>"])
+    with pytest.raises(ConfigError, match="321 tokens"):
+        check_vocabulary(model, tokenizer)
+
+
+# --- tokenizers
+
+
+def test_a_saved_tokenizer_loads_as_it_was(tmp_path: Path) -> None:
+    own = tiny_tokenizer()
+    own.chat_template = "{{ messages }}"
+    own.save_pretrained(tmp_path)
+    loaded = tokenizers.load(str(tmp_path), "llama")
+    text = "Wörter, 中国 🎉</s>"
+    assert loaded(text)["input_ids"] == own(text)["input_ids"]
+    assert (loaded.pad_token, loaded.eos_token, loaded.chat_template) == ("<pad>", "</s>", "{{ messages }}")
+
+
+def test_without_padding_token_the_end_pads(tmp_path: Path) -> None:
+    own = tiny_tokenizer()
+    own.pad_token = None
+    own.save_pretrained(tmp_path)
+    loaded = tokenizers.load(str(tmp_path), "llama")
+    assert loaded.pad_token_id == loaded.eos_token_id == 2
+
+
+def test_bare_opt_files_get_opts_special_tokens() -> None:
+    tokenizer = tokenizers.load(str(shared_data("tok_opt")), "opt")
+    assert (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) == (2, 1, 2)
+    assert tokenizer("Hello world", add_special_tokens=False)["input_ids"] == [31414, 232]
+    assert tokenizer.is_fast
+
+
+def test_bare_gpt2_files_get_gpt2s_special_tokens() -> None:
+    tokenizer = tokenizers.load(str(shared_data("tok_gpt2")), "gpt2")
+    assert tokenizer.eos_token_id == tokenizer.pad_token_id == 50256
+    assert tokenizer("Hello world", add_special_tokens=False)["input_ids"] == [15496, 995]
+
+
+def test_files_with_a_configuration_are_not_bare() -> None:
+    tokenizer = tokenizers.load(str(shared_data("tok_qwen2")), "qwen2")
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
+    assert "im_start" in tokenizer.chat_template
+
+
+GARBAGE = {
+    "empty folder": {},
+    "text as tokenizer.json": {"tokenizer.json": "garbage"},
+    "list as tokenizer.json": {"tokenizer.json": "[]"},
+    "object as tokenizer.json": {"tokenizer.json": "{}"},
+    "text as vocab.json": {"vocab.json": "garbage", "merges.txt": "#version: 0.2\n"},
+    "list as vocab.json": {"vocab.json": "[]", "merges.txt": "#version: 0.2\n"},
+    "merges of unknown tokens": {"vocab.json": '{"a": 0, "b": 1}', "merges.txt": "#version: 0.2\nx y\n"},
+    "broken configuration": {"tokenizer_config.json": "{", "vocab.json": "{}", "merges.txt": ""},
+}
+
+
+@pytest.mark.parametrize("files", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_is_no_tokenizer(tmp_path: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=r"model\.tokenizer") as raised:
+        tokenizers.load(str(tmp_path), "opt")
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_loading_changes_nothing_in_the_folder(tmp_path: Path) -> None:
+    source = shared_data("tok_opt")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(source / name, tmp_path / name)
+    tokenizers.load(str(tmp_path), "opt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merges.txt", "vocab.json"]

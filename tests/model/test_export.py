@@ -1,0 +1,159 @@
+"""Does plain transformers load what was trained, whole or not at all?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.shared import tiny_model, tiny_tokenizer
+from tunefleet.model.export import export
+
+torch.set_num_threads(1)
+
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"
+CASES = {"opt": ("opt", {}), "llama, tied": ("llama", {"tie_word_embeddings": True}), "gpt_neox": ("gpt_neox", {})}
+READ = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+torch.set_num_threads(1)
+for folder in sys.argv[1:]:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "turn on the light"}], tokenize=False)
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        torch.save(model(ids).logits, folder + "/logits.pt")
+    facts = {"text": text, "ids": ids.tolist(), "cache": model.config.use_cache, "dtype": str(model.dtype),
+             "pad": tokenizer.pad_token, "eos": tokenizer.eos_token}
+    open(folder + "/facts.json", "w").write(json.dumps(facts))
+"""
+
+
+def handed_over(folder: Path, model: Any) -> Path:
+    export(folder, model, model.state_dict(), tiny_tokenizer(), TEMPLATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def read_back(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Path]]:
+    """Exported models, read by a fresh process that knows nothing of tunefleet."""
+    root = tmp_path_factory.mktemp("exports")
+    found = {}
+    for number, (name, (family, changes)) in enumerate(CASES.items()):
+        model = tiny_model(family, seed=number, vocab_size=320, **changes)
+        found[name] = model, handed_over(root / str(number), model)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    folders = [str(folder) for _, folder in found.values()]
+    subprocess.run([sys.executable, "-c", READ, *folders], check=True, env=environment, timeout=300)
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_plain_transformers_gives_equal_logits(read_back: dict[str, tuple[Any, Path]], name: str) -> None:
+    model, folder = read_back[name]
+    facts = json.loads((folder / "facts.json").read_text())
+    with torch.no_grad():
+        expected = model.eval()(torch.tensor(facts["ids"])).logits
+    assert (torch.load(folder / "logits.pt") - expected).abs().max().item() <= 1e-6
+    assert facts["dtype"] == "torch.float32"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_tokenizer_and_its_template_come_along(read_back: dict[str, tuple[Any, Path]], name: str) -> None:
+    _, folder = read_back[name]
+    facts = json.loads((folder / "facts.json").read_text())
+    assert facts["text"] == "user: turn on the light</s>"
+    assert facts["ids"] == [tiny_tokenizer()(facts["text"])["input_ids"]]
+    assert (facts["pad"], facts["eos"], facts["cache"]) == ("<pad>", "</s>", True)
+
+
+def test_the_given_weights_are_written_not_the_models(tmp_path: Path) -> None:
+    """Under ZeRO-3 the model's own weights are empty; the gathered ones count."""
+    model = tiny_model("llama", vocab_size=320)
+    weights = {name: torch.full_like(weight, 0.5) for name, weight in model.state_dict().items()}
+    export(tmp_path / "final", model, dict(weights), tiny_tokenizer(), TEMPLATE)
+    written = load_file(tmp_path / "final" / "model.safetensors")
+    assert written.keys() == weights.keys()
+    assert all(torch.equal(weight, torch.full_like(weight, 0.5)) for weight in written.values())
+
+
+def test_training_goes_on_without_cache(tmp_path: Path) -> None:
+    model = tiny_model("opt", vocab_size=320)
+    handed_over(tmp_path / "final", model)
+    assert model.config.use_cache is False
+    assert json.loads((tmp_path / "final" / "config.json").read_text())["use_cache"] is True
+
+
+def test_only_the_folder_itself_remains(tmp_path: Path) -> None:
+    handed_over(tmp_path / "final", tiny_model("opt", vocab_size=320))
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_how_the_tokenizer_was_called_is_not_handed_over(tmp_path: Path) -> None:
+    """Generation pads and cuts on the left, at its own length; readers of tokenizer.json would do so too."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.padding_side = tokenizer.truncation_side = "left"
+    tokenizer(["a", "b c d"], padding=True, truncation=True, max_length=3)
+    model = tiny_model("opt", vocab_size=320)
+    export(tmp_path / "final", model, model.state_dict(), tokenizer, TEMPLATE)
+    written = json.loads((tmp_path / "final" / "tokenizer.json").read_text())
+    assert (written["truncation"], written["padding"]) == (None, None)
+
+
+class Crash(Exception):
+    pass
+
+
+def crashing_tokenizer() -> Any:
+    tokenizer = tiny_tokenizer()
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    tokenizer.save_pretrained = crash
+    return tokenizer
+
+
+def test_a_crash_midway_leaves_no_folder(tmp_path: Path) -> None:
+    model = tiny_model("opt", vocab_size=320)
+    with pytest.raises(Crash):
+        export(tmp_path / "final", model, model.state_dict(), crashing_tokenizer(), TEMPLATE)
+    assert not (tmp_path / "final").exists()
+    assert (handed_over(tmp_path / "final", model) / "model.safetensors").exists()  # and can be done again
+
+
+def test_a_crash_midway_keeps_an_older_export(tmp_path: Path) -> None:
+    handed_over(tmp_path / "final", tiny_model("opt", seed=1, vocab_size=320))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()}
+    model = tiny_model("opt", seed=2, vocab_size=320)
+    with pytest.raises(Crash):
+        export(tmp_path / "final", model, model.state_dict(), crashing_tokenizer(), TEMPLATE)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()} == before
+
+
+def test_a_newer_export_replaces_an_older_one_whole(tmp_path: Path) -> None:
+    handed_over(tmp_path / "final", tiny_model("opt", seed=1, vocab_size=320))
+    (tmp_path / "final" / "stale.safetensors").write_bytes(b"")
+    before = (tmp_path / "final" / "model.safetensors").read_bytes()
+    handed_over(tmp_path / "final", tiny_model("opt", seed=2, vocab_size=320))
+    assert (tmp_path / "final" / "model.safetensors").read_bytes() != before
+    assert not (tmp_path / "final" / "stale.safetensors").exists()
+
+
+def test_a_model_that_cannot_be_written_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("opt", vocab_size=320)
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    monkeypatch.setattr(model, "save_pretrained", crash)
+    with pytest.raises(Crash):
+        handed_over(tmp_path / "final", model)
+    assert model.config.use_cache is False

@@ -1,0 +1,89 @@
+"""Is the learning rate of every step what its shape says?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from tunefleet.config.optimizer import ScheduleConfig, ScheduleName
+from tunefleet.optim.schedules import learning_rate
+
+PEAK = 3e-4
+SHAPES = tuple(ScheduleName)
+FALLING = (ScheduleName.COSINE, ScheduleName.LINEAR)
+
+
+def rates(name: ScheduleName, total: int, warmup: int, floor: float = 0.0) -> list[float]:
+    config = ScheduleConfig(name=name, floor=floor)
+    return [learning_rate(config, PEAK, step, total, warmup) for step in range(total)]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("warmup", [1, 2, 10, 100])
+def test_warm_up_rises_in_equal_steps_to_the_peak(name: ScheduleName, warmup: int) -> None:
+    found = rates(name, 200, warmup)
+    assert found[0] == pytest.approx(PEAK / warmup)
+    assert found[:warmup] == pytest.approx([PEAK * (step + 1) / warmup for step in range(warmup)])
+    assert max(found) == found[warmup - 1] == PEAK
+
+
+@pytest.mark.parametrize("name", FALLING)
+@pytest.mark.parametrize("floor", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("warmup", [0, 1, 99])
+def test_the_last_step_is_at_the_floor(name: ScheduleName, floor: float, warmup: int) -> None:
+    assert rates(name, 100, warmup, floor)[-1] == pytest.approx(floor * PEAK, abs=1e-18)
+
+
+@pytest.mark.parametrize("name", FALLING)
+@pytest.mark.parametrize(("total", "warmup"), [(50, 0), (50, 7), (1000, 30)])
+def test_after_warm_up_it_only_falls(name: ScheduleName, total: int, warmup: int) -> None:
+    found = rates(name, total, warmup, floor=0.1)[warmup:]
+    assert all(a > b for a, b in itertools.pairwise(found))
+    assert found[0] < PEAK
+    assert min(found) >= 0.1 * PEAK * (1 - 1e-12)
+
+
+def test_the_shapes_by_their_formulas() -> None:
+    linear, cosine = (rates(name, 110, 10, floor=0.2) for name in (ScheduleName.LINEAR, ScheduleName.COSINE))
+    for step in range(10, 110):
+        done = (step - 9) / 100
+        assert linear[step] == pytest.approx(PEAK * (0.2 + 0.8 * (1 - done)))
+        assert cosine[step] == pytest.approx(PEAK * (0.2 + 0.8 * 0.5 * (1 + math.cos(math.pi * done))))
+    assert linear[59] == pytest.approx(0.6 * PEAK)  # half way
+    assert cosine[59] == pytest.approx(0.6 * PEAK)
+    assert cosine[34] > linear[34]  # a quarter of the way cosine is still higher
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.5])
+def test_constant_stays_at_the_peak(floor: float) -> None:
+    assert rates(ScheduleName.CONSTANT, 20, 5, floor)[4:] == [PEAK] * 16
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_warm_up_of_all_steps_ends_at_the_peak(name: ScheduleName) -> None:
+    found = rates(name, 10, 10)
+    assert found == pytest.approx([PEAK * (step + 1) / 10 for step in range(10)])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_one_step_without_warm_up_is_finite(name: ScheduleName) -> None:
+    [only] = rates(name, 1, 0)
+    assert only == (PEAK if name is ScheduleName.CONSTANT else pytest.approx(0.0, abs=1e-18))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("warmup", [0, 5, 10])
+def test_beyond_the_end_it_stays_where_it_ended(name: ScheduleName, warmup: int) -> None:
+    config = ScheduleConfig(name=name, floor=0.3)
+    at_end = PEAK if name is ScheduleName.CONSTANT else 0.3 * PEAK
+    assert learning_rate(config, PEAK, 15, 10, warmup) == pytest.approx(at_end)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_scales_with_the_peak(name: ScheduleName) -> None:
+    config = ScheduleConfig(name=name, floor=0.1)
+    for step in (0, 3, 9):
+        twice = learning_rate(config, 2 * PEAK, step, 10, 3)
+        assert twice == pytest.approx(2 * learning_rate(config, PEAK, step, 10, 3))

@@ -1,0 +1,86 @@
+"""How many steps does a run take, and when does it evaluate and save?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunefleet.config import RunConfig, load
+from tunefleet.plan.batch import Batch
+from tunefleet.plan.horizon import Horizon, horizon
+from tunefleet.plan.layout import Layout
+from tunefleet.plan.plan import Plan
+from tunefleet.plan.sources import Sources
+
+
+def planned(total: int = 8, **settings: Any) -> Plan:
+    """A plan whose batch has `total` rows."""
+    return Plan(
+        name="run",
+        run_dir="run",
+        identity="",
+        config=load(RunConfig, settings),
+        layout=Layout(world_size=1, data_parallel=1, processes_here=1, device="cpu"),
+        batch=Batch(total, 1, 1),
+        sources=Sources(None, "", {}),
+        parameters=None,
+        threads=1,
+        engine={},
+        notes=(),
+        version="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "total"),
+    [
+        (80, 1, 10),
+        (81, 1, 11),  # the last row is seen too
+        (80, 0.5, 5),
+        (1, 1, 1),
+        (3, 10, 4),  # 30 rows
+        (80, 3, 30),
+    ],
+)
+def test_epochs_round_up(rows: int, epochs: float, total: int) -> None:
+    assert horizon(planned(train={"epochs": epochs}), rows).total == total
+
+
+def test_whole_epochs_that_fill_their_steps_take_not_one_more() -> None:
+    wrong = []
+    for batch in (3, 6, 7, 10, 48, 100):
+        for epochs in (3, 7, 10, 11):
+            plan = planned(batch, train={"epochs": epochs})
+            rows = [rows for rows in range(1, 300) if horizon(plan, rows).total != -(-epochs * rows // batch)]
+            wrong += [(batch, epochs, rows[0])] if rows else []
+    assert wrong == []
+
+
+def test_max_steps_wins_over_epochs() -> None:
+    assert horizon(planned(train={"max_steps": 3, "epochs": 100}), 80).total == 3
+    assert horizon(planned(train={"max_steps": 1000}), 80).total == 1000
+
+
+def test_everything_together() -> None:
+    plan = planned(
+        train={"epochs": 2},
+        schedule={"warmup": "10%"},
+        evaluation={"every": "0.5 epochs"},
+        checkpoint={"every": 7},
+    )
+    expected = Horizon(total=20, warmup=2, evaluate_every=5, save_every=7, steps_per_epoch=10.0)
+    assert horizon(plan, 80) == expected
+
+
+def test_warmup_is_never_longer_than_the_run() -> None:
+    assert horizon(planned(train={"max_steps": 5}, schedule={"warmup": 100}), 80).warmup == 5
+
+
+def test_null_is_never() -> None:
+    found = horizon(planned(), 80)
+    assert (found.evaluate_every, found.save_every) == (0, 0)
+
+
+def test_a_cadence_below_one_step_is_every_step() -> None:
+    assert horizon(planned(evaluation={"every": "1%"}), 80).evaluate_every == 1

@@ -1,0 +1,56 @@
+"""Are the processes of a run divided as the machine and the strategy allow?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.launch import LaunchConfig
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.plan.layout import Layout, layout
+from tunefleet.plan.machine import Machine
+
+DDP = ParallelConfig()
+SINGLE = ParallelConfig(name="single", max_processes=1)
+
+
+@pytest.mark.parametrize(
+    ("machine", "processes", "world"),
+    [
+        (Machine(), None, 1),
+        (Machine(gpus=8), None, 8),
+        (Machine(gpus=8), 2, 2),
+        (Machine(), 3, 3),
+        (Machine(world_size=4, rank=1), None, 4),
+        (Machine(gpus=8, world_size=4), 2, 4),  # ranks that are there already are what there is
+    ],
+)
+def test_number_of_processes(machine: Machine, processes: int | None, world: int) -> None:
+    found = layout(DDP, LaunchConfig(processes=processes), machine)
+    assert (found.world_size, found.data_parallel, found.processes_here) == (world, world, world)
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda")])
+def test_device(gpus: int, device: str) -> None:
+    assert layout(DDP, LaunchConfig(), Machine(gpus=gpus)).device == device
+
+
+def test_a_strategy_for_one_process_takes_one_of_many_gpus() -> None:
+    assert layout(SINGLE, LaunchConfig(), Machine(gpus=8)).world_size == 1
+
+
+@pytest.mark.parametrize(
+    ("processes", "machine"), [(2, Machine()), (None, Machine(world_size=2))], ids=["asked for", "started"]
+)
+def test_more_processes_than_the_strategy_can_use(processes: int | None, machine: Machine) -> None:
+    with pytest.raises(ConfigError, match=r"parallel: single uses 1 process and this run has 2\. Use .*processes=1"):
+        layout(SINGLE, LaunchConfig(processes=processes), machine)
+
+
+@pytest.mark.parametrize(
+    ("world", "data_parallel", "expected"),
+    [(1, 1, [0]), (4, 4, [0, 1, 2, 3]), (4, 2, [0, 0, 1, 1]), (6, 3, [0, 0, 1, 1, 2, 2]), (4, 1, [0, 0, 0, 0])],
+)
+def test_peers_of_one_model_copy_read_the_same_rows(world: int, data_parallel: int, expected: list[int]) -> None:
+    divided = Layout(world_size=world, data_parallel=data_parallel, processes_here=world, device="cpu")
+    assert [divided.data_rank(rank) for rank in range(world)] == expected
