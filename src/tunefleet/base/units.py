@@ -35,8 +35,12 @@ class Duration:
 
     def in_steps(self, total_steps: int, steps_per_epoch: float) -> int:
         """This duration in optimizer steps, rounded to the nearest; below 0.5 steps it is 0."""
+        return round(self.exactly(total_steps, steps_per_epoch))
+
+    def exactly(self, total_steps: int, steps_per_epoch: float) -> float:
+        """This duration in optimizer steps and fractions of one."""
         scale = {Unit.STEPS: 1.0, Unit.EPOCHS: steps_per_epoch, Unit.PERCENT: total_steps / 100}
-        return round(self.amount * scale[self.unit])
+        return self.amount * scale[self.unit]
 
     def __str__(self) -> str:
         unit = {Unit.STEPS: " steps", Unit.EPOCHS: " epochs", Unit.PERCENT: "%"}[self.unit]

@@ -141,9 +141,8 @@ class ZeroEngine:
         before = self._engine.skipped_steps
         self._engine.step()
         skipped = bool(self._engine.skipped_steps > before)
-        norm = float(self._engine.get_global_grad_norm())
-        if not skipped:
-            self._expect_finite("gradient norm", norm)
+        norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
+        self._expect_finite("gradient norm", norm)
         return norm, skipped
 
     def _clip_and_update(self) -> tuple[float, bool]:

@@ -39,4 +39,5 @@ def _whole(steps: float) -> int:
 
 
 def _cadence(every: Duration | None, total: int, per_epoch: float) -> int:
-    return max(1, every.in_steps(total, per_epoch)) if every and every.amount else 0
+    """Rounds up: 25% of 1,029 steps is every 258, not 257 with a fourth time just before the end."""
+    return max(1, _whole(every.exactly(total, per_epoch))) if every and every.amount else 0

@@ -34,22 +34,20 @@ def action(intent: str, slots: dict[str, str]) -> str:
     return json.dumps({"intent": intent, "slots": ordered}, ensure_ascii=False)
 
 
+def _usable(split: str, pattern: str) -> bool:
+    """Say whether a split may use a sentence pattern: unseen values need an open slot to stand in."""
+    return split != "unseen_values" or any(name in values.OPEN for name in grammar.slots_of(pattern))
+
+
 @functools.cache
 def patterns(split: str) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Per intent, the templates a split draws from, each as its sentence patterns.
-
-    `unseen_values` has only the patterns with an open slot: in the others no value could be unseen.
-    """
+    """Per intent, the templates a split draws from, each as its sentence patterns."""
     source = grammar.HELD_OUT_TEMPLATES if split == "unseen_templates" else grammar.TEMPLATES
-    needs_open = split == "unseen_values"
-    kept = {
-        intent: (
-            tuple(p for p in grammar.expand(t) if not needs_open or set(grammar.slots_of(p)) & set(values.OPEN))
-            for t in templates
-        )
-        for intent, templates in source.items()
-    }
-    return {intent: tuple(group for group in groups if group) for intent, groups in kept.items()}
+    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for intent, templates in source.items():
+        groups = (tuple(p for p in grammar.expand(t) if _usable(split, p)) for t in templates)
+        found[intent] = tuple(group for group in groups if group)
+    return found
 
 
 def _row(split: str, rng: random.Random) -> dict[str, str]:

@@ -16,13 +16,11 @@ SLOT_ORDER: dict[str, tuple[str, ...]] = {
     "play_music": ("song", "artist", "device"),
     "get_weather": ("condition", "feel", "city", "day"),
     "set_alarm": ("time", "day", "event"),
-    "set_timer": ("duration", "label"),
     "set_reminder": ("task", "time", "day"),
     "add_to_list": ("item", "list"),
     "send_message": ("contact", "text"),
     "book_restaurant": ("restaurant", "people", "time", "day", "city"),
     "control_light": ("room", "state", "color", "level"),
-    "find_movie": ("movie", "city", "day"),
 }
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -79,24 +77,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "make sure i am awake at {time} for {event}",
         "new alarm for {event} {day} at {time}",
         "<ask>get me up {day} at {time} for {event}",
-    ),
-    "set_timer": (
-        "<ask>(set|start) a timer for {duration}",
-        "<ask>(set|start) a timer of {duration} for the {label}",
-        "<ask>(set|start) a {label} timer for {duration}",
-        "<ask>time the {label} for {duration}",
-        "<ask>count down {duration}(| for the {label})",
-        "timer for {duration}(| please)",
-        "new {label} timer of {duration}",
-        "remind me of the {label} in {duration}",
-        "the {label} needs {duration} start a timer",
-        "<ask>give me {duration} for the {label}",
-        "i need a timer of {duration} for the {label}",
-        "i need a {label} timer for {duration}",
-        "let me know when {duration} are over",
-        "<ask>put {duration} on the clock for the {label}",
-        "start {duration} for the {label} now",
-        "<ask>set the {label} timer to {duration}",
     ),
     "set_reminder": (
         "<ask>remind me to {task}",
@@ -188,24 +168,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "<ask>set the brightness in the {room} to {level}",
         "the lights in the {room} should be {state}",
     ),
-    "find_movie": (
-        "where (is|can i see) the movie {movie}(| in {city})",
-        "where can i (see|watch) {movie} {day}",
-        "where can i (see|watch) {movie} in {city}",
-        "where is {movie} (playing|showing) {day}",
-        "where is {movie} (playing|showing) in {city} {day}",
-        "when is {movie} (playing|showing) in {city}",
-        "<ask>find (showtimes|tickets) for {movie}",
-        "<ask>find (showtimes|tickets) for {movie} in {city}",
-        "<ask>find (showtimes|tickets) for {movie} {day}",
-        "<ask>look for the (movie|film) {movie}",
-        "<ask>look for the (movie|film) {movie} in {city}",
-        "i (want|would like) to see the (movie|film) {movie} {day}",
-        "i (want|would like) to watch {movie} in {city} {day}",
-        "is {movie} (playing|showing) in {city}",
-        "which cinema in {city} shows {movie}(| {day})",
-        "show me (showtimes|tickets) for {movie} {day}",
-    ),
 }
 
 HELD_OUT_TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -226,12 +188,6 @@ HELD_OUT_TEMPLATES: dict[str, tuple[str, ...]] = {
         "i need to wake up at {time} for {event}",
         "alarm for {event} at {time}(| please)",
         "i have {event} {day} wake me up at {time}",
-    ),
-    "set_timer": (
-        "<ask>set a timer for the {label} to {duration}",
-        "timer of {duration} for the {label}(| please)",
-        "<ask>start the {label} timer for {duration}",
-        "i want a {label} timer of {duration}",
     ),
     "set_reminder": (
         "<ask>set a reminder for {day} at {time} to {task}",
@@ -262,12 +218,6 @@ HELD_OUT_TEMPLATES: dict[str, tuple[str, ...]] = {
         "<ask>change the color of the {room} lights to {color}",
         "<ask>set the {room} lights to {level}",
         "the {room} light should be {color}",
-    ),
-    "find_movie": (
-        "<ask>show me where {movie} is playing in {city}",
-        "<ask>find the movie {movie} in {city} {day}",
-        "when can i see {movie} in {city}",
-        "which cinema shows {movie} {day}",
     ),
 }
 

@@ -1,0 +1,76 @@
+"""How a test types a command: train.py and tunefleet in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["data.max_rows=300", "data.validation_rows=6", "evaluation.generate_rows=2", "tracking=files"]
+
+
+def command(*words: str) -> list[str]:
+    """`python train.py WORDS`."""
+    return [sys.executable, str(ROOT / "train.py"), *words]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A person without a W&B key, whose Hugging Face cache is empty."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HF_", "RANK", "WORLD_SIZE"))}
+    return {**kept, "HF_HOME": str(folder / "hf"), "HOME": str(folder), "COLUMNS": "120"}
+
+
+def train(folder: Path, *words: str, code: int = 0) -> str:
+    """Runs train.py to its end; returns everything that it printed."""
+    return _run(command(*words), folder, code)
+
+
+def tunefleet(folder: Path, *words: str, code: int = 0, typed: str = "") -> str:
+    """Runs the command `tunefleet`; returns everything that it printed."""
+    return _run([sys.executable, "-m", "tunefleet.doors.cli", *words], folder, code, typed)
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Starts train.py and does not wait; its output goes to `folder`/output.txt."""
+    with open(folder / "output.txt", "wb") as output:
+        return subprocess.Popen(
+            command(*words), cwd=folder, env=environment(folder), stdout=output, stderr=subprocess.STDOUT
+        )
+
+
+def run_folder(folder: Path) -> Path:
+    """The directory of the one run in `folder`."""
+    (plan,) = (folder / "outputs").glob("*/plan.json")
+    return plan.parent
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The records of a run, without what a clock says."""
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        return []
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in r.items() if "second" not in k and k != "time"} for r in records]
+
+
+def status(run: Path) -> dict[str, Any]:
+    """The run's status.json."""
+    return dict(json.loads((run / "status.json").read_text()))
+
+
+def _run(words: list[str], folder: Path, code: int, typed: str = "") -> str:
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=environment(folder),
+        input=typed.encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    printed = done.stdout.decode()
+    assert done.returncode == code, printed[-4000:]
+    return printed

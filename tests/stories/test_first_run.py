@@ -1,0 +1,122 @@
+"""What a new user sees: the demo from the first line to the next three commands, and what lies on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.shared import shared_data
+from tests.stories.commands import SMALL, metrics, run_folder, status, train, tunefleet
+
+WORDS = ["data.max_rows=300", "data.validation_rows=6", "evaluation.generate_rows=2", "train.max_steps=4"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, train(folder, *WORDS, "train.global_batch=8", "train.micro_batch=4")
+
+
+def test_says_what_is_about_to_run(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    name = run_folder(folder).name
+    assert f"kept in    outputs/{name}" in printed
+    assert "8 rows = 4 micro x 2 accumulation x 1 data-parallel" in printed
+    assert "opt-tiny (opt): " in printed
+    assert "demo: 300 conversations in " in printed
+
+
+def test_shows_progress_results_samples_curve_and_next_commands(demo: tuple[Path, str]) -> None:
+    _, printed = demo
+    assert "step 4/4  loss " in printed
+    assert "training loss against optimizer steps" in printed
+    assert "unseen values" in printed
+    assert printed.count("    -> ") == 5
+    assert len(printed.split("next:\n")[1].splitlines()) == 3
+
+
+def test_leaves_metrics_status_samples_curve_export_and_checkpoint(demo: tuple[Path, str]) -> None:
+    run = run_folder(demo[0])
+    steps = [record["step"] for record in metrics(run) if "train/loss" in record]
+    assert steps == [1, 2, 3, 4]
+    assert status(run)["state"] == "finished"
+    assert len((run / "samples.jsonl").read_text().splitlines()) == 6
+    assert (run / "loss.png").read_bytes()[:4] == b"\x89PNG"
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= {
+        path.name for path in (run / "export").iterdir()
+    }
+    pointer = json.loads((run / "checkpoints" / "latest.json").read_text())
+    assert pointer == {"checkpoint": "step-00000004"}
+
+
+def test_weights_and_biases_has_the_run_offline(demo: tuple[Path, str]) -> None:
+    (kept,) = (run_folder(demo[0]) / "wandb").glob("offline-run-*/run-*.wandb")
+    content = kept.read_bytes()
+    for word in (b"train/loss", b"by_tokens/loss", b"evaluation/unseen_values/exact_match", b"learning_tokens"):
+        assert word in content
+
+
+def test_the_same_command_again_says_that_it_is_done(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    before = (run_folder(folder) / "metrics.jsonl").read_bytes()
+    assert "is done: 4 steps" in train(folder, *WORDS, "train.global_batch=8", "train.micro_batch=4")
+    assert (run_folder(folder) / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_export_measures_the_same_as_the_run(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    again = tunefleet(folder, "evaluate", str(run_folder(folder)))
+    for line in printed.splitlines():
+        if line.startswith(("unseen ", "samples ")) and "loss" in line:
+            assert line.split(", perplexity")[0] in again
+
+
+def test_chat_answers_and_remembers_nothing_of_a_traceback(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    said = tunefleet(folder, "chat", str(run_folder(folder)), typed="play some jazz\n\n")
+    assert "Traceback" not in said
+    assert len(said.splitlines()) >= 2
+
+
+def test_a_grid_runs_every_point_and_ends_with_a_table(tmp_path: Path) -> None:
+    printed = train(tmp_path, "-m", "optimizer.lr=1e-3,3e-3", "train.max_steps=2", *SMALL)
+    assert len(list((tmp_path / "outputs").glob("*/plan.json"))) == 2
+    table = printed.split("point ")[-1]
+    assert table.count("finished") == 2
+    assert "optimizer.lr=0.001" in table or "optimizer.lr=1e-3" in table
+
+
+def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 40)
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": \n')
+    words = ["-m", "data=jsonl", "data.path=bad.jsonl,good.jsonl", "train.max_steps=2", "tracking=files"]
+    printed = train(tmp_path, *words, "evaluation.generate_rows=0", code=1)
+    assert "bad.jsonl:2: broken JSON" in printed
+    table = printed.split("point ")[-1]
+    assert "failed" in table
+    assert "finished" in table
+
+
+def test_real_instructions_fine_tune_a_real_pretrained_model(tmp_path: Path) -> None:
+    rows = shared_data("alpaca_52k/alpaca_data.json")
+    model = shared_data("stories260k/hf/config.json").parent
+    printed = train(
+        tmp_path, "data=alpaca", f"data.path={rows}", "model=hf", f"model.path={model}", *SMALL[:1], "tracking=files",
+        "train.max_steps=15", "optimizer.lr=1e-3", "train.precision=fp32", "evaluation.generate_rows=1",
+    )  # fmt: skip
+    losses = [record["train/loss"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record]
+    assert losses[0] < 5.0  # 6.24 would be a model that knows nothing of its 512 tokens
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5
+    assert "(llama): 260k parameters" in printed
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_headline_command_from_scratch(tmp_path: Path, ranks: int) -> None:
+    words = ["parallel=zero3", "model=opt-1.3b", "model.init=random", "model.num_layers=2", "data=demo"]
+    words += ["train.max_steps=3", f"launch.processes={ranks}", "data.max_rows=300", "data.validation_rows=2"]
+    train(tmp_path, *words, "evaluation.generate_rows=0", "checkpoint.export=false", "checkpoint.at_end=false")
+    losses = [record["train/loss"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record]
+    assert len(losses) == 3
+    assert 10.3 < losses[0] < 11.8  # ln(50272) = 10.8

@@ -1,0 +1,106 @@
+"""What happens to a run that is interrupted, killed or taken to other launchers: nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.stories.commands import SMALL, command, environment, metrics, run_folder, start, status, train
+
+STEPS = 40
+WORDS = [*SMALL, f"train.max_steps={STEPS}", "model.dropout=0.1", "train.micro_batch=1", "train.sequence_length=128"]
+STRATEGIES = {"ddp": ["parallel=ddp"], "zero3-2-ranks": ["parallel=zero3", "launch.processes=2"]}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, strategy: str) -> None:
+    """Bit-equal losses and weights, with dropout: data position, random states and moments all go on."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    words = [*WORDS, *STRATEGIES[strategy], "evaluation.every=10"]
+    for folder in (whole, parts):
+        folder.mkdir()
+    train(whole, *words)
+    _interrupt(parts, words)
+    assert "goes on from step" in train(parts, *words)
+    assert metrics(run_folder(parts)) == metrics(run_folder(whole))
+    weights = [(run_folder(folder) / "export" / "model.safetensors").read_bytes() for folder in (whole, parts)]
+    assert weights[0] == weights[1]
+
+
+def _interrupt(folder: Path, words: list[str]) -> None:
+    """Ends a run by SIGTERM after its fifth step: it saves, says so, and leaves with 130."""
+    process = start(folder, *words)
+    _wait_for_steps(folder, 5, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 130, (folder / "output.txt").read_text()[-3000:]
+    run = run_folder(folder)
+    assert status(run)["state"] == "interrupted"
+    assert 5 <= status(run)["step"] < STEPS
+    assert "the same command goes on from there" in (folder / "output.txt").read_text()
+
+
+def test_a_killed_rank_ends_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = [*WORDS, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=5"]
+    process = start(tmp_path, *words)
+    _wait_for_steps(tmp_path, 8, process)
+    os.kill(_rank_1(process.pid), signal.SIGKILL)
+    assert process.wait(timeout=120) == 1
+    assert "rank 1 of 2 was killed by SIGKILL" in (tmp_path / "output.txt").read_text()
+    assert status(run_folder(tmp_path))["state"] == "failed"
+    assert "goes on from step" in train(tmp_path, *words)
+    assert [record["step"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record] == [
+        *range(1, STEPS + 1)
+    ]
+
+
+def test_ranks_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
+    process = start(tmp_path, *WORDS, "train.max_steps=100000")
+    _wait_for_steps(tmp_path, 2, process)
+    rank = _children(process.pid)[0]
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{rank}").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not Path(f"/proc/{rank}").exists()
+    assert status(run_folder(tmp_path))["state"] == "interrupted"
+
+
+def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    words = [*SMALL, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
+    done = subprocess.run(
+        [*launcher, *command(*words)[1:]], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "4 rows = 2 micro x 1 accumulation x 2 data-parallel" in done.stdout
+    assert done.stdout.count("step 3/3") == 1
+    assert status(run_folder(tmp_path))["state"] == "finished"
+
+
+def _wait_for_steps(folder: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        assert process.poll() is None, (folder / "output.txt").read_text()[-3000:]
+        if list((folder / "outputs").glob("*/plan.json")) and len(metrics(run_folder(folder))) >= steps:
+            return
+        time.sleep(0.05)
+    raise AssertionError((folder / "output.txt").read_text()[-3000:])
+
+
+def _rank_1(launcher: int) -> int:
+    return next(child for child in _children(launcher) if b"RANK=1" in _environment(child))
+
+
+def _environment(process: int) -> list[bytes]:
+    return Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
