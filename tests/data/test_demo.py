@@ -17,6 +17,7 @@ DIGESTS = {
     "unseen_sentences": "cc77fafbca321bc0a7a2be7b368caf0251e8b90497c109ecb2bb746a84248ccb",
     "unseen_values": "6501af5262c38c2ba416160e9b8353959eaff1312f9a016cc706b158e82ac60b",
     "unseen_templates": "6ce0276471bdaa20bdde9d8ab9057b257223bd524a9f5cbffd3ee66a2d557a54",
+    "unseen_words": "00176af41ac42dcd96c5bec5086bc52c0bf2143e8fa78c220f052c1a74335390",
 }
 SOURCE = pathlib.Path(generate.__file__).parents[3]
 
@@ -78,6 +79,14 @@ def test_unseen_values_are_in_no_train_row(train):
     assert {slot for slot, _ in held_out} == set(values.OPEN)
 
 
+def test_unseen_words_are_in_no_train_row(train):
+    known = {word for row in train for word in row["prompt"].replace("'s ", " ").split()}
+    new = {word for words in values.NEW_WORDS.values() for entry in words for word in entry.split()}
+    assert not new & known
+    for row in generate.rows("unseen_words", 500):
+        assert any(word in row["prompt"] for word in new)
+
+
 def test_other_splits_hold_no_held_out_value(train):
     for found in (train, generate.rows("unseen_sentences", 1000), generate.rows("unseen_templates", 1000)):
         assert not any(values.is_held_out(value) for _, value in _open_values(found))
@@ -118,7 +127,7 @@ def test_every_slot_of_a_template_has_an_order_and_values():
 
 
 def test_an_unknown_split_is_refused_with_the_legal_names():
-    with pytest.raises(ValueError, match="train, unseen_sentences, unseen_values, unseen_templates"):
+    with pytest.raises(ValueError, match="train, unseen_sentences, unseen_values, unseen_templates, unseen_words"):
         generate.rows("test", 1)
 
 

@@ -31,7 +31,7 @@ def train(folder: Path, *words: str, code: int = 0) -> str:
 
 def tunefleet(folder: Path, *words: str, code: int = 0, typed: str = "") -> str:
     """Runs the command `tunefleet`; returns everything that it printed."""
-    return _run([sys.executable, "-m", "tunefleet.doors.cli", *words], folder, code, typed)
+    return _run([str(Path(sys.executable).with_name("tunefleet")), *words], folder, code, typed)
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:

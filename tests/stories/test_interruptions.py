@@ -73,7 +73,7 @@ def test_ranks_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
 
 
 def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     words = [*SMALL, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
     done = subprocess.run(
         [*launcher, *command(*words)[1:]], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True

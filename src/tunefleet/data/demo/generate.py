@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from tunefleet.data.demo import grammar, values
 
-SPLITS = ("train", "unseen_sentences", "unseen_values", "unseen_templates")
+SPLITS = ("train", "unseen_sentences", "unseen_values", "unseen_templates", "unseen_words")
 SENTENCES_HELD_OUT_ONE_IN = 8
 _MAX_MISSES = 20_000
 
@@ -35,8 +35,10 @@ def action(intent: str, slots: dict[str, str]) -> str:
 
 
 def _usable(split: str, pattern: str) -> bool:
-    """Say whether a split may use a sentence pattern: unseen values need an open slot to stand in."""
-    return split != "unseen_values" or any(name in values.OPEN for name in grammar.slots_of(pattern))
+    """Say whether a split may use a sentence pattern: unseen values and words need an open slot to stand in."""
+    return split not in ("unseen_values", "unseen_words") or any(
+        name in values.OPEN for name in grammar.slots_of(pattern)
+    )
 
 
 @functools.cache
@@ -54,8 +56,7 @@ def _row(split: str, rng: random.Random) -> dict[str, str]:
     """Draw one row, every intent equally often and within it every template."""
     intent = rng.choice(tuple(grammar.SLOT_ORDER))
     pattern = rng.choice(rng.choice(patterns(split)[intent]))
-    held_out = split == "unseen_values"
-    slots = {name: values.draw(name, held_out, rng) for name in grammar.slots_of(pattern)}
+    slots = {name: values.draw(name, split, rng) for name in grammar.slots_of(pattern)}
     return {"prompt": pattern.format(**slots), "completion": action(intent, slots)}
 
 

@@ -3,7 +3,8 @@
 Everything is lower-case, as a speech recogniser writes it. A closed slot has a short list of whole
 values. An open slot has patterns over word lists, so a few hundred words give many thousand values.
 One value in six of the open slots is held out: no training row has it in any slot, though the words of
-a held-out value of several words may occur in other training values.
+a held-out value of several words may occur in other training values. `NEW_WORDS` are words that no
+training row has at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import random
 import string
 import zlib
+from collections.abc import Mapping
 
 HELD_OUT_ONE_IN = 6
 
@@ -95,6 +97,18 @@ WORDS: dict[str, tuple[str, ...]] = {
     "state": _words("""
         broken, ready, missing, late, empty, frozen, cancelled, open, gone, ruined, perfect, sold, paid,
         lost"""),
+}
+
+NEW_WORDS: dict[str, tuple[str, ...]] = {
+    "first": _words("agatha, boris, cordelia, dmitri, emeka, freya, gunther, hortense, ivo, jolanda"),
+    "last": _words("abernathy, bergstrom, cavendish, delacroix, eriksson, fairweather, guerrero, hashimoto"),
+    "adjective": _words("brittle, amber, feral, gentle, jagged, lonely, mellow, ragged, solemn, timid"),
+    "noun": _words("anchor, beacon, comet, dagger, feather, glacier, hammer, island, lantern, meadow"),
+    "city": _words("nairobi, helsinki, lima, oslo, quito, zagreb, calgary, denver, munich, osaka"),
+    "food": _words("avocado, bagels, celery, lentils, mangoes, oregano, spinach, waffles, yogurt, raisins"),
+    "goods": _words("candles, envelopes, gloves, magnets, scissors, sponges, staples, towels, umbrellas"),
+    "thing": _words("bicycle, dishwasher, fountain, heater, passport, printer, trampoline, microwave"),
+    "event": _words("ballet, curling, debate, gymnastics, lecture, opera, rowing, seminar"),
 }
 
 OPEN: dict[str, tuple[str, ...]] = {
@@ -223,19 +237,28 @@ def _blanks(pattern: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((text, name) for text, name, _, _ in string.Formatter().parse(pattern))
 
 
-def _fill(pattern: str, rng: random.Random) -> str:
+def _fill(pattern: str, words: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
     """Put a random entry of its word list into each blank of a pattern."""
-    return "".join(text + (rng.choice(WORDS[name]) if name else "") for text, name in _blanks(pattern))
+    return "".join(text + (rng.choice(words[name]) if name else "") for text, name in _blanks(pattern))
 
 
-def draw(slot: str, held_out: bool, rng: random.Random) -> str:
-    """Draw one value for a slot; an open slot's value is on the side of the split that `held_out` names.
+def draw(slot: str, split: str, rng: random.Random) -> str:
+    """Draw one value for a slot: of `unseen_words` a new one, of `unseen_values` a held-out one, else a known one.
 
     Raises KeyError for a slot that neither `OPEN` nor `CLOSED` has.
     """
     if slot in CLOSED:
         return rng.choice(CLOSED[slot])
+    if split == "unseen_words":
+        return _fill(rng.choice(_new_patterns(slot)), {**WORDS, **NEW_WORDS}, rng)
     while True:
-        value = _fill(rng.choice(OPEN[slot]), rng)
-        if is_held_out(value) == held_out:
+        value = _fill(rng.choice(OPEN[slot]), WORDS, rng)
+        if is_held_out(value) == (split == "unseen_values"):
             return value
+
+
+@functools.cache
+def _new_patterns(slot: str) -> tuple[str, ...]:
+    """The patterns of an open slot into which a new word fits; all of them where there is none."""
+    fitting = tuple(p for p in OPEN[slot] if any(name in NEW_WORDS for _, name in _blanks(p)))
+    return fitting or OPEN[slot]
