@@ -42,7 +42,7 @@ def test_leaves_metrics_status_samples_curve_export_and_checkpoint(demo: tuple[P
     steps = [record["step"] for record in metrics(run) if "train/loss" in record]
     assert steps == [1, 2, 3, 4]
     assert status(run)["state"] == "finished"
-    assert len((run / "samples.jsonl").read_text().splitlines()) == 6
+    assert len((run / "samples.jsonl").read_text().splitlines()) == 8  # two of each split
     assert (run / "loss.png").read_bytes()[:4] == b"\x89PNG"
     assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= {
         path.name for path in (run / "export").iterdir()

@@ -46,21 +46,17 @@ class CheckpointStore:
             self._publish(temporary, final, state, sums)
         self._group.barrier()
 
-    def latest(self) -> RunState | None:
-        """The state of the newest checkpoint, or None. Raises `RunError` where it is damaged."""
-        return _state(self._manifest()) if self._pointed() else None
-
     def restore(self, engine: Engine) -> RunState | None:
         """Goes on from the newest checkpoint: weights, optimizer, random states; returns its state.
 
         Raises `RunError` where a file is missing or changed, or another number of ranks saved it.
         """
-        folder = self._pointed()
+        folder = _pointed(self._folder)
         if folder is None:
             return None
-        manifest = self._manifest()
+        manifest = self._manifest(folder)
         self._check(folder, manifest)
-        state = _state(manifest)
+        state = RunState(**manifest["state"])
         engine.restore(folder, _SHARDS, state.step)
         random_file = folder / f"random-{self._group.rank}.pt"
         randomness.restore(torch.load(random_file, weights_only=True))
@@ -92,11 +88,8 @@ class CheckpointStore:
         for old in sorted(self._folder.glob("step-????????"))[: -self._keep]:
             shutil.rmtree(old)
 
-    def _pointed(self) -> Path | None:
-        return _pointed(self._folder)
-
-    def _manifest(self) -> dict[str, Any]:
-        path = (self._pointed() or self._folder) / _MANIFEST
+    def _manifest(self, folder: Path) -> dict[str, Any]:
+        path = folder / _MANIFEST
         try:
             manifest: dict[str, Any] = files.read_json(path)
         except (OSError, json.JSONDecodeError) as error:
@@ -140,10 +133,6 @@ def _pointed(checkpoints: Path) -> Path | None:
         return checkpoints / str(files.read_json(pointer)["checkpoint"])
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise RunError(f"{pointer}: damaged: {error}. Write the name of a step-... folder into it.") from None
-
-
-def _state(manifest: dict[str, Any]) -> RunState:
-    return RunState(**manifest["state"])
 
 
 def _checksum(path: Path) -> list[int]:

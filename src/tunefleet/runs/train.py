@@ -138,7 +138,7 @@ class _Run:
         logged = metrics.read(self._plan.paths.metrics)
         plots.picture(logged, self._plan.paths.curve, self._plan.name)
         say("\n" + plots.terminal(logged))
-        say("\n" + words.finished(self._plan, trained, self._state.tokens - self._first_tokens))
+        say("\n" + words.finished(trained, self._state.tokens - self._first_tokens))
         self._console.rows(words.results(record))
         for line in words.samples(said[: self._plan.config.evaluation.samples]):
             say(line)

@@ -66,7 +66,7 @@ def short(text: str, width: int = 110) -> str:
     return line if len(line) <= width else f"{line[: width - 3]}..."
 
 
-def finished(plan: Plan, seconds: float, tokens: int) -> str:
+def finished(seconds: float, tokens: int) -> str:
     """How long it took."""
     return f"trained {count(tokens)} tokens in {clock(seconds)}, {count(tokens / max(seconds, 1e-9))} tokens/s"
 
