@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.plans import tiny_plan
 from tests.shared import TINY, architecture, shared_data, tiny_model, tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model import tokenizer as tokenizers
@@ -215,3 +216,15 @@ def test_loading_changes_nothing_in_the_folder(tmp_path: Path) -> None:
         shutil.copy(source / name, tmp_path / name)
     tokenizers.load(str(tmp_path), "opt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["merges.txt", "vocab.json"]
+
+
+def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path) -> None:
+    sources = tiny_plan(tmp_path).sources
+    gradients = []
+    for checkpointing in (False, True):
+        model = build(sources, seed=5, gradient_checkpointing=checkpointing).train()
+        assert model.is_gradient_checkpointing == checkpointing
+        model(input_ids=torch.arange(3, 40)[None], use_cache=False).logits.float().logsumexp(-1).sum().backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    for without, with_it in zip(*gradients, strict=True):
+        torch.testing.assert_close(without, with_it)

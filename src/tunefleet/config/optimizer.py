@@ -39,7 +39,7 @@ class OptimizerConfig:
     momentum: float = ranged(0.0, at_least=0, below=1)
     """SGD: share of the last update that is kept."""
     weight_decay: float = ranged(0.0, at_least=0)
-    """Decoupled weight decay; never applied to biases and norms (one-dimensional weights)."""
+    """Weight decay, decoupled for AdamW and L2 for SGD; never applied to biases and norms (one-dimensional weights)."""
     decay_embeddings: bool = False
     """Whether weight decay applies to token and position embeddings too."""
 

@@ -43,7 +43,6 @@ def run(plan: Plan) -> int:
 def prepare_environment(plan: Plan) -> None:
     """Sets what torch, transformers and DeepSpeed read once; call it before they are imported."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
-    os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
     if plan.layout.device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are three times slower on a busy CPU

@@ -14,7 +14,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank
-from tunefleet.launch import local
+from tunefleet.launch import adopted, local
 from tunefleet.plan import Machine, Plan
 
 
@@ -24,8 +24,7 @@ def start(plan: Plan, machine: Machine) -> int:
     if machine.world_size:
         if machine.rank == 0:
             _open(plan)
-        os.environ.setdefault("RANK", str(machine.rank))
-        os.environ.setdefault("WORLD_SIZE", str(machine.world_size))
+        adopted.complete(os.environ, machine)
         return rank.run(plan)
     if _finished(plan):
         return DONE
