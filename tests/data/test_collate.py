@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.shared import dataset_of
-from tunefleet.data.collate import IGNORED, collate
+from tunefleet.data.collate import collate
 from tunefleet.data.dataset import Dataset
-from tunefleet.plan.contracts import MicroBatch
+from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 PAD = 99
 I = IGNORED  # noqa: E741

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.shared import TINY, tiny_model
-from tunefleet.model.learner import IGNORED, Learner, segment_mask
-from tunefleet.plan.contracts import MicroBatch
+from tunefleet.model.learner import Learner, segment_mask
+from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 torch.set_num_threads(1)
 

@@ -9,10 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tunefleet.data.dataset import Dataset
-from tunefleet.plan.contracts import MicroBatch
-
-IGNORED = -100
-"""The label of a position where nothing learns (torch.nn.functional.cross_entropy's `ignore_index`)."""
+from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 
 def collate(data: Dataset, rows: Sequence[int], pad: int, packed: bool) -> MicroBatch:

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from tunefleet.plan.contracts import MicroBatch
-
-IGNORED = -100
+from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 
 class Learner(nn.Module):

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+IGNORED = -100
+"""The label of a position where nothing learns (torch.nn.functional.cross_entropy's `ignore_index`)."""
+
 
 @dataclass(frozen=True)
 class MicroBatch:
     """Rows that are computed at once; every tensor is int64 of shape [rows, length].
 
-    `labels[i]` is the token to predict at position i (already shifted), or -100 where nothing learns.
+    `labels[i]` is the token to predict at position i (already shifted), or IGNORED where nothing learns.
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
     (padding is a segment of its own) and are None where each row is one conversation.
     """
