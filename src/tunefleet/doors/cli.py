@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tunefleet.base import text
 from tunefleet.doors.friendly import friendly
+from tunefleet.doors.rank import prepare_environment
+from tunefleet.doors.start import announce
 from tunefleet.plan import Machine, Plan, make
 
 _EPILOG = "Training: python train.py --help. RUN is a directory such as outputs/demo_opt-tiny_ddp-1a2b3c4d."
@@ -40,10 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 def _plan(chosen: argparse.Namespace) -> None:
     from tunefleet.doors import compose  # Hydra takes 0.3 s, which other commands can do without
 
-    plan = make(compose.from_words(chosen.overrides), Machine.this())
-    print(text.listed(plan.summary()))
-    for note in plan.notes:
-        print(f"note: {note}")
+    announce(make(compose.from_words(chosen.overrides), Machine.this()))
 
 
 def _export(chosen: argparse.Namespace) -> None:
@@ -79,8 +78,6 @@ def _ask() -> str | None:
 
 def _ready(run: Path) -> Plan:
     """The plan of a run, with everything set for the libraries that are imported next."""
-    from tunefleet.doors.rank import prepare_environment
-
     plan = Plan.read(run)
     prepare_environment(plan)
     return plan

@@ -33,14 +33,19 @@ def start(plan: Plan, machine: Machine) -> int:
         return local.run(plan)
 
 
-def _open(plan: Plan) -> None:
-    plan.save()
-    before = status.read(plan.paths.status) or Status(State.STARTING)
-    status.write(plan.paths.status, before.moved(state=State.STARTING, reason=""))
+def announce(plan: Plan) -> None:
+    """Says what is about to run, before any rank writes to the same console."""
     print(text.listed(plan.summary()))
     for note in plan.notes:
         print(f"note: {note}")
     sys.stdout.flush()
+
+
+def _open(plan: Plan) -> None:
+    plan.save()
+    before = status.read(plan.paths.status) or Status(State.STARTING)
+    status.write(plan.paths.status, before.moved(state=State.STARTING, reason=""))
+    announce(plan)
 
 
 def _finished(plan: Plan) -> bool:
