@@ -53,6 +53,26 @@ class RunPaths:
         return self.root / ".lock"
 
     @property
+    def heartbeat(self) -> Path:
+        """Touched every few seconds while rank 0 lives."""
+        return self.root / ".heartbeat"
+
+    @property
+    def attempts(self) -> Path:
+        """Every job that ran or runs this run: one JSON object a line, for each start."""
+        return self.root / "attempts.jsonl"
+
+    @property
+    def submission(self) -> Path:
+        """Which submission to SLURM holds this run, written before the job exists."""
+        return self.root / "submission.json"
+
+    @property
+    def cancelled(self) -> Path:
+        """A person's request that the run does not go on by itself."""
+        return self.root / "cancelled"
+
+    @property
     def curve(self) -> Path:
         """The loss curve as a picture."""
         return self.root / "loss.png"

@@ -17,21 +17,57 @@ from tunefleet.base import files
 class State(Enum):
     """What a run is doing, or how it ended."""
 
+    QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
+    CHECKPOINTING = "checkpointing"
+    REQUEUED = "requeued"
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
     FAILED = "failed"
 
     @property
     def final(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self in (State.FINISHED, State.INTERRUPTED, State.FAILED)
+        return self in _FINAL
+
+    @property
+    def alive(self) -> bool:
+        """Whether processes of the run should be there."""
+        return self in (State.STARTING, State.RUNNING, State.CHECKPOINTING)
+
+
+_FINAL = (State.FINISHED, State.INTERRUPTED, State.PREEMPTED, State.CANCELLED, State.FAILED)
+
+
+class Cause(Enum):
+    """Why an attempt ended before the run was finished."""
+
+    NONE = ""
+    STOP_FILE = "stop file"
+    INTERRUPT = "interrupt"
+    TERMINATED = "terminated"
+    TIME_LIMIT = "time limit"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+    OUT_OF_MEMORY = "out of memory"
+    NON_FINITE = "non-finite loss"
+    NODE_FAILURE = "node failure"
+    USER_ERROR = "user error"
+    ERROR = "error"
+    KILLED = "killed"
+    NO_PROGRESS = "no progress"
 
 
 @dataclass(frozen=True)
 class Status:
-    """One moment of a run. `seconds_left` is an estimate; `updated` is in seconds since 1970."""
+    """One moment of a run.
+
+    `seconds_left` is an estimate; `updated` is in seconds since 1970; `job` is SLURM's number of the job,
+    empty for runs outside SLURM; `restarts` counts how often the run has gone back into the queue.
+    """
 
     state: State
     step: int = 0
@@ -39,7 +75,10 @@ class Status:
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
+    cause: Cause = Cause.NONE
     reason: str = ""
+    job: str = ""
+    restarts: int = 0
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     updated: float = field(default_factory=time.time)
@@ -56,7 +95,7 @@ class Status:
 
 def write(path: Path, status: Status) -> None:
     """Replaces the status file atomically."""
-    files.write_json(path, {**asdict(status), "state": status.state.value})
+    files.write_json(path, {**asdict(status), "state": status.state.value, "cause": status.cause.value})
 
 
 def read(path: Path) -> Status | None:
@@ -64,6 +103,6 @@ def read(path: Path) -> Status | None:
     try:
         record = files.read_json(path)
         known = {f.name: record[f.name] for f in fields(Status) if f.name in record}
-        return Status(**{**known, "state": State(record["state"])})
+        return Status(**{**known, "state": State(record["state"]), "cause": Cause(record.get("cause", ""))})
     except (OSError, json.JSONDecodeError, KeyError, ValueError, TypeError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -86,3 +87,34 @@ def clock(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02d}s"
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def minutes(text: str) -> int:
+    """A length of time in whole minutes, rounded up: 30m, 4h, 1d 12h, 90 (minutes), 4:00:00, 1-12:00:00.
+
+    Raises `ValueError` for anything else, and for less than a minute.
+    """
+    amount = _minutes_of_clock(text.strip()) or _minutes_of_words(text.strip().lower())
+    if not amount:
+        raise ValueError(f"{text!r} is not a length of time")
+    return math.ceil(amount)
+
+
+def _minutes_of_clock(text: str) -> float:
+    """SLURM's own forms: days-hours, days-hours:minutes, days-hours:minutes:seconds, hours:minutes:seconds."""
+    if not re.fullmatch(r"\d+-\d+(:\d+){0,2}|\d+:\d+:\d+", text):
+        return 0.0
+    days, _, rest = text.rpartition("-")
+    hours, minute, second = (*(int(part) for part in rest.split(":")), 0, 0)[:3]
+    return int(days or 0) * 1440 + hours * 60 + minute + second / 60
+
+
+def _minutes_of_words(text: str) -> float:
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
+    written = "".join("".join(part) for part in parts)
+    if not parts or written != re.sub(r"\s+", "", text) or (len(parts) > 1 and not all(unit for _, unit in parts)):
+        return 0.0
+    return sum(float(amount) * _MINUTES[unit] for amount, unit in parts)
+
+
+_MINUTES = {"": 1.0, "s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}

@@ -1,19 +1,87 @@
-"""Which processes run it."""
+"""Which processes run it, here or on a cluster."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 from tunefleet.config.fields import ranged
 
 
+class Launcher(Enum):
+    """Who starts the processes of a run."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
 @dataclass(frozen=True)
 class LaunchConfig:
-    """Processes on this machine."""
+    """Processes on this machine, or a job of SLURM."""
 
-    name: str = "local"
-    """The launcher's name."""
+    name: Launcher = Launcher.LOCAL
+    """local: here and now. slurm: a job, submitted through submitit; the prompt returns."""
     processes: int | None = ranged(None, at_least=1)
-    """Processes (ranks) of a run; null is one per GPU, or one where there is none."""
+    """Processes (ranks) of a run on each machine; null is one per GPU, or one where there is none."""
     port: int | None = ranged(None, at_least=1024, at_most=65535)
-    """Port of rank 0 on this machine; null takes a free one."""
+    """Port of rank 0; null takes a free one, anew at every start."""
+    parallel_runs: int | None = ranged(None, at_least=1)
+    """Points of a grid that run here side by side; null is as many as their GPUs allow, or one without GPUs."""
+    gpus_per_run: int | None = ranged(None, at_least=1)
+    """GPUs of this machine for each point of a grid; null gives every point all of them."""
+
+    nodes: int = ranged(1, at_least=1)
+    """SLURM: machines of the job."""
+    gpus_per_node: int = ranged(0, at_least=0)
+    """SLURM: GPUs of each machine, and processes on it unless `processes` says otherwise."""
+    cpus_per_task: int | None = ranged(None, at_least=1)
+    """SLURM: CPU cores of each process; null leaves it to the cluster."""
+    memory: str | None = None
+    """SLURM: memory of each machine, such as 64G; 0 is all of it; null leaves it to the cluster."""
+    time: str = "1h"
+    """SLURM: time limit of one job, such as 30m, 4h, 2d or 1-12:00:00. A longer run goes on in further jobs."""
+    partition: str | None = None
+    """SLURM: partition, or several with commas."""
+    account: str | None = None
+    """SLURM: account that pays."""
+    qos: str | None = None
+    """SLURM: quality of service."""
+    constraint: str | None = None
+    """SLURM: features that the machines must have, such as a100&ib."""
+    gres: str | None = None
+    """SLURM: generic resources of each machine, such as gpu:a100:8; replaces the request of `gpus_per_node`."""
+    nodelist: str | None = None
+    """SLURM: machines that the job must have."""
+    exclude: str | None = None
+    """SLURM: machines that the job must not have."""
+    exclusive: bool = False
+    """SLURM: no other job on the same machines."""
+    reservation: str | None = None
+    """SLURM: reservation to run in."""
+    dependency: str | None = None
+    """SLURM: jobs to wait for, such as afterok:1234."""
+    mail_type: str | None = None
+    """SLURM: events to mail about, such as END,FAIL."""
+    mail_user: str | None = None
+    """SLURM: where to mail to."""
+    extra: dict[str, str] = field(default_factory=dict)
+    """SLURM: any further options of sbatch, by their long name without dashes."""
+    setup: tuple[str, ...] = ()
+    """SLURM: shell lines before the start on the first machine, such as module load cuda/12.4."""
+    srun_args: tuple[str, ...] = ()
+    """SLURM: further words for srun, such as --container-image=..., one word each."""
+    python: str | None = None
+    """SLURM: Python of the machines; null is this one. It must lie on a shared disk."""
+
+    signal_before: int = ranged(90, at_least=0)
+    """SLURM: seconds before the time limit at which the run saves and goes back into the queue."""
+    max_restarts: int = ranged(10, at_least=0)
+    """SLURM: how often a run may start again by itself after a time limit, preemption or failure of a machine."""
+    array_limit: int | None = ranged(None, at_least=1)
+    """SLURM: points of a grid that run at once; null is no limit of our own."""
+    wait: bool = False
+    """SLURM: stay and show the jobs until they end. Ctrl-C leaves them running."""
+    dry_run: bool = False
+    """SLURM: show the batch script and the GPU-hours, and submit nothing."""
+    snapshot: bool = True
+    """SLURM: run a copy of the code as it is now; false runs the code as it will be when the job starts."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, load
 from tunefleet.config.load import dump
-from tunefleet.doors import overrides
+from tunefleet.doors import friendly, overrides
 
 CONF = Path(__file__).parents[3] / "conf"
 CONFIG_NAME = "train"
@@ -36,7 +37,11 @@ def typed(composed: DictConfig) -> RunConfig:
 
 
 def from_words(words: Sequence[str], conf: Path = CONF) -> RunConfig:
-    """The configuration of `train.py WORDS`, for commands beside it and for tests."""
+    """The configuration of `train.py WORDS`, for commands beside it and for tests. Raises `ConfigError`."""
     register_defaults()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        return typed(compose(CONFIG_NAME, overrides.accept(words, conf)))
+        try:
+            composed = compose(CONFIG_NAME, overrides.accept(words, conf))
+        except HydraException as error:
+            raise ConfigError(friendly.in_one_line(error)) from None
+    return typed(composed)

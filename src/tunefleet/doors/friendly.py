@@ -17,8 +17,8 @@ def friendly(mistakes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """
     try:
         yield
-    except mistakes as error:  # what follows is a link
-        print(f"tunefleet: {str(error).split('See https')[0].strip()}".replace("\n", ": "), file=sys.stderr)
+    except mistakes as error:
+        print(f"tunefleet: {in_one_line(error)}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except UserError as error:
         print(_listed(error), file=sys.stderr)
@@ -35,3 +35,8 @@ def _listed(error: UserError) -> str:
         return f"tunefleet: {error.complaints[0]}"
     lines = [f"tunefleet: {len(error.complaints)} things to mend:"]
     return "\n".join(lines + [f"  - {complaint}" for complaint in error.complaints])
+
+
+def in_one_line(error: Exception) -> str:
+    """What Hydra says about a mistake, without the link that it ends with."""
+    return str(error).split("See https")[0].strip().replace("\n", ": ")

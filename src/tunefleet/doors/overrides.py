@@ -9,12 +9,13 @@ from pathlib import Path
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.load import did_you_mean
 
+_NO_GROUPS = ("hydra", "local")  # `local` holds a cluster's own settings, which are always taken
 _OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w.\-/]*)=(?P<value>.*)", re.DOTALL)
 
 
 def groups(conf: Path) -> dict[str, set[str]]:
     """The config groups below `conf` and the choices of each."""
-    folders = [folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra"]
+    folders = [folder for folder in conf.iterdir() if folder.is_dir() and folder.name not in _NO_GROUPS]
     return {folder.name: {choice.stem for choice in folder.glob("*.yaml")} for folder in folders}
 
 

@@ -16,6 +16,7 @@ from tunefleet.config.load import dump
 from tunefleet.plan import checks, parameters
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
+from tunefleet.plan.job import Job, expected, job, promised
 from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.plan import Plan
@@ -28,6 +29,8 @@ def make(config: RunConfig, machine: Machine) -> Plan:
     """Decides the whole run. Raises `ConfigError` with every complaint at once."""
     config = _absolute(config)
     complaints = checks.values(config)
+    asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
+    machine = promised(config.launch) if expected(config.launch) else machine
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
     split = _collect(lambda: batch(config.train, degrees.data_parallel), complaints) if degrees else None
@@ -37,10 +40,12 @@ def make(config: RunConfig, machine: Machine) -> Plan:
         complaints += checks.architecture(config, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
-    return _plan(config, degrees, found, split, machine)
+    return _plan(config, degrees, found, split, machine, asked)
 
 
-def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
+def _plan(
+    config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine, asked: Job | None
+) -> Plan:
     identity = _identity(config, degrees, split)
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
@@ -56,6 +61,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         engine=engine_config(config.parallel, config.train, split),
         notes=checks.notes(config, degrees, found),
         version=__version__,
+        job=asked,
     )
 
 

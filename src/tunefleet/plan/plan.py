@@ -15,6 +15,7 @@ from tunefleet.base.units import count
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
 from tunefleet.plan.batch import Batch
+from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
@@ -35,6 +36,7 @@ class Plan:
     engine: dict[str, Any]
     notes: tuple[str, ...]
     version: str
+    job: Job | None = None
 
     @property
     def paths(self) -> RunPaths:
@@ -48,6 +50,7 @@ class Plan:
         parameters = f"{count(self.parameters)} parameters" if self.parameters else "parameters not counted"
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
         family = self.sources.architecture.get("model_type")
+        asked = {"job": self.job.summary()} if self.job else {}
         return {
             "run": self.name,
             "kept in": os.path.relpath(self.run_dir),
@@ -56,6 +59,7 @@ class Plan:
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",
+            **asked,
         }
 
     def save(self) -> None:
