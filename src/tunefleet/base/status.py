@@ -94,6 +94,10 @@ class Status:
         """Seconds since this was written."""
         return max(0.0, time.time() - self.updated)
 
+    def noted(self, reason: str, state: State | None = None) -> Status:
+        """This status as somebody else sees it: still the last word of the run's own processes."""
+        return replace(self, reason=reason, state=state or self.state)
+
     def moved(self, **changes: Any) -> Status:
         """This status with `changes`, stamped now by this process."""
         return replace(self, pid=os.getpid(), host=socket.gethostname(), updated=time.time(), **changes)
@@ -132,3 +136,14 @@ def silence(path: Path) -> float:
         return max(0.0, time.time() - path.stat().st_mtime)
     except OSError:
         return math.inf
+
+
+def lives(pid: int) -> bool:
+    """Whether this machine has a process `pid`."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

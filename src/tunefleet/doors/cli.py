@@ -3,88 +3,137 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from tunefleet.base import text
+from tunefleet.base.errors import ConfigError
+from tunefleet.base.status import State
+from tunefleet.doors import after, watch
 from tunefleet.doors.friendly import friendly
-from tunefleet.doors.rank import prepare_environment
-from tunefleet.doors.start import announce
-from tunefleet.plan import Machine, Plan, make
+from tunefleet.launch import register
+from tunefleet.launch.register import Run
 
-_EPILOG = "Training: python train.py --help. RUN is a directory such as outputs/demo_opt-tiny_ddp-1a2b3c4d."
+_EPILOG = """Training: python train.py --help.
+RUN is a run's directory, its name, or the only beginning of it; SWEEP is what a grid printed (sweep-1a2b3c4d)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends with 0, or with the exit code of what went wrong (src/tunefleet/base/errors.py)."""
     with friendly():
         chosen = _parser().parse_args(arguments)
-        chosen.act(chosen)
+        sys.exit(chosen.act(chosen))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("tunefleet", description="After and before a training run.", epilog=_EPILOG)
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("tunefleet", description="Before, during and after a training run.", epilog=_EPILOG)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are kept")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    plan = commands.add_parser("plan", help="what `train.py OVERRIDES` would run, without running it")
-    plan.add_argument("overrides", nargs="*", help="as for train.py: group=choice, group.key=value")
-    plan.set_defaults(act=_plan)
-    for name, act, told in _RUN_COMMANDS:
-        command = commands.add_parser(name, help=told)
-        command.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
+    for name, act, told, arguments in _COMMANDS:
+        command = commands.add_parser(name, help=told, description=told)
+        for words, settings in arguments:
+            command.add_argument(*words.split(), **settings)
         command.set_defaults(act=act)
-        if name == "export":
-            command.add_argument("--to", type=Path, help="another folder than RUN/export")
     return parser
 
 
-def _plan(chosen: argparse.Namespace) -> None:
+def _plan(chosen: Namespace) -> None:
     from tunefleet.doors import compose  # Hydra takes 0.3 s, which other commands can do without
+    from tunefleet.doors.start import announce
+    from tunefleet.plan import Machine, make
 
     announce(make(compose.from_words(chosen.overrides), Machine.this()))
 
 
-def _export(chosen: argparse.Namespace) -> None:
-    plan = _ready(chosen.run)
-    from tunefleet.runs.export import export
-
-    print(os.path.relpath(export(plan, chosen.to)))
+def _status(chosen: Namespace) -> None:
+    watch.status(_named(chosen) if chosen.runs else register.runs(chosen.outputs))
 
 
-def _evaluate(chosen: argparse.Namespace) -> None:
-    plan = _ready(chosen.run)
-    from tunefleet.runs import use, words
-
-    record, samples = use.evaluate(plan)
-    print(text.listed(words.results(record)))
-    print("\n".join(words.samples(samples[: plan.config.evaluation.samples])))
-
-
-def _chat(chosen: argparse.Namespace) -> None:
-    plan = _ready(chosen.run)
-    from tunefleet.runs import use
-
-    print("Say something; /new begins a new conversation, an empty line ends.", file=sys.stderr)
-    use.chat(plan, _ask, print)
+def _ls(chosen: Namespace) -> None:
+    bad = [word for word in chosen.filters if "=" not in word]
+    if bad:
+        raise ConfigError(
+            *(f"{word}: a filter is key=value, such as model=opt-1.3b or optimizer.lr=1e-5." for word in bad)
+        )
+    filters = dict(word.split("=", 1) for word in chosen.filters)
+    watch.ls(register.matching(register.runs(chosen.outputs), filters), [State(state) for state in chosen.state])
 
 
-def _ask() -> str | None:
-    try:
-        return input("> " if sys.stdin.isatty() else "").strip() or None
-    except EOFError:
-        return None
+def _logs(chosen: Namespace) -> None:
+    watch.logs(_one(chosen), chosen.rank, chosen.lines, chosen.follow)
 
 
-def _ready(run: Path) -> Plan:
-    """The plan of a run, with everything set for the libraries that are imported next."""
-    plan = Plan.read(run)
-    prepare_environment(plan)
-    return plan
+def _cancel(chosen: Namespace) -> None:
+    from tunefleet.doors import steer
+
+    steer.cancel(_named(chosen), chosen.now)
 
 
-_RUN_COMMANDS = (
-    ("export", _export, "write the newest checkpoint in Hugging Face form"),
-    ("evaluate", _evaluate, "measure the exported model on every validation split"),
-    ("chat", _chat, "talk with the exported model"),
+def _resume(chosen: Namespace) -> int:
+    from tunefleet.doors import steer
+
+    return steer.resume(_named(chosen))
+
+
+def _retry(chosen: Namespace) -> int:
+    from tunefleet.doors import steer
+
+    return steer.retry(_named(chosen) if chosen.runs else register.runs(chosen.outputs))
+
+
+def _reproduce(chosen: Namespace) -> int:
+    from tunefleet.doors import steer
+
+    return steer.reproduce(_one(chosen))
+
+
+def _export(chosen: Namespace) -> None:
+    after.export(_one(chosen), chosen.to)
+
+
+def _evaluate(chosen: Namespace) -> None:
+    after.evaluate(_one(chosen))
+
+
+def _chat(chosen: Namespace) -> None:
+    after.chat(_one(chosen))
+
+
+def _named(chosen: Namespace) -> list[Run]:
+    return [run for word in chosen.runs for run in register.named(word, chosen.outputs)]
+
+
+def _one(chosen: Namespace) -> Run:
+    return register.named(chosen.run, chosen.outputs)[0]
+
+
+_Argument = tuple[str, dict[str, Any]]
+_RUN: _Argument = ("run", {"metavar": "RUN", "help": "the run's directory or name"})
+_RUNS: _Argument = ("runs", {"metavar": "RUN", "nargs": "+", "help": "runs or sweeps"})
+_ANY: _Argument = ("runs", {"metavar": "RUN", "nargs": "*", "help": "runs or sweeps; all where none is given"})
+_OVERRIDES: _Argument = ("overrides", {"nargs": "*", "help": "as for train.py: group=choice, group.key=value"})
+_FILTERS: _Argument = ("filters", {"nargs": "*", "metavar": "KEY=VALUE", "help": "model=opt-1.3b, optimizer.lr=1e-5"})
+_STATES: _Argument = ("--state", {"action": "append", "default": [], "choices": [state.value for state in State]})
+_FOLLOW: _Argument = ("-f --follow", {"action": "store_true", "help": "go on until the run has ended"})
+_RANK: _Argument = ("--rank", {"type": int, "default": 0, "help": "which process"})
+_LINES: _Argument = ("-n --lines", {"type": int, "default": 100, "help": "how many of the last lines"})
+_NOW: _Argument = ("--now", {"action": "store_true", "help": "do not save"})
+_FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and preempted ones: what it does anyway"})
+_TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
+
+_COMMANDS: tuple[tuple[str, Callable[[Namespace], int | None], str, Sequence[_Argument]], ...] = (
+    ("plan", _plan, "what `train.py OVERRIDES` would run, without running it", [_OVERRIDES]),
+    ("status", _status, "how runs stand, and why", [_ANY]),
+    ("ls", _ls, "list runs", [_FILTERS, _STATES]),
+    ("logs", _logs, "what a process of a run wrote", [_RUN, _FOLLOW, _RANK, _LINES]),
+    ("cancel", _cancel, "end runs for good; those that train save first", [_RUNS, _NOW]),
+    ("resume", _resume, "start saved runs again, from their newest checkpoint", [_RUNS]),
+    ("retry", _retry, "resume those of the runs that failed", [_ANY, _FAILED]),
+    ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
+    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO]),
+    ("evaluate", _evaluate, "measure the exported model on every validation split", [_RUN]),
+    ("chat", _chat, "talk with the exported model", [_RUN]),
 )

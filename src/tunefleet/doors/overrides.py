@@ -10,6 +10,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.load import did_you_mean
 
 _NO_GROUPS = ("hydra", "local")  # `local` holds a cluster's own settings, which are always taken
+_LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
 _OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w.\-/]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -26,6 +27,7 @@ def accept(arguments: Sequence[str], conf: Path) -> list[str]:
     always takes, so that the loader can name every unknown key and every bad value together.
     """
     known = groups(conf)
+    arguments = [_LAUNCHER.sub("launch=", argument) for argument in arguments]
     complaints = [complaint for argument in arguments for complaint in _bad_choices(argument, known)]
     if complaints:
         raise ConfigError(*complaints)

@@ -20,15 +20,15 @@ from tunefleet.plan import Machine, Plan
 
 def start(plan: Plan, machine: Machine) -> int:
     """Runs the plan and returns its exit code. Raises `RunError` where the directory is somebody else's."""
-    _expect_own(plan)
+    expect_own(plan)
     if machine.world_size:
         if machine.rank == 0:
             _open(plan)
         adopted.complete(os.environ, machine)
         return rank.run(plan)
-    if _finished(plan):
+    if finished(plan):
         return DONE
-    with _alone(plan):
+    with alone(plan):
         _open(plan)
         return local.run(plan)
 
@@ -48,7 +48,8 @@ def _open(plan: Plan) -> None:
     announce(plan)
 
 
-def _finished(plan: Plan) -> bool:
+def finished(plan: Plan) -> bool:
+    """Whether the run is done; says so where it is."""
     now = status.read(plan.paths.status)
     if now is None or now.state is not State.FINISHED:
         return False
@@ -60,8 +61,11 @@ def _finished(plan: Plan) -> bool:
     return True
 
 
-def _expect_own(plan: Plan) -> None:
-    """A directory holds one configuration: continuing another one in it would be silently wrong."""
+def expect_own(plan: Plan) -> None:
+    """A directory holds one configuration: continuing another one in it would be silently wrong.
+
+    Raises `RunError` where the directory is another configuration's.
+    """
     if not plan.paths.plan.exists():
         return
     there = Plan.read(plan.paths.root)
@@ -85,7 +89,7 @@ def _differences(old: dict[str, object], new: dict[str, object], where: str = ""
 
 
 @contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
+def alone(plan: Plan) -> Iterator[None]:
     """One launcher for each run directory."""
     plan.paths.root.mkdir(parents=True, exist_ok=True)
     with open(plan.paths.lock, "a+") as lock:

@@ -6,12 +6,14 @@ import os
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from tunefleet.doors import compose, overrides
 from tunefleet.doors.friendly import friendly
 from tunefleet.doors.start import start
+from tunefleet.doors.submit import Wish, submit
 from tunefleet.plan import Machine, make
 
 
@@ -28,4 +30,6 @@ def one(composed: DictConfig) -> None:
     """One run; does not return. Hydra would show our own errors with a traceback, so they end here."""
     with friendly():
         machine = Machine.this()
-        sys.exit(start(make(compose.typed(composed), machine), machine))
+        plan = make(compose.typed(composed), machine)
+        words = overrides.typed(HydraConfig.get().overrides.task)
+        sys.exit(submit([Wish(plan, words)]) if plan.job else start(plan, machine))

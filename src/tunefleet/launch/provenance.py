@@ -10,7 +10,7 @@ import platform
 import shlex
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from importlib import metadata
@@ -21,6 +21,7 @@ from tunefleet.base.paths import RunPaths
 from tunefleet.launch import git, project
 
 _SHORT = 7
+_END = 8 << 20
 _PREFIXES = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
 _DIFF = (*_PREFIXES, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")  # for `git apply`
 _PACKAGES = (
@@ -63,6 +64,10 @@ class Provenance:
     command: str
     time: str
     """When it was recorded, with the offset from UTC."""
+    words: Sequence[str] = ()
+    """What was typed after `train.py`, for this run alone."""
+    data: dict[str, str] = field(default_factory=dict)
+    """The run's data files, each with a digest of its size and its two ends."""
     snapshot: str = ""
     """The digest of the code snapshot; empty where the run uses the project's own files."""
     diff: str = field(default="", repr=False)
@@ -128,7 +133,23 @@ def _facts(provenance: Provenance) -> dict[str, str]:
         "snapshot": provenance.snapshot,
         "Python": provenance.python,
         **provenance.packages,
+        **provenance.data,
     }
+
+
+def digests(paths: Iterable[str]) -> dict[str, str]:
+    """A digest of each file that exists, quick for any size: its length, its first and its last 8 MiB."""
+    return {path: _digest(Path(path)) for path in paths if Path(path).is_file()}
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as stream:
+        digest.update(stream.read(_END))
+        stream.seek(max(0, size - _END))
+        digest.update(stream.read(_END))
+    return digest.hexdigest()[:16]
 
 
 def _described(diff: str) -> str:

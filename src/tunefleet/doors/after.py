@@ -1,0 +1,53 @@
+"""What one does with a trained model: `tunefleet export`, `evaluate` and `chat`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tunefleet.base import text
+from tunefleet.doors.rank import prepare_environment
+from tunefleet.launch.register import Run
+from tunefleet.plan import Plan
+
+
+def export(run: Run, folder: Path | None) -> None:
+    """Writes the newest checkpoint in Hugging Face form, and says where."""
+    plan = _ready(run)
+    from tunefleet.runs.export import export as write
+
+    print(os.path.relpath(write(plan, folder)))
+
+
+def evaluate(run: Run) -> None:
+    """Measures the exported model on every validation split."""
+    plan = _ready(run)
+    from tunefleet.runs import use, words
+
+    record, samples = use.evaluate(plan)
+    print(text.listed(words.results(record)))
+    print("\n".join(words.samples(samples[: plan.config.evaluation.samples])))
+
+
+def chat(run: Run) -> None:
+    """Talks with the exported model."""
+    plan = _ready(run)
+    from tunefleet.runs import use
+
+    print("Say something; /new begins a new conversation, an empty line ends.", file=sys.stderr)
+    use.chat(plan, _ask, print)
+
+
+def _ask() -> str | None:
+    try:
+        return input("> " if sys.stdin.isatty() else "").strip() or None
+    except EOFError:
+        return None
+
+
+def _ready(run: Run) -> Plan:
+    """The plan of a run, with everything set for the libraries that are imported next."""
+    plan = Plan.read(run.paths.root)
+    prepare_environment(plan)
+    return plan

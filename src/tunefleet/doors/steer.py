@@ -1,0 +1,123 @@
+"""Changes what runs do: `tunefleet cancel`, `resume`, `retry` and `reproduce`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tunefleet.base import status
+from tunefleet.base.errors import DONE, RunError
+from tunefleet.base.status import Cause, State, Status
+from tunefleet.config.load import dump
+from tunefleet.doors import compose
+from tunefleet.doors.start import start
+from tunefleet.doors.submit import Wish, origin_of, submit
+from tunefleet.launch import provenance, queue, submission
+from tunefleet.launch.register import Run
+from tunefleet.launch.standing import Observer
+from tunefleet.plan import Machine, Plan, make
+
+
+def cancel(runs: Sequence[Run], now: bool) -> None:
+    """Ends runs for good: those that train save first, unless `now`; a run that waits leaves the queue."""
+    observer = Observer()
+    for run in runs:
+        standing = observer.status(run.paths)
+        if standing is None or standing.state.final:
+            print(f"{run.name}: nothing to cancel, it {f'is {standing.state.value}' if standing else 'never started'}")
+            continue
+        run.paths.cancelled.touch()
+        act = _cancel_job if submission.place(run.paths) else _cancel_here
+        print(f"{run.name}: {act(run, standing, now)}")
+
+
+def resume(runs: Sequence[Run]) -> int:
+    """Starts saved plans again, each from its newest checkpoint; returns the largest exit code."""
+    wishes = [Wish(Plan.read(run.paths.root), _words(run)) for run in runs]
+    for wish in wishes:
+        wish.plan.paths.cancelled.unlink(missing_ok=True)
+    return _begin(wishes)
+
+
+def retry(runs: Sequence[Run], states: Sequence[State] = (State.FAILED, State.PREEMPTED)) -> int:
+    """Resumes those of `runs` that failed."""
+    observer = Observer()
+    failed = [run for run in runs if (now := observer.status(run.paths)) and now.state in states]
+    print(f"{len(failed)} of {len(runs)} runs failed" + (": starting them again" if failed else ""), flush=True)
+    return resume(failed) if failed else DONE
+
+
+def reproduce(run: Run) -> int:
+    """Composes a run's command again, says what differs from then, and runs it beside the old one.
+
+    Raises `RunError` where the run kept no record of its command.
+    """
+    then = provenance.read(run.paths.provenance)
+    if then is None:
+        raise RunError(f"{run.name}: has no provenance.json, so its command is not known.")
+    old = Plan.read(run.paths.root)
+    config = replace(compose.from_words(then.words), name=_free_name(run))
+    plan = make(replace(config, output_dir=str(run.paths.root.parent)), Machine.this())
+    wish = Wish(plan, then.words)
+    found = provenance.differences(then, origin_of(wish)) + _changed(old, plan)
+    print("\n".join(["differs from then:", *(f"  {line}" for line in found)]) if found else "nothing differs from then")
+    return _begin([wish])
+
+
+def _begin(wishes: Sequence[Wish]) -> int:
+    jobs = [wish for wish in wishes if wish.plan.job]
+    codes = [submit(jobs)] if jobs else []
+    codes += [start(wish.plan, Machine.this()) for wish in wishes if not wish.plan.job]
+    return max(codes, default=DONE)
+
+
+def _cancel_job(run: Run, standing: Status, now: bool) -> str:
+    place = submission.place(run.paths)
+    job = place.job if place else None
+    if job is None:
+        return "its job has no number yet; it will not start"
+    if standing.state.alive and not now:
+        queue.ask("scancel", "--signal=TERM", job)
+        return f"job {job} saves, then ends"
+    queue.cancel([job])
+    if not standing.state.alive:
+        moved = standing.moved(state=State.CANCELLED, cause=Cause.CANCELLED, reason="cancelled by a person")
+        status.write(run.paths.status, moved)
+    return f"job {job} is cancelled"
+
+
+def _cancel_here(run: Run, standing: Status, now: bool) -> str:
+    if standing.host != socket.gethostname():
+        run.paths.stop.touch()
+        return f"runs on {standing.host}: it saves and stops at its next step"
+    os.kill(standing.pid, signal.SIGKILL if now else signal.SIGTERM)
+    return "is killed" if now else "saves, then ends"
+
+
+def _words(run: Run) -> Sequence[str]:
+    then = provenance.read(run.paths.provenance)
+    return then.words if then else ()
+
+
+def _free_name(run: Run) -> str:
+    numbered = (f"{run.name}-again-{number}" for number in range(1, 1000))
+    return next(name for name in numbered if not (run.paths.root.parent / name).exists())
+
+
+def _changed(old: Plan, new: Plan) -> list[str]:
+    """Settings whose values are others today: a default that was changed since, or another machine."""
+    before, after = _flat(dump(old.config)), _flat(dump(new.config))
+    before["processes"], after["processes"] = old.layout.world_size, new.layout.world_size
+    keys = sorted({**before, **after}.keys() - {"name", "output_dir"})
+    changed = [key for key in keys if before.get(key) != after.get(key)]
+    return [f"{key}: {before.get(key)!r} then, {after.get(key)!r} now" for key in changed]
+
+
+def _flat(values: dict[str, object], where: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{where}{key}.") if isinstance(value, dict) else {f"{where}{key}": value}
+    return found

@@ -1,0 +1,169 @@
+"""Shows how runs stand: `tunefleet status`, `ls` and `logs`, and the table of `launch.wait`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tunefleet.base import text
+from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import State, Status
+from tunefleet.base.units import clock, count
+from tunefleet.launch import submission
+from tunefleet.launch.register import Run
+from tunefleet.launch.standing import Observer
+
+_EVERY = 2.0  # seconds between two looks
+_HEAD = ("run", "state", "step", "loss", "tokens/s", "left", "restarts", "why")
+
+
+def status(runs: Sequence[Run]) -> None:
+    """A card for one run, a table for several."""
+    observer = Observer()
+    found = [(run, observer.status(run.paths)) for run in runs]
+    if len(found) == 1:
+        print(text.listed(_card(*found[0])))
+    else:
+        print(_table(found))
+    if observer.silent:
+        print("SLURM did not answer: this is what the runs' own files say.")
+
+
+def ls(runs: Sequence[Run], states: Sequence[State] = ()) -> None:
+    """A table of the runs in any of `states`; of all where none is given."""
+    observer = Observer()
+    found = [(run, observer.status(run.paths)) for run in runs]
+    print(_table([(run, now) for run, now in found if not states or (now and now.state in states)]))
+
+
+def wait(runs: Sequence[RunPaths]) -> int:
+    """Shows the table until every run has ended; returns the exit code. Ctrl-C leaves the jobs alone."""
+    from rich.live import Live  # 0.1 s, only for those who stay
+
+    shown = [Run(run) for run in runs]
+    names = " ".join(os.path.relpath(run.root) for run in runs[:3])
+    try:
+        with Live(auto_refresh=False, vertical_overflow="visible") as live:
+            for found in _looks(shown):
+                live.update(_table(found), refresh=live.console.is_terminal)
+    except KeyboardInterrupt:
+        print(f"\nThe jobs go on. Come back with: tunefleet status {names}")
+        return INTERRUPTED
+    return FAILED if any(now is None or now.state is not State.FINISHED for _, now in found) else DONE
+
+
+def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
+    """The last `lines` lines of a rank; with `follow` also what comes, until the run has ended.
+
+    Raises `RunError` where there is nothing to show.
+    """
+    path = _log(run, rank)
+    if path is None and not follow:
+        raise RunError(f"{run.name}: rank {rank} has no log yet. {_state_line(run)}")
+    if path:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            print("".join(deque(stream, lines)), end="", flush=True)
+            offset = stream.tell()
+    if follow:
+        _follow(run, rank, path, offset if path else 0)
+
+
+def _looks(runs: Sequence[Run]) -> Iterator[list[tuple[Run, Status | None]]]:
+    """How the runs stand, again and again, until all have ended."""
+    while True:
+        observer = Observer()
+        found = [(run, observer.status(run.paths)) for run in runs]
+        yield found
+        if all(now and now.state.final for _, now in found):
+            return
+        time.sleep(_EVERY)
+
+
+def _table(found: Sequence[tuple[Run, Status | None]]) -> str:
+    return text.columns([_HEAD, *(_row(run, now) for run, now in found)]) if found else "no runs"
+
+
+def _row(run: Run, now: Status | None) -> tuple[str, ...]:
+    if now is None:
+        return (run.name, "planned", *("-" * 5), "0", "")
+    numbers = (
+        f"{now.step}/{now.total_steps}" if now.total_steps else "-",
+        f"{now.loss:.4f}" if now.loss is not None else "-",
+        count(now.tokens_per_second) if now.tokens_per_second else "-",
+        clock(now.seconds_left) if now.seconds_left is not None and now.state.alive else "-",
+        str(now.restarts),
+    )
+    return (run.name, now.state.value, *numbers, _why(now))
+
+
+def _why(now: Status) -> str:
+    said = ": ".join(part for part in (now.cause.value, now.reason) if part)
+    return said if len(said) <= 90 else f"{said[:87]}..."
+
+
+def _card(run: Run, now: Status | None) -> dict[str, str]:
+    card = {"run": run.name, "state": now.state.value if now else "planned, never started"}
+    if now is None:
+        return card
+    told = {
+        "why": ": ".join(part for part in (now.cause.value, now.reason) if part),
+        "step": f"{now.step} of {now.total_steps}, saved at {now.saved_step}" if now.total_steps else "",
+        "loss": f"{now.loss:.4f}" if now.loss is not None else "",
+        "speed": f"{count(now.tokens_per_second)} tokens/s" if now.tokens_per_second else "",
+        "left": clock(now.seconds_left) if now.seconds_left is not None and now.state.alive else "",
+        "job": _job(run, now),
+        "restarts": str(now.restarts) if now.restarts else "",
+        "heard": f"{clock(now.age)} ago, from {now.host}",
+        "kept in": os.path.relpath(run.paths.root),
+    }
+    return {**card, **{name: value for name, value in told.items() if value}}
+
+
+def _job(run: Run, now: Status) -> str:
+    place = submission.place(run.paths)
+    return now.job or (place.job if place else "") or ""
+
+
+def _state_line(run: Run) -> str:
+    now = Observer().status(run.paths)
+    return f"It is {now.state.value}{f' ({now.reason})' if now.reason else ''}." if now else "It never started."
+
+
+def _log(run: Run, rank: int) -> Path | None:
+    """The rank's own log; before there is one, what the batch script of the job said."""
+    own = run.paths.log(rank)
+    if own.exists():
+        return own
+    place = submission.place(run.paths)
+    batch = Path(place.submission.folder) / "slurm" / f"{place.job}_0_log.out" if place and place.job else None
+    return batch if batch and batch.exists() else None
+
+
+def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
+    """Prints what is added; moves on to the rank's own log once there is one."""
+    ended = False
+    while True:
+        latest = _log(run, rank)
+        if latest != path:
+            path, offset = latest, 0
+        if path:
+            offset = _print_from(path, offset)
+        if ended:
+            return
+        now = Observer().status(run.paths)
+        ended = now is None or now.state.final  # one more look for the last lines
+        if not ended:
+            time.sleep(_EVERY / 2)
+
+
+def _print_from(path: Path, offset: int) -> int:
+    with open(path, "rb") as stream:
+        stream.seek(offset)
+        sys.stdout.write(stream.read().decode("utf-8", "replace"))
+        sys.stdout.flush()
+        return stream.tell()

@@ -1,0 +1,126 @@
+"""The two ends of a job of SLURM, on its first machine: `python -m tunefleet.launch.attempt begin|end FOLDER`.
+
+`begin` prints what the shell of the job exports; `end` settles how the run stands, and may requeue the job.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tunefleet.base import failures, status
+from tunefleet.base.errors import DONE, FAILED
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import Cause, State, Status
+from tunefleet.launch import attempts, ending, queue, submission
+from tunefleet.launch.ending import Ending
+from tunefleet.launch.local import free_port
+from tunefleet.launch.queue import QueueError
+from tunefleet.plan.plan import Plan
+
+
+def main() -> None:
+    """Prints shell for `begin`; ends with the exit code of the job for `end`."""
+    what, folder, *code = sys.argv[1:]
+    run, key = _run(Path(folder))
+    if what == "begin":
+        print(begin(run, key))
+    else:
+        sys.exit(end(run, key, int(code[0])))
+
+
+def begin(run: RunPaths, key: str) -> str:
+    """Opens an attempt; returns shell that exports what its ranks need. Empty where the run must not start again."""
+    plan = Plan.read(run.root)
+    now = status.read(run.status) or Status(State.QUEUED)
+    done = attempts.read(run, key)
+    killed = [*done[:-1], replace(done[-1], last=now.saved_step)] if done and done[-1].last is None else done
+    refused = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch) if done else None
+    if refused or run.cancelled.exists():
+        _settle(run, Ending(Cause.CANCELLED, "cancelled by a person") if not refused else _given_up(now, refused))
+        return ""
+    failures.clear(run)
+    run.stop.unlink(missing_ok=True)
+    attempts.begin(run, key, _job())
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    status.write(
+        run.status, now.moved(state=State.STARTING, cause=Cause.NONE, reason="", job=_job(), restarts=restarts)
+    )
+    port = str(plan.config.launch.port or free_port())
+    return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
+
+
+def end(run: RunPaths, key: str, code: int) -> int:
+    """Settles the attempt after its ranks are gone; returns the exit code of the job."""
+    now = status.read(run.status) or Status(State.STARTING)
+    job_state = queue.state_of(_job())
+    found = ending.of_attempt(now, failures.read_all(run), code, job_state, run.cancelled.exists())
+    opened = attempts.read(run, key)[-1]
+    attempts.write(run, replace(opened, last=now.saved_step, cause=found.cause))
+    if found.cause is Cause.NONE:
+        return DONE
+    refused = attempts.refusal(found.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
+    if refused is None:
+        return _again(run, found)
+    _settle(run, found)
+    return code or FAILED
+
+
+def _again(run: RunPaths, found: Ending) -> int:
+    now = status.read(run.status) or Status(State.STARTING)
+    again = now.moved(state=State.REQUEUED, cause=found.cause, reason=found.reason, restarts=now.restarts + 1)
+    status.write(run.status, again)
+    try:
+        queue.requeue(_job())
+    except QueueError as error:
+        _settle(run, replace(found, reason=f"{found.reason}; it could not go back into the queue: {error}"))
+        return FAILED
+    return DONE
+
+
+def _settle(run: RunPaths, found: Ending) -> None:
+    """The one final state."""
+    now = status.read(run.status) or Status(State.STARTING)
+    status.write(run.status, now.moved(state=found.state, cause=found.cause, reason=found.reason))
+    print(f"tunefleet: {found.state.value}: {found.reason}", file=sys.stderr)
+
+
+def _given_up(now: Status, refused: str) -> Ending:
+    before = f" (before: {now.reason})" if now.reason else ""
+    return Ending(Cause.NO_PROGRESS, f"{refused}{before}")
+
+
+def _run(folder: Path) -> tuple[RunPaths, str]:
+    """The run of this job, of an array the one with its index; tells the submission the job's number."""
+    found = submission.read(folder)
+    if found.job is None:
+        found.accepted(os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]))
+    return RunPaths(Path(found.runs[int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])), found.key
+
+
+def _job() -> str:
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
+
+
+def _address() -> str:
+    """How the other machines reach this one."""
+    name = os.environ.get("SLURMD_NODENAME", "")
+    try:
+        socket.getaddrinfo(name or socket.gethostname(), None)
+    except OSError:
+        return socket.gethostname()
+    return name or socket.gethostname()
+
+
+def _exports(values: dict[str, str]) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())
+
+
+if __name__ == "__main__":
+    main()

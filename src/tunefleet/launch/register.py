@@ -1,0 +1,77 @@
+"""Which runs are there? Lists and finds them by name, directory, sweep and settings, without loading their plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base import files
+from tunefleet.base.errors import RunError
+from tunefleet.base.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    paths: RunPaths
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is its directory's."""
+        return self.paths.root.name
+
+    @cached_property
+    def plan(self) -> Mapping[str, Any]:
+        """The saved plan as plain values: a thousand of them are read at once."""
+        try:
+            return dict(files.read_json(self.paths.plan))
+        except (OSError, json.JSONDecodeError):
+            return {}
+
+    def setting(self, key: str) -> Any:
+        """The setting `optimizer.lr`; a group alone is its choice, as in `model`. None where there is none."""
+        value: Any = self.plan.get("config", {})
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value.get("name") if isinstance(value, Mapping) else value
+
+
+def runs(outputs: Path) -> list[Run]:
+    """Every run directly below `outputs`, by name."""
+    return [Run(RunPaths(path.parent)) for path in sorted(outputs.glob("*/plan.json"))]
+
+
+def matching(found: Sequence[Run], filters: Mapping[str, str]) -> list[Run]:
+    """Runs whose settings have these values, compared as text and as numbers."""
+    return [run for run in found if all(_same(run.setting(key), wanted) for key, wanted in filters.items())]
+
+
+def _same(value: Any, wanted: str) -> bool:
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return str(value).lower() == wanted.lower()
+
+
+def named(word: str, outputs: Path) -> list[Run]:
+    """The run or the runs of a sweep that `word` means: a directory, a name, or the only beginning of one.
+
+    Raises `RunError` where it means nothing, or several runs.
+    """
+    for folder in (Path(word), outputs / word):
+        if (folder / "plan.json").exists():
+            return [Run(RunPaths(folder.resolve()))]
+    there = runs(outputs)
+    fits = [run for run in there if word in run.name]
+    if len(fits) == 1:
+        return fits
+    if fits:
+        raise RunError(
+            f"{word}: means {len(fits)} runs: {', '.join(run.name for run in fits[:5])}. Say more of the name."
+        )
+    raise RunError(f"{word}: no run and no sweep of that name in {outputs}. tunefleet ls lists them.")

@@ -1,0 +1,109 @@
+"""Where does a run stand, really? Its own files first, then SLURM's queue, then SLURM's accounting.
+
+A run whose processes are gone without a last word gets its one final state here.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+
+from tunefleet.base import status
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import Cause, State, Status
+from tunefleet.base.units import clock
+from tunefleet.launch import ending, queue, submission
+from tunefleet.launch.ending import Ending
+from tunefleet.launch.queue import Entry
+from tunefleet.launch.submission import Place
+
+_SILENCE = 45.0  # seconds without a heartbeat, which comes every ten
+_NEVER = "submitted by nobody: the submitter ended before SLURM had the job. Submit again: tunefleet resume"
+
+
+class Observer:
+    """Looks at runs; asks SLURM once for all of them, and only if one of them was submitted."""
+
+    def __init__(self) -> None:
+        self._queue: Mapping[str, Entry] | None = None
+        self._asked = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether SLURM was asked and did not answer."""
+        return self._asked and self._queue is None
+
+    def status(self, run: RunPaths) -> Status | None:
+        """Where the run stands now; None for a run that never began."""
+        now = status.read(run.status)
+        if now is None or now.state.final:
+            return now
+        place = submission.place(run)
+        return self._in_queue(run, now, place) if place else _here(run, now)
+
+    def _in_queue(self, run: RunPaths, now: Status, place: Place) -> Status:
+        jobs = self._jobs()
+        if jobs is None:
+            return now if now.state.alive and not _silent(run, now) else now.noted("SLURM does not answer")
+        place.submission.find(jobs)
+        job = place.job
+        if job is None:
+            never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
+            return now.noted("being submitted") if place.submission.open else _settle(run, never)
+        entry = jobs.get(job) or _of_array(jobs, job)
+        if entry and (entry.waiting or entry.going):
+            return _waiting(now, entry) if entry.waiting else now
+        return self._gone(run, now, job, entry)
+
+    def _gone(self, run: RunPaths, now: Status, job: str, entry: Entry | None) -> Status:
+        """The job has left the queue and the run has no final state: its last line was never reached."""
+        if entry is None and time.time() - now.updated < _SILENCE:
+            return now  # accepted a moment ago
+        latest = status.read(run.status)
+        if latest and latest.state.final:
+            return latest
+        entry = entry or queue.record(job)
+        told = ending.of_job(entry.state, entry.reason) if entry else None
+        lost = f"job {job} is gone{f': SLURM says {entry.state}' if entry else ''}"
+        return _settle(run, told or Ending(Cause.KILLED, lost))
+
+    def _jobs(self) -> Mapping[str, Entry] | None:
+        if not self._asked:
+            self._asked, self._queue = True, queue.jobs()
+        return self._queue
+
+
+def _waiting(now: Status, entry: Entry) -> Status:
+    state = State.REQUEUED if now.restarts or now.job else State.QUEUED
+    return now.noted(f"{now.reason}; waits: {entry.reason}" if now.reason else f"waits: {entry.reason}", state)
+
+
+def _of_array(jobs: Mapping[str, Entry], job: str) -> Entry | None:
+    """The entry of a waiting array, which SLURM shows as one line: 12_[3-9%2]."""
+    prefix = f"{job.split('_')[0]}_["
+    return next((entry for name, entry in jobs.items() if "_" in job and name.startswith(prefix)), None)
+
+
+def _here(run: RunPaths, now: Status) -> Status:
+    """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
+    same_machine = now.host == socket.gethostname()
+    if not (same_machine and not status.lives(now.pid)) and not _silent(run, now):
+        return now
+    latest = status.read(run.status)  # the last word may have been written between our two looks
+    if latest is None or latest.state.final or latest.pid != now.pid:
+        return latest or now
+    last = clock(min(status.silence(run.heartbeat), now.age))
+    return _settle(run, Ending(Cause.KILLED, f"all its processes are gone; last sign of life on {now.host} {last} ago"))
+
+
+def _silent(run: RunPaths, now: Status) -> bool:
+    return min(status.silence(run.heartbeat), now.age) > _SILENCE
+
+
+def _settle(run: RunPaths, found: Ending) -> Status:
+    """The final state that nobody wrote."""
+    now = status.read(run.status) or Status(State.QUEUED)
+    settled = now.moved(state=found.state, cause=found.cause, reason=found.reason)
+    status.write(run.status, settled)
+    return settled

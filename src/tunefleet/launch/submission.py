@@ -1,0 +1,107 @@
+"""What was submitted to SLURM: written down before the job exists, so that nothing is unaccounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tunefleet.base import files, status
+from tunefleet.base.paths import RunPaths
+from tunefleet.launch.queue import Entry
+
+_INTENT = "submission.json"
+_JOB = "job.json"
+_MARK = "tunefleet:"
+_WINDOW = 120.0  # seconds in which a job that was accepted shows up in the queue
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One call of sbatch for one run, or for several as an array. `created` is in seconds since 1970."""
+
+    folder: str
+    runs: tuple[str, ...]
+    created: float
+    host: str
+    pid: int
+
+    @property
+    def key(self) -> str:
+        """What marks the job in the queue, before we know its number."""
+        return f"{_MARK}{Path(self.folder).name}"
+
+    @property
+    def job(self) -> str | None:
+        """SLURM's number; None while nobody has written it down."""
+        try:
+            return str(files.read_json(Path(self.folder) / _JOB)["job"])
+        except (OSError, json.JSONDecodeError, KeyError):
+            return None
+
+    @property
+    def open(self) -> bool:
+        """Whether the submitter may still be about to submit."""
+        here = self.host == socket.gethostname()
+        return status.lives(self.pid) if here else time.time() - self.created < _WINDOW
+
+    def accepted(self, job: str) -> None:
+        """Writes the number down."""
+        files.write_json(Path(self.folder) / _JOB, {"job": job})
+
+    def job_of(self, index: int) -> str | None:
+        """The number of one run's job."""
+        job = self.job
+        return job and (f"{job}_{index}" if len(self.runs) > 1 else job)
+
+    def find(self, queue: Mapping[str, Entry]) -> str | None:
+        """The number, from the queue where the submitter ended before it could write it down."""
+        if self.job is None:
+            found = next((entry.job for entry in queue.values() if entry.comment == self.key), None)
+            if found:
+                self.accepted(found.split("_")[0])
+        return self.job
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one run stands in a submission."""
+
+    submission: Submission
+    index: int
+
+    @property
+    def job(self) -> str | None:
+        """SLURM's number of the run's job, where it is known."""
+        return self.submission.job_of(self.index)
+
+
+def intend(outputs: Path, runs: Sequence[RunPaths]) -> Submission:
+    """Writes down what is about to be submitted: first the submission, then in every run where it is."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+    folder = outputs / "submissions" / name
+    made = Submission(str(folder), tuple(str(run.root) for run in runs), time.time(), socket.gethostname(), os.getpid())
+    files.write_json(folder / _INTENT, asdict(made))
+    for index, run in enumerate(runs):
+        files.write_json(run.submission, {"folder": str(folder), "index": index})
+    return made
+
+
+def read(folder: Path) -> Submission:
+    """The submission in `folder`. Raises `OSError` or `KeyError` where it cannot be read."""
+    record = files.read_json(folder / _INTENT)
+    return replace(Submission(**record), runs=tuple(record["runs"]), folder=str(folder))
+
+
+def place(run: RunPaths) -> Place | None:
+    """Where a run was submitted last; None for a run that never was."""
+    try:
+        link = files.read_json(run.submission)
+        return Place(read(Path(link["folder"])), int(link["index"]))
+    except (OSError, json.JSONDecodeError, KeyError, TypeError):
+        return None

@@ -1,0 +1,42 @@
+"""One process of a job of SLURM: becomes a rank of the run. srun starts `python -m tunefleet.launch.task`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tunefleet.base.paths import RunPaths
+
+_RANK_MODULE = "tunefleet.doors.rank"
+
+
+def main() -> None:
+    """Replaces this process, so that SLURM's signals reach the rank itself."""
+    run = RunPaths(Path(os.environ["TUNEFLEET_RUN"]))
+    _write_to(run.log(int(os.environ["SLURM_PROCID"])))
+    os.environ.update(ranks(dict(os.environ)))
+    os.execv(sys.executable, [sys.executable, "-m", _RANK_MODULE, str(run.root)])
+
+
+def ranks(slurm: dict[str, str]) -> dict[str, str]:
+    """What torch.distributed and DeepSpeed read, from what srun says; address and port come from `begin`."""
+    here = slurm.get("SLURM_STEP_TASKS_PER_NODE", slurm["SLURM_STEP_NUM_TASKS"]).split("(")[0].split(",")[0]
+    return {
+        "RANK": slurm["SLURM_PROCID"],
+        "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_RANK": slurm["SLURM_LOCALID"],
+        "LOCAL_WORLD_SIZE": here,
+    }
+
+
+def _write_to(log: Path) -> None:
+    """Both streams to the rank's own log, after what earlier attempts wrote."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, sys.stdout.fileno())
+    os.dup2(file, sys.stderr.fileno())
+
+
+if __name__ == "__main__":
+    main()
