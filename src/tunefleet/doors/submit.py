@@ -84,7 +84,7 @@ def origin_of(wish: Wish) -> Provenance:
 def _of(wish: Wish, origin: Provenance) -> Provenance:
     data = wish.plan.config.data
     paths = [path for path in (data.path, data.validation_path) if path]
-    return replace(origin, words=tuple(wish.words), data=provenance.digests(paths))
+    return replace(origin, words=list(wish.words), data=provenance.digests(paths))
 
 
 def _code(plan: Plan, repository: Path, outputs: Path) -> snapshot.Snapshot | None:
