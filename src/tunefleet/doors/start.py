@@ -20,17 +20,18 @@ from tunefleet.plan import Machine, Plan
 
 def start(plan: Plan, machine: Machine) -> int:
     """Runs the plan and returns its exit code. Raises `RunError` where the directory is somebody else's."""
-    _expect_own(plan)
-    if machine.world_size:
+    if is_done(plan):  # under a launcher every rank takes this branch: no other process can end the run meanwhile
         if machine.rank == 0:
-            _open(plan)
-        adopted.complete(os.environ, machine)
-        return rank.run(plan)
-    if _finished(plan):
+            print(f"{_done(plan)} Another seed= starts a new run.")
         return DONE
-    with _alone(plan):
-        _open(plan)
-        return local.run(plan)
+    return _adopt(plan, machine) if machine.world_size else _start(plan)
+
+
+def is_done(plan: Plan) -> bool:
+    """Whether the run is finished already. Raises `RunError` where its directory is somebody else's."""
+    _expect_own(plan)
+    now = status.read(plan.paths.status)
+    return now is not None and now.state is State.FINISHED
 
 
 def announce(plan: Plan) -> None:
@@ -41,6 +42,20 @@ def announce(plan: Plan) -> None:
     sys.stdout.flush()
 
 
+def _start(plan: Plan) -> int:
+    with _alone(plan):
+        _open(plan)
+        return local.run(plan)
+
+
+def _adopt(plan: Plan, machine: Machine) -> int:
+    """One rank among those that a launcher has started; the first writes for all."""
+    adopted.complete(os.environ, machine, plan.config.launch.port)
+    if machine.rank == 0:
+        _open(plan)
+    return rank.run(plan)
+
+
 def _open(plan: Plan) -> None:
     plan.save()
     before = status.read(plan.paths.status) or Status(State.STARTING)
@@ -48,16 +63,10 @@ def _open(plan: Plan) -> None:
     announce(plan)
 
 
-def _finished(plan: Plan) -> bool:
-    now = status.read(plan.paths.status)
-    if now is None or now.state is not State.FINISHED:
-        return False
+def _done(plan: Plan) -> str:
+    now = status.read(plan.paths.status) or Status(State.FINISHED)
     loss = f", last loss {now.loss:.4f}" if now.loss is not None else ""
-    print(
-        f"{plan.name} is done: {now.step} steps{loss}. It lies in {os.path.relpath(plan.run_dir)}. "
-        "Another seed= starts a new run."
-    )
-    return True
+    return f"{plan.name} is done: {now.step} steps{loss}. It lies in {os.path.relpath(plan.run_dir)}."
 
 
 def _expect_own(plan: Plan) -> None:
