@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tunefleet.base import files, status
-from tunefleet.base.status import State, Status
+from tunefleet.base import failures, status
+from tunefleet.base.failures import Failure
+from tunefleet.base.status import Cause, State, Status
 from tunefleet.doors.compose import from_words
 from tunefleet.launch import local
 from tunefleet.plan import Machine, Plan, make
@@ -29,8 +30,8 @@ logs = root / "logs"
 logs.mkdir(exist_ok=True)
 
 
-def fail(message, code, cause="own"):
-    record = {"message": message, "cause": cause, "traceback": ""}
+def fail(message, code, cause="error"):
+    record = {"rank": rank, "message": message, "cause": cause, "exit_code": code, "traceback": ""}
     (logs / f"rank{rank}.failure.json").write_text(json.dumps(record))
     os._exit(code)
 
@@ -136,7 +137,7 @@ def test_each_rank_has_its_own_place_to_write(plan: Plan, capfd: pytest.CaptureF
 
 def test_what_an_earlier_start_left_does_not_count(plan: Plan) -> None:
     plan.paths.failure(1).parent.mkdir()
-    plan.paths.failure(1).write_text('{"message": "of yesterday", "cause": "own"}')
+    plan.paths.failure(1).write_text('{"message": "of yesterday", "cause": "error"}')
     plan.paths.stop.touch()
     bodies(plan, "assert not (root / 'stop').exists()", "")
     assert local.run(plan) == 0
@@ -179,15 +180,15 @@ def test_a_rank_that_leaves_without_a_word(plan: Plan, capsys: pytest.CaptureFix
 
 def test_the_cause_is_named_before_those_who_only_lost_it(plan: Plan) -> None:
     """Both have ended when the launcher looks."""
-    for rank, cause in enumerate(("peer", "own")):
-        files.write_json(plan.paths.failure(rank), {"message": f"{cause} trouble", "cause": cause})
+    for rank, cause in enumerate((Cause.LOST_PEER, Cause.ERROR)):
+        failures.write(plan.paths, Failure(rank, f"{cause.value} trouble", cause, 1))
     processes = [subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]) for _ in range(2)]
     for process in processes:
         process.wait(timeout=30)
     ranks = local._Ranks(plan.paths, processes)
     ranks.watch()
     assert ranks.verdict() == 1
-    assert state(plan).reason == "rank 1 of 2 failed: own trouble"
+    assert state(plan).reason == "rank 1 of 2 failed: error trouble"
 
 
 def test_a_final_state_is_not_written_over(plan: Plan) -> None:

@@ -18,6 +18,16 @@ class RunPaths:
         return self.root / "plan.json"
 
     @property
+    def provenance(self) -> Path:
+        """Where the run comes from: commit, versions, command; written beside the plan."""
+        return self.root / "provenance.json"
+
+    @property
+    def diff(self) -> Path:
+        """The edits that the commit does not hold, for `git apply`; not there where there were none."""
+        return self.root / "code.diff"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line: the truth about what was logged."""
         return self.root / "metrics.jsonl"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -58,6 +61,7 @@ class Cause(Enum):
     USER_ERROR = "user error"
     ERROR = "error"
     KILLED = "killed"
+    LOST_PEER = "lost another process"
     NO_PROGRESS = "no progress"
 
 
@@ -65,13 +69,15 @@ class Cause(Enum):
 class Status:
     """One moment of a run.
 
-    `seconds_left` is an estimate; `updated` is in seconds since 1970; `job` is SLURM's number of the job,
-    empty for runs outside SLURM; `restarts` counts how often the run has gone back into the queue.
+    `saved_step` is the newest checkpoint's; `seconds_left` is an estimate; `updated` is in seconds since
+    1970; `job` is SLURM's number of the job, empty for runs outside SLURM; `restarts` counts how often the
+    run has gone back into the queue.
     """
 
     state: State
     step: int = 0
     total_steps: int = 0
+    saved_step: int = 0
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
@@ -106,3 +112,23 @@ def read(path: Path) -> Status | None:
         return Status(**{**known, "state": State(record["state"]), "cause": Cause(record.get("cause", ""))})
     except (OSError, json.JSONDecodeError, KeyError, ValueError, TypeError):
         return None
+
+
+def start_heartbeat(path: Path, every: float = 10.0) -> None:
+    """Touches `path` every `every` seconds from a thread of its own, as long as this process lives."""
+
+    def beat() -> None:
+        while True:
+            with suppress(OSError):  # a full or slow disk must not end the thread
+                path.touch()
+            time.sleep(every)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+
+
+def silence(path: Path) -> float:
+    """Seconds since the last heartbeat in `path`; infinite where there was none."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return math.inf

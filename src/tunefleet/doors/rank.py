@@ -10,11 +10,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from tunefleet.base import files
+from tunefleet.base import failures, status
 from tunefleet.base.errors import FAILED, TunefleetError, UserError, exit_code_of
+from tunefleet.base.failures import Failure
 from tunefleet.plan.plan import Plan
-
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "Broken pipe")
 
 
 def main() -> None:
@@ -28,12 +27,14 @@ def run(plan: Plan) -> int:
     """Trains the plan in this rank; returns the exit code. A failure is written down and does not return."""
     prepare_environment(plan)
     rank = int(os.environ["RANK"])
+    if rank == 0:
+        status.start_heartbeat(plan.paths.heartbeat)
     try:
         from tunefleet.runs.train import train  # torch starts here
 
         return train(plan)
     except BaseException as error:
-        _write_failure(plan, rank, error)
+        failures.write(plan.paths, Failure.of(rank, error))
         _say(rank, error)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -58,13 +59,6 @@ def prepare_environment(plan: Plan) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-
-
-def _write_failure(plan: Plan, rank: int, error: BaseException) -> None:
-    text = f"{type(error).__name__}: {error}" if not isinstance(error, TunefleetError) else str(error)
-    lost_peer = any(sign in text for sign in _LOST_PEER)
-    record = {"message": text, "cause": "peer" if lost_peer else "own", "traceback": traceback.format_exc()}
-    files.write_json(plan.paths.failure(rank), record)
 
 
 def _say(rank: int, error: BaseException) -> None:

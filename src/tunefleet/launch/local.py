@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,10 +14,11 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from tunefleet.base import files, status
+from tunefleet.base import failures, status
 from tunefleet.base.errors import FAILED, INTERRUPTED
+from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
-from tunefleet.base.status import State, Status
+from tunefleet.base.status import Cause, State, Status
 from tunefleet.plan.plan import Plan
 
 _RANK_MODULE = "tunefleet.doors.rank"
@@ -30,8 +30,7 @@ _LOG_LINES = 20
 def run(plan: Plan) -> int:
     """Runs the plan in new processes and waits; returns the run's exit code. Ctrl-C saves and stops."""
     paths = plan.paths
-    for old in (paths.root / "logs").glob("*.failure.json"):
-        old.unlink()
+    failures.clear(paths)
     paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
         ranks = _Ranks(paths, [_start(plan, rank, port, closing) for rank, port in _ranks(plan)])
@@ -70,10 +69,10 @@ class _Ranks:
             return 0
         code = self.processes[self.first_failure].returncode
         if code == INTERRUPTED or (self.signals and code < 0):
-            self._settle(State.INTERRUPTED, "")
+            self._settle(State.INTERRUPTED, Cause.INTERRUPT, "")
             return INTERRUPTED
         reason = self._reason(self.first_failure)
-        self._settle(State.FAILED, reason)
+        self._settle(State.FAILED, self._cause(self.first_failure), reason)
         if self.first_failure != 0 or code < 0:
             print(f"tunefleet: {reason}", file=sys.stderr)
         return FAILED if code < 0 else code
@@ -98,20 +97,17 @@ class _Ranks:
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""
         failed = [rank for rank, process in enumerate(self.processes) if process.poll() not in (None, 0)]
-        told = [rank for rank in failed if (self._failure(rank) or {}).get("cause") != "peer"]
-        return next(iter(told + failed), None)
+        lost = [rank for rank in failed if (told := self._failure(rank)) and told.cause is Cause.LOST_PEER]
+        return next(iter([rank for rank in failed if rank not in lost] + lost), None)
 
-    def _failure(self, rank: int) -> dict[str, Any] | None:
-        try:
-            return dict(files.read_json(self.paths.failure(rank)))
-        except (OSError, json.JSONDecodeError):
-            return None
+    def _failure(self, rank: int) -> Failure | None:
+        return failures.read(self.paths.failure(rank))
 
     def _reason(self, rank: int) -> str:
         who = f"rank {rank} of {len(self.processes)}"
         told = self._failure(rank)
         if told:
-            return f"{who} failed: {told['message']}{self._log(rank)}"
+            return f"{who} failed: {told.message}{self._log(rank)}"
         code = self.processes[rank].returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = " (the system may be out of memory)" if code == -signal.SIGKILL else ""
@@ -121,10 +117,14 @@ class _Ranks:
         """Where its traceback is; rank 0 has shown its own on the console."""
         return f" Its log: {self.paths.log(rank)}" if rank > 0 and self.paths.log(rank).exists() else ""
 
-    def _settle(self, state: State, reason: str) -> None:
+    def _cause(self, rank: int) -> Cause:
+        told = self._failure(rank)
+        return told.cause if told else Cause.KILLED if self.processes[rank].returncode < 0 else Cause.ERROR
+
+    def _settle(self, state: State, cause: Cause, reason: str) -> None:
         now = status.read(self.paths.status) or Status(State.STARTING)
         if not now.state.final:
-            status.write(self.paths.status, now.moved(state=state, reason=reason))
+            status.write(self.paths.status, now.moved(state=state, cause=cause, reason=reason))
 
     def _signal(self, number: int) -> None:
         for process in self.processes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunefleet.base import files, status
 from tunefleet.base.errors import DONE, INTERRUPTED
-from tunefleet.base.status import State, Status
+from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.engine.group import ProcessGroup, join
 from tunefleet.engine.zero import ZeroEngine
@@ -79,7 +79,7 @@ class _Run:
         hooks = Hooks()
         hooks.add("log", self._plan.config.tracking.log_every, self._log)
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
-        hooks.add("save", self._steps.save_every, lambda state, result: self._store.save(self._engine, state))
+        hooks.add("save", self._steps.save_every, lambda state, result: self._save(state))
         return hooks
 
     def _open(self) -> None:
@@ -103,9 +103,16 @@ class _Run:
             losses = examine.losses(self._plan, self._engine, self._group, self._read)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
 
+    def _save(self, state: RunState) -> None:
+        self._settle(State.CHECKPOINTING, step=state.step)
+        self._store.save(self._engine, state)
+        self._settle(State.RUNNING, step=state.step, saved_step=state.step)
+
     def _interrupted(self, reason: Reason) -> int:
-        self._store.save(self._engine, self._state)
-        self._settle(State.INTERRUPTED, reason=reason.name.lower().replace("_", " "))
+        """Saves; in a job of SLURM the end of the job decides whether the run goes on by itself."""
+        self._save(self._state)
+        left_to_job = self._plan.job is not None
+        self._settle(State.CHECKPOINTING if left_to_job else State.INTERRUPTED, cause=reason.cause)
         self._trackers.finish({"state": "interrupted"})
         self._console.say(f"saved at step {self._state.step}; the same command goes on from there")
         return INTERRUPTED
@@ -113,7 +120,7 @@ class _Run:
     def _complete(self) -> int:
         trained = time.perf_counter() - self._started
         if self._plan.config.checkpoint.at_end:
-            self._store.save(self._engine, self._state)
+            self._save(self._state)
         self._export()
         record = examine.losses(self._plan, self._engine, self._group, self._read)
         matches, said = examine.exact_matches(self._plan, self._engine, self._group, self._read)
@@ -149,7 +156,7 @@ class _Run:
     def _settle(self, state: State, **changes: Any) -> None:
         if self._shown:
             now = status.read(self._plan.paths.status) or Status(state)
-            fixed = {"step": self._state.step, "total_steps": self._steps.total, "reason": ""}
+            fixed = {"step": self._state.step, "total_steps": self._steps.total, "reason": "", "cause": Cause.NONE}
             status.write(self._plan.paths.status, now.moved(state=state, **{**fixed, **changes}))
 
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 
+from tunefleet.base.status import Cause
 from tunefleet.plan.contracts import Group, RunState
 
 
@@ -16,7 +17,21 @@ class Reason(IntEnum):
     GO_ON = 0
     COMPLETE = 1
     STOP_FILE = 2
-    SIGNAL = 3
+    INTERRUPT = 3
+    TIME_LIMIT = 4
+    TERMINATED = 5
+
+    @property
+    def cause(self) -> Cause:
+        """The same, as status.json says it."""
+        return Cause.NONE if self is Reason.COMPLETE else Cause[self.name]
+
+
+_SIGNALS = {
+    signal.SIGINT: Reason.INTERRUPT,
+    signal.SIGUSR2: Reason.TIME_LIMIT,  # SLURM sends it some time before the limit: launch.signal_before
+    signal.SIGTERM: Reason.TERMINATED,
+}
 
 
 class Stop:
@@ -26,8 +41,8 @@ class Stop:
         self._total = total_steps
         self._file = stop_file
         self._group = group
-        self._signalled = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        self._signalled = Reason.GO_ON
+        for number in _SIGNALS:
             signal.signal(number, self._flag)
 
     def reason(self, state: RunState) -> Reason:
@@ -36,10 +51,10 @@ class Stop:
 
     def _own(self, state: RunState) -> Reason:
         if self._signalled:
-            return Reason.SIGNAL
+            return self._signalled
         if self._file.exists():
             return Reason.STOP_FILE
         return Reason.COMPLETE if state.step >= self._total else Reason.GO_ON
 
     def _flag(self, number: int, frame: FrameType | None) -> None:
-        self._signalled = True
+        self._signalled = max(self._signalled, _SIGNALS[signal.Signals(number)])

@@ -1,0 +1,79 @@
+"""Why did a rank fail: what it writes down before it leaves, and which of several failures came first."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.errors import NonFiniteLoss, TunefleetError, UserError, exit_code_of
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import Cause
+
+_SIGNS = (
+    (Cause.OUT_OF_MEMORY, ("out of memory", "not enough memory", "cannot allocate memory", "MemoryError")),
+    (Cause.LOST_PEER, ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")),
+    (Cause.NODE_FAILURE, ("CUDA error", "ECC error", "uncorrectable", "Stale file handle")),
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How one rank ended. A rank that only lost its peers is not the one to blame."""
+
+    rank: int
+    message: str
+    cause: Cause
+    exit_code: int
+    traceback: str = ""
+
+    @staticmethod
+    def of(rank: int, error: BaseException) -> Failure:
+        """The failure that `error` is; call it where the error is caught."""
+        text = str(error) if isinstance(error, TunefleetError) else f"{type(error).__name__}: {error}"
+        return Failure(rank, text, cause_of(error), exit_code_of(error), traceback.format_exc())
+
+
+def cause_of(error: BaseException) -> Cause:
+    """What kind of trouble an exception is; torch and NCCL tell by their texts alone."""
+    if isinstance(error, UserError):
+        return Cause.USER_ERROR
+    if isinstance(error, NonFiniteLoss):
+        return Cause.NON_FINITE
+    text = f"{type(error).__name__}: {error}".lower()
+    return next((cause for cause, signs in _SIGNS if any(sign.lower() in text for sign in signs)), Cause.ERROR)
+
+
+def write(paths: RunPaths, failure: Failure) -> None:
+    """Leaves a failure in the run directory, for whoever started the rank."""
+    files.write_json(paths.failure(failure.rank), {**asdict(failure), "cause": failure.cause.value})
+
+
+def read(path: Path) -> Failure | None:
+    """The failure in `path`, or None where there is none that can be read."""
+    try:
+        record = files.read_json(path)
+        return Failure(**{**record, "cause": Cause(record["cause"])})
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def read_all(paths: RunPaths) -> list[Failure]:
+    """What the ranks of the last attempt left, by rank."""
+    found = (read(path) for path in (paths.root / "logs").glob("rank*.failure.json"))
+    return sorted((failure for failure in found if failure), key=lambda failure: failure.rank)
+
+
+def first(failures: Sequence[Failure]) -> Failure | None:
+    """The one to blame: a failure of a rank's own before one of a rank that lost its peers."""
+    own = [failure for failure in failures if failure.cause is not Cause.LOST_PEER]
+    return next(iter([*own, *failures]), None)
+
+
+def clear(paths: RunPaths) -> None:
+    """Forgets the last attempt."""
+    for path in (paths.root / "logs").glob("rank*.failure.json"):
+        path.unlink()

@@ -1,0 +1,22 @@
+"""What does git say about a folder: one command, its output; None where there is no answer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # a hook sets them for its own repository
+
+
+def ask(folder: Path, *words: str) -> bytes | None:
+    """What `git WORDS` prints in `folder`; None where git refuses, or there is no git or no repository."""
+    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"  # a person may be committing at this moment
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,68 @@
+"""Which files are the project's code: those that git knows, or the known folders where git knows none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tunefleet.base.errors import RunError
+from tunefleet.launch import git
+
+PACKAGE = Path("src/tunefleet")
+_PARTS = ("src", "conf", "train.py")
+_INSTALLED = Path(__file__).parents[1]
+_UNTRACKED_BYTES = 50_000_000
+_SHOWN = 3
+
+
+def sources(repository: Path, store: Path) -> dict[Path, Path]:
+    """{name in the project: file}, without what lies in `store`. A file may be deleted, or a folder.
+
+    With git: what it tracks or would offer to track. Without: `src`, `conf` and `train.py`, or the installed package
+    alone. Raises `RunError` where untracked files are too large to be code.
+    """
+    names = _listed(repository, "--cached", "--others", "--exclude-standard")
+    if not any(name.is_relative_to(PACKAGE) for name in names):  # no git, or a repository around an installed package
+        return dict(_by_hand(repository))
+    root, store = repository.resolve(), store.resolve()
+    outside = [name for name in names if not (root / name).is_relative_to(store)]
+    tracked = set(_listed(repository, "--cached"))
+    _expect_small(repository, [name for name in outside if name not in tracked])
+    return {name: repository / name for name in outside}
+
+
+def _listed(folder: Path, *which: str) -> list[Path]:
+    """What git lists, with the files of repositories inside this one (submodules)."""
+    answer = (git.ask(folder, "ls-files", "-z", *which) or b"").split(b"\0")
+    names = [Path(os.fsdecode(name)) for name in answer if name]
+    nested = [name for name in names if (folder / name / ".git").exists()]
+    return names + [name / inner for name in nested for inner in _listed(folder / name, *which)]
+
+
+def _by_hand(repository: Path) -> Iterator[tuple[Path, Path]]:
+    tops = {Path(part): repository / part for part in _PARTS}
+    if not (repository / PACKAGE).is_dir():
+        tops = {PACKAGE: _INSTALLED}
+    for name, top in tops.items():
+        for path in [top, *top.rglob("*")]:
+            inner = path.relative_to(top)
+            if "__pycache__" not in inner.parts:
+                yield name / inner, path
+
+
+def _expect_small(repository: Path, names: Iterable[Path]) -> None:
+    """Weights or data that nobody told git about would be copied again at each edit of the code."""
+    sizes = {name: (repository / name).lstat().st_size for name in names if os.path.lexists(repository / name)}
+    if sum(sizes.values()) <= _UNTRACKED_BYTES:
+        return
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:_SHOWN]
+    raise RunError(
+        f"{repository}: files that git neither tracks nor ignores are too large for a snapshot of the code: "
+        f"{_megabytes(sum(sizes.values()))}, above all {', '.join(f'{n} ({_megabytes(sizes[n])})' for n in largest)}. "
+        "Name them in .gitignore, or go on without a snapshot: launch.snapshot=false."
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,157 @@
+"""Where does a run come from: the commit, the edits, the versions, who started it and how."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.paths import RunPaths
+from tunefleet.launch import git, project
+
+_SHORT = 7
+_PREFIXES = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
+_DIFF = (*_PREFIXES, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")  # for `git apply`
+_PACKAGES = (
+    "tunefleet",
+    "torch",
+    "triton",
+    "deepspeed",
+    "transformers",
+    "tokenizers",
+    "huggingface-hub",
+    "safetensors",
+    "accelerate",
+    "peft",
+    "bitsandbytes",
+    "flash-attn",
+    "numpy",
+    "jinja2",
+    "hydra-core",
+    "omegaconf",
+    "submitit",
+    "optuna",
+    "wandb",
+)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is needed to start the same run again. Texts are empty where git knows nothing of the code."""
+
+    commit: str
+    branch: str
+    dirty: bool
+    """Whether files that git tracks differ from the commit."""
+    untracked: Sequence[str]
+    """Files that git neither tracks nor ignores; a folder of such files is named once."""
+    python: str
+    packages: dict[str, str]
+    host: str
+    user: str
+    command: str
+    time: str
+    """When it was recorded, with the offset from UTC."""
+    snapshot: str = ""
+    """The digest of the code snapshot; empty where the run uses the project's own files."""
+    diff: str = field(default="", repr=False)
+    """The edits against the commit, as text; saved in a file of its own."""
+
+
+def record(repository: Path, snapshot: str = "") -> Provenance:
+    """The provenance of a run that this process starts now; nothing heavy is imported for it."""
+    known = bool(_said(repository, "ls-files", str(project.PACKAGE)))  # git may be one of a folder around our code
+    diff = _said(repository, *_DIFF) if known else ""
+    untracked = _said(repository, "ls-files", "-z", "--others", "--exclude-standard", "--directory") if known else ""
+    return Provenance(
+        commit=_said(repository, "rev-parse", "--verify", "HEAD").strip() if known else "",
+        branch=_said(repository, "branch", "--show-current").strip() if known else "",
+        dirty=bool(diff),
+        untracked=[name for name in untracked.split("\0") if name],
+        python=platform.python_version(),
+        packages=_versions(),
+        host=socket.gethostname(),
+        user=_user(),
+        command=shlex.join(sys.orig_argv).encode(errors="replace").decode(),
+        time=datetime.now().astimezone().isoformat(timespec="seconds"),
+        snapshot=snapshot,
+        diff=diff,
+    )
+
+
+def write(path: Path, provenance: Provenance) -> None:
+    """Replaces the file atomically, and the diff beside it; no edits, no diff."""
+    diff = RunPaths(path.parent).diff
+    if provenance.dirty:
+        files.write_text(diff, provenance.diff)
+    else:
+        diff.unlink(missing_ok=True)
+    files.write_json(path, {name: value for name, value in asdict(provenance).items() if name != "diff"})
+
+
+def read(path: Path) -> Provenance | None:
+    """The provenance in `path`, or None where there is none that can be read."""
+    try:
+        saved = files.read_json(path)
+        known = {f.name: saved[f.name] for f in fields(Provenance) if f.name in saved}
+        diff = RunPaths(path.parent).diff.read_bytes().decode() if saved["dirty"] else ""  # line ends as they were
+        return Provenance(**{**known, "diff": diff})
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return None
+
+
+def differences(then: Provenance, now: Provenance) -> list[str]:
+    """What has changed, a line each, such as `torch: 2.6.0 then, 2.7.1 now`; host, user and time may change."""
+    old, new = _facts(then), _facts(now)
+    if not (then.snapshot and now.snapshot):  # where one had none, commit and edits tell
+        old["snapshot"] = new["snapshot"] = ""
+    pairs = ((name, old.get(name, "absent"), new.get(name, "absent")) for name in {**old, **new})
+    return [f"{name}: {before} then, {after} now" for name, before, after in pairs if before != after]
+
+
+def _facts(provenance: Provenance) -> dict[str, str]:
+    """What decides how a run goes, by name."""
+    return {
+        "commit": provenance.commit[:_SHORT] or "unknown",
+        "uncommitted edits": _described(provenance.diff),
+        "snapshot": provenance.snapshot,
+        "Python": provenance.python,
+        **provenance.packages,
+    }
+
+
+def _described(diff: str) -> str:
+    digest = hashlib.sha256(diff.encode()).hexdigest()[:_SHORT]
+    return f"a diff of {len(diff.splitlines())} lines ({digest})" if diff else "none"
+
+
+def _said(repository: Path, *words: str) -> str:
+    return (git.ask(repository, *words) or b"").decode(errors="replace")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without /etc/passwd
+        return str(os.getuid())

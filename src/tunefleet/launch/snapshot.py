@@ -1,0 +1,134 @@
+"""Which code does a queued job run: a copy of the project as it was, in a folder named by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.errors import RunError
+from tunefleet.launch import project
+
+_DIGITS = 16
+_AT_ONCE = 16  # files being written
+_FILE, _PROGRAM, _LINK = "file", "program", "link"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The project's code as it was; `digest` names its content."""
+
+    folder: Path
+    digest: str
+
+    @property
+    def python_path(self) -> Path:
+        """What PYTHONPATH begins with, so that a job imports this code before an installed one."""
+        return self.folder / "src"
+
+
+def take(repository: Path, store: Path) -> Snapshot:
+    """Copies the project's code into `store`; where the same content lies there already, it is shared.
+
+    Safe in many processes at once; killed at any moment, it leaves no half snapshot.
+    Raises `RunError` where files that git does not track are too large, or a file cannot be read or written.
+    """
+    repository, store = Path(os.path.abspath(repository)), Path(os.path.abspath(store))
+    try:
+        found = _read_all(project.sources(repository, store))
+        digest = _digest(found)
+        _keep(found, store / digest)
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or store}: {error.strerror or error}, so the code cannot be copied. "
+            "Mend it, or go on without a snapshot: launch.snapshot=false."
+        ) from None
+    return Snapshot(store / digest, digest)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file in memory, so that what is hashed is what is written, whoever edits meanwhile."""
+
+    name: Path
+    kind: str
+    content: bytes
+
+    @staticmethod
+    def read(name: Path, path: Path) -> _File | None:
+        """The file or link at `path`; None where there is none, as with a folder or a deleted file."""
+        try:
+            if path.is_symlink():
+                return _File(name, _LINK, os.fsencode(os.readlink(path)))
+            kind = _PROGRAM if path.stat().st_mode & 0o100 else _FILE
+            return _File(name, kind, path.read_bytes()) if path.is_file() else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Makes `path`, read-only and on the disk; it must not be there yet."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.kind == _LINK:
+            path.symlink_to(os.fsdecode(self.content))
+            return
+        mode = 0o555 if self.kind == _PROGRAM else 0o444
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
+            stream.write(self.content)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def identity(self) -> bytes:
+        """Content, kind and name, as no other file has them."""
+        return f"{hashlib.sha256(self.content).hexdigest()} {self.kind} ".encode() + os.fsencode(self.name) + b"\0"
+
+
+def _read_all(sources: Mapping[Path, Path]) -> list[_File]:
+    """The files in the order of their names, none below a link: writing it would leave the snapshot."""
+    read = [file for name, path in sorted(sources.items()) if (file := _File.read(name, path))]
+    links = {file.name for file in read if file.kind == _LINK}
+    return [file for file in read if links.isdisjoint(file.name.parents)]
+
+
+def _digest(found: Sequence[_File]) -> str:
+    return hashlib.sha256(b"".join(file.identity() for file in found)).hexdigest()[:_DIGITS]
+
+
+def _keep(found: Sequence[_File], folder: Path) -> None:
+    if folder.is_dir():
+        _mend(found, folder)
+    else:
+        _create(found, folder)
+
+
+def _create(found: Sequence[_File], folder: Path) -> None:
+    temporary = _beside(folder)
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # one after another they would wait for the disk each
+            list(pool.map(lambda file: file.write(temporary / file.name), found))
+        files.publish(temporary, folder)
+    except OSError:
+        if not folder.is_dir():  # else another submitter was faster, with the same content
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _mend(found: Sequence[_File], folder: Path) -> None:
+    """Puts back what is gone or changed: many clusters delete old files from their scratch disks."""
+    for file in found:
+        if _File.read(file.name, folder / file.name) != file:
+            temporary = _beside(folder)
+            file.write(temporary)
+            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+            files.publish(temporary, folder / file.name)
+
+
+def _beside(folder: Path) -> Path:
+    """A name that no other process or machine takes."""
+    return folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.tmp")
