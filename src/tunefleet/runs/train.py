@@ -54,7 +54,7 @@ class _Run:
         self._stop = Stop(self._steps.total, plan.paths.stop, group)
         self._state = store.restore(engine) or RunState()
         self._shown = group.rank == 0
-        self._console = Console(self._shown, self._steps.total, self._state.step)
+        self._console = Console(self._shown, self._steps.total, self._state.step, plan.paths.log(0))
         self._trackers = self._follow()
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
