@@ -19,8 +19,8 @@ from collections.abc import Callable
 from tunefleet.data.demo.made_up import Maker
 
 HELD_OUT_ONE_IN = 6
-MADE_UP_WORDS = 0.75  # share of the blanks in training that hold a made-up word, where the word list is open
-DICTATED_VALUES = 0.3  # share of the open values in training that are made-up words alone
+MADE_UP_WORDS = 0.5  # share of the blanks in training that hold a made-up word, where the word list is open
+DICTATED_VALUES = 0.15  # share of the open values in training that are made-up words alone
 _DICTATED = range(1, 6)  # words
 
 
