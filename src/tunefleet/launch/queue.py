@@ -50,14 +50,15 @@ def jobs() -> dict[str, Entry] | None:
     return {entry.job: entry for entry in entries}
 
 
-def record(job: str) -> Entry | None:
-    """What the accounting kept of a job that has left the queue; None where there is none."""
+def records() -> dict[str, Entry]:
+    """What the accounting kept of my jobs of the last month; empty where there is none."""
+    fields = "--format=JobID,State,Reason"
     try:
-        said = ask("sacct", "--allocations", "--noheader", "--parsable2", "--jobs", job, "--format=JobID,State,Reason")
+        said = ask("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-30days", fields)
     except QueueError:
-        return None
-    rows = [line.split("|") for line in said.splitlines()]
-    return next((Entry(job, row[1].split()[0], row[2]) for row in rows if row[0] == job and row[1]), None)
+        return {}
+    rows = [line.split("|", 2) for line in said.splitlines() if line.count("|") >= 2]
+    return {job: Entry(job, state.split()[0], reason) for job, state, reason in rows if state}
 
 
 def state_of(job: str) -> str:

@@ -28,6 +28,7 @@ class Observer:
     def __init__(self) -> None:
         self._queue: Mapping[str, Entry] | None = None
         self._asked = False
+        self._records: Mapping[str, Entry] | None = None
 
     @property
     def silent(self) -> bool:
@@ -65,10 +66,15 @@ class Observer:
         latest = status.read(run.status)
         if latest and latest.state.final:
             return latest
-        entry = entry or queue.record(job)
+        entry = entry or self._recorded(job)
         told = ending.of_job(entry.state, entry.reason) if entry else None
         lost = f"job {job} is gone{f': SLURM says {entry.state}' if entry else ''}"
         return _settle(run, told or Ending(Cause.KILLED, lost))
+
+    def _recorded(self, job: str) -> Entry | None:
+        if self._records is None:
+            self._records = queue.records()
+        return self._records.get(job)
 
     def _jobs(self) -> Mapping[str, Entry] | None:
         if not self._asked:
