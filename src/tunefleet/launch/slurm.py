@@ -92,8 +92,6 @@ def _executor(batch: Batch, submitted: Submission) -> _Executor:
     folder = Path(submitted.folder)
     python = batch.launch.python or sys.executable
     executor = _Executor(folder=folder / "slurm", python=shlex.quote(python))
-    options = dict(batch.job.options)
-    known = executor._valid_parameters()
     executor.update_parameters(
         job_name=_name(batch),
         comment=submitted.key,
@@ -103,8 +101,7 @@ def _executor(batch: Batch, submitted: Submission) -> _Executor:
         srun_args=["--kill-on-bad-exit=1", *batch.launch.srun_args],
         stderr_to_stdout=True,
         wckey=None,  # submitit's own is refused by clusters that know none of that name
-        additional_parameters={key: value for key, value in options.items() if key not in known},
-        **{key: value for key, value in options.items() if key in known},
+        additional_parameters=batch.job.options,  # not as submitit's own parameters, some of which are shell
     )
     if len(batch.plans) > 1:
         executor.parameters["map_count"] = len(batch.plans)
