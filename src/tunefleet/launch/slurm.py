@@ -69,6 +69,11 @@ class _Executor(SlurmExecutor):
 
     task = ""
 
+    @classmethod
+    def affinity(cls) -> int:
+        """Works without SLURM as far as the script; sbatch itself says that it is missing."""
+        return 2
+
     def send(self) -> str:
         """Submits; returns SLURM's number of the job. Raises `FailedJobError` with what sbatch said."""
         self.folder.mkdir(parents=True, exist_ok=True)
