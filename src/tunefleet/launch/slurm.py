@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from submitit.core.utils import FailedJobError
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
 from tunefleet.base import status
@@ -61,6 +61,8 @@ def submit(batch: Batch, outputs: Path) -> Submission:
         for plan in batch.plans:
             _refused(plan, reason)
         raise QueueError(f"sbatch refused the job: {reason}") from None
+    except FailedSubmissionError as error:  # there may be a job; then it is found by its comment
+        raise QueueError(str(error).splitlines()[0]) from None
     return submitted
 
 
