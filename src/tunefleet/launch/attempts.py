@@ -6,9 +6,8 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
@@ -39,8 +38,7 @@ class Attempt:
 def read(run: RunPaths, submission: str) -> list[Attempt]:
     """The attempts of one submission, oldest first. One that was killed ends where the next began."""
     found: list[Attempt] = []
-    for record in _records(run.attempts):
-        attempt = Attempt(**{**record, "cause": Cause(record["cause"])})
+    for attempt in _all(run.attempts):
         if attempt.submission != submission:
             continue
         if found and found[-1].started == attempt.started:
@@ -80,15 +78,19 @@ def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str 
     return None
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _all(path: Path) -> list[Attempt]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    records = []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # a line that a crash cut off
-    return records
+    return [attempt for line in lines if (attempt := _attempt(line))]
+
+
+def _attempt(line: str) -> Attempt | None:
+    """The attempt in a line; None for one that a crash cut off or a disk spoiled."""
+    try:
+        record = json.loads(line)
+        known = {f.name: record[f.name] for f in fields(Attempt) if f.name in record}
+        return Attempt(**{**known, "cause": Cause(record["cause"])})
+    except (ValueError, TypeError, KeyError):
+        return None
