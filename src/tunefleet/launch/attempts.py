@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
@@ -52,10 +53,18 @@ def read(run: RunPaths, submission: str) -> list[Attempt]:
 def write(run: RunPaths, attempt: Attempt) -> None:
     """Adds a line; the end of an attempt repeats its beginning."""
     line = json.dumps({**asdict(attempt), "cause": attempt.cause.value})
-    with open(run.attempts, "a", encoding="utf-8") as stream:
-        stream.write(line + "\n")
+    with open(run.attempts, "ab+") as stream:
+        stream.write(f"{_to_a_new_line(stream)}{line}\n".encode())
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _to_a_new_line(stream: BinaryIO) -> str:
+    """What ends a line that a crash cut off, so that the next is not lost with it."""
+    if not stream.seek(0, os.SEEK_END):
+        return ""
+    stream.seek(-1, os.SEEK_END)
+    return "" if stream.read(1) == b"\n" else "\n"
 
 
 def begin(run: RunPaths, submission: str, job: str) -> Attempt:
