@@ -50,7 +50,7 @@ class Observer:
         job = place.job
         if job is None:
             never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
-            return now.noted("being submitted") if place.submission.open else _settle(run, never)
+            return now.noted("being submitted") if place.submission.open else _settle(run, now, never)
         entry = jobs.get(job) or _of_array(jobs, job)
         if entry and (entry.waiting or entry.going):
             return _waiting(now, entry) if entry.waiting else now
@@ -60,13 +60,10 @@ class Observer:
         """The job has left the queue and the run has no final state: its last line was never reached."""
         if entry is None and time.time() - now.updated < _SILENCE:
             return now  # accepted a moment ago
-        latest = status.read(run.status)
-        if latest and latest.state.final:
-            return latest
         entry = entry or queue.record(job)
         told = ending.of_job(entry.state, entry.reason) if entry else None
         lost = f"job {job} is gone{f': SLURM says {entry.state}' if entry else ''}"
-        return _settle(run, told or Ending(Cause.KILLED, lost))
+        return _settle(run, now, told or Ending(Cause.KILLED, lost))
 
     def _jobs(self) -> Mapping[str, Entry] | None:
         if not self._asked:
@@ -90,20 +87,20 @@ def _here(run: RunPaths, now: Status) -> Status:
     same_machine = now.host == socket.gethostname()
     if not (same_machine and not status.lives(now.pid)) and not _silent(run, now):
         return now
-    latest = status.read(run.status)  # the last word may have been written between our two looks
-    if latest is None or latest.state.final or latest.pid != now.pid:
-        return latest or now
     last = clock(min(status.silence(run.heartbeat), now.age))
-    return _settle(run, Ending(Cause.KILLED, f"all its processes are gone; last sign of life on {now.host} {last} ago"))
+    gone = f"all its processes are gone; last sign of life on {now.host} {last} ago"
+    return _settle(run, now, Ending(Cause.KILLED, gone))
 
 
 def _silent(run: RunPaths, now: Status) -> bool:
     return min(status.silence(run.heartbeat), now.age) > _SILENCE
 
 
-def _settle(run: RunPaths, found: Ending) -> Status:
-    """The final state that nobody wrote."""
-    now = status.read(run.status) or Status(State.QUEUED)
-    settled = now.moved(state=found.state, cause=found.cause, reason=found.reason)
+def _settle(run: RunPaths, seen: Status, found: Ending) -> Status:
+    """The final state that nobody wrote; a word that was written since `seen` goes before it."""
+    latest = status.read(run.status) or seen
+    if latest != seen:
+        return latest
+    settled = seen.moved(state=found.state, cause=found.cause, reason=found.reason)
     status.write(run.status, settled)
     return settled
