@@ -77,9 +77,20 @@ def _waiting(now: Status, entry: Entry) -> Status:
 
 
 def _of_array(jobs: Mapping[str, Entry], job: str) -> Entry | None:
-    """The entry of a waiting array, which SLURM shows as one line: 12_[3-9%2]."""
-    prefix = f"{job.split('_')[0]}_["
-    return next((entry for name, entry in jobs.items() if "_" in job and name.startswith(prefix)), None)
+    """The entry of a waiting array, which SLURM shows as one line: 12_[3-9,12%2]."""
+    array, _, index = job.partition("_")
+    lines = [(name, entry) for name, entry in jobs.items() if index and name.startswith(f"{array}_[")]
+    return next((entry for name, entry in lines if _names(name.split("[")[1], int(index))), None)
+
+
+def _names(indices: str, index: int) -> bool:
+    """Whether `3-9:2,12%2]` names the index; where SLURM shortened it by ..., it may."""
+    for part in indices.rstrip("]").split("%")[0].split(","):
+        first, _, rest = part.partition("-")
+        last, _, step = rest.partition(":")
+        if "..." in part or index in range(int(first), int(last or first) + 1, int(step or 1)):
+            return True
+    return False
 
 
 def _here(run: RunPaths, now: Status) -> Status:
