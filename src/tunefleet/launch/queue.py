@@ -91,9 +91,11 @@ def clean_environment() -> dict[str, str]:
 def ask(*words: str) -> str:
     """What a command of SLURM prints. Raises `QueueError` where it fails, is missing, or does not answer."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, env=clean_environment())
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment())
     except FileNotFoundError:
         raise QueueError(f"{words[0]} is not on this machine: this is no machine of a SLURM cluster.") from None
+    except OSError as error:
+        raise QueueError(f"{words[0]}: {error.strerror}.") from None
     except subprocess.TimeoutExpired:
         raise QueueError(f"{words[0]}: SLURM did not answer in {_PATIENCE:g} s.") from None
     if done.returncode:
