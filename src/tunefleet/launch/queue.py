@@ -56,8 +56,8 @@ def record(job: str) -> Entry | None:
         said = ask("sacct", "--allocations", "--noheader", "--parsable2", "--jobs", job, "--format=JobID,State,Reason")
     except QueueError:
         return None
-    rows = [line.split("|") for line in said.splitlines()]
-    return next((Entry(job, row[1].split()[0], row[2]) for row in rows if row[0] == job and row[1]), None)
+    rows = [line.split("|") for line in said.splitlines() if line.count("|") >= 2]
+    return next((Entry(job, row[1].split()[0], row[2]) for row in rows if row[0] == job and row[1].strip()), None)
 
 
 def state_of(job: str) -> str:
