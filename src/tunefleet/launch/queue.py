@@ -91,7 +91,9 @@ def clean_environment() -> dict[str, str]:
 def ask(*words: str) -> str:
     """What a command of SLURM prints. Raises `QueueError` where it fails, is missing, or does not answer."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment())
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment()
+        )
     except FileNotFoundError:
         raise QueueError(f"{words[0]} is not on this machine: this is no machine of a SLURM cluster.") from None
     except OSError as error:

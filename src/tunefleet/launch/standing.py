@@ -110,7 +110,7 @@ def _silent(run: RunPaths, now: Status) -> bool:
 def _settle(run: RunPaths, seen: Status, found: Ending) -> Status:
     """The final state that nobody wrote; a word that was written since `seen` goes before it."""
     latest = status.read(run.status) or seen
-    if latest != seen:
+    if (latest.state, latest.updated) != (seen.state, seen.updated):
         return latest
     settled = seen.moved(state=found.state, cause=found.cause, reason=found.reason)
     status.write(run.status, settled)
