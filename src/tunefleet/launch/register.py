@@ -29,9 +29,10 @@ class Run:
     def plan(self) -> Mapping[str, Any]:
         """The saved plan as plain values: a thousand of them are read at once."""
         try:
-            return dict(files.read_json(self.paths.plan))
-        except (OSError, json.JSONDecodeError):
+            plan = files.read_json(self.paths.plan)
+        except (OSError, ValueError):
             return {}
+        return plan if isinstance(plan, Mapping) else {}
 
     def setting(self, key: str) -> Any:
         """The setting `optimizer.lr`; a group alone is its choice, as in `model`. None where there is none."""
