@@ -68,7 +68,7 @@ def named(word: str, outputs: Path) -> list[Run]:
         if (folder / "plan.json").exists():
             return [Run(RunPaths(folder.resolve()))]
     there = runs(outputs)
-    fits = [run for run in there if word in run.name]
+    fits = [run for run in there if run.name.startswith(word)]
     if len(fits) == 1:
         return fits
     if fits:
