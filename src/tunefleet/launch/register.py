@@ -53,6 +53,8 @@ def matching(found: Sequence[Run], filters: Mapping[str, str]) -> list[Run]:
 
 
 def _same(value: Any, wanted: str) -> bool:
+    if value is None or isinstance(value, (bool, list)):  # as people type them: null, true, [0.9,0.95]
+        return json.dumps(value).replace(" ", "") == wanted.lower().replace(" ", "")
     try:
         return float(value) == float(wanted)
     except (TypeError, ValueError):
