@@ -64,7 +64,7 @@ class Provenance:
     command: str
     time: str
     """When it was recorded, with the offset from UTC."""
-    words: Sequence[str] = ()
+    words: Sequence[str] = field(default_factory=list)
     """What was typed after `train.py`, for this run alone."""
     data: dict[str, str] = field(default_factory=dict)
     """The run's data files, each with a digest of its size and its two ends."""
