@@ -167,7 +167,7 @@ def test_no_choice_of_a_group_is_a_choice(person: Person) -> None:
 
 def test_a_grid_names_the_mistakes_of_every_point(person: Person) -> None:
     answer = person.types("-m", "optimizer.lr=-1,-2", "model.tokenizer=.")
-    expect_complaints(answer, "[optimizer.lr=-1 model.tokenizer=.] ", "[optimizer.lr=-2 model.tokenizer=.] ")
+    expect_complaints(answer, "[optimizer.lr=-1] ", "[optimizer.lr=-2] ")
 
 
 def test_a_model_that_is_not_here_is_said_at_once(person: Person) -> None:

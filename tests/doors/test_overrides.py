@@ -55,7 +55,7 @@ def test_what_hydra_gets(conf: Path, typed: str, accepted: str) -> None:
 
 
 def test_what_the_deepspeed_launcher_adds_is_left_out(conf: Path) -> None:
-    assert overrides.accept(["--local_rank=1", "seed=1"], conf) == ["++seed=1"]
+    assert overrides.accept(["--local_rank=1", "--local-rank=1", "seed=1"], conf) == ["++seed=1"]
 
 
 def test_every_bad_choice_at_once_with_the_nearest() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunefleet.base import status
-from tunefleet.base.errors import RunError
+from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
 from tunefleet.doors import rank
@@ -180,7 +180,27 @@ def test_a_rank_that_is_there_trains_itself(
     trained: list[Plan] = []
     monkeypatch.setattr(rank, "run", lambda plan: trained.append(plan) or 5)
     monkeypatch.setattr(os, "environ", {})
-    assert start(plan, Machine(cores=2, world_size=2, rank=number)) == 5
+    assert start(plan, Machine(cores=2, world_size=2, rank=number, processes_here=2)) == 5
     assert (trained, started) == ([plan], [])
     assert plan.paths.plan.exists() == (number == 0)  # one of them writes
     assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == (str(number), "2")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_rank_of_a_finished_run_ends_and_the_first_says_so(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    plan = planned()
+    plan.save()
+    status.write(plan.paths.status, Status(State.FINISHED, step=40, total_steps=40, loss=1.25))
+    monkeypatch.setattr(rank, "run", lambda plan: pytest.fail("trained again"))
+    assert start(plan, Machine(cores=2, world_size=2, rank=number, processes_here=2)) == 0
+    assert capsys.readouterr().out.startswith("mine is done: 40 steps") == (number == 0)
+
+
+def test_ranks_that_cannot_meet_leave_nothing_behind(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned()
+    monkeypatch.setattr(os, "environ", {})
+    with pytest.raises(ConfigError, match="MASTER_ADDR"):
+        start(plan, Machine(cores=2, world_size=4, rank=0, processes_here=2))
+    assert not plan.paths.plan.exists()

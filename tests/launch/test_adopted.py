@@ -1,9 +1,10 @@
-"""Do ranks that srun started find each other?"""
+"""Do ranks that somebody else started find each other?"""
 
 from __future__ import annotations
 
 import pytest
 
+from tunefleet.base.errors import ConfigError
 from tunefleet.launch.adopted import complete, first_host
 from tunefleet.plan import Machine
 
@@ -52,5 +53,55 @@ def test_two_jobs_on_a_node_have_two_ports() -> None:
 def test_what_torchrun_has_set_stays() -> None:
     environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "29500"}
     before = dict(environment)
-    complete(environment, Machine.this(environment))
+    complete(environment, Machine.this(environment), port=4321)
     assert environment == before
+
+
+def _mpi(rank: int, world: int, here: int, **more: str) -> dict[str, str]:
+    names = {"RANK": rank, "SIZE": world, "LOCAL_RANK": rank % here, "LOCAL_SIZE": here}
+    return {**{f"OMPI_COMM_WORLD_{name}": str(value) for name, value in names.items()}, **more}
+
+
+def _completed(environment: dict[str, str], port: int | None = None) -> dict[str, str]:
+    complete(environment, Machine.this(environment), port)
+    return {name: environment[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")}
+
+
+def test_ranks_of_mpirun_on_one_machine_meet_here() -> None:
+    ranks = [_completed(_mpi(rank, 2, 2, PMIX_NAMESPACE="prterun-1@1")) for rank in (0, 1)]
+    assert [found["RANK"] + found["LOCAL_RANK"] for found in ranks] == ["00", "11"]
+    assert {found["WORLD_SIZE"] + found["MASTER_ADDR"] for found in ranks} == {"2127.0.0.1"}
+    assert len({found["MASTER_PORT"] for found in ranks}) == 1
+    other = _completed(_mpi(0, 2, 2, PMIX_NAMESPACE="prterun-2@1"))
+    assert other["MASTER_PORT"] != ranks[0]["MASTER_PORT"]
+
+
+def test_the_port_that_was_asked_for() -> None:
+    assert _completed(_mpi(0, 2, 2), port=4321)["MASTER_PORT"] == "4321"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (_mpi(1, 4, 2), "of 4 processes 2 of them are on this machine. Set MASTER_ADDR to the host of rank 0"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "of 2 processes nobody says how many of them are on this machine"),
+    ],
+    ids=["two hosts", "by hand"],
+)
+def test_ranks_on_several_hosts_need_an_address(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        _completed(dict(environment))
+    given = _completed({**environment, "MASTER_ADDR": "n1"})  # control
+    assert given["MASTER_ADDR"] == "n1"
+
+
+def test_one_rank_needs_no_address() -> None:
+    assert _completed({"RANK": "0", "WORLD_SIZE": "1"})["MASTER_ADDR"] == "127.0.0.1"
+
+
+def test_ranks_do_not_meet_on_the_first_gpu() -> None:
+    by_hand = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "0,1"}
+    with pytest.raises(ConfigError, match="LOCAL_RANK: not set, and this machine has 2 GPUs"):
+        _completed(dict(by_hand))
+    assert _completed({**by_hand, "LOCAL_RANK": "1"})["LOCAL_RANK"] == "1"  # control
+    assert _completed({**by_hand, "CUDA_VISIBLE_DEVICES": "1"})["LOCAL_RANK"] == "0"

@@ -50,7 +50,7 @@ def on_term(act):
 (root / f"pid{rank}").write_text(str(os.getpid()))
 exec((root / f"body{rank}.py").read_text())
 '''
-LONG = "time.sleep(60); os._exit(99)"
+LONG = "[time.sleep(0.05) for _ in range(1200)]; os._exit(99)"  # a signal just before one long sleep would wait for it
 LAUNCHER = """
 import sys
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,16 +73,41 @@ def test_ranks_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
     assert status(run_folder(tmp_path))["state"] == "interrupted"
 
 
+def _under(folder: Path, launcher: list[str], *words: str, code: int = 0) -> str:
+    """Runs train.py under a launcher; returns what all ranks printed."""
+    typed = [*launcher, *command(*words)[1:]]
+    done = subprocess.run(typed, cwd=folder, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
 def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     words = [*SMALL, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
-    done = subprocess.run(
-        [*launcher, *command(*words)[1:]], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "4 rows = 2 micro x 1 accumulation x 2 data-parallel" in done.stdout
-    assert done.stdout.count("step 3/3") == 1
+    said = _under(tmp_path, launcher, *words)
+    assert "4 rows = 2 micro x 1 accumulation x 2 data-parallel" in said
+    assert said.count("step 3/3") == 1
     assert status(run_folder(tmp_path))["state"] == "finished"
+    before = metrics(run_folder(tmp_path))
+    said = _under(tmp_path, launcher, *words)  # once more: both ranks end at once, and one says why
+    assert said.count("is done: 3 steps") == 1
+    assert "evaluation" not in said
+    assert metrics(run_folder(tmp_path)) == before
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")
+def test_mpirun_starts_the_ranks_itself(tmp_path: Path) -> None:
+    launcher = ["mpirun", "-n", "2", sys.executable]
+    said = _under(tmp_path, launcher, *SMALL, "train.max_steps=2", "train.micro_batch=2", "parallel=zero2")
+    assert "x 2 data-parallel" in said
+    assert status(run_folder(tmp_path))["state"] == "finished"
+
+
+def test_half_an_environment_of_a_launcher_is_said_before_anything_starts(tmp_path: Path) -> None:
+    half = {**environment(tmp_path), "RANK": "0"}
+    done = subprocess.run(command(*SMALL), cwd=tmp_path, env=half, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tunefleet: RANK=0 is set and WORLD_SIZE is not: half of what a launcher sets.")
 
 
 def _wait_for_steps(folder: Path, steps: int, process: subprocess.Popen[bytes]) -> None:

@@ -92,8 +92,13 @@ class RunPaths:
         """The folder below which Weights & Biases keeps its own files."""
         return self.root
 
+    @property
+    def console(self) -> Path:
+        """What a point of a grid wrote to its output, where several run side by side."""
+        return self.root / "logs" / "console.log"
+
     def log(self, rank: int) -> Path:
-        """What rank `rank` wrote to its output."""
+        """What rank `rank` wrote to its output; of rank 0, whose output is the console, its plain lines."""
         return self.root / "logs" / f"rank{rank}.log"
 
     def failure(self, rank: int) -> Path:

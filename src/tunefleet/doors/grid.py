@@ -3,70 +3,124 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 from omegaconf import DictConfig
 
-from tunefleet.base import status, text
+from tunefleet.base import sweeps, text
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ConfigError, RunError
+from tunefleet.base.sweeps import SweepPoint
 from tunefleet.doors.compose import typed
+from tunefleet.doors.point import HEAD, Point
 from tunefleet.doors.start import start
+from tunefleet.doors.submit import submit
+from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan.job import expected
+from tunefleet.plan.share import Share, share
 
-
-@dataclass(frozen=True)
-class Point:
-    """One run of the grid, and what the person typed for it."""
-
-    words: Sequence[str]
-    plan: Plan
+T = TypeVar("T")
+_OPTIONAL = ("validation", "reason")
 
 
 def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
-    """Runs all points, one after another; a point that fails does not stop the others. Returns the exit code."""
-    machine = Machine.this()
-    points = _plan(composed, words, machine)
-    codes = []
-    for number, point in enumerate(points, 1):
-        print(f"\n[{number}/{len(points)}] {' '.join(point.words)}", flush=True)
-        codes.append(_run(point, machine))
-        if codes[-1] == INTERRUPTED:
-            break
+    """Runs all points, as jobs or here, side by side where there is room; none that fails stops the others.
+
+    Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
+    """
+    points, places = _planned(composed, words)
+    plans = [point.plan for point in points]
+    if not (plans[0].job and plans[0].config.launch.dry_run):
+        _record(points)
+    if plans[0].job:
+        return submit(plans)
+    interrupted = side_by_side.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
     print("\n" + table(points))
-    return INTERRUPTED if INTERRUPTED in codes else FAILED if any(codes) else DONE
+    codes = [point.code for point in points]
+    return INTERRUPTED if interrupted or INTERRUPTED in codes else FAILED if any(codes) else DONE
 
 
 def table(points: Sequence[Point]) -> str:
-    """A line for each point: settings, state, steps, last loss, reason of failure."""
-    rows = [("point", "state", "step", "loss", "run")]
-    for point in points:
-        now = status.read(point.plan.paths.status)
-        loss = f"{now.loss:.4f}" if now and now.loss is not None else "-"
-        state = now.state.value + (f": {now.reason}" if now.reason else "") if now else "not started"
-        rows.append((" ".join(point.words) or "-", state, str(now.step if now else 0), loss, point.plan.name))
-    return text.columns(rows)
+    """A line for each point: settings, state, steps, losses, run, reason of failure; no column that says nothing."""
+    rows = [HEAD, *(point.row() for point in points)]
+    kept = [i for i, name in enumerate(HEAD) if name not in _OPTIONAL or any(row[i] for row in rows[1:])]
+    return text.columns([[row[i] for i in kept] for row in rows])
 
 
-def _plan(composed: Sequence[DictConfig], words: Sequence[Sequence[str]], machine: Machine) -> list[Point]:
-    points: list[Point] = []
+def _free(machine: Machine) -> Machine:
+    if machine.world_size:
+        raise ConfigError(
+            f"-m: a grid starts its own processes, and {machine.launcher} has started {machine.world_size} already. "
+            f"Start the grid without {machine.launcher}, or each point by itself without -m."
+        )
+    return machine
+
+
+def _planned(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> tuple[list[Point], Share]:
+    """All points, each for its share of the machine. Raises `ConfigError` with the complaints of all."""
     complaints: list[str] = []
-    for config, typed_words in zip(composed, words, strict=True):
-        try:
-            points.append(Point(typed_words, make(typed(config), machine)))
-        except ConfigError as error:
-            complaints += [f"[{' '.join(typed_words)}] {complaint}" for complaint in error.complaints]
-    names = [point.plan.run_dir for point in points]
-    if not complaints and len(set(names)) < len(names):
+    places = _collect(partial(_places, composed), complaints) or Share(1, Machine())
+    points = []
+    for number, (config, name, point) in enumerate(zip(composed, _names(words), words, strict=True), 1):
+        plan = _collect(partial(_plan, config, places.machine, point), complaints, f"[{name}] ")
+        points += [Point(f"[{number}/{len(words)}]", name, point, plan)] if plan else []
+    if not complaints and len({point.plan.run_dir for point in points}) < len(points):
         complaints.append("two points of the grid have the same run directory: leave name= out, or vary it.")
+    if len({point.plan.job is None for point in points}) > 1:
+        complaints.append(
+            "launch: some points are jobs of SLURM and others run here. Make two grids of it."
+        )
     if complaints:
         raise ConfigError(*complaints)
-    return points
+    return points, places
 
 
-def _run(point: Point, machine: Machine) -> int:
+def _names(words: Sequence[Sequence[str]]) -> list[str]:
+    """Of each point the words that not every point has; of a single one all."""
+    common = set(words[0]).intersection(*words[1:]) if len(words) > 1 else set()
+    return [" ".join(word for word in point if word not in common) for point in words]
+
+
+def _plan(config: DictConfig, machine: Machine, words: Sequence[str]) -> Plan:
+    return make(typed(config), machine, words)
+
+
+def _places(composed: Sequence[DictConfig]) -> Share | None:
+    """Room for all points on this machine, as the first of them asks for it that can be read; jobs need none."""
+    readable = (_collect(partial(typed, config), []) for config in composed)
+    first = next((config for config in readable if config), None)
+    if first is None or expected(first.launch):
+        return None
+    return share(first.launch, _free(Machine.this()), len(composed))
+
+
+def _collect(decide: Callable[[], T], complaints: list[str], where: str = "") -> T | None:
     try:
-        return start(point.plan, machine)
-    except RunError as error:
-        print(f"tunefleet: {error}", file=sys.stderr)
-        return error.exit_code
+        return decide()
+    except ConfigError as error:
+        complaints += [f"{where}{complaint}" for complaint in error.complaints]
+        return None
+
+
+def _record(points: Sequence[Point]) -> None:
+    """Writes which runs belong together, so that later commands find them."""
+    sweep = sweeps.sweep([SweepPoint(tuple(point.words), point.plan.run_dir) for point in points])
+    sweeps.write(Path(points[0].plan.run_dir).parent, sweep)
+    print(f"sweep  {sweep.name}", flush=True)
+
+
+def _one_by_one(points: Sequence[Point], machine: Machine) -> bool:
+    """Each in this process, on this console. An interrupted point ends the grid; returns whether one did."""
+    for point in points:
+        print(f"\n{point.number} {point.name}", flush=True)
+        try:
+            point.code = start(point.plan, machine)
+        except (RunError, OSError) as error:
+            point.refuse(error)
+            print(f"tunefleet: {error}", file=sys.stderr)
+        if point.code == INTERRUPTED:
+            return True
+    return False

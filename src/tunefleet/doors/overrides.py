@@ -11,6 +11,7 @@ from tunefleet.config.load import did_you_mean
 
 _NO_GROUPS = ("hydra", "local")  # `local` holds a cluster's own settings, which are always taken
 _LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
+_OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK says the same
 _OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w.\-/]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -31,7 +32,7 @@ def accept(arguments: Sequence[str], conf: Path) -> list[str]:
     complaints = [complaint for argument in arguments for complaint in _bad_choices(argument, known)]
     if complaints:
         raise ConfigError(*complaints)
-    return [_forced(argument, known) for argument in arguments if not argument.startswith("--local_rank")]
+    return [_forced(argument, known) for argument in arguments if not argument.startswith(_OF_LAUNCHERS)]
 
 
 def typed(overrides: Sequence[str]) -> list[str]:

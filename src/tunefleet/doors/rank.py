@@ -18,7 +18,7 @@ from tunefleet.plan.plan import Plan
 
 def main() -> None:
     """Ends with the run's exit code, in every case."""
-    _end_with_launcher()
+    end_with_launcher()
     plan = Plan.read(Path(sys.argv[1]))
     sys.exit(run(plan))
 
@@ -41,6 +41,14 @@ def run(plan: Plan) -> int:
         os._exit(exit_code_of(error))  # a barrier at exit would wait for ranks that are gone
 
 
+def end_with_launcher() -> None:
+    """Asks Linux for SIGTERM when the launcher dies: the run saves and stops instead of going on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.environ.get("TUNEFLEET_LAUNCHER_PID") not in (None, str(os.getppid())):
+        sys.exit(FAILED)
+
+
 def prepare_environment(plan: Plan) -> None:
     """Sets what torch, transformers and DeepSpeed read once; call it before they are imported."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
@@ -51,14 +59,6 @@ def prepare_environment(plan: Plan) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-
-
-def _end_with_launcher() -> None:
-    """Asks Linux for SIGTERM when the launcher dies: the run saves and stops instead of going on unseen."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    if os.environ.get("TUNEFLEET_LAUNCHER_PID") not in (None, str(os.getppid())):
-        sys.exit(FAILED)
 
 
 def _say(rank: int, error: BaseException) -> None:

@@ -7,30 +7,34 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tunefleet.base import status, text
 from tunefleet.base.errors import DONE, RunError
-from tunefleet.base.status import State, Status
+from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank
-from tunefleet.launch import adopted, local
+from tunefleet.launch import adopted, local, provenance
 from tunefleet.plan import Machine, Plan
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def start(plan: Plan, machine: Machine) -> int:
     """Runs the plan and returns its exit code. Raises `RunError` where the directory is somebody else's."""
-    expect_own(plan)
-    if machine.world_size:
+    if is_done(plan):  # under a launcher every rank takes this branch: no other process can end the run meanwhile
         if machine.rank == 0:
-            _open(plan)
-        adopted.complete(os.environ, machine)
-        return rank.run(plan)
-    if finished(plan):
+            print(done(plan))
         return DONE
-    with alone(plan):
-        _open(plan)
-        return local.run(plan)
+    return _adopt(plan, machine) if machine.world_size else _start(plan)
+
+
+def is_done(plan: Plan) -> bool:
+    """Whether the run is finished already. Raises `RunError` where its directory is somebody else's."""
+    expect_own(plan)
+    now = status.read(plan.paths.status)
+    return now is not None and now.state is State.FINISHED
 
 
 def announce(plan: Plan) -> None:
@@ -41,24 +45,37 @@ def announce(plan: Plan) -> None:
     sys.stdout.flush()
 
 
+def _start(plan: Plan) -> int:
+    with alone(plan):
+        _open(plan)
+        return local.run(plan)
+
+
+def _adopt(plan: Plan, machine: Machine) -> int:
+    """One rank among those that a launcher has started; the first writes for all."""
+    adopted.complete(os.environ, machine, plan.config.launch.port)
+    if machine.rank == 0:
+        _open(plan)
+    return rank.run(plan)
+
+
 def _open(plan: Plan) -> None:
     plan.save()
+    provenance.write(plan.paths.provenance, provenance.record(REPOSITORY).of(plan))
+    plan.paths.cancelled.unlink(missing_ok=True)
     before = status.read(plan.paths.status) or Status(State.STARTING)
-    status.write(plan.paths.status, before.moved(state=State.STARTING, reason=""))
+    status.write(plan.paths.status, before.moved(state=State.STARTING, cause=Cause.NONE, reason="", job="", restarts=0))
     announce(plan)
 
 
-def finished(plan: Plan) -> bool:
-    """Whether the run is done; says so where it is."""
-    now = status.read(plan.paths.status)
-    if now is None or now.state is not State.FINISHED:
-        return False
+def done(plan: Plan) -> str:
+    """What is said of a run that is finished."""
+    now = status.read(plan.paths.status) or Status(State.FINISHED)
     loss = f", last loss {now.loss:.4f}" if now.loss is not None else ""
-    print(
+    return (
         f"{plan.name} is done: {now.step} steps{loss}. It lies in {os.path.relpath(plan.run_dir)}. "
         "Another seed= starts a new run."
     )
-    return True
 
 
 def expect_own(plan: Plan) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tunefleet.base import status
-from tunefleet.base.errors import DONE, RunError
+from tunefleet.base.errors import DONE
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.config.load import dump
 from tunefleet.doors import compose
-from tunefleet.doors.start import start
-from tunefleet.doors.submit import Wish, origin_of, submit
+from tunefleet.doors.start import REPOSITORY, start
+from tunefleet.doors.submit import submit
 from tunefleet.launch import provenance, queue, submission
 from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
-from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan import Machine, Plan, machine_for, make
 
 
 def cancel(runs: Sequence[Run], now: bool) -> None:
@@ -36,10 +36,7 @@ def cancel(runs: Sequence[Run], now: bool) -> None:
 
 def resume(runs: Sequence[Run]) -> int:
     """Starts saved plans again, each from its newest checkpoint; returns the largest exit code."""
-    wishes = [Wish(Plan.read(run.paths.root), _words(run)) for run in runs]
-    for wish in wishes:
-        wish.plan.paths.cancelled.unlink(missing_ok=True)
-    return _begin(wishes)
+    return _begin([Plan.read(run.paths.root) for run in runs])
 
 
 def retry(runs: Sequence[Run], states: Sequence[State] = (State.FAILED, State.PREEMPTED)) -> int:
@@ -53,24 +50,23 @@ def retry(runs: Sequence[Run], states: Sequence[State] = (State.FAILED, State.PR
 def reproduce(run: Run) -> int:
     """Composes a run's command again, says what differs from then, and runs it beside the old one.
 
-    Raises `RunError` where the run kept no record of its command.
+    Raises `RunError` where the directory holds no run.
     """
-    then = provenance.read(run.paths.provenance)
-    if then is None:
-        raise RunError(f"{run.name}: has no provenance.json, so its command is not known.")
     old = Plan.read(run.paths.root)
-    config = replace(compose.from_words(then.words), name=_free_name(run))
-    plan = make(replace(config, output_dir=str(run.paths.root.parent)), Machine.this())
-    wish = Wish(plan, then.words)
-    found = provenance.differences(then, origin_of(wish)) + _changed(old, plan)
+    config = compose.from_words(old.words)
+    again = replace(config, name=_free_name(run), output_dir=str(run.paths.root.parent))
+    new = make(again, machine_for(again), old.words)
+    then = provenance.read(run.paths.provenance)
+    found = provenance.differences(then, provenance.record(REPOSITORY).of(new)) if then else []
+    found += _changed(old, new)
     print("\n".join(["differs from then:", *(f"  {line}" for line in found)]) if found else "nothing differs from then")
-    return _begin([wish])
+    return _begin([new])
 
 
-def _begin(wishes: Sequence[Wish]) -> int:
-    jobs = [wish for wish in wishes if wish.plan.job]
+def _begin(plans: Sequence[Plan]) -> int:
+    jobs = [plan for plan in plans if plan.job]
     codes = [submit(jobs)] if jobs else []
-    codes += [start(wish.plan, Machine.this()) for wish in wishes if not wish.plan.job]
+    codes += [start(plan, Machine.this()) for plan in plans if not plan.job]
     return max(codes, default=DONE)
 
 
@@ -95,11 +91,6 @@ def _cancel_here(run: Run, standing: Status, now: bool) -> str:
         return f"runs on {standing.host}: it saves and stops at its next step"
     os.kill(standing.pid, signal.SIGKILL if now else signal.SIGTERM)
     return "is killed" if now else "saves, then ends"
-
-
-def _words(run: Run) -> Sequence[str]:
-    then = provenance.read(run.paths.provenance)
-    return then.words if then else ()
 
 
 def _free_name(run: Run) -> str:

@@ -6,15 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State
-from tunefleet.doors import compose, watch
-from tunefleet.doors.start import alone, announce, expect_own, finished
+from tunefleet.doors import watch
+from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
 from tunefleet.launch import provenance, slurm, snapshot
-from tunefleet.launch.provenance import Provenance
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.slurm import Batch
 from tunefleet.launch.standing import Observer
@@ -22,32 +20,24 @@ from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
 
 _SHOWN = 10  # runs named one by one
+_OWN_CODE = REPOSITORY / "src"
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A planned run and what the person typed for it."""
-
-    plan: Plan
-    words: Sequence[str]
-
-
-def submit(wishes: Sequence[Wish]) -> int:
+def submit(plans: Sequence[Plan]) -> int:
     """Submits every run that is not done or under way; returns the exit code.
 
     Raises `RunError`, before anything is sent, where a directory is somebody else's. With `launch.dry_run`
     it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
     """
-    for wish in wishes:
-        expect_own(wish.plan)
-    if wishes[0].plan.config.launch.dry_run:
-        return _show([wish.plan for wish in wishes])
+    for plan in plans:
+        expect_own(plan)
+    launch = plans[0].config.launch
+    if launch.dry_run:
+        return _show(plans)
     observer = Observer()
-    wanted = [wish for wish in wishes if _may_start(wish.plan, observer)]
-    codes = _send(wanted) if wanted else DONE
-    if wishes[0].plan.config.launch.wait:
-        return watch.wait([wish.plan.paths for wish in wishes])
-    return codes
+    wanted = [plan for plan in plans if _may_start(plan, observer)]
+    code = _send(wanted) if wanted else DONE
+    return watch.wait([plan.paths for plan in plans]) if launch.wait else code
 
 
 def _may_start(plan: Plan, observer: Observer) -> bool:
@@ -55,40 +45,24 @@ def _may_start(plan: Plan, observer: Observer) -> bool:
     now = observer.status(plan.paths)
     if now is None or (now.state.final and now.state is not State.FINISHED):
         return True
-    if not finished(plan):
-        print(
-            f"{plan.name} is {now.state.value} already{f' as job {now.job}' if now.job else ''}: see tunefleet status."
-        )
+    if now.state is State.FINISHED:
+        print(done(plan))
+    else:
+        job = f" as job {now.job}" if now.job else ""
+        print(f"{plan.name} is {now.state.value} already{job}: see tunefleet status.")
     return False
 
 
-def _send(wishes: Sequence[Wish]) -> int:
-    repository = compose.CONF.parent
-    outputs = Path(wishes[0].plan.run_dir).parent
-    code = _code(wishes[0].plan, repository, outputs)
-    origin = provenance.record(repository, code.digest if code else "")
+def _send(plans: Sequence[Plan]) -> int:
+    outputs = Path(plans[0].run_dir).parent
+    code = snapshot.take(REPOSITORY, outputs / "code") if plans[0].config.launch.snapshot else None
+    origin = provenance.record(REPOSITORY, code.digest if code else "")
     with ExitStack() as held:
-        for wish in wishes:
-            held.enter_context(alone(wish.plan))
-            wish.plan.save()
-            provenance.write(wish.plan.paths.provenance, _of(wish, origin))
-        path = code.python_path if code else repository / "src"
-        return _submit_all(slurm.batches([wish.plan for wish in wishes], path), outputs)
-
-
-def origin_of(wish: Wish) -> Provenance:
-    """Where a run that starts now comes from."""
-    return _of(wish, provenance.record(compose.CONF.parent))
-
-
-def _of(wish: Wish, origin: Provenance) -> Provenance:
-    data = wish.plan.config.data
-    paths = [path for path in (data.path, data.validation_path) if path]
-    return replace(origin, words=tuple(wish.words), data=provenance.digests(paths))
-
-
-def _code(plan: Plan, repository: Path, outputs: Path) -> snapshot.Snapshot | None:
-    return snapshot.take(repository, outputs / "code") if plan.config.launch.snapshot else None
+        for plan in plans:
+            held.enter_context(alone(plan))
+            plan.save()
+            provenance.write(plan.paths.provenance, origin.of(plan))
+        return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs)
 
 
 def _submit_all(batches: Sequence[Batch], outputs: Path) -> int:
@@ -119,7 +93,7 @@ def _tell(batch: Batch, submitted: Submission) -> None:
 def _show(plans: Sequence[Plan]) -> int:
     """The dry run: every script, and what all of it costs at most."""
     outputs = Path(plans[0].run_dir).parent
-    batches = slurm.batches(plans, compose.CONF.parent / "src")
+    batches = slurm.batches(plans, _OWN_CODE)
     for batch in batches:
         print(batch.script(Submission(str(outputs / "submissions" / "DRY-RUN"), (), 0.0, "", 0)))
     hours = sum(plan.job.gpu_hours for plan in plans if plan.job)

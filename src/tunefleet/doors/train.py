@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from tunefleet.doors import compose, overrides
 from tunefleet.doors.friendly import friendly
 from tunefleet.doors.start import start
-from tunefleet.doors.submit import Wish, submit
-from tunefleet.plan import Machine, make
+from tunefleet.doors.submit import submit
+from tunefleet.plan import machine_for, make
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
 def one(composed: DictConfig) -> None:
     """One run; does not return. Hydra would show our own errors with a traceback, so they end here."""
     with friendly():
-        machine = Machine.this()
-        plan = make(compose.typed(composed), machine)
-        words = overrides.typed(HydraConfig.get().overrides.task)
-        sys.exit(submit([Wish(plan, words)]) if plan.job else start(plan, machine))
+        config = compose.typed(composed)
+        machine = machine_for(config)
+        plan = make(config, machine, overrides.typed(HydraConfig.get().overrides.task))
+        sys.exit(submit([plan]) if plan.job else start(plan, machine))

@@ -114,7 +114,8 @@ class _Ranks:
         return f"{who} {how}{hint}.{self._log(rank)}"
 
     def _log(self, rank: int) -> str:
-        return f" Its log: {self.paths.log(rank)}" if self.paths.log(rank).exists() else ""
+        """Where its traceback is; rank 0 has shown its own on the console."""
+        return f" Its log: {self.paths.log(rank)}" if rank > 0 and self.paths.log(rank).exists() else ""
 
     def _cause(self, rank: int) -> Cause:
         told = self._failure(rank)

@@ -11,7 +11,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 from tunefleet.base import files
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import git, project
+from tunefleet.plan.plan import Plan
 
 _SHORT = 7
 _END = 8 << 20
@@ -64,14 +65,17 @@ class Provenance:
     command: str
     time: str
     """When it was recorded, with the offset from UTC."""
-    words: Sequence[str] = field(default_factory=list)
-    """What was typed after `train.py`, for this run alone."""
     data: dict[str, str] = field(default_factory=dict)
     """The run's data files, each with a digest of its size and its two ends."""
     snapshot: str = ""
     """The digest of the code snapshot; empty where the run uses the project's own files."""
     diff: str = field(default="", repr=False)
     """The edits against the commit, as text; saved in a file of its own."""
+
+    def of(self, plan: Plan) -> Provenance:
+        """The same for one run: with its data files."""
+        paths = (plan.config.data.path, plan.config.data.validation_path)
+        return replace(self, data=_digests(path for path in paths if path))
 
 
 def record(repository: Path, snapshot: str = "") -> Provenance:
@@ -137,7 +141,7 @@ def _facts(provenance: Provenance) -> dict[str, str]:
     }
 
 
-def digests(paths: Iterable[str]) -> dict[str, str]:
+def _digests(paths: Iterable[str]) -> dict[str, str]:
     """A digest of each file that exists, quick for any size: its length, its first and its last 8 MiB."""
     return {path: _digest(Path(path)) for path in paths if Path(path).is_file()}
 

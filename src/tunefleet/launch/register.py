@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files
+from tunefleet.base import files, sweeps
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
 
@@ -69,6 +69,9 @@ def named(word: str, outputs: Path) -> list[Run]:
     for folder in (Path(word), outputs / word):
         if (folder / "plan.json").exists():
             return [Run(RunPaths(folder.resolve()))]
+    sweep = sweeps.read(outputs, word)
+    if sweep:
+        return [Run(RunPaths(Path(point.run_dir))) for point in sweep.points]
     there = runs(outputs)
     fits = [run for run in there if run.name.startswith(word)]
     if len(fits) == 1:

@@ -52,8 +52,10 @@ class Observer:
             never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
             return now.noted("being submitted") if place.submission.open else _settle(run, now, never)
         entry = jobs.get(job) or _of_array(jobs, job)
-        if entry and (entry.waiting or entry.going):
-            return _waiting(now, entry) if entry.waiting else now
+        if entry and entry.waiting:
+            return _waiting(now, entry)
+        if entry and entry.going:
+            return _going(run, now, entry)
         return self._gone(run, now, job, entry)
 
     def _gone(self, run: RunPaths, now: Status, job: str, entry: Entry | None) -> Status:
@@ -74,6 +76,14 @@ class Observer:
 def _waiting(now: Status, entry: Entry) -> Status:
     state = State.REQUEUED if now.restarts or now.job else State.QUEUED
     return now.noted(f"{now.reason}; waits: {entry.reason}" if now.reason else f"waits: {entry.reason}", state)
+
+
+def _going(run: RunPaths, now: Status, entry: Entry) -> Status:
+    """A job that has machines; one whose rank 0 is silent may hang, or SLURM has suspended it."""
+    if not now.state.alive or not _silent(run, now):
+        return now
+    last = clock(min(status.silence(run.heartbeat), now.age))
+    return now.noted(f"no sign of life for {last}; SLURM says {entry.state}")
 
 
 def _of_array(jobs: Mapping[str, Entry], job: str) -> Entry | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import clock, minutes
+from tunefleet.config import RunConfig
 from tunefleet.config.launch import LaunchConfig, Launcher
 from tunefleet.plan.machine import Machine
 
@@ -81,6 +82,11 @@ def job(launch: LaunchConfig) -> Job:
         raise ConfigError(*complaints)
     tasks = launch.processes or launch.gpus_per_node or 1
     return Job(launch.nodes, tasks, launch.gpus_per_node, limit, _options(launch, tasks, limit))
+
+
+def machine_for(config: RunConfig) -> Machine:
+    """What the run will have: this machine, or the ones that the job asks for."""
+    return promised(config.launch) if expected(config.launch) else Machine.this()
 
 
 def expected(launch: LaunchConfig) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from tunefleet.config.load import dump
 from tunefleet.plan import checks, parameters
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
-from tunefleet.plan.job import Job, expected, job, promised
+from tunefleet.plan.job import expected, job, promised
 from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.plan import Plan
@@ -25,8 +25,8 @@ from tunefleet.plan.sources import Sources, sources
 T = TypeVar("T")
 
 
-def make(config: RunConfig, machine: Machine) -> Plan:
-    """Decides the whole run. Raises `ConfigError` with every complaint at once."""
+def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan:
+    """Decides the whole run that was asked for with `words`. Raises `ConfigError` with every complaint at once."""
     config = _absolute(config)
     complaints = checks.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
@@ -40,12 +40,10 @@ def make(config: RunConfig, machine: Machine) -> Plan:
         complaints += checks.architecture(config, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
-    return _plan(config, degrees, found, split, machine, asked)
+    return replace(_plan(config, degrees, found, split, machine), job=asked, words=tuple(words))
 
 
-def _plan(
-    config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine, asked: Job | None
-) -> Plan:
+def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
     identity = _identity(config, degrees, split)
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
@@ -61,7 +59,6 @@ def _plan(
         engine=engine_config(config.parallel, config.train, split),
         notes=checks.notes(config, degrees, found),
         version=__version__,
-        job=asked,
     )
 
 

@@ -22,7 +22,7 @@ from tunefleet.plan.sources import Sources
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, decided. `identity` is a hash of everything that changes the trained weights."""
+    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed."""
 
     name: str
     run_dir: str
@@ -37,6 +37,7 @@ class Plan:
     notes: tuple[str, ...]
     version: str
     job: Job | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def paths(self) -> RunPaths:

@@ -54,7 +54,7 @@ class _Run:
         self._stop = Stop(self._steps.total, plan.paths.stop, group)
         self._state = store.restore(engine) or RunState()
         self._shown = group.rank == 0
-        self._console = Console(self._shown, self._steps.total, self._state.step)
+        self._console = Console(self._shown, self._steps.total, self._state.step, plan.paths.log(0))
         self._trackers = self._follow()
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
@@ -111,11 +111,15 @@ class _Run:
     def _interrupted(self, reason: Reason) -> int:
         """Saves; in a job of SLURM the end of the job decides whether the run goes on by itself."""
         self._save(self._state)
-        left_to_job = self._plan.job is not None
-        self._settle(State.CHECKPOINTING if left_to_job else State.INTERRUPTED, cause=reason.cause)
+        self._settle(self._stopped(), cause=reason.cause)
         self._trackers.finish({"state": "interrupted"})
         self._console.say(f"saved at step {self._state.step}; the same command goes on from there")
         return INTERRUPTED
+
+    def _stopped(self) -> State:
+        if self._plan.job:
+            return State.CHECKPOINTING
+        return State.CANCELLED if self._plan.paths.cancelled.exists() else State.INTERRUPTED
 
     def _complete(self) -> int:
         trained = time.perf_counter() - self._started

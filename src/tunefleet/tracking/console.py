@@ -1,8 +1,9 @@
-"""What the person sees while a run goes on: a live bar in a terminal, plain lines elsewhere."""
+"""What the person sees while a run goes on: a live bar in a terminal, plain lines elsewhere and in a log."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -15,10 +16,11 @@ _PLAIN_LINES = 20  # about so many progress lines in a run without a terminal
 
 
 class Console:
-    """Rank 0 shows; the other ranks are silent."""
+    """Rank 0 shows, and keeps every plain line in `log`; the other ranks are silent."""
 
-    def __init__(self, shown: bool, total_steps: int, first_step: int = 0) -> None:
+    def __init__(self, shown: bool, total_steps: int, first_step: int = 0, log: Path | None = None) -> None:
         self._rich = RichConsole(quiet=not shown, highlight=False, soft_wrap=True)
+        self._log = log if shown else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
         self._first = (first_step, time.perf_counter())
@@ -48,6 +50,7 @@ class Console:
     def say(self, line: str) -> None:
         """A line for the person."""
         (self._bar.console if self._bar else self._rich).print(line, markup=False)
+        self._keep(line)
 
     def rows(self, rows: dict[str, str]) -> None:
         """Two aligned columns."""
@@ -66,8 +69,15 @@ class Console:
         )
         if self._bar:
             self._bar.update(self._task, completed=step, said=said)
-        elif step % self._every == 0 or step == self._total:
-            self.say(f"  step {step}/{self._total}  {said}")
+        if step % self._every == 0 or step == self._total:
+            line = f"  step {step}/{self._total}  {said}"
+            self._keep(line) if self._bar else self.say(line)
+
+    def _keep(self, line: str) -> None:
+        if self._log:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._log, "a", encoding="utf-8") as log:
+                log.write(line + "\n")
 
     def _progress(self) -> Progress:
         columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[said]}")

@@ -1,0 +1,63 @@
+"""Which runs belong together: reads and writes the record of a grid, so that later commands find its points."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tunefleet.base import files
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One run of a sweep: what the person typed for it, and where it lies."""
+
+    words: tuple[str, ...]
+    run_dir: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs that were started by one command; `created` is the time of its first start, UTC in ISO 8601."""
+
+    name: str
+    created: str
+    points: tuple[SweepPoint, ...]
+
+
+def sweep(points: Sequence[SweepPoint]) -> Sweep:
+    """A sweep of `points`. Its name depends on the runs alone: the same grid, typed again, is the same sweep."""
+    runs = sorted(Path(point.run_dir).name for point in points)
+    name = f"sweep-{hashlib.sha256(json.dumps(runs).encode()).hexdigest()[:8]}"
+    return Sweep(name, datetime.now(UTC).isoformat(timespec="seconds"), tuple(points))
+
+
+def write(output_dir: Path, sweep: Sweep) -> None:
+    """Writes the record below `output_dir`, atomically; one that is there already stays."""
+    if read(output_dir, sweep.name) is None:
+        files.write_json(_path(output_dir, sweep.name), asdict(sweep))
+
+
+def read(output_dir: Path, name: str) -> Sweep | None:
+    """The sweep `name`, or None where there is none that can be read."""
+    try:
+        record = files.read_json(_path(output_dir, name))
+        points = tuple(SweepPoint(tuple(point["words"]), point["run_dir"]) for point in record["points"])
+        return Sweep(record["name"], record["created"], points)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def listed(output_dir: Path) -> list[Sweep]:
+    """All sweeps below `output_dir`, the newest first."""
+    names = [path.parent.name for path in _path(output_dir, "").parent.glob("*/sweep.json")]
+    found = [one for name in names if (one := read(output_dir, name))]
+    return sorted(found, key=lambda one: one.created, reverse=True)
+
+
+def _path(output_dir: Path, name: str) -> Path:
+    return output_dir / "sweeps" / name / "sweep.json"

@@ -1,0 +1,23 @@
+"""One point of a grid: `python -m tunefleet.doors.planned RUN_DIRECTORY`; starts the saved plan here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tunefleet.doors.friendly import friendly
+from tunefleet.doors.rank import end_with_launcher
+from tunefleet.doors.start import start
+from tunefleet.plan.machine import Machine
+from tunefleet.plan.plan import Plan
+
+
+def main() -> None:
+    """Ends with the run's exit code; its processes are new ones, whoever started the grid."""
+    end_with_launcher()
+    with friendly():
+        sys.exit(start(Plan.read(Path(sys.argv[1])), Machine()))
+
+
+if __name__ == "__main__":
+    main()

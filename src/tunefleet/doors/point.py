@@ -1,0 +1,112 @@
+"""One run of a grid: is it to be started, what is said of it meanwhile, and how did it end?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunefleet.base import status
+from tunefleet.base.errors import DONE, INTERRUPTED, RunError, exit_code_of
+from tunefleet.base.status import Status
+from tunefleet.base.units import clock
+from tunefleet.doors.start import is_done
+from tunefleet.plan import Plan
+from tunefleet.tracking import metrics
+
+HEAD = ("point", "state", "step", "loss", "validation", "run", "reason")
+
+
+@dataclass
+class Point:
+    """What the person typed, and the plan of it. `name` is what sets it apart from the other points.
+
+    `code` is its exit code, None until it has ended. `state` and `reason` are what status.json cannot say,
+    because the run there is another one, or nobody could write it.
+    """
+
+    number: str
+    name: str
+    words: Sequence[str]
+    plan: Plan
+    code: int | None = None
+    state: str = ""
+    reason: str = ""
+    began: float = 0.0
+
+    def ready(self) -> bool:
+        """Saves the plan; not where the run is done, or its directory is somebody else's."""
+        try:
+            if not is_done(self.plan):
+                self.plan.save()
+                self.began = time.time()
+                return True
+            self.code = DONE
+            self._say(f"done before{self._loss()}")
+        except (RunError, OSError) as error:
+            self.refuse(error)
+            self._say(f"not started: {error}")
+        return False
+
+    def started(self) -> None:
+        """Names the file that its output goes to."""
+        self._say(f"started, writes to {os.path.relpath(self.plan.paths.console)}")
+
+    def ended(self, code: int) -> None:
+        """Says its state, last loss and seconds, and why it failed."""
+        self.code = code
+        now = self._status()
+        if code not in (DONE, INTERRUPTED) and not (now and now.state.final and now.updated >= self.began):
+            self.state, self.reason = "failed", self._last_words(code)
+        why = f": {self._reason()}" if self._reason() else ""
+        self._say(f"{self._state()}{self._loss()} after {clock(time.time() - self.began)}{why}")
+
+    def refuse(self, error: Exception) -> None:
+        """Its directory cannot be used."""
+        self.code, self.state, self.reason = exit_code_of(error), "not started", str(error)
+
+    def row(self) -> Sequence[str]:
+        """Its line of the table, under HEAD."""
+        now = self._status()
+        step = str(now.step if now else 0)
+        losses = _number(now.loss if now else None), _number(self._validation(), none="")
+        return (self.name or "-", self._state(), step, *losses, self.plan.name, self._reason())
+
+    def _say(self, what: str) -> None:
+        print(f"{self.number} {self.name or '-'}: {what}", flush=True)
+
+    def _state(self) -> str:
+        now = self._status()
+        return self.state or (now.state.value if now else "not started")
+
+    def _reason(self) -> str:
+        now = self._status()
+        return self.reason or (now.reason if now else "")
+
+    def _status(self) -> Status | None:
+        """Of this run: a directory that was refused holds another one's."""
+        return None if self.state == "not started" else status.read(self.plan.paths.status)
+
+    def _loss(self) -> str:
+        now = self._status()
+        return f", loss {now.loss:.4f}" if now and now.loss is not None else ""
+
+    def _validation(self) -> float | None:
+        """The loss on the first validation split after the last step."""
+        logged = metrics.read(self.plan.paths.metrics) if self._status() else []
+        final: dict[str, Any] = next((record for record in reversed(logged) if record.get("final")), {})
+        losses = [value for key, value in final.items() if key.startswith("evaluation/") and key.endswith("/loss")]
+        return losses[0] if losses else None
+
+    def _last_words(self, code: int) -> str:
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        lines = self.plan.paths.console.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line.removeprefix("tunefleet: ") for line in reversed(lines) if line.strip()), f"exit code {code}")
+
+
+def _number(value: float | None, none: str = "-") -> str:
+    return none if value is None else f"{value:.4f}"

@@ -1,0 +1,131 @@
+"""Several runs at once: keeps every slot busy, lets none that fails stop the others, and ends all when asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Protocol
+
+from tunefleet.base.errors import INTERRUPTED
+from tunefleet.plan.plan import Plan
+from tunefleet.plan.share import Share
+
+_MODULE = "tunefleet.doors.planned"
+_POLL = 0.1
+
+
+class Point(Protocol):
+    """A run that waits for its slot."""
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be run."""
+
+    def ready(self) -> bool:
+        """Called before its start: saves the plan, or says that there is nothing to start."""
+
+    def started(self) -> None:
+        """Its process is there."""
+
+    def ended(self, code: int) -> None:
+        """Its process left with `code`."""
+
+
+def run(points: Sequence[Point], share: Share) -> bool:
+    """Runs the points and waits; returns whether a person interrupted. Ctrl-C lets all running ones save."""
+    row = _Row(share, deque(points))
+    with row.hearing_signals():
+        row.run()
+    return row.heard > 0
+
+
+@dataclass
+class _Running:
+    point: Point
+    slot: int
+    process: subprocess.Popen[bytes]
+
+
+@dataclass
+class _Row:
+    """`heard` counts Ctrl-C and SIGTERM, `passed_on` those that the running processes know of."""
+
+    share: Share
+    waiting: deque[Point]
+    running: list[_Running] = field(default_factory=list)
+    heard: int = 0
+    passed_on: int = 0
+
+    def run(self) -> None:
+        """Until nothing runs, and nothing is to be started."""
+        self._fill()
+        while self.running:
+            time.sleep(_POLL)
+            self._pass_on()
+            self._collect()
+            self._fill()
+
+    @contextmanager
+    def hearing_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM are only counted: the loop passes them on."""
+
+        def hear(number: int, frame: FrameType | None) -> None:
+            self.heard += 1
+
+        old = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _fill(self) -> None:
+        """Starts points until no slot is free."""
+        while self.waiting and not self.heard and len(self.running) < self.share.slots:
+            point = self.waiting.popleft()
+            if point.ready():
+                slot = min(set(range(self.share.slots)) - {one.slot for one in self.running})
+                self.running.append(_Running(point, slot, _start(point.plan, self.share, slot)))
+                point.started()
+
+    def _collect(self) -> None:
+        """Frees the slots of those that have ended."""
+        for one in [one for one in self.running if one.process.poll() is not None]:
+            self.running.remove(one)
+            one.point.ended(self._code(one.process.returncode))
+
+    def _pass_on(self) -> None:
+        """The first SIGTERM asks every run to save and stop; at the second each kills its ranks."""
+        if self.passed_on < self.heard:
+            self.passed_on += 1
+            if self.passed_on == 1:
+                print("\ntunefleet: all points save, then stop; once more to stop at once.", file=sys.stderr)
+            for one in self.running:
+                one.process.send_signal(signal.SIGTERM)
+
+    def _code(self, code: int) -> int:
+        """A run that we ended before it could listen was interrupted too."""
+        return INTERRUPTED if code < 0 and self.heard else code
+
+
+def _start(plan: Plan, share: Share, slot: int) -> subprocess.Popen[bytes]:
+    """A session of its own keeps the terminal's Ctrl-C for us; its output joins that of earlier starts."""
+    plan.paths.console.parent.mkdir(parents=True, exist_ok=True)
+    own = {"TUNEFLEET_LAUNCHER_PID": str(os.getpid()), **share.environment(slot)}
+    with open(plan.paths.console, "ab") as console:
+        return subprocess.Popen(
+            [sys.executable, "-m", _MODULE, plan.run_dir],
+            env={**os.environ, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

@@ -1,0 +1,55 @@
+"""Does the same grid have the same record, and is a damaged one no sweep?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tunefleet.base import sweeps
+from tunefleet.base.sweeps import SweepPoint
+
+POINTS = [SweepPoint(("seed=1",), "/outputs/a"), SweepPoint(("seed=2", "name=b"), "/outputs/b")]
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    sweep = sweeps.sweep(POINTS)
+    sweeps.write(tmp_path, sweep)
+    assert sweeps.read(tmp_path, sweep.name) == sweep
+    assert (tmp_path / "sweeps" / sweep.name / "sweep.json").exists()
+
+
+def test_the_name_depends_on_the_runs_alone() -> None:
+    name = sweeps.sweep(POINTS).name
+    assert name.startswith("sweep-")
+    assert len(name) == len("sweep-") + 8
+    retyped = [replace(point, words=("train.seed=1",)) for point in reversed(POINTS)]
+    assert sweeps.sweep(retyped).name == name
+    assert sweeps.sweep([replace(point, run_dir=f"/elsewhere{point.run_dir}") for point in POINTS]).name == name
+    assert sweeps.sweep(POINTS[:1]).name != name  # control
+
+
+def test_the_first_record_stays(tmp_path: Path) -> None:
+    first = replace(sweeps.sweep(POINTS), created="2020-01-01T00:00:00+00:00")
+    sweeps.write(tmp_path, first)
+    sweeps.write(tmp_path, sweeps.sweep(POINTS))
+    assert sweeps.read(tmp_path, first.name) == first
+
+
+def test_the_newest_comes_first(tmp_path: Path) -> None:
+    assert sweeps.listed(tmp_path) == []
+    old = replace(sweeps.sweep(POINTS), created="2020-01-01T00:00:00+00:00")
+    new = sweeps.sweep(POINTS[:1])
+    for sweep in (old, new):
+        sweeps.write(tmp_path, sweep)
+    assert sweeps.listed(tmp_path) == [new, old]
+
+
+def test_a_damaged_record_is_none_and_is_written_again(tmp_path: Path) -> None:
+    sweep = sweeps.sweep(POINTS)
+    sweeps.write(tmp_path, sweep)
+    for text in ('{"name": "sw', "[]", '{"name": "x"}'):
+        (tmp_path / "sweeps" / sweep.name / "sweep.json").write_text(text)
+        assert sweeps.read(tmp_path, sweep.name) is None
+        assert sweeps.listed(tmp_path) == []
+    sweeps.write(tmp_path, sweep)
+    assert sweeps.read(tmp_path, sweep.name) == sweep

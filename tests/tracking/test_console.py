@@ -1,0 +1,49 @@
+"""Does the log of rank 0 hold the plain lines, with a terminal and without one?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunefleet.tracking.console import Console
+
+
+def record(step: int) -> dict[str, Any]:
+    return {"step": step, "train/loss": 1.5, "train/lr": 1e-3, "train/tokens_per_second": 10.0}
+
+
+def steps(log: Path) -> list[str]:
+    return [line.split("  ")[1] for line in log.read_text().splitlines() if line.startswith("  step ")]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_log_has_every_plain_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")  # Rich takes it for a terminal
+    log = tmp_path / "logs" / "rank0.log"
+    console = Console(True, total_steps=40, log=log)
+    assert (console._bar is not None) == terminal
+    console.say("before")
+    for step in range(1, 41):
+        console.log(record(step))
+    console.finish({})
+    console.rows({"a": "b"})
+    lines = log.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "a  b")
+    assert steps(log) == [f"step {step}/40" for step in range(2, 41, 2)]
+
+
+def test_a_line_is_in_the_log_at_once_and_earlier_ones_stay(tmp_path: Path) -> None:
+    log = tmp_path / "rank0.log"
+    for line in ("first start", "second start"):
+        Console(True, total_steps=4, log=log).say(line)
+    assert log.read_text() == "first start\nsecond start\n"
+
+
+def test_other_ranks_are_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(False, total_steps=4, log=tmp_path / "rank0.log")
+    console.say("nothing")
+    console.log(record(4))
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "rank0.log").exists()
