@@ -63,6 +63,7 @@ def _open(plan: Plan) -> None:
     plan.save()
     provenance.write(plan.paths.provenance, provenance.record(REPOSITORY).of(plan))
     plan.paths.cancelled.unlink(missing_ok=True)
+    plan.paths.submission.unlink(missing_ok=True)  # or who looks would ask SLURM how a run stands that runs here
     before = status.read(plan.paths.status) or Status(State.STARTING)
     status.write(plan.paths.status, before.moved(state=State.STARTING, cause=Cause.NONE, reason="", job="", restarts=0))
     announce(plan)
