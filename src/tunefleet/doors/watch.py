@@ -44,13 +44,14 @@ def ls(runs: Sequence[Run], states: Sequence[State] = ()) -> None:
 def wait(runs: Sequence[RunPaths]) -> int:
     """Shows the table until every run has ended; returns the exit code. Ctrl-C leaves the jobs alone."""
     from rich.live import Live  # 0.1 s, only for those who stay
+    from rich.text import Text  # a reason may hold [brackets], which rich would take for its own
 
     shown = [Run(run) for run in runs]
     names = " ".join(os.path.relpath(run.root) for run in runs[:3])
     try:
         with Live(auto_refresh=False, vertical_overflow="visible") as live:
             for found in _looks(shown):
-                live.update(_table(found), refresh=live.console.is_terminal)
+                live.update(Text(_table(found)), refresh=live.console.is_terminal)
     except KeyboardInterrupt:
         print(f"\nThe jobs go on. Come back with: tunefleet status {names}")
         return INTERRUPTED
