@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -148,12 +149,13 @@ def _log(run: Run, rank: int) -> Path | None:
 def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
     """Prints what is added; moves on to the rank's own log once there is one."""
     ended = False
+    text_of = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end in the middle of a letter
     while True:
         latest = _log(run, rank)
         if latest != path:
             path, offset = latest, 0
         if path:
-            offset = _print_from(path, offset)
+            offset = _print_from(path, offset, text_of)
         if ended:
             return
         now = Observer().status(run.paths)
@@ -162,9 +164,9 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
             time.sleep(_EVERY / 2)
 
 
-def _print_from(path: Path, offset: int) -> int:
+def _print_from(path: Path, offset: int, text_of: codecs.IncrementalDecoder) -> int:
     with open(path, "rb") as stream:
         stream.seek(offset)
-        sys.stdout.write(stream.read().decode("utf-8", "replace"))
+        sys.stdout.write(text_of.decode(stream.read()))
         sys.stdout.flush()
         return stream.tell()
