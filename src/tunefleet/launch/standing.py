@@ -122,6 +122,8 @@ def _settle(run: RunPaths, seen: Status, found: Ending) -> Status:
     latest = status.read(run.status) or seen
     if (latest.state, latest.updated) != (seen.state, seen.updated):
         return latest
+    if run.cancelled.exists():
+        found = Ending(Cause.CANCELLED, "cancelled by a person")
     settled = seen.moved(state=found.state, cause=found.cause, reason=found.reason)
     status.write(run.status, settled)
     return settled
