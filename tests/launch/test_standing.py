@@ -105,9 +105,16 @@ def test_a_job_that_goes_on_is_as_its_own_file_says(
     fake: FakeSlurm, run: RunPaths, job_state: str, state: State
 ) -> None:
     fake.says("squeue", entry("12", job_state))
-    says(run, state, step=7)
+    says(run, state, step=7).heartbeat.touch()
     assert look(run) == kept(run)
     assert kept(run).state is state
+
+
+def test_a_job_that_goes_on_in_silence_is_told_and_not_ended(fake: FakeSlurm, run: RunPaths) -> None:
+    fake.says("squeue", entry("12", "RUNNING"))
+    before = kept(says(run, State.RUNNING, step=7))
+    assert seen(run) == (State.RUNNING, Cause.NONE, "no sign of life for 1h 00m; SLURM says RUNNING")
+    assert kept(run) == before
 
 
 def test_slurm_is_asked_once_for_all_runs_and_only_for_ours(fake: FakeSlurm, tmp_path: Path) -> None:
@@ -402,6 +409,16 @@ def test_silence_begins_after_several_beats_that_did_not_come(
     run.heartbeat.touch()
     os.utime(run.heartbeat, (time.time() - seconds,) * 2)
     assert look(run).state.alive is alive
+
+
+@pytest.mark.parametrize("where", ["here", "in SLURM"])
+def test_a_run_that_a_person_cancelled_and_nobody_ended_is_cancelled(
+    fake: FakeSlurm, tmp_path: Path, run: RunPaths, where: str
+) -> None:
+    """Or `tunefleet retry` would start it again."""
+    run = local(tmp_path, pid=dead()) if where == "here" else says(run, State.RUNNING, job="12")
+    run.cancelled.touch()
+    assert seen(run) == (State.CANCELLED, Cause.CANCELLED, "cancelled by a person")
 
 
 # Between two looks

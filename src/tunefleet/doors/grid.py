@@ -70,9 +70,7 @@ def _planned(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> 
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
         complaints.append("two points of the grid have the same run directory: leave name= out, or vary it.")
     if len({point.plan.job is None for point in points}) > 1:
-        complaints.append(
-            "launch: some points are jobs of SLURM and others run here. Make two grids of it."
-        )
+        complaints.append("launch: some points are jobs of SLURM and others run here. Make two grids of it.")
     if complaints:
         raise ConfigError(*complaints)
     return points, places

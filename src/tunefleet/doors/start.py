@@ -60,7 +60,9 @@ def _expect_no_job(plan: Plan) -> None:
     observer = Observer()
     now = observer.status(plan.paths)
     if now and not now.state.final and not observer.silent:
-        raise RunError(f"{plan.name} is {now.state.value} as a job of SLURM. End it first: tunefleet cancel {plan.name}")
+        raise RunError(
+            f"{plan.name} is {now.state.value} as a job of SLURM. End it first: tunefleet cancel {plan.name}"
+        )
 
 
 def _adopt(plan: Plan, machine: Machine) -> int:
