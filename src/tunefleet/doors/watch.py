@@ -68,7 +68,7 @@ def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
     if path is None and not follow:
         raise RunError(f"{run.name}: rank {rank} has no log yet. {_state_line(run)}")
     if path:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:  # a progress bar is one line
             print("".join(deque(stream, lines)), end="", flush=True)
             offset = stream.tell()
     if follow:
