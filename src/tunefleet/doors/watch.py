@@ -92,7 +92,7 @@ def _table(found: Sequence[tuple[Run, Status | None]]) -> str:
 
 def _row(run: Run, now: Status | None) -> tuple[str, ...]:
     if now is None:
-        return (run.name, "planned", *("-" * 5), "0", "")
+        return (run.name, "planned", *("-" * 4), "0", "")
     numbers = (
         f"{now.step}/{now.total_steps}" if now.total_steps else "-",
         f"{now.loss:.4f}" if now.loss is not None else "-",
