@@ -43,8 +43,11 @@ def begin(run: RunPaths, key: str) -> str:
     done = attempts.read(run, key)
     killed = [*done[:-1], replace(done[-1], last=now.saved_step)] if done and done[-1].last is None else done
     refused = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch) if done else None
-    if refused or run.cancelled.exists():
-        _settle(run, Ending(Cause.CANCELLED, "cancelled by a person") if not refused else _given_up(now, refused))
+    if run.cancelled.exists():
+        _settle(run, Ending(Cause.CANCELLED, "cancelled by a person"))
+        return ""
+    if refused:
+        _settle(run, _given_up(now, refused))
         return ""
     failures.clear(run)
     run.stop.unlink(missing_ok=True)
