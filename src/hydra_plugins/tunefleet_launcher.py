@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -26,12 +25,14 @@ class TunefleetLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the grid; ends the process where a point failed."""
-        from tunefleet.doors import friendly, grid, overrides  # plugin discovery imports this module in every process
+        from tunefleet.doors import compose, friendly, grid, overrides  # plugin discovery imports us in every process
 
-        loader = self._context.config_loader
-        composed: list[Any] = [loader.load_sweep_config(self._config, list(words)) for words in job_overrides]
         with friendly.friendly():
+            composed = compose.points(job_overrides, self._compose)
             code = grid.run(composed, [overrides.typed(words) for words in job_overrides])
         if code:
             sys.exit(code)
         return []
+
+    def _compose(self, words: list[str]) -> DictConfig:
+        return self._context.config_loader.load_sweep_config(self._config, words)

@@ -4,16 +4,17 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 
 import pytest
 
-from tunefleet.data.demo import generate, grammar, values
+from tunefleet.data.demo import generate, grammar, made_up, values
 
 TRAIN_ROWS = 30_000
 DIGESTS = {
-    "train": "3219c0ddf887bfb7b771a855b98693d3df97dd19b5bbffb6ff35347bcd120fdd",
+    "train": "eec07447654389cf2c8221b9214d48acf974a1e27118882e15ba895cfdd57051",
     "unseen_sentences": "cc77fafbca321bc0a7a2be7b368caf0251e8b90497c109ecb2bb746a84248ccb",
     "unseen_values": "6501af5262c38c2ba416160e9b8353959eaff1312f9a016cc706b158e82ac60b",
     "unseen_templates": "6ce0276471bdaa20bdde9d8ab9057b257223bd524a9f5cbffd3ee66a2d557a54",
@@ -85,6 +86,26 @@ def test_unseen_words_are_in_no_train_row(train):
     assert not new & known
     for row in generate.rows("unseen_words", 500):
         assert any(word in row["prompt"] for word in new)
+
+
+def test_a_made_up_word_is_never_a_new_word_nor_its_plural():
+    maker = made_up.Maker(["anna", "annas", "nana"], kept_out=["anna", "nanas"])
+    rng = random.Random(0)
+    words = {maker.word(rng) for _ in range(5000)}
+    assert not words & {"anna", "annas", "nana", "nanas"}
+    assert len(words) > 50
+    assert all(set(word) <= set("ans") and 4 <= len(word) <= 10 for word in words)
+
+
+def test_training_mixes_known_and_made_up_words(train):
+    known = {word for words in values.WORDS.values() for entry in words for word in entry.split()}
+    contacts = [value for row in train if (value := json.loads(row["completion"])["slots"].get("contact"))]
+    words = [word for value in contacts for word in value.split()]
+    share = sum(word in known for word in words) / len(words)
+    assert 0.3 < share < 0.7, share
+    assert known <= {word for row in train for word in row["prompt"].replace("'s ", " ").split()} | {
+        word.removesuffix("s") for row in train for word in row["prompt"].split()
+    }
 
 
 def test_other_splits_hold_no_held_out_value(train):
@@ -179,6 +200,13 @@ def test_a_value_has_the_same_tokens_in_command_and_json(tokenizer):
             tokens = " ".join(map(str, tokenizer(f" {value}")["input_ids"]))
             assert tokens in " ".join(map(str, prompt))
             assert tokens in completion
+
+
+def test_what_stands_between_two_values_is_one_token(tokenizer):
+    text = ' {"intent": "play_music", "slots": {"song": "apple", "device": "tv"}}'
+    tokens = [tokenizer.decode(token) for token in tokenizer(text)["input_ids"]]
+    between = [token for token in tokens if '"' in token]
+    assert between == [' {"intent": "', '", "slots": {"song": "', '", "device": "', '"}}'], tokens
 
 
 def test_the_script_writes_the_committed_files_again(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -45,3 +47,27 @@ def from_words(words: Sequence[str], conf: Path = CONF) -> RunConfig:
         except HydraException as error:
             raise ConfigError(friendly.in_one_line(error)) from None
     return typed(composed)
+
+
+def points(words: Sequence[Sequence[str]], hydra: Callable[[list[str]], DictConfig]) -> list[DictConfig]:
+    """Every point of a grid. Composing is slow, so Hydra composes once for each choice of groups.
+
+    `hydra` composes one point. Plain values are set afterwards, as Hydra does it: last, and in their order.
+    """
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    found = []
+    for point in words:
+        values = [word for word in point if word.startswith(overrides.PLAIN)]
+        rest = tuple(word for word in point if not word.startswith(overrides.PLAIN))
+        if rest not in composed:
+            composed[rest] = hydra(list(rest))
+        found.append(_with_values(composed[rest], values))
+    return found
+
+
+def _with_values(composed: DictConfig, words: Sequence[str]) -> DictConfig:
+    config = copy.deepcopy(composed)
+    OmegaConf.set_struct(config, False)
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+    return config

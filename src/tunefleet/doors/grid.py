@@ -33,10 +33,11 @@ def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
     """
     points, places = _planned(composed, words)
     plans = [point.plan for point in points]
-    if not (plans[0].job and plans[0].config.launch.dry_run):
-        _record(points)
-    if plans[0].job:
+    if plans[0].job and plans[0].config.launch.dry_run:
         return submit(plans)
+    sweep = _record(points)
+    if plans[0].job:
+        return submit(plans, sweep)
     interrupted = side_by_side.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
     print("\n" + table(points))
     codes = [point.code for point in points]
@@ -103,11 +104,12 @@ def _collect(decide: Callable[[], T], complaints: list[str], where: str = "") ->
         return None
 
 
-def _record(points: Sequence[Point]) -> None:
-    """Writes which runs belong together, so that later commands find them."""
+def _record(points: Sequence[Point]) -> str:
+    """Writes which runs belong together, so that later commands find them by the name that it returns."""
     sweep = sweeps.sweep([SweepPoint(tuple(point.words), point.plan.run_dir) for point in points])
     sweeps.write(Path(points[0].plan.run_dir).parent, sweep)
     print(f"sweep  {sweep.name}", flush=True)
+    return sweep.name
 
 
 def _one_by_one(points: Sequence[Point], machine: Machine) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.load import did_you_mean
 
+PLAIN = "++"  # how a setting that is no group reaches Hydra: set it, whether or not it is known
 _NO_GROUPS = ("hydra", "local")  # `local` holds a cluster's own settings, which are always taken
 _LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
 _OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK says the same
@@ -37,7 +38,7 @@ def accept(arguments: Sequence[str], conf: Path) -> list[str]:
 
 def typed(overrides: Sequence[str]) -> list[str]:
     """Overrides as the person typed them."""
-    return [override.removeprefix("++") for override in overrides]
+    return [override.removeprefix(PLAIN) for override in overrides]
 
 
 def _forced(argument: str, known: Mapping[str, set[str]]) -> str:
@@ -46,7 +47,7 @@ def _forced(argument: str, known: Mapping[str, set[str]]) -> str:
         return f"~{match['key']}"  # Hydra does not take null for a group
     if not match or match["key"] in known or match["key"].split(".")[0].split("/")[0] == "hydra":
         return argument
-    return f"++{argument}"
+    return f"{PLAIN}{argument}"
 
 
 def _bad_choices(argument: str, known: Mapping[str, set[str]]) -> list[str]:

@@ -24,14 +24,21 @@ from tunefleet.plan import Machine, Plan, machine_for, make
 def cancel(runs: Sequence[Run], now: bool) -> None:
     """Ends runs for good: those that train save first, unless `now`; a run that waits leaves the queue."""
     observer = Observer()
+    jobs: dict[str, list[str]] = {"--signal=TERM": [], "--quiet": []}
     for run in runs:
         standing = observer.status(run.paths)
         if standing is None or standing.state.final:
-            print(f"{run.name}: nothing to cancel, it {f'is {standing.state.value}' if standing else 'never started'}")
-            continue
-        run.paths.cancelled.touch()
-        act = _cancel_job if submission.place(run.paths) else _cancel_here
-        print(f"{run.name}: {act(run, standing, now)}")
+            said = f"nothing to cancel, it {f'is {standing.state.value}' if standing else 'never started'}"
+        elif place := submission.place(run.paths):
+            said = _cancel_job(
+                run, standing, place.job, jobs["--quiet" if now or not standing.state.alive else "--signal=TERM"]
+            )
+        else:
+            said = _cancel_here(run, standing, now)
+        print(f"{run.name}: {said}")
+    for how, numbers in jobs.items():
+        if numbers:
+            queue.ask("scancel", how, *numbers)
 
 
 def resume(runs: Sequence[Run]) -> int:
@@ -70,22 +77,21 @@ def _begin(plans: Sequence[Plan]) -> int:
     return max(codes, default=DONE)
 
 
-def _cancel_job(run: Run, standing: Status, now: bool) -> str:
-    place = submission.place(run.paths)
-    job = place.job if place else None
+def _cancel_job(run: Run, standing: Status, job: str | None, numbers: list[str]) -> str:
+    """Adds its number to those for scancel; a job that waits never starts, so it gets its final state now."""
+    run.paths.cancelled.touch()
     if job is None:
         return "its job has no number yet; it will not start"
-    if standing.state.alive and not now:
-        queue.ask("scancel", "--signal=TERM", job)
-        return f"job {job} saves, then ends"
-    queue.cancel([job])
-    if not standing.state.alive:
-        moved = standing.moved(state=State.CANCELLED, cause=Cause.CANCELLED, reason="cancelled by a person")
-        status.write(run.paths.status, moved)
+    numbers.append(job)
+    if standing.state.alive:
+        return f"job {job} ends"
+    moved = standing.moved(state=State.CANCELLED, cause=Cause.CANCELLED, reason="cancelled by a person")
+    status.write(run.paths.status, moved)
     return f"job {job} is cancelled"
 
 
 def _cancel_here(run: Run, standing: Status, now: bool) -> str:
+    run.paths.cancelled.touch()
     if standing.host != socket.gethostname():
         run.paths.stop.touch()
         return f"runs on {standing.host}: it saves and stops at its next step"

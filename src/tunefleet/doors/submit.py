@@ -12,7 +12,7 @@ from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State
 from tunefleet.doors import watch
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
-from tunefleet.launch import provenance, slurm, snapshot
+from tunefleet.launch import provenance, slurm, snapshot, submission
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.slurm import Batch
 from tunefleet.launch.standing import Observer
@@ -23,8 +23,8 @@ _SHOWN = 10  # runs named one by one
 _OWN_CODE = REPOSITORY / "src"
 
 
-def submit(plans: Sequence[Plan]) -> int:
-    """Submits every run that is not done or under way; returns the exit code.
+def submit(plans: Sequence[Plan], together: str = "") -> int:
+    """Submits every run that is not done or under way; returns the exit code. `together` is the name of a sweep.
 
     Raises `RunError`, before anything is sent, where a directory is somebody else's. With `launch.dry_run`
     it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
@@ -37,6 +37,7 @@ def submit(plans: Sequence[Plan]) -> int:
     observer = Observer()
     wanted = [plan for plan in plans if _may_start(plan, observer)]
     code = _send(wanted) if wanted else DONE
+    _tell_next(together or os.path.relpath(plans[0].run_dir))
     return watch.wait([plan.paths for plan in plans]) if launch.wait else code
 
 
@@ -48,8 +49,9 @@ def _may_start(plan: Plan, observer: Observer) -> bool:
     if now.state is State.FINISHED:
         print(done(plan))
     else:
-        job = f" as job {now.job}" if now.job else ""
-        print(f"{plan.name} is {now.state.value} already{job}: see tunefleet status.")
+        place = submission.place(plan.paths)
+        job = f" as job {place.job}" if place and place.job else ""
+        print(f"{plan.name} is {now.state.value} already{job}.")
     return False
 
 
@@ -86,8 +88,17 @@ def _tell(batch: Batch, submitted: Submission) -> None:
         print(f"  {os.path.relpath(plan.run_dir)}")
     if len(plans) > _SHOWN:
         print(f"  ... and {len(plans) - _SHOWN} more")
-    run = os.path.relpath(plans[0].run_dir)
-    print("next:", *(f"  tunefleet {words} {run}" for words in ("status", "logs -f", "cancel")), sep="\n", flush=True)
+
+
+def _tell_next(name: str) -> None:
+    """Three commands to follow a run, or a sweep; one of its runs has the log."""
+    follow = "logs -f RUN" if name.startswith("sweep-") else f"logs -f {name}"
+    print(
+        "next:",
+        *(f"  tunefleet {words}" for words in (f"status {name}", follow, f"cancel {name}")),
+        sep="\n",
+        flush=True,
+    )
 
 
 def _show(plans: Sequence[Plan]) -> int:

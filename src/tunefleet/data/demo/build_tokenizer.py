@@ -23,8 +23,10 @@ TRAIN_ROWS = 20_000
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>")
 FOLDER = pathlib.Path(__file__).parent / "tokenizer"
 
-# The punctuation between two JSON strings; an apostrophe's ending; punctuation; words; digits; spaces.
-_PIECES = r"""\"(?: [^\w\s]+)*|'[^\W\d]+| ?[^\w\s]+| ?[^\W\d]+| ?\d|\s"""
+# What stands between two JSON values is one piece, and so is a role: a conversation is mostly words. Then
+# an apostrophe's ending; punctuation; words; digits; spaces.
+_BETWEEN = r""" ?\{" \w+" : "|(?:" ,)?(?: ?" \w+" : \{?)+"|\"(?: [^\w\s]+)*"""
+_PIECES = rf"""{_BETWEEN}|\n?[A-Z]\w+:|'[^\W\d]+| ?[^\w\s]+| ?[^\W\d]+(?:_[^\W\d]+)*| ?\d|\s"""
 
 CONFIG = {
     "tokenizer_class": "PreTrainedTokenizerFast",

@@ -4,7 +4,8 @@ Everything is lower-case, as a speech recogniser writes it. A closed slot has a 
 values. An open slot has patterns over word lists, so a few hundred words give many thousand values.
 One value in six of the open slots is held out: no training row has it in any slot, though the words of
 a held-out value of several words may occur in other training values. `NEW_WORDS` are words that no
-training row has at all.
+training row has at all. In training many words are made up, and some values are made-up words alone: a
+model that had seen only a few hundred words would remember them and never learn to copy.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ import functools
 import random
 import string
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable
+
+from tunefleet.data.demo.made_up import Maker
 
 HELD_OUT_ONE_IN = 6
+MADE_UP_WORDS = 0.5  # share of the blanks in training that hold a made-up word, where the word list is open
+DICTATED_VALUES = 0.15  # share of the open values in training that are made-up words alone
+_DICTATED = range(1, 6)  # words
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -237,9 +243,9 @@ def _blanks(pattern: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((text, name) for text, name, _, _ in string.Formatter().parse(pattern))
 
 
-def _fill(pattern: str, words: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
-    """Put a random entry of its word list into each blank of a pattern."""
-    return "".join(text + (rng.choice(words[name]) if name else "") for text, name in _blanks(pattern))
+def _fill(pattern: str, word: Callable[[str], str]) -> str:
+    """Put a word of its list into each blank of a pattern; `word` draws one from the list that it names."""
+    return "".join(text + (word(name) if name else "") for text, name in _blanks(pattern))
 
 
 def draw(slot: str, split: str, rng: random.Random) -> str:
@@ -250,11 +256,37 @@ def draw(slot: str, split: str, rng: random.Random) -> str:
     if slot in CLOSED:
         return rng.choice(CLOSED[slot])
     if split == "unseen_words":
-        return _fill(rng.choice(_new_patterns(slot)), {**WORDS, **NEW_WORDS}, rng)
+        return _fill(rng.choice(_new_patterns(slot)), lambda name: rng.choice(NEW_WORDS.get(name, WORDS[name])))
     while True:
-        value = _fill(rng.choice(OPEN[slot]), WORDS, rng)
+        value = _learnt(slot, rng) if split == "train" else _known(slot, rng)
         if is_held_out(value) == (split == "unseen_values"):
             return value
+
+
+def _known(slot: str, rng: random.Random) -> str:
+    """Draw a value of an open slot from the word lists."""
+    return _fill(rng.choice(OPEN[slot]), lambda name: rng.choice(WORDS[name]))
+
+
+def _learnt(slot: str, rng: random.Random) -> str:
+    """Draw a value of an open slot for training: some of its words are made up, or all of them and no pattern."""
+    if rng.random() < DICTATED_VALUES:
+        return " ".join(_maker().word(rng) for _ in range(rng.choice(_DICTATED)))
+    return _fill(rng.choice(OPEN[slot]), lambda name: _learnt_word(name, rng))
+
+
+def _learnt_word(name: str, rng: random.Random) -> str:
+    """Draw a word for training: of an open word list often a made-up one."""
+    if name in NEW_WORDS and rng.random() < MADE_UP_WORDS:
+        return _maker().word(rng)
+    return rng.choice(WORDS[name])
+
+
+@functools.cache
+def _maker() -> Maker:
+    """Makes words like those of the open word lists."""
+    new = [word for words in NEW_WORDS.values() for word in words]
+    return Maker((word for name in NEW_WORDS for word in WORDS[name]), kept_out=new)
 
 
 @functools.cache
