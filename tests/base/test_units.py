@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
-from tunefleet.base.units import Duration, Unit, clock, count, percent, steps
+from tunefleet.base.units import Duration, Unit, clock, count, minutes, percent, steps
 
 READINGS = {
     "100": Duration(100, Unit.STEPS),
@@ -82,3 +85,69 @@ def test_counts_in_three_digits(number: float, text: str) -> None:
 )
 def test_clock_rounds_before_it_chooses_the_unit(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+# Time limits
+
+MINUTES = {
+    "30m": 30,
+    "4h": 240,
+    " 4 H ": 240,
+    "2d": 2880,
+    "90": 90,
+    "1.5h": 90,
+    "1d 12h": 2160,
+    "1d12h": 2160,
+    "1h 30m 1s": 91,
+    "1s": 1,
+    "60s": 1,
+    "61s": 2,
+    "4:00:00": 240,
+    "04:00:00": 240,
+    "0:00:01": 1,
+    "0:01:00": 1,
+    "100:00:00": 6000,
+    "1-0": 1440,
+    "1-12": 2160,
+    "1-12:30": 2190,
+    "1-12:00:00": 2160,
+    "1-12:00:01": 2161,
+    "8.3h": 498,  # 8.3 * 60 is a little more than 498
+    "64.9h": 3894,
+}
+NO_TIME = ["", " ", "h", "-1h", "1w", "1 2", "1h30", ".5h", "1.5.2h", "1e3", "4:00", "1:2:3:4", "1-", "-1", "1-2-3"]
+NO_TIME += ["0", "0m", "0:00:00", "0-0", "inf", "nan", "UNLIMITED", "4 hours", "4h;", "$(4h)", "4h --wrap=id"]
+
+
+@pytest.mark.parametrize(("text", "expected"), MINUTES.items())
+def test_minutes_of_every_way_of_writing(text: str, expected: int) -> None:
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", NO_TIME)
+def test_what_is_no_length_of_time_is_refused_and_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a length of time") as caught:
+        minutes(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_spaces_around_a_length_of_time_do_not_matter() -> None:
+    assert minutes(" 4h\n") == minutes("4h")
+
+
+def test_minutes_are_rounded_up_whatever_the_form() -> None:
+    """The same moment in seconds, as SLURM's clock and in words: all agree, and none is below the truth."""
+    rng = random.Random(0)
+    for seconds in [rng.randrange(1, 10 * 86400) for _ in range(300)]:
+        whole = math.ceil(seconds / 60)
+        days, rest = divmod(seconds, 86400)
+        hours, minute, second = rest // 3600, rest % 3600 // 60, rest % 60
+        assert minutes(f"{seconds}s") == whole
+        assert minutes(f"{days}-{hours:02d}:{minute:02d}:{second:02d}") == whole
+        assert minutes(f"{seconds // 3600}:{minute:02d}:{second:02d}") == whole
+        assert minutes(f"{days}d {hours}h {minute}m {second}s") == whole
+        assert minutes(str(whole)) == minutes(f"{whole}m") == whole
+
+
+def test_tenths_of_an_hour_are_six_minutes_each() -> None:
+    assert [minutes(f"{tenths / 10}h") for tenths in range(1, 2000)] == [6 * tenths for tenths in range(1, 2000)]

@@ -15,6 +15,7 @@ from tunefleet.base.status import Cause
 
 _SIGNS = (
     (Cause.OUT_OF_MEMORY, ("out of memory", "not enough memory", "cannot allocate memory", "MemoryError")),
+    (Cause.ERROR, ("device-side assert",)),  # an index out of range: another machine would say the same
     (Cause.LOST_PEER, ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")),
     (Cause.NODE_FAILURE, ("CUDA error", "ECC error", "uncorrectable", "Stale file handle")),
 )

@@ -92,12 +92,12 @@ def clock(seconds: float) -> str:
 def minutes(text: str) -> int:
     """A length of time in whole minutes, rounded up: 30m, 4h, 1d 12h, 90 (minutes), 4:00:00, 1-12:00:00.
 
-    Raises `ValueError` for anything else, and for less than a minute.
+    Raises `ValueError` for anything else, and for no time at all.
     """
     amount = _minutes_of_clock(text.strip()) or _minutes_of_words(text.strip().lower())
     if not amount:
         raise ValueError(f"{text!r} is not a length of time")
-    return math.ceil(amount)
+    return math.ceil(round(amount, 6))  # 8.3h are 498 minutes, not a hair more
 
 
 def _minutes_of_clock(text: str) -> float:

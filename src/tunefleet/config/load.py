@@ -108,7 +108,8 @@ def _convert(kind: Any, value: Any) -> Any:
     if origin is tuple:
         return _tuple(typing.get_args(kind), value)
     if origin is dict or kind is dict:
-        return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else _refuse()
+        kinds = typing.get_args(kind) or (str, Any)
+        return {str(k): _convert(kinds[1], v) for k, v in value.items()} if isinstance(value, Mapping) else _refuse()
     return _scalar(kind, value)
 
 

@@ -63,7 +63,7 @@ def _ls(chosen: Namespace) -> None:
 
 
 def _logs(chosen: Namespace) -> None:
-    watch.logs(_one(chosen), chosen.rank, chosen.lines, chosen.follow)
+    watch.logs(_one(chosen), chosen.rank, max(0, chosen.lines), chosen.follow)
 
 
 def _cancel(chosen: Namespace) -> None:

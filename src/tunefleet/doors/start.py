@@ -15,7 +15,8 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank
-from tunefleet.launch import adopted, local, provenance
+from tunefleet.launch import adopted, local, provenance, submission
+from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan
 
 REPOSITORY = Path(__file__).parents[3]
@@ -46,9 +47,22 @@ def announce(plan: Plan) -> None:
 
 
 def _start(plan: Plan) -> int:
+    _expect_no_job(plan)
     with alone(plan):
         _open(plan)
         return local.run(plan)
+
+
+def _expect_no_job(plan: Plan) -> None:
+    """Two processes must not write one directory. Raises `RunError` where SLURM has a job for it."""
+    if submission.place(plan.paths) is None:
+        return
+    observer = Observer()
+    now = observer.status(plan.paths)
+    if now and not now.state.final and not observer.silent:
+        raise RunError(
+            f"{plan.name} is {now.state.value} as a job of SLURM. End it first: tunefleet cancel {plan.name}"
+        )
 
 
 def _adopt(plan: Plan, machine: Machine) -> int:
@@ -63,6 +77,7 @@ def _open(plan: Plan) -> None:
     plan.save()
     provenance.write(plan.paths.provenance, provenance.record(REPOSITORY).of(plan))
     plan.paths.cancelled.unlink(missing_ok=True)
+    plan.paths.submission.unlink(missing_ok=True)  # or who looks would ask SLURM how a run stands that runs here
     before = status.read(plan.paths.status) or Status(State.STARTING)
     status.write(plan.paths.status, before.moved(state=State.STARTING, cause=Cause.NONE, reason="", job="", restarts=0))
     announce(plan)

@@ -95,7 +95,10 @@ def _cancel_here(run: Run, standing: Status, now: bool) -> str:
     if standing.host != socket.gethostname():
         run.paths.stop.touch()
         return f"runs on {standing.host}: it saves and stops at its next step"
-    os.kill(standing.pid, signal.SIGKILL if now else signal.SIGTERM)
+    try:
+        os.kill(standing.pid, signal.SIGKILL if now else signal.SIGTERM)
+    except ProcessLookupError:
+        return "has just ended"
     return "is killed" if now else "saves, then ends"
 
 

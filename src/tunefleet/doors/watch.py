@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -44,13 +45,14 @@ def ls(runs: Sequence[Run], states: Sequence[State] = ()) -> None:
 def wait(runs: Sequence[RunPaths]) -> int:
     """Shows the table until every run has ended; returns the exit code. Ctrl-C leaves the jobs alone."""
     from rich.live import Live  # 0.1 s, only for those who stay
+    from rich.text import Text  # a reason may hold [brackets], which rich would take for its own
 
     shown = [Run(run) for run in runs]
     names = " ".join(os.path.relpath(run.root) for run in runs[:3])
     try:
         with Live(auto_refresh=False, vertical_overflow="visible") as live:
             for found in _looks(shown):
-                live.update(_table(found), refresh=live.console.is_terminal)
+                live.update(Text(_table(found)), refresh=live.console.is_terminal)
     except KeyboardInterrupt:
         print(f"\nThe jobs go on. Come back with: tunefleet status {names}")
         return INTERRUPTED
@@ -66,7 +68,7 @@ def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
     if path is None and not follow:
         raise RunError(f"{run.name}: rank {rank} has no log yet. {_state_line(run)}")
     if path:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:  # a progress bar is one line
             print("".join(deque(stream, lines)), end="", flush=True)
             offset = stream.tell()
     if follow:
@@ -90,7 +92,7 @@ def _table(found: Sequence[tuple[Run, Status | None]]) -> str:
 
 def _row(run: Run, now: Status | None) -> tuple[str, ...]:
     if now is None:
-        return (run.name, "planned", *("-" * 5), "0", "")
+        return (run.name, "planned", *("-" * 4), "0", "")
     numbers = (
         f"{now.step}/{now.total_steps}" if now.total_steps else "-",
         f"{now.loss:.4f}" if now.loss is not None else "-",
@@ -147,12 +149,13 @@ def _log(run: Run, rank: int) -> Path | None:
 def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
     """Prints what is added; moves on to the rank's own log once there is one."""
     ended = False
+    text_of = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end in the middle of a letter
     while True:
         latest = _log(run, rank)
         if latest != path:
             path, offset = latest, 0
         if path:
-            offset = _print_from(path, offset)
+            offset = _print_from(path, offset, text_of)
         if ended:
             return
         now = Observer().status(run.paths)
@@ -161,9 +164,9 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
             time.sleep(_EVERY / 2)
 
 
-def _print_from(path: Path, offset: int) -> int:
+def _print_from(path: Path, offset: int, text_of: codecs.IncrementalDecoder) -> int:
     with open(path, "rb") as stream:
         stream.seek(offset)
-        sys.stdout.write(stream.read().decode("utf-8", "replace"))
+        sys.stdout.write(text_of.decode(stream.read()))
         sys.stdout.flush()
         return stream.tell()

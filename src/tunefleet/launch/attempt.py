@@ -37,11 +37,17 @@ def begin(run: RunPaths, key: str) -> str:
     """Opens an attempt; returns shell that exports what its ranks need. Empty where the run must not start again."""
     plan = Plan.read(run.root)
     now = status.read(run.status) or Status(State.QUEUED)
+    if now.state.final and attempts.refusal(now.cause, [], plan.config.launch):
+        print(f"tunefleet: {run.root.name} is {now.state.value} and does not start again", file=sys.stderr)
+        return ""
     done = attempts.read(run, key)
     killed = [*done[:-1], replace(done[-1], last=now.saved_step)] if done and done[-1].last is None else done
     refused = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch) if done else None
-    if refused or run.cancelled.exists():
-        _settle(run, Ending(Cause.CANCELLED, "cancelled by a person") if not refused else _given_up(now, refused))
+    if run.cancelled.exists():
+        _settle(run, Ending(Cause.CANCELLED, "cancelled by a person"))
+        return ""
+    if refused:
+        _settle(run, _given_up(now, refused))
         return ""
     failures.clear(run)
     run.stop.unlink(missing_ok=True)

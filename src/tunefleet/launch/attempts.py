@@ -6,9 +6,9 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
@@ -39,8 +39,7 @@ class Attempt:
 def read(run: RunPaths, submission: str) -> list[Attempt]:
     """The attempts of one submission, oldest first. One that was killed ends where the next began."""
     found: list[Attempt] = []
-    for record in _records(run.attempts):
-        attempt = Attempt(**{**record, "cause": Cause(record["cause"])})
+    for attempt in _all(run.attempts):
         if attempt.submission != submission:
             continue
         if found and found[-1].started == attempt.started:
@@ -54,10 +53,18 @@ def read(run: RunPaths, submission: str) -> list[Attempt]:
 def write(run: RunPaths, attempt: Attempt) -> None:
     """Adds a line; the end of an attempt repeats its beginning."""
     line = json.dumps({**asdict(attempt), "cause": attempt.cause.value})
-    with open(run.attempts, "a", encoding="utf-8") as stream:
-        stream.write(line + "\n")
+    with open(run.attempts, "ab+") as stream:
+        stream.write(f"{_to_a_new_line(stream)}{line}\n".encode())
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _to_a_new_line(stream: BinaryIO) -> str:
+    """What ends a line that a crash cut off, so that the next is not lost with it."""
+    if not stream.seek(0, os.SEEK_END):
+        return ""
+    stream.seek(-1, os.SEEK_END)
+    return "" if stream.read(1) == b"\n" else "\n"
 
 
 def begin(run: RunPaths, submission: str, job: str) -> Attempt:
@@ -80,15 +87,19 @@ def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str 
     return None
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _all(path: Path) -> list[Attempt]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    records = []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # a line that a crash cut off
-    return records
+    return [attempt for line in lines if (attempt := _attempt(line))]
+
+
+def _attempt(line: str) -> Attempt | None:
+    """The attempt in a line; None for one that a crash cut off or a disk spoiled."""
+    try:
+        record = json.loads(line)
+        known = {f.name: record[f.name] for f in fields(Attempt) if f.name in record}
+        return Attempt(**{**known, "cause": Cause(record["cause"])})
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -71,6 +71,9 @@ class _Ranks:
         if code == INTERRUPTED or (self.signals and code < 0):
             self._settle(State.INTERRUPTED, Cause.INTERRUPT, "")
             return INTERRUPTED
+        if self.paths.cancelled.exists() and code < 0:
+            self._settle(State.CANCELLED, Cause.CANCELLED, "cancelled by a person")
+            return FAILED
         reason = self._reason(self.first_failure)
         self._settle(State.FAILED, self._cause(self.first_failure), reason)
         if self.first_failure != 0 or code < 0:

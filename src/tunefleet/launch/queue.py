@@ -58,7 +58,7 @@ def records() -> dict[str, Entry]:
     except QueueError:
         return {}
     rows = [line.split("|", 2) for line in said.splitlines() if line.count("|") >= 2]
-    return {job: Entry(job, state.split()[0], reason) for job, state, reason in rows if state}
+    return {job: Entry(job, state.split()[0], reason) for job, state, reason in rows if state.strip()}
 
 
 def state_of(job: str) -> str:
@@ -92,9 +92,13 @@ def clean_environment() -> dict[str, str]:
 def ask(*words: str) -> str:
     """What a command of SLURM prints. Raises `QueueError` where it fails, is missing, or does not answer."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, env=clean_environment())
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment()
+        )
     except FileNotFoundError:
         raise QueueError(f"{words[0]} is not on this machine: this is no machine of a SLURM cluster.") from None
+    except OSError as error:
+        raise QueueError(f"{words[0]}: {error.strerror}.") from None
     except subprocess.TimeoutExpired:
         raise QueueError(f"{words[0]}: SLURM did not answer in {_PATIENCE:g} s.") from None
     if done.returncode:

@@ -29,9 +29,10 @@ class Run:
     def plan(self) -> Mapping[str, Any]:
         """The saved plan as plain values: a thousand of them are read at once."""
         try:
-            return dict(files.read_json(self.paths.plan))
-        except (OSError, json.JSONDecodeError):
+            plan = files.read_json(self.paths.plan)
+        except (OSError, ValueError):
             return {}
+        return plan if isinstance(plan, Mapping) else {}
 
     def setting(self, key: str) -> Any:
         """The setting `optimizer.lr`; a group alone is its choice, as in `model`. None where there is none."""
@@ -52,6 +53,8 @@ def matching(found: Sequence[Run], filters: Mapping[str, str]) -> list[Run]:
 
 
 def _same(value: Any, wanted: str) -> bool:
+    if value is None or isinstance(value, (bool, list)):  # as people type them: null, true, [0.9,0.95]
+        return json.dumps(value).replace(" ", "") == wanted.lower().replace(" ", "")
     try:
         return float(value) == float(wanted)
     except (TypeError, ValueError):
@@ -70,7 +73,7 @@ def named(word: str, outputs: Path) -> list[Run]:
     if sweep:
         return [Run(RunPaths(Path(point.run_dir))) for point in sweep.points]
     there = runs(outputs)
-    fits = [run for run in there if word in run.name]
+    fits = [run for run in there if run.name.startswith(word)]
     if len(fits) == 1:
         return fits
     if fits:

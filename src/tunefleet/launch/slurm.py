@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from submitit.core.utils import FailedJobError
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
 from tunefleet.base import status
@@ -61,6 +61,8 @@ def submit(batch: Batch, outputs: Path) -> Submission:
         for plan in batch.plans:
             _refused(plan, reason)
         raise QueueError(f"sbatch refused the job: {reason}") from None
+    except FailedSubmissionError as error:  # there may be a job; then it is found by its comment
+        raise QueueError(str(error).splitlines()[0]) from None
     return submitted
 
 
@@ -68,6 +70,11 @@ class _Executor(SlurmExecutor):
     """submitit's, whose tasks run the saved plan instead of a pickled function."""
 
     task = ""
+
+    @classmethod
+    def affinity(cls) -> int:
+        """Works without SLURM as far as the script; sbatch itself says that it is missing."""
+        return 2
 
     def send(self) -> str:
         """Submits; returns SLURM's number of the job. Raises `FailedJobError` with what sbatch said."""
@@ -92,8 +99,6 @@ def _executor(batch: Batch, submitted: Submission) -> _Executor:
     folder = Path(submitted.folder)
     python = batch.launch.python or sys.executable
     executor = _Executor(folder=folder / "slurm", python=shlex.quote(python))
-    options = dict(batch.job.options)
-    known = executor._valid_parameters()
     executor.update_parameters(
         job_name=_name(batch),
         comment=submitted.key,
@@ -103,8 +108,7 @@ def _executor(batch: Batch, submitted: Submission) -> _Executor:
         srun_args=["--kill-on-bad-exit=1", *batch.launch.srun_args],
         stderr_to_stdout=True,
         wckey=None,  # submitit's own is refused by clusters that know none of that name
-        additional_parameters={key: value for key, value in options.items() if key not in known},
-        **{key: value for key, value in options.items() if key in known},
+        additional_parameters=batch.job.options,  # not as submitit's own parameters, some of which are shell
     )
     if len(batch.plans) > 1:
         executor.parameters["map_count"] = len(batch.plans)

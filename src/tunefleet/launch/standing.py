@@ -51,7 +51,7 @@ class Observer:
         job = place.job
         if job is None:
             never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
-            return now.noted("being submitted") if place.submission.open else _settle(run, never)
+            return now.noted("being submitted") if place.submission.open else _settle(run, now, never)
         entry = jobs.get(job) or _of_array(jobs, job)
         if entry and entry.waiting:
             return _waiting(now, entry)
@@ -63,13 +63,10 @@ class Observer:
         """The job has left the queue and the run has no final state: its last line was never reached."""
         if entry is None and time.time() - now.updated < _SILENCE:
             return now  # accepted a moment ago
-        latest = status.read(run.status)
-        if latest and latest.state.final:
-            return latest
         entry = entry or self._recorded(job)
         told = ending.of_job(entry.state, entry.reason) if entry else None
         lost = f"job {job} is gone{f': SLURM says {entry.state}' if entry else ''}"
-        return _settle(run, told or Ending(Cause.KILLED, lost))
+        return _settle(run, now, told or Ending(Cause.KILLED, lost))
 
     def _recorded(self, job: str) -> Entry | None:
         if self._records is None:
@@ -96,9 +93,20 @@ def _going(run: RunPaths, now: Status, entry: Entry) -> Status:
 
 
 def _of_array(jobs: Mapping[str, Entry], job: str) -> Entry | None:
-    """The entry of a waiting array, which SLURM shows as one line: 12_[3-9%2]."""
-    prefix = f"{job.split('_')[0]}_["
-    return next((entry for name, entry in jobs.items() if "_" in job and name.startswith(prefix)), None)
+    """The entry of a waiting array, which SLURM shows as one line: 12_[3-9,12%2]."""
+    array, _, index = job.partition("_")
+    lines = [(name, entry) for name, entry in jobs.items() if index and name.startswith(f"{array}_[")]
+    return next((entry for name, entry in lines if _names(name.split("[")[1], int(index))), None)
+
+
+def _names(indices: str, index: int) -> bool:
+    """Whether `3-9:2,12%2]` names the index; where SLURM shortened it by ..., it may."""
+    for part in indices.rstrip("]").split("%")[0].split(","):
+        first, _, rest = part.partition("-")
+        last, _, step = rest.partition(":")
+        if "..." in part or index in range(int(first), int(last or first) + 1, int(step or 1)):
+            return True
+    return False
 
 
 def _here(run: RunPaths, now: Status) -> Status:
@@ -106,20 +114,22 @@ def _here(run: RunPaths, now: Status) -> Status:
     same_machine = now.host == socket.gethostname()
     if not (same_machine and not status.lives(now.pid)) and not _silent(run, now):
         return now
-    latest = status.read(run.status)  # the last word may have been written between our two looks
-    if latest is None or latest.state.final or latest.pid != now.pid:
-        return latest or now
     last = clock(min(status.silence(run.heartbeat), now.age))
-    return _settle(run, Ending(Cause.KILLED, f"all its processes are gone; last sign of life on {now.host} {last} ago"))
+    gone = f"all its processes are gone; last sign of life on {now.host} {last} ago"
+    return _settle(run, now, Ending(Cause.KILLED, gone))
 
 
 def _silent(run: RunPaths, now: Status) -> bool:
     return min(status.silence(run.heartbeat), now.age) > _SILENCE
 
 
-def _settle(run: RunPaths, found: Ending) -> Status:
-    """The final state that nobody wrote."""
-    now = status.read(run.status) or Status(State.QUEUED)
-    settled = now.moved(state=found.state, cause=found.cause, reason=found.reason)
+def _settle(run: RunPaths, seen: Status, found: Ending) -> Status:
+    """The final state that nobody wrote; a word that was written since `seen` goes before it."""
+    latest = status.read(run.status) or seen
+    if (latest.state, latest.updated) != (seen.state, seen.updated):
+        return latest
+    if run.cancelled.exists():
+        found = Ending(Cause.CANCELLED, "cancelled by a person")
+    settled = seen.moved(state=found.state, cause=found.cause, reason=found.reason)
     status.write(run.status, settled)
     return settled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -41,7 +40,7 @@ class Submission:
         """SLURM's number; None while nobody has written it down."""
         try:
             return str(files.read_json(Path(self.folder) / _JOB)["job"])
-        except (OSError, json.JSONDecodeError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     @property
@@ -103,5 +102,5 @@ def place(run: RunPaths) -> Place | None:
     try:
         link = files.read_json(run.submission)
         return Place(read(Path(link["folder"])), int(link["index"]))
-    except (OSError, json.JSONDecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

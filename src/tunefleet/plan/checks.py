@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tunefleet.plan.sources import Sources
 PACKING_FAMILIES = ("opt", "llama", "mistral", "qwen2", "gpt2", "gpt_neox")
 """Families whose packed loss equals the unpacked one; tests/model/test_packing_families.py measures each."""
 
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
+
 
 def values(config: RunConfig) -> list[str]:
     """Complaints about settings alone."""
@@ -27,8 +30,14 @@ def values(config: RunConfig) -> list[str]:
             f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
             "Allowed: two numbers, each at least 0 and below 1."
         )
-    if config.name is not None and (config.name.strip() in ("", ".", "..") or set(config.name) & set("/\\\n")):
+    if config.name is not None and (
+        config.name.strip() in ("", ".", "..") or set(config.name) & set("/\\") or _BREAKS.search(config.name)
+    ):
         complaints.append(f"name: {config.name!r} is not allowed. Allowed: a name that can be a folder.")
+    if _BREAKS.search(config.output_dir):
+        complaints.append(
+            f"output_dir: {config.output_dir!r} is not allowed. Allowed: a folder whose name is one line."
+        )
     return [complaint for complaint in complaints if complaint]
 
 

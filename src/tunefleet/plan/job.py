@@ -25,6 +25,7 @@ _TYPED = {
     "gpus-per-node": "gpus_per_node",
     "nodes": "nodes",
     "ntasks-per-node": "processes",
+    "tasks-per-node": "processes",
     "signal": "signal_before",
     **{name.replace("_", "-"): name for name in (*_SAME, "mail_type", "mail_user", "exclusive")},
 }
@@ -116,7 +117,10 @@ def _bad_texts(launch: LaunchConfig) -> list[str]:
     given = {name: getattr(launch, name) for name in _TEXTS}
     bad = [name for name, value in given.items() if value is not None and not _TEXT.fullmatch(value)]
     complaints = [
-        f"launch.{name}: {given[name]!r} has characters that a shell would act on. Leave them out." for name in bad
+        f"launch.{name}: {given[name]!r} has characters that a shell would act on. Leave them out."
+        if given[name]
+        else f"launch.{name}: is empty. Leave it out, or give null."
+        for name in bad
     ]
     if launch.memory is not None and not _MEMORY.fullmatch(launch.memory):
         complaints.append(f"launch.memory: {launch.memory!r} is not allowed. Allowed: 64G, 500000M, 0 for all.")

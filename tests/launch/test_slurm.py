@@ -1,0 +1,361 @@
+"""Does a run become one correct batch script, in which nothing that a person typed is executed?"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launch.fakes import FakeSlurm, installed
+from tests.plans import tiny_plan
+from tunefleet.base import status
+from tunefleet.base.status import Cause, State
+from tunefleet.config.launch import LaunchConfig
+from tunefleet.launch import slurm, submission
+from tunefleet.launch.queue import QueueError
+from tunefleet.launch.submission import Submission
+from tunefleet.plan import Plan
+
+CODE = Path("/code/src")
+TEXTS = sorted(f.name for f in fields(LaunchConfig) if f.type == "str | None" and f.name not in ("memory", "python"))
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    fake = installed(tmp_path / "bin", monkeypatch)
+    fake.says("sbatch", "Submitted batch job 41")
+    return fake
+
+
+def plan(folder: Path, name: str | None = None, **launch: Any) -> Plan:
+    """A plan for SLURM."""
+    named = tiny_plan(folder, launch={"name": "slurm", **launch})
+    return replace(named, name=name, run_dir=str(folder / name)) if name else named
+
+
+def script(*plans: Plan, folder: str = "/outputs/submissions/one", code: Path = CODE) -> str:
+    (batch,) = slurm.batches(plans, code)
+    return batch.script(Submission(folder, (), 0.0, "", 0))
+
+
+def options(text: str) -> dict[str, str]:
+    """What sbatch reads of a script; an option without a value is empty."""
+    lines = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH --")]
+    words = [shlex.split(line) for line in lines]
+    assert all(len(word) == 1 for word in words), words
+    pairs = [word[0].partition("=") for word in words]
+    assert len({key for key, _, _ in pairs}) == len(pairs)
+    return {key: value for key, _, value in pairs}
+
+
+# The script
+
+
+def test_every_option_stands_in_the_script_once(fake: FakeSlurm, tmp_path: Path) -> None:
+    wishes: dict[str, Any] = {"nodes": 2, "gpus_per_node": 8, "time": "4h", "memory": "64G", "exclusive": True}
+    wishes |= {"cpus_per_task": 6, "constraint": "a100&ib", "mail_type": "END,FAIL", "reservation": "course"}
+    wishes |= {"extra": {"licenses": "matlab:2", "hold": "", "wckey": "mine", "mem-per-gpu": "4G"}, "signal_before": 45}
+    assert options(script(plan(tmp_path, "run", **wishes))) == {
+        "nodes": "2",
+        "ntasks-per-node": "8",
+        "gpus-per-node": "8",
+        "cpus-per-task": "6",
+        "time": "240",
+        "mem": "64G",
+        "exclusive": "",
+        "constraint": "a100&ib",
+        "mail-type": "END,FAIL",
+        "reservation": "course",
+        "licenses": "matlab:2",
+        "hold": "",
+        "wckey": "mine",
+        "mem-per-gpu": "4G",
+        "signal": "USR2@45",
+        "requeue": "",
+        "job-name": "run",
+        "comment": "tunefleet:one",
+        "open-mode": "append",
+        "output": "/outputs/submissions/one/slurm/%j_0_log.out",
+    }
+
+
+@pytest.mark.parametrize("key", ["setup", "teardown", "srun-args", "use-srun", "num-gpus", "signal-delay-s", "wckey"])
+def test_a_further_option_is_sbatchs_and_never_submitits(fake: FakeSlurm, tmp_path: Path, key: str) -> None:
+    """What submitit takes under the same name would be shell."""
+    text = script(plan(tmp_path, extra={key: "touch canary"}))
+    assert options(text)[key] == "touch canary"
+    assert [line for line in text.splitlines() if "canary" in line] == [f"#SBATCH --{key}='touch canary'"]
+
+
+def test_several_runs_are_one_array(fake: FakeSlurm, tmp_path: Path) -> None:
+    plans = [plan(tmp_path, f"r{number}", array_limit=2) for number in range(5)]
+    told = options(script(*plans))
+    assert (told["array"], told["job-name"]) == ("0-4%2", "r0 and 4 more")
+    assert told["output"].endswith("/slurm/%A_%a_0_log.out")
+    assert "array" not in options(script(plans[0]))
+
+
+def test_only_equal_requests_share_an_array(fake: FakeSlurm, tmp_path: Path) -> None:
+    plans = [plan(tmp_path, f"r{number}", nodes=1 + number % 2, max_restarts=number) for number in range(4)]
+    together = slurm.batches(plans, CODE)
+    assert [[one.name for one in batch.plans] for batch in together] == [["r0", "r2"], ["r1", "r3"]]
+
+
+@pytest.mark.parametrize(
+    "change", [{"setup": ["a"]}, {"srun_args": ["a"]}, {"python": "/a"}, {"array_limit": 3}, {"signal_before": 9}]
+)
+def test_runs_with_other_scripts_do_not_share_an_array(fake: FakeSlurm, tmp_path: Path, change: dict[str, Any]) -> None:
+    assert len(slurm.batches([plan(tmp_path, "a"), plan(tmp_path, "b", **change)], CODE)) == 2
+
+
+def test_a_script_is_written_on_a_machine_without_slurm(fake: FakeSlurm, tmp_path: Path) -> None:
+    """So that a dry run works on a laptop."""
+    fake.lacks("sbatch", "srun", "squeue")
+    assert "tunefleet.launch.task" in script(plan(tmp_path))
+
+
+# The script, executed
+
+HOSTILE_TEXTS = [
+    "a & touch canary",
+    "a && touch canary #",
+    "a | touch canary",
+    "(touch canary)",
+    "<(touch canary)",
+    ">canary",
+    "a >canary <x",
+    "{touch,canary}",
+    "--wrap=touch canary",
+    "-",
+    "#!touch canary",
+    "a #b",
+    "!touch canary",
+    "~ * ? [a-z]",
+    "%j%u",
+    "a=b",
+]
+HOSTILE_WORDS = [
+    "$(touch canary)",
+    "`touch canary`",
+    "'; touch canary; '",
+    '"; touch canary; "',
+    "a;touch canary",
+    "a\ttouch canary",
+    "\\",
+    "${IFS}touch${IFS}canary",
+    "$0",
+    "--a='b c'",
+]
+HOSTILE_NAMES = ["$(touch canary)", "`touch canary`", "'; touch canary; '", '"; touch canary; "', "--x y", "& #"]
+
+
+class Sandbox:
+    """An empty folder in which a batch script runs with nothing but fakes on PATH."""
+
+    def __init__(self, fake: FakeSlurm, folder: Path) -> None:
+        self.fake, self.folder = fake, folder
+        folder.mkdir()
+
+    def python(self, name: str, begins: str = "export TUNEFLEET_RUN=/run") -> str:
+        """A Python of that name, which answers as the two ends of a job would."""
+        self.fake.does(name, f'case "$4$3" in *begin*) echo "{begins}";; esac; [ "$3" != end ] || exit $5')
+        return name
+
+    def runs(self, text: str) -> subprocess.CompletedProcess[str]:
+        """What bash makes of the script, after it has said that it can read it."""
+        path = self.folder / "job.sh"
+        path.write_text(text)
+        for words in (["-n", str(path)], [str(path)]):
+            done = subprocess.run(
+                [shutil.which("bash") or "bash", *words],
+                cwd=self.folder,
+                env={"PATH": os.environ["PATH"]},
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+            assert words[0] != "-n" or (done.returncode, done.stderr) == (0, "")
+        return done
+
+    def untouched(self) -> bool:
+        """Whether nothing was executed that would have left a file."""
+        return [path.name for path in self.folder.iterdir()] == ["job.sh"]
+
+
+@pytest.fixture
+def sandbox(fake: FakeSlurm, tmp_path: Path) -> Sandbox:
+    return Sandbox(fake, tmp_path / "sandbox")
+
+
+@pytest.mark.parametrize("value", HOSTILE_TEXTS)
+def test_no_text_is_executed(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
+    wishes = {**dict.fromkeys(TEXTS, value), "extra": {"licenses": value}, "python": sandbox.python("python")}
+    text = script(plan(tmp_path, **wishes))
+    told = options(text)
+    assert all(told[name.replace("_", "-")] == value for name in (*TEXTS, "licenses"))
+    done = sandbox.runs(text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sandbox.untouched()
+
+
+@pytest.mark.parametrize("value", [*HOSTILE_TEXTS, *HOSTILE_WORDS])
+def test_a_word_for_srun_arrives_as_one_word(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
+    text = script(plan(tmp_path, srun_args=["--first", value, "--last"], python=sandbox.python("python")))
+    assert sandbox.runs(text).returncode == 0
+    (words,) = sandbox.fake.calls("srun")
+    at = words.index("--first")
+    assert words[at + 1 : at + 3] == [value, "--last"]
+    assert sandbox.untouched()
+
+
+@pytest.mark.parametrize("value", [text for text in HOSTILE_TEXTS if text not in ("-",) and text[0] not in "-!%>a"])
+def test_python_is_a_program_and_no_shell(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
+    python = sandbox.python(value)
+    done = sandbox.runs(script(plan(tmp_path, python=python)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [words[:3] for words in sandbox.fake.calls(value)] == [
+        ["-m", "tunefleet.launch.attempt", what] for what in ("begin", "end")
+    ]
+    (words,) = sandbox.fake.calls("srun")
+    assert words[-3:] == [value, "-m", "tunefleet.launch.task"]
+    assert sandbox.untouched()
+
+
+@pytest.mark.parametrize("value", HOSTILE_NAMES)
+def test_no_folder_and_no_name_is_executed(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
+    named = plan(tmp_path, value, python=sandbox.python("python"))
+    text = script(named, folder=f"/outputs/{value}/one{value}", code=Path(f"/code {value}/src"))
+    assert options(text)["job-name"] == value
+    assert options(text)["comment"] == f"tunefleet:one{value}"
+    done = sandbox.runs(text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [words[3] for words in sandbox.fake.calls("python")] == [f"/outputs/{value}/one{value}"] * 2
+    assert sandbox.untouched()
+
+
+@pytest.mark.parametrize("spoil", [lambda text: text.replace("'", ""), lambda text: text + "\ntouch canary"])
+def test_control_the_sandbox_sees_what_is_executed(
+    sandbox: Sandbox, tmp_path: Path, spoil: Callable[[str], str]
+) -> None:
+    text = script(plan(tmp_path, srun_args=["$(touch canary)"], python=sandbox.python("python")))
+    sandbox.runs(spoil(text))
+    assert not sandbox.untouched()
+
+
+def test_setup_is_executed_because_it_is_shell(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.runs(script(plan(tmp_path, setup=["touch canary"], python=sandbox.python("python"))))
+    assert (sandbox.folder / "canary").exists()
+
+
+@pytest.mark.parametrize("code", [0, 1, 137])
+def test_the_end_learns_how_srun_ended_and_has_the_last_word(sandbox: Sandbox, tmp_path: Path, code: int) -> None:
+    sandbox.fake.does("srun", f"exit {code}")
+    done = sandbox.runs(script(plan(tmp_path, python=sandbox.python("python"))))
+    assert done.returncode == code
+    assert sandbox.fake.calls("python")[-1][2:] == ["end", "/outputs/submissions/one", str(code)]
+
+
+def test_no_ranks_start_where_the_beginning_refuses(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = sandbox.runs(script(plan(tmp_path, python=sandbox.python("python", begins=""))))
+    assert done.returncode == 2
+    assert sandbox.fake.calls("srun") == []
+    assert len(sandbox.fake.calls("python")) == 1
+
+
+def test_the_snapshot_goes_before_the_persons_own_path(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.fake.does("srun", 'printf %s "$PYTHONPATH" >seen')
+    text = script(plan(tmp_path, python=sandbox.python("python")), code=Path("/code a/src"))
+    sandbox.runs(text)
+    assert (sandbox.folder / "seen").read_text() == "/code a/src"
+    sandbox.runs(text.replace("trap : TERM", "trap : TERM; export PYTHONPATH=/mine"))
+    assert (sandbox.folder / "seen").read_text() == "/code a/src:/mine"
+
+
+def test_the_end_runs_although_the_job_is_told_to_end(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.fake.does("srun", "kill -TERM $PPID; exit 143")
+    done = sandbox.runs(script(plan(tmp_path, python=sandbox.python("python"))))
+    assert sandbox.fake.calls("python")[-1][2:] == ["end", "/outputs/submissions/one", "143"]
+    assert done.returncode == 143
+
+
+# Submitting
+
+
+def batch(*plans: Plan) -> slurm.Batch:
+    (one,) = slurm.batches(plans, CODE)
+    return one
+
+
+def test_a_submission_is_written_down_before_the_job_exists(fake: FakeSlurm, tmp_path: Path) -> None:
+    fake.does("sbatch", f'for f in "$@"; do :; done; cat "$f" >{tmp_path}/sent; cat {tmp_path}/run/submission.json '
+              f">{tmp_path}/seen; echo Submitted batch job 41")  # fmt: skip
+    one = plan(tmp_path, "run")
+    submitted = slurm.submit(batch(one), tmp_path)
+    assert submitted.job == "41"
+    assert submitted.folder in (tmp_path / "seen").read_text()
+    assert options((tmp_path / "sent").read_text())["comment"] == submitted.key
+    now = status.read(one.paths.status)
+    assert now
+    assert now.state is State.QUEUED
+    place = submission.place(one.paths)
+    assert place
+    assert place.job == "41"
+
+
+def test_what_a_surrounding_job_left_does_not_reach_sbatch(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_CPU_BIND", "RANK", "TUNEFLEET_RUN", "SLURM_CONF", "MINE"):
+        monkeypatch.setenv(name, "left over")
+    fake.does("sbatch", f"env >{tmp_path}/seen; echo Submitted batch job 41")
+    slurm.submit(batch(plan(tmp_path, "run")), tmp_path)
+    seen = {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert seen & {"SLURM_JOB_ID", "SLURM_CPU_BIND", "RANK", "TUNEFLEET_RUN"} == set()
+    assert {"SLURM_CONF", "MINE", "PATH"} <= seen
+
+
+@pytest.mark.parametrize("absent", [False, True], ids=["refused", "no sbatch"])
+def test_a_refused_job_fails_its_runs_with_the_words_of_sbatch(fake: FakeSlurm, tmp_path: Path, absent: bool) -> None:
+    fake.says("sbatch", code=1, error="sbatch: error: invalid partition specified: nope")
+    if absent:
+        fake.lacks("sbatch", "srun")
+    plans = [plan(tmp_path, "a"), plan(tmp_path, "b")]
+    with pytest.raises(QueueError, match="No such file" if absent else "invalid partition specified: nope"):
+        slurm.submit(batch(*plans), tmp_path)
+    for one in plans:
+        now = status.read(one.paths.status)
+        assert now
+        assert (now.state, now.cause) == (State.FAILED, Cause.USER_ERROR)
+        assert ("No such file" if absent else "invalid partition") in now.reason
+
+
+def test_an_answer_without_a_number_is_told_and_decides_nothing(fake: FakeSlurm, tmp_path: Path) -> None:
+    fake.says("sbatch", "done, I think")
+    one = plan(tmp_path, "run")
+    with pytest.raises(QueueError, match="done, I think"):
+        slurm.submit(batch(one), tmp_path)
+    now = status.read(one.paths.status)
+    assert now
+    assert now.state is State.QUEUED  # there may be a job
+
+
+def test_a_new_submission_forgets_the_last_end_but_not_the_steps(fake: FakeSlurm, tmp_path: Path) -> None:
+    one = plan(tmp_path, "run")
+    before = status.Status(State.FAILED, step=7, saved_step=5, cause=Cause.ERROR, reason="why", job="3", restarts=4)
+    status.write(one.paths.status, before)
+    one.paths.cancelled.touch()
+    one.paths.stop.touch()
+    slurm.submit(batch(one), tmp_path)
+    now = status.read(one.paths.status)
+    assert now
+    assert (now.state, now.cause, now.reason, now.job, now.restarts) == (State.QUEUED, Cause.NONE, "", "", 0)
+    assert (now.step, now.saved_step) == (7, 5)
+    assert not one.paths.cancelled.exists()
+    assert not one.paths.stop.exists()
