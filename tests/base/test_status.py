@@ -96,10 +96,23 @@ def test_every_state_and_cause_survives_the_file(tmp_path: Path, state: State, c
     assert status.read(tmp_path / "status.json") == before
 
 
-@pytest.mark.parametrize("record", ['{"state": "pondering", "step": 3}', '{"state": "failed", "cause": "cosmic ray"}'])
-def test_words_of_a_newer_version_read_as_none_and_not_as_something_else(tmp_path: Path, record: str) -> None:
-    (tmp_path / "status.json").write_text(record)
+def test_a_state_of_a_newer_version_reads_as_none_and_not_as_something_else(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text('{"state": "pondering", "step": 3}')
     assert status.read(tmp_path / "status.json") is None
+
+
+def test_a_cause_of_a_newer_version_does_not_hide_the_state(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text('{"state": "failed", "cause": "cosmic ray"}')
+    read = status.read(tmp_path / "status.json")
+    assert read is not None
+    assert (read.state, read.cause) == (State.FAILED, Cause.NONE)
+
+
+def test_a_status_without_a_process_means_nobody_and_not_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text('{"state": "running"}')
+    read = status.read(tmp_path / "status.json")
+    assert read is not None
+    assert not status.lives(read.pid)
 
 
 def test_a_file_from_before_there_were_causes_is_read(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ WISHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "account": ("lab-1", {"account": "lab-1"}),
     "qos": ("high", {"qos": "high"}),
     "constraint": ("a100&ib", {"constraint": "a100&ib"}),
-    "gres": ("gpu:a100:8", {"gres": "gpu:a100:8"}),
+    "gres": ("nvme:1", {"gres": "nvme:1"}),
     "nodelist": ("n[01-04]", {"nodelist": "n[01-04]"}),
     "exclude": ("n07", {"exclude": "n07"}),
     "exclusive": (True, {"exclusive": True}),
@@ -91,6 +91,20 @@ def test_every_setting_is_a_wish_or_is_used_elsewhere() -> None:
 
 def test_who_wishes_nothing_asks_for_one_process_an_hour_and_a_requeue() -> None:
     assert job(SLURM).options == {"nodes": 1, "ntasks_per_node": 1, "time": 60, "requeue": True}
+
+
+@pytest.mark.parametrize("gres", ["gpu:8", "gpu:a100:8", "nvme:1,gpu:a100:8"])
+def test_gpus_of_gres_that_no_process_would_use_are_refused(gres: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        job(replace(SLURM, gpus_per_node=1, gres=gres))
+    assert [c for c in error.value.complaints if "Set launch.gpus_per_node=8" in c]
+
+
+@pytest.mark.parametrize("time", ["60", "14400"])
+def test_a_bare_number_is_no_time_limit_for_yaml_reads_hours_so(time: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        job(replace(SLURM, time=time))
+    assert "launch.time" in error.value.complaints[0]
 
 
 def test_gres_replaces_the_request_for_gpus_but_not_the_number_of_processes() -> None:

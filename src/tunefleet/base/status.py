@@ -113,9 +113,18 @@ def read(path: Path) -> Status | None:
     try:
         record = files.read_json(path)
         known = {f.name: record[f.name] for f in fields(Status) if f.name in record}
-        return Status(**{**known, "state": State(record["state"]), "cause": Cause(record.get("cause", ""))})
-    except (OSError, json.JSONDecodeError, KeyError, ValueError, TypeError):
+        pid = int(record.get("pid", 0))
+        return Status(**{**known, "state": State(record["state"]), "cause": _cause(record), "pid": pid})
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _cause(record: dict[str, Any]) -> Cause:
+    """A newer version may know causes that we do not: the state is worth more."""
+    try:
+        return Cause(record.get("cause", ""))
+    except ValueError:
+        return Cause.NONE
 
 
 def start_heartbeat(path: Path, every: float = 10.0) -> None:
@@ -139,7 +148,9 @@ def silence(path: Path) -> float:
 
 
 def lives(pid: int) -> bool:
-    """Whether this machine has a process `pid`."""
+    """Whether this machine has a process `pid`; 0 and below would mean a group of them."""
+    if pid <= 0:
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

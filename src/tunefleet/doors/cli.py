@@ -103,7 +103,8 @@ def _chat(chosen: Namespace) -> None:
 
 
 def _named(chosen: Namespace) -> list[Run]:
-    return [run for word in chosen.runs for run in register.named(word, chosen.outputs)]
+    found = [run for word in chosen.runs for run in register.named(word, chosen.outputs)]
+    return list({run.paths.root: run for run in found}.values())
 
 
 def _one(chosen: Namespace) -> Run:

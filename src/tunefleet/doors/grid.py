@@ -70,11 +70,16 @@ def _planned(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> 
         points += [Point(f"[{number}/{len(words)}]", name, point, plan)] if plan else []
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
         complaints.append("two points of the grid have the same run directory: leave name= out, or vary it.")
-    if len({point.plan.job is None for point in points}) > 1:
-        complaints.append("launch: some points are jobs of SLURM and others run here. Make two grids of it.")
+    if len({_one_for_all(point.plan) for point in points}) > 1:
+        complaints.append("launch: name, snapshot, wait and dry_run are one for all points. Make several grids of it.")
     if complaints:
         raise ConfigError(*complaints)
     return points, places
+
+
+def _one_for_all(plan: Plan) -> tuple[object, ...]:
+    launch = plan.config.launch
+    return launch.name, launch.snapshot, launch.wait, launch.dry_run
 
 
 def _names(words: Sequence[Sequence[str]]) -> list[str]:

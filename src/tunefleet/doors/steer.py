@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tunefleet.base import status
-from tunefleet.base.errors import DONE
+from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.config.load import dump
 from tunefleet.doors import compose
@@ -71,10 +72,19 @@ def reproduce(run: Run) -> int:
 
 
 def _begin(plans: Sequence[Plan]) -> int:
+    """Jobs together, runs of this machine one after another; one that cannot start does not stop the others."""
     jobs = [plan for plan in plans if plan.job]
     codes = [submit(jobs)] if jobs else []
-    codes += [start(plan, Machine.this()) for plan in plans if not plan.job]
+    codes += [_start(plan) for plan in plans if not plan.job]
     return max(codes, default=DONE)
+
+
+def _start(plan: Plan) -> int:
+    try:
+        return start(plan, Machine.this())
+    except RunError as error:
+        print(f"tunefleet: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def _cancel_job(run: Run, standing: Status, job: str | None, numbers: list[str]) -> str:

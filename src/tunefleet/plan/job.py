@@ -68,12 +68,10 @@ def promised(launch: LaunchConfig) -> Machine:
 
 def job(launch: LaunchConfig) -> Job:
     """The job of a run. Raises `ConfigError` with every complaint at once."""
-    complaints = [*_bad_texts(launch), *_bad_lines(launch), *_bad_extra(launch)]
-    limit = 0
-    try:
-        limit = minutes(launch.time)
-    except ValueError:
-        complaints.append(f"launch.time: {launch.time!r} is not allowed. Allowed: 30m, 4h, 1d 12h, 1-12:00:00.")
+    complaints = [*_bad_texts(launch), *_bad_lines(launch), *_bad_extra(launch), *_bad_gres(launch)]
+    limit = 0 if launch.time.isdigit() else _minutes(launch.time)
+    if not limit:
+        complaints.append(f"launch.time: {launch.time!r} is not allowed. Allowed: 30m, 4h, 1d 12h, '1-12:00:00'.")
     if limit and launch.signal_before >= limit * 60:
         complaints.append(
             f"launch.signal_before: {launch.signal_before} s leave nothing of launch.time={launch.time}. Ask for less."
@@ -82,6 +80,14 @@ def job(launch: LaunchConfig) -> Job:
         raise ConfigError(*complaints)
     tasks = launch.processes or launch.gpus_per_node or 1
     return Job(launch.nodes, tasks, launch.gpus_per_node, limit, _options(launch, tasks, limit))
+
+
+def _minutes(text: str) -> int:
+    """Minutes of `text`; 0 where it is no time. A bare number is refused: YAML reads 4:00:00 as 14400."""
+    try:
+        return minutes(text)
+    except ValueError:
+        return 0
 
 
 def machine_for(config: RunConfig) -> Machine:
@@ -132,6 +138,17 @@ def _bad_lines(launch: LaunchConfig) -> list[str]:
     found = [("setup", line) for line in launch.setup] + [("srun_args", word) for word in launch.srun_args]
     return [
         f"launch.{name}: {line!r} is not one line. Give a list." for name, line in found if not _LINE.fullmatch(line)
+    ]
+
+
+def _bad_gres(launch: LaunchConfig) -> list[str]:
+    """GPUs that nobody would use, or processes without one."""
+    found = re.search(r"\bgpu(?::[^:,\s]+)?:(\d+)", launch.gres or "")
+    if not found or int(found[1]) == launch.gpus_per_node:
+        return []
+    return [
+        f"launch.gres: asks for {found[1]} GPUs of each machine, and launch.gpus_per_node is {launch.gpus_per_node}. "
+        f"Set launch.gpus_per_node={found[1]}."
     ]
 
 
