@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.families import EVERY
 from tests.plans import tiny_plan
 from tests.shared import TINY, architecture, shared_data, tiny_model, tiny_tokenizer
 from tunefleet.base.errors import ConfigError
@@ -77,6 +78,20 @@ def test_pretrained_weights_are_those_of_the_folder(folder: Path) -> None:
     assert not equal(model, tiny_model("llama", seed=0))
     assert model.config.use_cache is False
     assert model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(("family", "implementation"), [("llama", "sdpa"), ("gptj", "eager"), ("gemma2", "eager")])
+@pytest.mark.parametrize("asked", [None, "flex_attention"])
+def test_attention_is_sdpa_where_the_family_has_it(
+    tmp_path: Path, family: str, implementation: str, asked: str | None
+) -> None:
+    """Whatever config.json asks for: the learner's masks are for these two."""
+    given = EVERY[family] | ({"attn_implementation": asked} if asked else {})
+    model = build(Sources(None, "", given), seed=0)
+    assert model.config._attn_implementation == implementation
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    assert build(Sources(str(tmp_path), "", given), seed=0).config._attn_implementation == implementation
 
 
 def test_half_precision_files_become_fp32(tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.families import EVERY
 from tests.shared import TINY, tiny_model
+from tunefleet.model.build import build
 from tunefleet.model.learner import Learner, segment_mask
 from tunefleet.plan.contracts import IGNORED, MicroBatch
+from tunefleet.plan.sources import Sources
 
 torch.set_num_threads(1)
 
@@ -192,3 +195,33 @@ def test_the_mask_has_the_number_format_of_the_attention() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert learner._mask_dtype() == torch.bfloat16
     assert Learner(tiny_model("llama").to(torch.float16))._mask_dtype() == torch.float16
+
+
+# --- the bias of ALiBi
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_blooms_bias_restarts_in_every_segment(dtype: torch.dtype) -> None:
+    """Bit for bit that of the conversation alone: in bfloat16 places beyond 256 would be rounded."""
+    lengths = (300, 40)
+    segments = torch.tensor([[1] * lengths[0] + [2] * lengths[1]])
+    bias = Learner(tiny_bloom()).model.base_model.build_alibi_tensor
+    packed = bias(segment_mask(segments, dtype), 4, dtype)
+    alone = [bias(torch.ones(1, length, dtype=torch.int64), 4, dtype) for length in lengths]
+    assert packed.shape == (4, 1, sum(lengths))
+    assert torch.equal(packed, torch.cat(alone, dim=-1))
+    running = bias(torch.ones(1, sum(lengths), dtype=torch.int64), 4, dtype)[:, 0, lengths[0] :]
+    distances = running - running[:, :1]
+    assert torch.equal(distances, alone[1][:, 0]) == (dtype == torch.float32)  # the control
+
+
+def test_blooms_bias_of_padded_prompts_is_its_own() -> None:
+    """Masks of two dimensions, as in generation, are left to the model."""
+    model = tiny_bloom()
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    expected = model.base_model.build_alibi_tensor(mask, 4, torch.float32)
+    assert torch.equal(Learner(model).model.base_model.build_alibi_tensor(mask, 4, torch.float32), expected)
+
+
+def tiny_bloom() -> Any:
+    return build(Sources(None, "", EVERY["bloom"]), seed=0)

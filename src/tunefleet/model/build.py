@@ -7,12 +7,20 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.plan.sources import Sources
 
-_ATTENTION = "sdpa"  # with an explicit 4-D mask it is exact for packed rows; eager is silently wrong for bool masks
+
+def attention(config: Any) -> str:
+    """The implementation for the model of `config`: SDPA, or eager where its family has no SDPA.
+
+    Both are exact with the learner's 4-D float mask. A config.json that asks for another one is not obeyed:
+    flash attention takes no such mask.
+    """
+    family = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return "sdpa" if getattr(family, "_supports_sdpa", False) else "eager"
 
 
 def build(sources: Sources, seed: int, gradient_checkpointing: bool = False) -> PreTrainedModel:
@@ -30,7 +38,8 @@ def build(sources: Sources, seed: int, gradient_checkpointing: bool = False) -> 
 def _from_scratch(architecture: dict[str, Any], seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
     known = {key: value for key, value in copy.deepcopy(architecture).items() if key not in _NOT_ARCHITECTURE}
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**known), attn_implementation=_ATTENTION)
+    config = AutoConfig.for_model(**known)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention(config))
     return model.to(torch.float32)
 
 
@@ -41,7 +50,7 @@ def _pretrained(folder: str) -> PreTrainedModel:
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
-            attn_implementation=_ATTENTION,
+            attn_implementation=attention(AutoConfig.from_pretrained(folder, local_files_only=True)),
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,

@@ -19,6 +19,9 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self._windows = _windows(model.config)
+        _let_alibi_see_segments(model.base_model)
+        if hasattr(model.config, "output_router_logits"):
+            model.config.output_router_logits = False  # their own loss is not trained, and takes no 4-D mask
         self._labelled: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._only_labelled)
 
@@ -81,3 +84,24 @@ def _windows(config: Any) -> dict[str, int | None]:
     window = getattr(config, "sliding_window", None) if used else None
     kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
     return {kind: window if kind == "sliding_attention" else None for kind in sorted(kinds)}
+
+
+def _let_alibi_see_segments(base: nn.Module) -> None:
+    """Lets BLOOM take a 4-D mask: it counts how far away a key is (ALiBi) in a 2-D mask only.
+
+    A key's place is one less than the tokens that it sees, so places restart in every segment. Softmax
+    forgets a constant, and distances within a segment are all that remains; rounding is as in a row of its own.
+    """
+    straight = getattr(base, "build_alibi_tensor", None)
+    if straight is None:
+        return
+
+    def restarting(mask: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
+        """The bias of every key [rows * heads, 1, length] under a mask of two or four dimensions."""
+        if mask.ndim == 2:
+            return cast(Tensor, straight(mask, heads, dtype))
+        places = (mask[:, 0] == 0).sum(-1) - 1
+        bias: Tensor = straight(torch.ones_like(places), heads, dtype)
+        return bias.gather(-1, places.repeat_interleave(heads, 0)[:, None])
+
+    base.build_alibi_tensor = restarting  # type: ignore[assignment]

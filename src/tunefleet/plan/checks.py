@@ -10,12 +10,9 @@ from typing import Any
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
-from tunefleet.plan import parameters
+from tunefleet.plan import packing, parameters
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
-
-PACKING_FAMILIES = ("opt", "llama", "mistral", "qwen2", "gpt2", "gpt_neox")
-"""Families whose packed loss equals the unpacked one; tests/model/test_packing_families.py measures each."""
 
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
 
@@ -61,11 +58,11 @@ def device(config: RunConfig, degrees: Layout) -> list[str]:
 def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
     """Complaints about settings that do not go with the model."""
     complaints = []
-    family = found.get("model_type")
-    if config.data.packing and family not in PACKING_FAMILIES:
+    reason = packing.refusal(found, config.train.sequence_length) if config.data.packing else None
+    if reason:
         complaints.append(
-            f"data.packing: not shown to be exact for the family {family}. "
-            f"Use data.packing=false, or one of {', '.join(PACKING_FAMILIES)}."
+            f"data.packing: {config.model.name} cannot be packed: it is of the family {found.get('model_type')}, and "
+            f"{reason}. Use data.packing=false."
         )
     longest = _longest(found)
     if longest and config.train.sequence_length > longest:

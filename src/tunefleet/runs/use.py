@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.model.build import attention
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts
@@ -38,5 +39,7 @@ def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) 
 
 
 def _model(plan: Plan) -> PlainModel:
-    model = AutoModelForCausalLM.from_pretrained(exported(plan), attn_implementation="sdpa", dtype="auto")
+    folder = exported(plan)
+    kind = attention(AutoConfig.from_pretrained(folder))
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype="auto")
     return PlainModel(Learner(model))
