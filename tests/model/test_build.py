@@ -243,3 +243,17 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path) -> None:
         gradients.append([weight.grad for weight in model.parameters()])
     for without, with_it in zip(*gradients, strict=True):
         torch.testing.assert_close(without, with_it)
+
+
+def test_a_family_without_gradient_checkpointing_says_so() -> None:
+    ctrl = {
+        "model_type": "ctrl",
+        "vocab_size": 32,
+        "n_embd": 16,
+        "dff": 32,
+        "n_layer": 1,
+        "n_head": 2,
+        "n_positions": 16,
+    }
+    with pytest.raises(ConfigError, match="transformers has none for the family ctrl"):
+        build(Sources(None, "", ctrl), seed=0, gradient_checkpointing=True)

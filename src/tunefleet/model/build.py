@@ -26,11 +26,16 @@ def attention(config: Any) -> str:
 def build(sources: Sources, seed: int, gradient_checkpointing: bool = False) -> PreTrainedModel:
     """The model in fp32 on the CPU. From scratch, the weights depend on `seed` alone.
 
-    Raises `ConfigError` where the files do not hold every weight.
+    Raises `ConfigError` where the files do not hold every weight, or the family has no gradient checkpointing.
     """
     model = _pretrained(sources.weights) if sources.weights else _from_scratch(sources.architecture, seed)
     model.config.use_cache = False
     if gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise ConfigError(
+                f"train.gradient_checkpointing: transformers has none for the family {model.config.model_type}. "
+                "Use train.gradient_checkpointing=false."
+            )
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
 

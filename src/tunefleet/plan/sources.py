@@ -23,6 +23,10 @@ _DROPOUTS = (
     "resid_pdrop",
     "embd_pdrop",
     "attn_pdrop",
+    "residual_dropout",
+    "resid_dropout",
+    "embedding_dropout",
+    "embed_dropout",
 )
 
 
