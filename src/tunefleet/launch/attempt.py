@@ -72,7 +72,7 @@ def end(run: RunPaths, key: str, code: int) -> int:
     refused = attempts.refusal(found.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
     if refused is None:
         return _again(run, found)
-    _settle(run, found)
+    _settle(run, replace(found, reason=f"{found.reason}; {refused}") if attempts.mendable(found.cause) else found)
     return code or FAILED
 
 

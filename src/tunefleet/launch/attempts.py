@@ -75,9 +75,14 @@ def begin(run: RunPaths, submission: str, job: str) -> Attempt:
     return attempt
 
 
+def mendable(cause: Cause) -> bool:
+    """Whether starting again may help."""
+    return cause in _AGAIN
+
+
 def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str | None:
     """Why a run must not start again by itself after `done` attempts, the last of which ended by `cause`."""
-    if cause not in _AGAIN:
+    if not mendable(cause):
         return f"{cause.value} is not mended by starting again"
     if len(done) > launch.max_restarts:
         return f"launch.max_restarts={launch.max_restarts} are used up"
