@@ -52,10 +52,8 @@ def begin(run: RunPaths, key: str) -> str:
     failures.clear(run)
     run.stop.unlink(missing_ok=True)
     attempts.begin(run, key, _job())
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    status.write(
-        run.status, now.moved(state=State.STARTING, cause=Cause.NONE, reason="", job=_job(), restarts=restarts)
-    )
+    starting = now.moved(state=State.STARTING, cause=Cause.NONE, reason="", job=_job(), restarts=_restarts())
+    status.write(run.status, starting)
     port = str(plan.config.launch.port or free_port())
     return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
 
@@ -63,25 +61,30 @@ def begin(run: RunPaths, key: str) -> str:
 def end(run: RunPaths, key: str, code: int) -> int:
     """Settles the attempt after its ranks are gone; returns the exit code of the job."""
     now = status.read(run.status) or Status(State.STARTING)
-    job_state = queue.state_of(_job())
+    job_state = queue.state_of(_job(), _restarts())
     found = ending.of_attempt(now, failures.read_all(run), code, job_state, run.cancelled.exists())
     opened = attempts.read(run, key)[-1]
     attempts.write(run, replace(opened, last=now.saved_step, cause=found.cause))
     if found.cause is Cause.NONE:
         return DONE
     refused = attempts.refusal(found.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
+    in_queue = job_state == "REQUEUED"
     if refused is None:
-        return _again(run, found)
+        return _again(run, found, in_queue)
+    if in_queue:
+        queue.cancel([_job()])
     _settle(run, replace(found, reason=f"{found.reason}; {refused}") if attempts.mendable(found.cause) else found)
     return code or FAILED
 
 
-def _again(run: RunPaths, found: Ending) -> int:
+def _again(run: RunPaths, found: Ending, in_queue: bool) -> int:
+    """Sends the job back into the queue, unless SLURM has done so: after the failure of another machine."""
     now = status.read(run.status) or Status(State.STARTING)
     again = now.moved(state=State.REQUEUED, cause=found.cause, reason=found.reason, restarts=now.restarts + 1)
     status.write(run.status, again)
     try:
-        queue.requeue(_job())
+        if not in_queue:
+            queue.requeue(_job())
     except QueueError as error:
         _settle(run, replace(found, reason=f"{found.reason}; it could not go back into the queue: {error}"))
         return FAILED
@@ -112,6 +115,10 @@ def _job() -> str:
     if "SLURM_ARRAY_TASK_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ["SLURM_JOB_ID"]
+
+
+def _restarts() -> int:
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0))
 
 
 def _address() -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from tunefleet.base.errors import TunefleetError
 
@@ -61,14 +62,34 @@ def records() -> dict[str, Entry]:
     return {job: Entry(job, state.split()[0], reason) for job, state, reason in rows if state.strip()}
 
 
-def state_of(job: str) -> str:
-    """The state of one job, in SLURM's words; empty where it does not say."""
+def state_of(job: str, restarts: int) -> str:
+    """The state of one job that has started again `restarts` times, in SLURM's words; empty where it does not say.
+
+    While processes of a job end, SLURM says COMPLETING and not what ends them: REQUEUED is a job that is in the queue
+    again already; TIMEOUT, PREEMPTED and CANCELLED are what it will say later.
+    """
     try:
         said = ask("scontrol", "show", "job", job, "--oneliner")
     except QueueError:
         return ""
     fields = dict(word.split("=", 1) for word in said.split() if "=" in word)
-    return fields.get("JobState", "")
+    state = fields.get("JobState", "")
+    return _ended_by(fields, restarts) if state == "COMPLETING" else state
+
+
+def _ended_by(fields: Mapping[str, str], restarts: int) -> str:
+    if int(fields["Restarts"]) > restarts:
+        return "REQUEUED"
+    if fields.get("PreemptTime", "None") != "None":
+        return "PREEMPTED"
+    return "TIMEOUT" if _seconds(fields["RunTime"]) >= _seconds(fields["TimeLimit"]) else "CANCELLED"
+
+
+def _seconds(clock: str) -> float:
+    """1-02:03:04, as SLURM writes it, in seconds; UNLIMITED is infinite."""
+    days, _, time = clock.rpartition("-")
+    parts = [int(part) for part in time.split(":") if part.isdigit()]
+    return (int(days or 0) * 24 * 60 + parts[0] * 60 + parts[1]) * 60 + parts[2] if len(parts) == 3 else inf
 
 
 def requeue(job: str) -> None:
