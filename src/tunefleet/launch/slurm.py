@@ -57,7 +57,7 @@ def submit(batch: Batch, outputs: Path) -> Submission:
     try:
         submitted.accepted(_executor(batch, submitted).send())
     except FailedJobError as error:
-        reason = " ".join(str(error).split("sbatch: error:")[-1].split())
+        reason = "; ".join(" ".join(said.split()) for said in str(error).split("sbatch: error:")[1:]) or str(error)
         for plan in batch.plans:
             _refused(plan, reason)
         raise QueueError(f"sbatch refused the job: {reason}") from None
