@@ -58,6 +58,10 @@ def test_what_the_deepspeed_launcher_adds_is_left_out(conf: Path) -> None:
     assert overrides.accept(["--local_rank=1", "--local-rank=1", "seed=1"], conf) == ["++seed=1"]
 
 
+def test_the_word_for_a_grid_may_stand_anywhere(conf: Path) -> None:
+    assert overrides.accept(["seed=1", "-m", "name=a,b"], conf) == ["-m", "++seed=1", "++name=a,b"]
+
+
 def test_every_bad_choice_at_once_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         overrides.accept(["model=opt-1.4b", "parallel=zero9", "seed=1"], CONF)

@@ -13,6 +13,7 @@ PLAIN = "++"  # how a setting that is no group reaches Hydra: set it, whether or
 _NO_GROUPS = ("hydra", "local")  # `local` holds a cluster's own settings, which are always taken
 _LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
 _OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK says the same
+_MULTIRUN = ("-m", "--multirun")
 _OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w.\-/]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -33,7 +34,8 @@ def accept(arguments: Sequence[str], conf: Path) -> list[str]:
     complaints = [complaint for argument in arguments for complaint in _bad_choices(argument, known)]
     if complaints:
         raise ConfigError(*complaints)
-    return [_forced(argument, known) for argument in arguments if not argument.startswith(_OF_LAUNCHERS)]
+    kept = [_forced(argument, known) for argument in arguments if not argument.startswith(_OF_LAUNCHERS)]
+    return sorted(kept, key=lambda argument: argument not in _MULTIRUN)  # Hydra wants it before all overrides or after
 
 
 def typed(overrides: Sequence[str]) -> list[str]:
