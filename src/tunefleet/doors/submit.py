@@ -36,7 +36,7 @@ def submit(plans: Sequence[Plan], together: str = "") -> int:
         return _show(plans)
     observer = Observer()
     wanted = [plan for plan in plans if _may_start(plan, observer)]
-    code = _send(wanted) if wanted else DONE
+    code = _send(wanted, observer) if wanted else DONE
     _tell_next(together or os.path.relpath(plans[0].run_dir))
     return watch.wait([plan.paths for plan in plans]) if launch.wait else code
 
@@ -55,13 +55,15 @@ def _may_start(plan: Plan, observer: Observer) -> bool:
     return False
 
 
-def _send(plans: Sequence[Plan]) -> int:
+def _send(plans: Sequence[Plan], observer: Observer) -> int:
     outputs = Path(plans[0].run_dir).parent
     code = snapshot.take(REPOSITORY, outputs / "code") if plans[0].config.launch.snapshot else None
     origin = provenance.record(REPOSITORY, code.digest if code else "")
     with ExitStack() as held:
         for plan in plans:
             held.enter_context(alone(plan))
+        plans = [plan for plan in plans if _may_start(plan, observer)]  # or somebody was faster since we looked
+        for plan in plans:
             plan.save()
             provenance.write(plan.paths.provenance, origin.of(plan))
         return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs)

@@ -35,6 +35,10 @@ def main() -> None:
 
 def begin(run: RunPaths, key: str) -> str:
     """Opens an attempt; returns shell that exports what its ranks need. Empty where the run must not start again."""
+    place = submission.place(run)
+    if place and place.submission.key != key:  # SLURM had the job after its submitter died, and a person tried again
+        print(f"tunefleet: {run.root.name} was submitted again since, as {place.submission.key}", file=sys.stderr)
+        return ""
     plan = Plan.read(run.root)
     now = status.read(run.status) or Status(State.QUEUED)
     if now.state.final and attempts.refusal(now.cause, [], plan.config.launch):
