@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,11 @@ _PLAIN_LINES = 20  # about so many progress lines in a run without a terminal
 
 
 class Console:
-    """Rank 0 shows, and keeps every plain line in `log`; the other ranks are silent."""
+    """Rank 0 shows, and keeps every plain line in `log`, unless it prints there; the other ranks are silent."""
 
     def __init__(self, shown: bool, total_steps: int, first_step: int = 0, log: Path | None = None) -> None:
         self._rich = RichConsole(quiet=not shown, highlight=False, soft_wrap=True)
-        self._log = log if shown else None
+        self._log = log if shown and not _prints_to(log) else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
         self._first = (first_step, time.perf_counter())
@@ -82,3 +84,11 @@ class Console:
     def _progress(self) -> Progress:
         columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
         return Progress(*columns, console=self._rich, refresh_per_second=8)
+
+
+def _prints_to(log: Path | None) -> bool:
+    """Whether what this process prints goes to `log` anyway, as in a job of SLURM."""
+    try:
+        return log is not None and os.path.samestat(os.fstat(sys.stdout.fileno()), log.stat())
+    except OSError:
+        return False
