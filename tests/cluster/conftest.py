@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import slurm
+from tests.cluster.commands import Desk
 from tests.cluster.slurm import Cluster
+from tests.ranks import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,22 @@ def accounted() -> Iterator[Cluster]:
     """A SLURM of two nodes where `sacct` works."""
     with _cluster(accounting=True) as running:
         yield running
+
+
+@pytest.fixture
+def desk(cluster: Cluster, tmp_path: Path) -> Desk:
+    """A person at the cluster without accounting, in an empty folder."""
+    return Desk(tmp_path, cluster)
+
+
+@pytest.fixture
+def copied(desk: Desk) -> Desk:
+    """The same person with a copy of the project that may be edited."""
+    code = desk.folder / "project"
+    for part in ("src", "conf"):
+        shutil.copytree(ROOT / part, code / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train.py", code)
+    return Desk(desk.folder, desk.cluster, {"PYTHONPATH": str(code / "src")}, code)
 
 
 @pytest.fixture(autouse=True)

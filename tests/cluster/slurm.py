@@ -127,6 +127,7 @@ class Cluster:
     def release(self, job_id: str) -> None:
         """Let a requeued job start now, once it has ended: SLURM holds it back for two minutes."""
         self.wait(job_id, "PENDING")
+        time.sleep(2)  # a start in the second in which its credential was revoked would fail
         self.run("scontrol", "update", f"jobid={job_id}", "starttime=now")
 
     def limit(self, job_id: str, seconds: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ def command(*words: str) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), *words]
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
     """A person without a W&B key, whose Hugging Face cache is empty."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HF_", "RANK", "WORLD_SIZE"))}
+    kept = {k: v for k, v in outer.items() if not k.startswith(("WANDB", "HF_", "RANK", "WORLD_SIZE"))}
     return {**kept, "HF_HOME": str(folder / "hf"), "HOME": str(folder), "COLUMNS": "120"}
 
 
