@@ -81,6 +81,17 @@ def test_what_datasets_has_loaded_before_is_read_without_the_hub(downloaded: Pat
     shutil.rmtree(tmp_path / "hub")
     shutil.rmtree(made.parents[2])
     assert read("hub:me/toys") == ROWS
+    with pytest.raises(DataError, match="plus"):  # cached, but not this subset
+        read("hub:me/toys", subset="plus")
+
+
+def test_a_script_in_a_data_set_is_no_crash(downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Dataset scripts are no longer supported")
+
+    monkeypatch.setattr("datasets.load_dataset", refuse)
+    with pytest.raises(DataError, match="scripts are no longer supported"):
+        read("hub:me/toys")
 
 
 def test_numbers_of_labels_are_their_names(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "validation path": ({"validation_path": "/a"}, "data.validation_path: /a is no file"),
     "target": ({"target_path": "/a"}, "data.target_path: /a is not a file on this machine."),
     "validation target": ({"validation_target_path": "/a"}, "data.validation_target_path: /a is not a file"),
+    "split of two files": (
+        {"target_path": __file__, "validation_split": "validation"},
+        "data.validation_split: two files of lines have no splits.",
+    ),
     "label file": ({"label_file": "/a"}, "data.label_file: /a is not a file"),
     "two lists of labels": (
         {"label_names": ("a",), "label_file": __file__},

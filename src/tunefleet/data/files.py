@@ -49,7 +49,7 @@ def aligned(path: Path, target: Path) -> Iterator[Read]:
         if one is None or other is None:
             longer, shorter = (target, path) if one is None else (path, target)
             raise DataError(f"{longer}:{number}: {shorter} has only {number - 1} lines: they do not belong together.")
-        yield _caught(lambda: _pair(one[1], other[1], f"{path}:{number}", f"{target}:{number}"))  # noqa: B023
+        yield _caught(_pair, one[1], other[1], f"{path}:{number}", f"{target}:{number}")
 
 
 def _pair(one: bytes, other: bytes, where: str, there: str) -> Row:
@@ -58,16 +58,20 @@ def _pair(one: bytes, other: bytes, where: str, there: str) -> Row:
 
 def _text(path: Path, source: SourceConfig) -> Iterator[Read]:
     for number, line in _filled(path):
-        yield _caught(lambda: Row({"text": raw.text(line, f"{path}:{number}")}, f"{path}:{number}"))  # noqa: B023
+        yield _caught(_line, line, f"{path}:{number}")
+
+
+def _line(line: bytes, where: str) -> Row:
+    return Row({"text": raw.text(line, where)}, where)
 
 
 def _filled(path: Path) -> Iterator[tuple[int, bytes]]:
     return ((number, line) for number, line in raw.lines(path) if line.strip())
 
 
-def _caught(make: Callable[[], Row]) -> Read:
+def _caught(make: Callable[..., Row], *given: Any) -> Read:
     try:
-        return make()
+        return make(*given)
     except DataError as error:
         return error
 
@@ -183,7 +187,7 @@ def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[Read]:
             yield DataError(f"{where}: {error}.")
             continue
         if cells:
-            yield _caught(lambda: _row(cells, names, where))  # noqa: B023
+            yield _caught(_row, cells, names, where)
 
 
 def _names(cells: list[str], path: Path) -> list[str]:

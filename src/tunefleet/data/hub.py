@@ -35,7 +35,7 @@ def _split(name: HubName, source: SourceConfig) -> list[Path]:
     wanted: dict[str, Any] = {"name": source.subset, "split": source.split or "train"}
     try:
         found = _loaded(name, wanted)
-    except ValueError as error:  # no such subset, no such split: it lists what there is
+    except (ValueError, RuntimeError) as error:  # no such subset or split (it lists them), a script in the data set
         raise DataError(f"hub:{name.name}: data.subset, data.split: {error}") from None
     return [Path(file["filename"]) for file in found.cache_files]
 
@@ -46,8 +46,8 @@ def _loaded(name: HubName, wanted: dict[str, Any]) -> Any:
     try:
         with _offline():
             return datasets.load_dataset(name.name, revision=name.revision, **wanted)
-    except (OSError, datasets.exceptions.DatasetsError):
-        pass  # not there: fetch it
+    except (OSError, ValueError, datasets.exceptions.DatasetsError):
+        pass  # not there, or another subset of it alone: fetch it
     try:
         return datasets.load_dataset(name.name, revision=name.revision, **wanted)
     except (OSError, datasets.exceptions.DatasetsError) as error:

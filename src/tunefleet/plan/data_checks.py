@@ -107,6 +107,11 @@ def _validation(data: DataConfig) -> list[str]:
     complaints = [f"data.validation_target_path: {target} is not a file on this machine."] if _absent(target) else []
     if data.mix and not path and data.validation_split:
         complaints.append("data.validation_split: goes with data.validation_path where data.mix is set.")
+    if data.target_path and not path and data.validation_split:
+        complaints.append(
+            "data.validation_split: two files of lines have no splits. Give data.validation_path and "
+            "data.validation_target_path, or data.validation_split=null."
+        )
     if path is None:
         return complaints
     return complaints + _path("data.validation_path", SourceConfig(path=path, split=data.validation_split))

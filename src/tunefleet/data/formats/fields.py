@@ -14,6 +14,8 @@ _ABSENT = object()
 
 def renamed(row: Row, columns: Mapping[str, str]) -> Row:
     """`row` with our names beside its own, as far as it has what they stand for."""
+    if not columns:
+        return row
     found = {ours: find(row.values, theirs) for ours, theirs in columns.items()}
     return Row({**row.values, **{ours: value for ours, value in found.items() if value is not _ABSENT}}, row.where)
 

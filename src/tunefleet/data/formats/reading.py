@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import Format, SourceConfig
-from tunefleet.data.conversation import Conversation, Turn
+from tunefleet.data.conversation import TEXT, Conversation, Turn
 from tunefleet.data.formats import chat, fields, pairs, tasks
 from tunefleet.data.formats.tree import tree
 from tunefleet.data.row import Row
@@ -114,9 +114,9 @@ def _expect_fit(row: Row, names: set[str], format: Format) -> None:
 
 def _checked(conversation: Conversation) -> Conversation:
     where = conversation.where
-    if not conversation.turns or not any(turn.role in ("assistant", "text") for turn in conversation.turns):
+    if not conversation.turns or not any(turn.role in ("assistant", TEXT) for turn in conversation.turns):
         raise DataError(f"{where}: no assistant message, so there is nothing to learn.")
     for number, turn in enumerate(conversation.turns, 1):
-        if turn.role in ("assistant", "text") and not turn.content.strip() and not turn.calls:
+        if turn.role in ("assistant", TEXT) and not turn.content.strip() and not turn.calls:
             raise DataError(f"{where}: the answer (message {number}) is empty.")
     return conversation
