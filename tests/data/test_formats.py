@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -426,3 +428,61 @@ def test_real_calls_are_calls() -> None:
     assert sum(len(turn.calls) for c in found for turn in c.turns) == 211
     assert sum(turn.role == "tool" for c in found for turn in c.turns) == 211
     assert sum(not c.tools for c in found) == 109
+
+
+# Anything at all
+
+JUNK: list[Any] = [
+    None,
+    True,
+    3,
+    0.5,
+    "",
+    "x",
+    "{",
+    "[1]",
+    [],
+    [1],
+    ["x"],
+    [None],
+    [[]],
+    [{}],
+    {},
+    {"x": 1},
+    {"name": 1},
+]
+TOOLS = {"messages": [QUESTION, CALLED["openai"], CALLED["parts"]], "tools": [WRAPPED]}
+WHOLE: list[dict[str, Any]] = [*(values for _, values, _ in EXPECTED), TOOLS, {**ALPACA, "history": [["a", "b"]]}]
+
+
+def spoilt(value: Any) -> Iterator[Any]:
+    """`value` with each part of it, at any depth, replaced by junk or left out."""
+    yield from JUNK
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
+    for key, part in list(parts):
+        for other in spoilt(part):
+            changed = copy.copy(value)
+            changed[key] = other
+            yield changed
+        yield (
+            {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else value[:key] + value[key + 1 :]
+        )
+
+
+@pytest.mark.parametrize("number", range(len(WHOLE)))
+def test_whatever_a_row_holds_it_is_read_or_refused_with_its_place(number: int) -> None:
+    refused = 0
+    for values in spoilt(WHOLE[number]):
+        if isinstance(values, dict):
+            for format in (Format.AUTO, recognise(Row(WHOLE[number], WHERE))):
+                try:
+                    assert all(isinstance(t.content, str) for talk in read_all(values, format) for t in talk.turns)
+                except DataError as error:
+                    assert str(error).startswith(WHERE)  # noqa: PT017
+                    refused += 1
+    assert refused > 20
+
+
+def read_all(values: dict[str, Any], format: Format) -> list[Conversation]:
+    reader = Reader(SourceConfig(format=format, label_names=("weather",)))
+    return reader.conversations(Row(values, WHERE))

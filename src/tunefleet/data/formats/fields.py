@@ -72,6 +72,13 @@ def text(value: Any, where: str) -> str:
     return value
 
 
+def listed(value: Any, where: str) -> list[Any]:
+    """`value`, which is a list; nothing is an empty one. Raises `DataError`."""
+    if value is not None and not isinstance(value, list):
+        raise DataError(f"{where} is {type(value).__name__} instead of list.")
+    return value or []
+
+
 def decoded(value: Any, where: str) -> Any:
     """`value`, parsed where it is JSON written as a text. Raises `DataError`."""
     if not isinstance(value, str):

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.data.conversation import TEXT, Turn
-from tunefleet.data.formats.fields import get, optional, text
+from tunefleet.data.formats.fields import get, listed, optional, text
 from tunefleet.data.row import Row
 
 
@@ -14,7 +14,8 @@ def alpaca(row: Row) -> tuple[Turn, ...]:
     """`instruction` and `input`, answered by `output`; `history` holds earlier pairs."""
     instruction, given = get(row, "instruction", str), optional(row, "input")
     asked = f"{instruction}\n\n{given}" if given else instruction
-    earlier = [turn for pair in row.values.get("history") or [] for turn in _pair(pair, f"{row.where}: history")]
+    history = listed(row.values.get("history"), f"{row.where}: history")
+    earlier = [turn for pair in history for turn in _pair(pair, f"{row.where}: history")]
     return (*_system(row), *earlier, Turn("user", asked), Turn("assistant", get(row, "output", str)))
 
 

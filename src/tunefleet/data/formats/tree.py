@@ -7,7 +7,7 @@ from typing import Any
 from tunefleet.base.errors import DataError
 from tunefleet.data.conversation import Turn
 from tunefleet.data.formats.chat import ROLES
-from tunefleet.data.formats.fields import text
+from tunefleet.data.formats.fields import listed, text
 from tunefleet.data.row import Row
 
 _LAST = 1_000_000  # of a reply that nobody ranked
@@ -25,14 +25,18 @@ def _thread(message: Any, where: str) -> list[Turn]:
     thread: list[Turn] = []
     while message:
         thread.append(_turn(message, f"{where}: message {len(thread) + 1}"))
-        replies = [reply for reply in message.get("replies") or [] if not reply.get("deleted")]
-        message = min(replies, key=_rank, default=None)
+        replies = listed(message.get("replies"), f"{where}: message {len(thread)}: replies")
+        message = min((reply for reply in replies if _stands(reply)), key=_rank, default=None)
     return thread
 
 
-def _rank(reply: Any) -> int:
+def _stands(reply: Any) -> bool:
+    return isinstance(reply, dict) and not reply.get("deleted")
+
+
+def _rank(reply: Any) -> float:
     rank = reply.get("rank")
-    return _LAST if rank is None else int(rank)
+    return rank if isinstance(rank, (int, float)) else _LAST
 
 
 def _turn(message: Any, where: str) -> Turn:
