@@ -241,15 +241,16 @@ def _lengths(data: Path | None, tokenizer: Path | None, count: int = 4000) -> li
 
 
 def _measured_lengths(data: Path, folder: Path, count: int) -> list[tuple[int, int]]:
-    from tunefleet.config.data import DataConfig, TrainOn
+    from tunefleet.config.data import DataConfig, SourceConfig, TrainOn
+    from tunefleet.data.bad_rows import BadRows
+    from tunefleet.data.collect import collect
     from tunefleet.data.encode import encode
-    from tunefleet.data.formats import conversation
     from tunefleet.data.prepare import chat_template
     from tunefleet.data.sources import Source
     from tunefleet.model.tokenizer import load
 
     words = load(str(folder), "opt")
-    rows = [conversation(row) for row in Source("train", str(data), limit=count).rows()]
+    rows = collect(Source("train", SourceConfig(path=str(data), max_rows=count)), BadRows(Path(os.devnull), cap=count))
     encoded = encode(rows, chat_template(DataConfig(template="alpaca"), words), words, TrainOn.RESPONSE, 1 << 20)
     return [(int((~e.learns).sum()), int(e.learns.sum())) for e in encoded]
 

@@ -48,8 +48,9 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
     }.items():
         (tmp_path / name).write_text(content)
     return {
-        ("data", "alpaca"): [f"data.path={rows}"],
         ("data", "jsonl"): [f"data.path={rows}"],
+        ("data", "mix"): [f"data.mix=[{{path: {rows}, weight: 2}}, {{path: hub:a/b, weight: 1}}]"],
+        ("data", "snips"): [f"data.path={tmp_path}/*.jsonl"],
         ("model", "hf"): [f"model.path={tmp_path}"],
     }
 

@@ -47,7 +47,9 @@ class Outer:
     pair: tuple[float, float] = (0.0, 1.0)
     tags: tuple[str, ...] = ()
     free: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
     inner: Inner = Inner()
+    several: tuple[Inner, ...] = ()
 
 
 def complaints(values: Any, cls: type[Any] = RunConfig) -> list[str]:
@@ -70,11 +72,46 @@ def test_reads_every_kind_of_value() -> None:
         "pair": [0, 0.5],
         "tags": ["a", "b"],
         "free": {"a": [1, {"b": None}]},
+        "words": {"a": "b", "c": 0},
         "inner": {"share": 1, "rows": 3.0},
+        "several": [{"rows": 1}, {}],
     }
     assert load(Outer, values) == Outer(
-        "x", False, Color.BLUE, Duration(2, Unit.EPOCHS), (0.0, 0.5), ("a", "b"), {"a": [1, {"b": None}]}, Inner(1.0, 3)
+        "x",
+        False,
+        Color.BLUE,
+        Duration(2, Unit.EPOCHS),
+        (0.0, 0.5),
+        ("a", "b"),
+        {"a": [1, {"b": None}]},
+        {"a": "b", "c": "0"},
+        Inner(1.0, 3),
+        (Inner(rows=1), Inner()),
     )
+
+
+def test_groups_in_a_list_come_back_from_their_plain_values() -> None:
+    value = Outer("x", several=(Inner(rows=1), Inner(0.25)))
+    assert dump(value)["several"] == [{"share": 0.5, "rows": 1}, {"share": 0.25, "rows": None}]
+    assert load(Outer, json.loads(json.dumps(dump(value)))) == value
+
+
+@pytest.mark.parametrize(
+    ("several", "complaint"),
+    [
+        ([{}, {"row": 1}], "several[1].row: unknown key. Did you mean 'several[1].rows'?"),
+        ([{"share": 2}], "several[0].share: 2 is not allowed. Allowed: a number above 0 and at most 1."),
+        ([3], "several[0]: 3 is not a group of settings."),
+        ({"rows": 1}, "several: {'rows': 1} is not allowed. Allowed: a list of groups of settings."),
+    ],
+)
+def test_a_mistake_in_a_list_of_groups_names_its_place(several: Any, complaint: str) -> None:
+    assert only_complaint({"name": "x", "several": several}, Outer) == complaint
+
+
+@pytest.mark.parametrize("words", [{"a": None}, {"a": ["b"]}, ["a"]])
+def test_a_group_of_words_holds_texts(words: Any) -> None:
+    assert only_complaint({"name": "x", "words": words}, Outer).endswith("Allowed: a group of words, each with a text.")
 
 
 def test_converted_numbers_have_the_declared_type() -> None:

@@ -214,3 +214,16 @@ def test_a_token_that_begins_in_the_prompt_does_not_learn(tokenizer: Any) -> Non
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "x:1")
     encoded = one(merging, template, tokenizer)
     assert tokenizer.convert_ids_to_tokens(encoded.tokens[encoded.learns].tolist()) == ["</s>"]
+
+
+@pytest.mark.parametrize(("words", "longest"), [(1, 8), (30, 8), (30, 1_000)])
+def test_a_long_text_becomes_pieces_and_loses_nothing(tokenizer: Any, words: int, longest: int) -> None:
+    text = "na " * words
+    chat = ChatTemplate("", dict(tokenizer.special_tokens_map))
+    found = encode([Conversation((Turn("text", text),), "a.txt:1")], chat, tokenizer, TrainOn.RESPONSE, longest)
+    tokens = [token for piece in found for token in piece.tokens]
+    assert tokenizer.decode(tokens) in (
+        f"<s>{text}</s>",
+        f"<s>{text}",
+    )  # a last token alone would have nothing to learn
+    assert all(2 <= len(piece.tokens) <= longest and piece.learns[1:].all() and not piece.truncated for piece in found)

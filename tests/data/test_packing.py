@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.shared import shared_data
-from tunefleet.config.data import TrainOn
+from tunefleet.config.data import SourceConfig, TrainOn
+from tunefleet.data.bad_rows import BadRows
+from tunefleet.data.collect import collect
 from tunefleet.data.encode import encode
-from tunefleet.data.formats import conversation
 from tunefleet.data.packing import pack
 from tunefleet.data.sources import Source
 from tunefleet.data.template import ChatTemplate, find
@@ -133,11 +135,14 @@ def test_two_hundred_thousand_items_take_seconds(capacity: int, seconds: float) 
     assert sum(map(len, rows)) == len(lengths)
 
 
-def test_alpaca_at_2048_wastes_less_than_a_hundredth(record_property: Callable[[str, object], None]) -> None:
+def test_alpaca_at_2048_wastes_less_than_a_hundredth(
+    record_property: Callable[[str, object], None], tmp_path: Path
+) -> None:
     path = shared_data("alpaca_52k/alpaca_data.json")
     tokenizer = tokenizers.load(str(shared_data("tok_opt")), "opt")
     chat = ChatTemplate(find("alpaca", None), dict(tokenizer.special_tokens_map))
-    conversations = [conversation(row) for row in Source("train", str(path), limit=10_000).rows()]
+    source = Source("train", SourceConfig(path=str(path), max_rows=10_000))
+    conversations = collect(source, BadRows(tmp_path / "bad.txt", cap=100))  # a few answers are empty
     encoded = encode(conversations, chat, tokenizer, TrainOn.RESPONSE, 2_048)
     lengths = [len(e.tokens) for e in encoded]
     rows = pack(lengths, 2_048)

@@ -20,7 +20,7 @@ import pytest
 
 from tests.shared import shared_data, tiny_tokenizer
 from tunefleet.base.errors import ConfigError, DataError
-from tunefleet.config.data import DataConfig, TrainOn
+from tunefleet.config.data import DataConfig, OnBadRow, TrainOn
 from tunefleet.data import prepare as module
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.prepare import Prepared, prepare
@@ -468,14 +468,23 @@ def test_the_demo_has_unseen_splits(tokenizer: Any, tmp_path: Path) -> None:
 def test_real_rows_with_a_real_tokenizer(tmp_path: Path) -> None:
     path = shared_data("alpaca_52k/alpaca_data.json")
     tokenizer = tokenizers.load(str(shared_data("tok_opt")), "opt")
-    config = DataConfig(path=str(path), max_rows=1_000, validation_rows=50, template="alpaca", cache=str(tmp_path))
+    config = DataConfig(
+        path=str(path),
+        max_rows=1_000,
+        validation_rows=50,
+        on_bad_row=OnBadRow.SKIP,  # one answer is empty
+        template="alpaca",
+        cache=str(tmp_path),
+    )
     prepared = prepare(config, tokenizer, 512)
+    assert prepared.bad_rows == 1
+    assert "row 285: the answer (message 2) is empty" in prepared.report.read_text()
     sets: Sequence[Dataset] = [prepared.train, *prepared.validation.values()]
-    assert [data.card.conversations for data in sets] == [950, 50]
+    assert [data.card.conversations for data in sets] == [949, 50]
     ends = [
         tokenizer.eos_token_id in tokens[learns]
         for data in sets
         for r in range(len(data))
         for tokens, learns in data.row(r)
     ]
-    assert sum(ends) == 1_000 - sum(data.card.truncated for data in sets)
+    assert sum(ends) == 999 - sum(data.card.truncated for data in sets)

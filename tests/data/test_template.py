@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import pytest
 
 from tests.shared import shared_data
 from tunefleet.base.errors import ConfigError, DataError
-from tunefleet.data.conversation import Conversation, Turn
+from tunefleet.config.data import SourceConfig
+from tunefleet.data.bad_rows import BadRows
+from tunefleet.data.collect import collect
+from tunefleet.data.conversation import Conversation, ToolCall, Turn
+from tunefleet.data.sources import Source
 from tunefleet.data.template import ChatTemplate, find
 from tunefleet.model import tokenizer as tokenizers
 
@@ -218,3 +223,72 @@ def test_an_unknown_name_hears_the_known_ones() -> None:
         find("chatlm", None)
     assert "'chatlm'" in str(raised.value)
     assert all(name in str(raised.value) for name in ("auto", *NAMES))
+
+
+# Tools
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "description": "Says it.", "parameters": {}}}
+ASKED = Conversation(
+    (
+        Turn("system", "Be brief."),
+        Turn("user", "Rain in Bonn?"),
+        Turn("assistant", "", (ToolCall("weather", {"city": "Bonn ß"}),)),
+        Turn("tool", "no"),
+        Turn("assistant", "No."),
+    ),
+    "rows.jsonl:3",
+    (TOOL,),
+)
+
+
+def test_chatml_writes_tools_and_calls() -> None:
+    rendered = template("chatml").render(ASKED)
+    assert rendered.text.startswith("<|im_start|>system\nBe brief.\n\nThese functions may be called")
+    assert rendered.text.count("<|im_start|>system") == 1
+    said = [rendered.text[start:end] for start, end in rendered.answers]
+    assert said == [
+        '<tool_call>{"name": "weather", "arguments": {"city": "Bonn ß"}}</tool_call><|im_end|></s>\n',
+        "No.<|im_end|></s>\n",
+    ]
+    assert "<|im_start|>tool\nno<|im_end|>\n" in rendered.text
+    assert template("chatml").prompt(ASKED.question, ASKED.tools) == rendered.text[: rendered.answers[1][0]]
+
+
+def test_words_stand_before_calls_and_calls_below_each_other() -> None:
+    calls = (ToolCall("weather", {}), ToolCall("weather", {"a": 1}))
+    talk = Conversation((Turn("user", "a"), Turn("assistant", "Wait.", calls)), "rows.jsonl:1")
+    (answer,) = template("chatml").render(talk).answers
+    assert template("chatml").render(talk).text[slice(*answer)] == (
+        'Wait.\n<tool_call>{"name": "weather", "arguments": {}}</tool_call>\n'
+        '<tool_call>{"name": "weather", "arguments": {"a": 1}}</tool_call><|im_end|></s>\n'
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "chatml"])
+@pytest.mark.parametrize("tools", [(TOOL,), ()], ids=["tools", "calls alone"])
+def test_a_template_that_leaves_out_tools_or_calls_is_refused(name: str, tools: tuple[dict[str, Any], ...]) -> None:
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: data\.template: .* does not write the function 'weather'"):
+        template(name).render(replace(ASKED, tools=tools))
+
+
+def test_a_template_that_writes_tools_but_not_calls_is_refused() -> None:
+    """The name stands in the list of tools: that is no call."""
+    source = "{% for t in tools %}{{ t.function.name }}{% endfor %}{% for m in messages %}{{ m.content }}|{% endfor %}"
+    with pytest.raises(DataError, match="does not write the function 'weather'"):
+        ChatTemplate(source, SPECIALS).render(ASKED)
+
+
+def test_real_calls_are_rendered_by_chatml() -> None:
+    path = shared_data("llamafactory_demo/glaive_toolcall_en_demo.json")
+    found = collect(Source("train", SourceConfig(path=str(path))), BadRows())
+    assert sum(len(template("chatml").render(talk).answers) for talk in found) == 746 + 211
+
+
+# Plain text
+
+
+def test_plain_text_has_no_template_around_it() -> None:
+    rendered = template("chatml").render(Conversation((Turn("text", "Once. "),), "rows.txt:1"))
+    assert rendered.text == "<s>Once. </s>"
+    assert rendered.answers == ((3, 13),)

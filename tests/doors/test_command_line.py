@@ -135,7 +135,7 @@ def test_bad_choices_at_once(person: Person) -> None:
 
 def test_settings_that_do_not_go_together(person: Person) -> None:
     expect_complaints(
-        person.types("model.tokenizer=/absent", "data=alpaca", "train.global_batch=7", "name=a/b"),
+        person.types("model.tokenizer=/absent", "data=jsonl", "train.global_batch=7", "name=a/b"),
         "data.path: not set.",
         "model.tokenizer: /absent is not a folder",
         "train.global_batch: 7 is not a multiple of",

@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tunefleet.config.fields import ranged
 
 
+class FileType(Enum):
+    """How a file holds rows; `auto` goes by its name. Each may be compressed with gzip."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    TEXT = "text"
+
+
+SUFFIXES = {
+    ".json": FileType.JSON,
+    ".jsonl": FileType.JSON,
+    ".ndjson": FileType.JSON,
+    ".csv": FileType.CSV,
+    ".tsv": FileType.TSV,
+    ".parquet": FileType.PARQUET,
+    ".arrow": FileType.ARROW,
+    ".txt": FileType.TEXT,
+}
+"""What `file_type=auto` makes of a name, `.gz` at its end aside."""
+
+
 class Format(Enum):
-    """What a row looks like; `auto` recognises it by its keys."""
+    """What a row looks like; `auto` recognises it by the keys of the first row (docs/data.md)."""
 
     AUTO = "auto"
     MESSAGES = "messages"
+    SHAREGPT = "sharegpt"
     ALPACA = "alpaca"
     PROMPT_COMPLETION = "prompt_completion"
+    CHOSEN = "chosen"
+    TREE = "tree"
+    PARALLEL = "parallel"
+    LABELLED = "labelled"
+    TEXT = "text"
+
+
+COLUMNS = {
+    Format.MESSAGES: {"messages", "tools"},
+    Format.SHAREGPT: {"conversations", "system", "tools"},
+    Format.ALPACA: {"instruction", "input", "output", "history", "system"},
+    Format.PROMPT_COMPLETION: {"prompt", "completion", "system"},
+    Format.CHOSEN: {"prompt", "conversations", "chosen", "system", "tools"},
+    Format.TREE: {"tree"},
+    Format.PARALLEL: {"source", "target"},
+    Format.LABELLED: {"text", "label"},
+    Format.TEXT: {"text"},
+}
+"""The names that each format looks for."""
 
 
 class TrainOn(Enum):
@@ -24,22 +69,79 @@ class TrainOn(Enum):
     ALL = "all"
 
 
+class OnBadRow(Enum):
+    """What happens to a row that cannot be read."""
+
+    ERROR = "error"
+    SKIP = "skip"
+
+
 @dataclass(frozen=True)
-class DataConfig:
+class SourceConfig:
+    """Where rows come from, and how each becomes a conversation."""
+
+    path: str | None = None
+    """File, folder, glob such as `chats/*.jsonl.gz`, data set of the hub such as `hub:tatsu-lab/alpaca`, or `demo`."""
+    target_path: str | None = None
+    """File of translations: line i translates line i of `path`."""
+    file_type: FileType = FileType.AUTO
+    """How a file holds rows; `auto` goes by its name."""
+    header: bool = True
+    """Whether the first line of a CSV or TSV file names its columns; without it they are 0, 1, 2 ..."""
+    subset: str | None = None
+    """Configuration of a data set of the hub, such as `plus` of clinc/clinc_oos."""
+    split: str | None = None
+    """Split of a data set of the hub (null is `train`), or the key of a JSON object; `a+b` is both, `*` every key."""
+    format: Format = Format.AUTO
+    """What a row looks like."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Our name of a column and theirs: `output: response`; inside it `instances.0.output`, joined `data.*.text`."""
+    instruction: str | None = None
+    """What is asked about parallel (`{source}`) or labelled rows (`{text}`, `{labels}`); null is that text alone."""
+    instruction_back: str | None = None
+    """What asks for the way back, with `{target}`: each parallel row becomes two conversations; null is one way."""
+    label_names: tuple[str, ...] = ()
+    """Words for the labels 0, 1, 2 ...; a label that is a word must be one of them."""
+    label_file: str | None = None
+    """Text file with a label name on each line, instead of `label_names`."""
+    max_rows: int | None = ranged(None, at_least=1)
+    """Use only this many training rows, the first ones; null is all."""
+
+
+@dataclass(frozen=True)
+class MixedSource(SourceConfig):
+    """One source of several."""
+
+    name: str | None = None
+    """A word for its validation rows; null makes one from the path."""
+    weight: float | None = ranged(None, above=0)
+    """Its share of the mixture, relative to the other weights; the mixture has as many rows as all sources together."""
+    epochs: float | None = ranged(None, above=0)
+    """How often each of its rows stands in the mixture, where there are no weights; 0.5 is a random half."""
+
+
+@dataclass(frozen=True)
+class DataConfig(SourceConfig):
     """The training data and how they become tokens."""
 
     name: str = "jsonl"
     """A word for this data set in run names and plots."""
-    path: str | None = None
-    """File of training rows, JSON (a list) or JSONL; `demo` is the built-in voice assistant."""
+    mix: tuple[MixedSource, ...] = ()
+    """Several sources instead of `path`, each with its own format, columns, and weight or epochs."""
+    mix_seed: int = ranged(0, at_least=0)
+    """Seed of which rows are drawn from each source of a mixture."""
     validation_path: str | None = None
-    """File of validation rows; without it `validation_rows` are held out from `path`."""
+    """Validation rows, read as `path` is; without them `validation_rows` are held out from every source."""
+    validation_target_path: str | None = None
+    """File of translations of `validation_path`."""
+    validation_split: str | None = None
+    """Split that holds the validation rows."""
     validation_rows: int = ranged(200, at_least=0)
-    """Rows held out for validation where no `validation_path` is given."""
-    max_rows: int | None = ranged(None, at_least=1)
-    """Use only this many training rows; null is all."""
-    format: Format = Format.AUTO
-    """What a row looks like."""
+    """Rows held out for validation, from each source, where there is neither `validation_path` nor its split."""
+    on_bad_row: OnBadRow = OnBadRow.ERROR
+    """What happens to a row that cannot be read: the run ends, or goes on without it and reports it."""
+    max_bad_rows: int = ranged(100, at_least=0)
+    """Rows that `on_bad_row=skip` may leave out before the run ends all the same."""
     template: str = "auto"
     """Chat template: `auto` (the tokenizer's own, else `plain`), a name, or a path to a Jinja file."""
     train_on: TrainOn = TrainOn.RESPONSE

@@ -85,6 +85,8 @@ def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: 
         kind = next(member for member in kind.__args__ if member is not type(None))
     if isinstance(kind, type) and is_dataclass(kind) and kind is not Duration:
         return _dataclass(kind, value, where, complaints)
+    if member := _listed(kind):
+        return _dataclasses(member, value, where, complaints)
     bounds = declared.metadata.get(RANGE, {})
     try:
         converted = _convert(kind, value)
@@ -95,6 +97,20 @@ def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: 
         allowed = _allowed(kind) + (f" {in_words(bounds)}" if bounds else "") + (", or null" if optional else "")
         complaints.append(f"{where}: {value!r} is not allowed. Allowed: {allowed}.")
         return None
+
+
+def _listed(kind: Any) -> type[Any] | None:
+    """The dataclass that `kind` is a tuple of."""
+    members = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
+    member: Any = members[0] if members else None
+    return typing.cast("type[Any]", member) if is_dataclass(member) and member is not Duration else None
+
+
+def _dataclasses(cls: type[Any], values: Any, where: str, complaints: list[str]) -> tuple[Any, ...]:
+    if not isinstance(values, (list, tuple)):
+        complaints.append(f"{where}: {values!r} is not allowed. Allowed: a list of groups of settings.")
+        return ()
+    return tuple(_dataclass(cls, value, f"{where}[{i}]", complaints) for i, value in enumerate(values))
 
 
 def _convert(kind: Any, value: Any) -> Any:
@@ -146,6 +162,8 @@ def _allowed(kind: Any) -> str:
         return "a duration such as 100 (steps), 0.5 epochs or 3%"
     if typing.get_origin(kind) is tuple:
         return "a list of " + _allowed(typing.get_args(kind)[0])
+    if typing.get_origin(kind) is dict and typing.get_args(kind)[1] is str:
+        return "a group of words, each with a text"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names.get(kind, "a group of settings")
 

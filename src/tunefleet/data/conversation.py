@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+TEXT = "text"
+"""The role of plain text, which nobody says: no chat template is put around it."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A function that the assistant asks for. `id` joins it to its result, where the data give one."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The call as chat templates take it."""
+        call = {"type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+        return {**call, "id": self.id} if self.id else call
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message. `role` is system, user or assistant."""
+    """One message. `role` is system, user, assistant or tool; a tool's content is what call `answers` gave."""
 
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    name: str = ""
+    answers: str = ""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The turn as chat templates take it."""
+        extras = {
+            "tool_calls": [call.message for call in self.calls],
+            "name": self.name,
+            "tool_call_id": self.answers,
+        }
+        return {"role": self.role, "content": self.content, **{key: value for key, value in extras.items() if value}}
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order. `where` is file:line for messages to the person."""
+    """Turns in order, and the functions that the assistant may call. `where` is file:line for messages."""
 
     turns: tuple[Turn, ...]
     where: str
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def messages(self) -> list[dict[str, str]]:
+    def is_text(self) -> bool:
+        """Whether this is plain text, learnt whole and without a chat template."""
+        return self.turns[0].role == TEXT
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
         """The turns as chat templates take them."""
-        return [{"role": turn.role, "content": turn.content} for turn in self.turns]
+        return [turn.message for turn in self.turns]
 
     @property
-    def question(self) -> list[dict[str, str]]:
+    def question(self) -> list[dict[str, Any]]:
         """The messages before the last answer."""
         return self.messages[: self._last_answer]
 
     @property
     def answer(self) -> str:
-        """What the assistant said last."""
-        return self.turns[self._last_answer].content
+        """What the assistant said last; where it only called functions, the calls as lines of JSON."""
+        turn = self.turns[self._last_answer]
+        calls = [{"name": call.name, "arguments": call.arguments} for call in turn.calls]
+        return turn.content or "\n".join(json.dumps(call, ensure_ascii=False) for call in calls)
 
     @property
     def _last_answer(self) -> int:

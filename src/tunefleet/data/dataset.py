@@ -38,7 +38,7 @@ class Card:
 class Example:
     """A question for generation, with the answer that the data give."""
 
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     prompt: str
     answer: str
 

@@ -31,15 +31,27 @@ def encode(
     train_on: TrainOn,
     longest: int,
 ) -> list[Encoded]:
-    """Encodes conversations, each cut at `longest` tokens. `tokenizer` is a fast transformers tokenizer.
+    """Encodes conversations, each cut at `longest` tokens; a plain text becomes as many pieces as it needs.
 
-    The text is tokenised as a whole and tokens are assigned by their characters, so that no token
-    depends on where a turn was cut; a token that begins before an answer does not learn.
+    `tokenizer` is a fast transformers tokenizer. The text is tokenised as a whole and tokens are assigned by
+    their characters, so that no token depends on where a turn was cut; a token that begins before an answer
+    does not learn.
     """
+    if not conversations:
+        return []
     rendered = [template.render(conversation) for conversation in conversations]
     batch = tokenizer([r.text for r in rendered], add_special_tokens=False, return_offsets_mapping=True)
-    pairs = zip(rendered, batch["input_ids"], batch["offset_mapping"], strict=True)
-    return [_encoded(text, ids, offsets, train_on, longest) for text, ids, offsets in pairs]
+    found = zip(conversations, rendered, batch["input_ids"], batch["offset_mapping"], strict=True)
+    return [
+        _encoded(text, ids[part], offsets[part], train_on, longest)
+        for conversation, text, ids, offsets in found
+        for part in (_pieces(len(ids), longest) if conversation.is_text else [slice(None)])
+    ]
+
+
+def _pieces(length: int, longest: int) -> list[slice]:
+    """Parts of a plain text, none of them a single token, which would have nothing to learn."""
+    return [slice(i, i + longest) for i in range(0, max(1, length - 1), longest)]
 
 
 def _encoded(
@@ -70,7 +82,7 @@ def check_boundary(conversation: Conversation, encoded: Encoded, template: ChatT
     model would meet a prompt that it has never seen.
     """
     first_answer = next(i for i, turn in enumerate(conversation.turns) if turn.role == "assistant")
-    prompt = template.prompt(conversation.messages[:first_answer])
+    prompt = template.prompt(conversation.messages[:first_answer], conversation.tools)
     alone = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     if alone[: len(encoded.tokens)] != encoded.tokens[: len(alone)].tolist():
         raise DataError(

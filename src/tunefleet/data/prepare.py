@@ -18,30 +18,36 @@ import numpy as np
 from tunefleet import __version__
 from tunefleet.base import files
 from tunefleet.base.errors import DataError
-from tunefleet.config.data import DataConfig
+from tunefleet.config.data import DataConfig, OnBadRow, TrainOn
 from tunefleet.config.load import dump
-from tunefleet.data import dataset, template
+from tunefleet.data import bad_rows, dataset, template, wanted
+from tunefleet.data.bad_rows import BadRows
+from tunefleet.data.collect import collect
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.dataset import Card, Dataset, Example
-from tunefleet.data.demo.generate import SPLITS
 from tunefleet.data.encode import Encoded, check_boundary, encode
-from tunefleet.data.formats import conversation
+from tunefleet.data.mix import mixed
 from tunefleet.data.packing import pack
-from tunefleet.data.sources import Source
 from tunefleet.data.template import ChatTemplate
 
-_LAYOUT = 1  # of the files in the cache: raise it when they change
+_LAYOUT = 2  # of the files in the cache: raise it when they change
 _AT_ONCE = 2_000  # conversations tokenised together
 _BOUNDARY_CHECKS = 64  # conversations whose prompt is tokenised alone too
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Training rows, validation rows by split, and the chat template that rendered them."""
+    """Training rows, validation rows by split, the template that rendered them, and the report of bad rows."""
 
     train: Dataset
     validation: dict[str, Dataset]
     template: ChatTemplate
+    report: Path
+
+    @property
+    def bad_rows(self) -> int:
+        """Rows that were left out; `report` says why."""
+        return bad_rows.count(self.report)
 
 
 def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepared:
@@ -59,7 +65,7 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepare
             found = _read(folder)
     assert found is not None
     train = found.pop("train")
-    return Prepared(train, found, chat)
+    return Prepared(train, found, chat, _report(folder))
 
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
@@ -75,7 +81,7 @@ def _fingerprint(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequenc
         str(_LAYOUT),
         __version__,
         json.dumps({**dump(config), "cache": "", "name": ""}, sort_keys=True),
-        *(source.fingerprint() for source in _sources(config)),
+        *(source.fingerprint() for source in wanted.training(config) + wanted.validation(config)),
         chat.source,
         json.dumps(chat.specials, sort_keys=True),
         _identity(tokenizer),
@@ -90,14 +96,8 @@ def _identity(tokenizer: Any) -> str:
     return json.dumps({**described, "padding": None, "truncation": None}, sort_keys=True)
 
 
-def _sources(config: DataConfig) -> list[Source]:
-    path = config.path
-    assert path is not None, "the plan refuses a run without data.path"
-    if path == "demo":
-        unseen = [Source(split, path, split, config.validation_rows) for split in SPLITS if split != "train"]
-        return [Source("train", path, "train", config.max_rows), *unseen]
-    train = Source("train", path, limit=config.max_rows)
-    return [train, Source("validation", config.validation_path)] if config.validation_path else [train]
+def _report(folder: Path) -> Path:
+    return folder.with_suffix(".bad_rows.txt")
 
 
 @contextmanager
@@ -121,28 +121,39 @@ def _read(folder: Path) -> dict[str, Dataset] | None:
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that died, or of a refusal: numbers come again
-    sets = _conversations(config)
+    skip = config.on_bad_row is OnBadRow.SKIP
+    bad = BadRows(_report(folder), config.max_bad_rows) if skip else BadRows()
+    sets = _conversations(config, chat, bad)
     for name, conversations in sets.items():
         _write_set(temporary / name, name, conversations, config, chat, tokenizer, longest)
     files.write_json(temporary / "names.json", list(sets))
+    bad.write()
     files.publish(temporary, folder)
 
 
-def _conversations(config: DataConfig) -> dict[str, list[Conversation]]:
-    read = {s.name: [conversation(row, config.format) for row in s.rows()] for s in _sources(config)}
-    if not read["train"]:
-        raise DataError(f"{config.path}: no rows.")
-    return read if len(read) > 1 else _held_out(read["train"], config.validation_rows)
+def _conversations(config: DataConfig, chat: ChatTemplate, bad: BadRows) -> dict[str, list[Conversation]]:
+    training = {source.name: collect(source, bad, chat.render) for source in wanted.training(config)}
+    unseen = {source.name: collect(source, bad, chat.render) for source in wanted.validation(config)}
+    for source in wanted.training(config):
+        if not training[source.name]:
+            raise DataError(f"{source.config.path}: no rows.")
+    if not unseen:
+        split = {name: _held_out(rows, config.validation_rows) for name, rows in training.items()}
+        training = {name: kept for name, (kept, _) in split.items()}
+        unseen = {name if config.mix else "validation": held_out for name, (_, held_out) in split.items()}
+    parts = list(training.values())
+    return {"train": mixed(parts, config.mix, config.mix_seed) if config.mix else parts[0], **unseen}
 
 
-def _held_out(rows: list[Conversation], wanted: int) -> dict[str, list[Conversation]]:
-    """Splits rows: the same ones whatever the run's seed, at most a tenth of them."""
-    count = min(wanted, len(rows) // 10)
-    chosen = set(np.random.default_rng(0).permutation(len(rows))[:count].tolist())
-    return {
-        "train": [row for i, row in enumerate(rows) if i not in chosen],
-        "validation": [row for i, row in enumerate(rows) if i in chosen],
-    }
+def _held_out(conversations: list[Conversation], most: int) -> tuple[list[Conversation], list[Conversation]]:
+    """What to train on and what to validate with: the same rows whatever the run's seed, at most a tenth held out.
+
+    Both directions of a translation are on one side.
+    """
+    rows = list(dict.fromkeys(conversation.where for conversation in conversations))
+    drawn = np.random.default_rng(0).permutation(len(rows))[: min(most, len(rows) // 10)]
+    chosen = {rows[i] for i in drawn}
+    return [c for c in conversations if c.where not in chosen], [c for c in conversations if c.where in chosen]
 
 
 def _write_set(
@@ -155,19 +166,24 @@ def _write_set(
     longest: int,
 ) -> None:
     encoded = _encode_all(conversations, lambda part: encode(part, chat, tokenizer, config.train_on, longest))
-    for example, tokens in zip(conversations[:_BOUNDARY_CHECKS], encoded, strict=False):
-        check_boundary(example, tokens, chat, tokenizer)
+    talks = [conversation for conversation in conversations if not conversation.is_text]
+    _check_boundaries(talks[:_BOUNDARY_CHECKS], chat, tokenizer, longest)
     kept = [e for e in encoded if e.learns[1:].any()]
     if name == "train" and not kept:
         raise DataError(
-            f"{config.path}: no row has a token to learn within train.sequence_length={longest}. "
+            f"{config.path or 'data.mix'}: no row has a token to learn within train.sequence_length={longest}. "
             "Make it longer, or look at the rows."
         )
     lengths = [len(e.tokens) for e in kept]
     rows = pack(lengths, longest) if config.packing else [[i] for i in range(len(kept))]
     card = _card(name, encoded, kept, len(rows), longest)
-    examples = [] if name == "train" else [_example(c, chat) for c in conversations]
+    examples = [] if name == "train" else [_example(c, chat) for c in talks]
     dataset.write(folder, asdict(card), kept, rows, examples)
+
+
+def _check_boundaries(talks: Sequence[Conversation], chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
+    for talk, encoded in zip(talks, encode(talks, chat, tokenizer, TrainOn.RESPONSE, longest), strict=True):
+        check_boundary(talk, encoded, chat, tokenizer)
 
 
 def _encode_all(
@@ -192,4 +208,4 @@ def _card(name: str, encoded: Sequence[Encoded], kept: Sequence[Encoded], rows: 
 
 
 def _example(conversation: Conversation, chat: ChatTemplate) -> Example:
-    return Example(conversation.question, chat.prompt(conversation.question), conversation.answer)
+    return Example(conversation.question, chat.prompt(conversation.question, conversation.tools), conversation.answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -15,6 +16,9 @@ from tunefleet.data.conversation import Conversation
 _FOLDER = Path(__file__).parent / "templates"
 # What rendering a template can raise: its own errors, and Python's.
 _MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+
+
+Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class ChatTemplate:
     source: str
     specials: Mapping[str, str]
 
-    def prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text after which the assistant speaks."""
         try:
-            return self._render(messages, add_generation_prompt=True)
+            return self._render(messages, tools, add_generation_prompt=True)
         except _MISTAKES as error:
             raise DataError(f"data.template: {error}.") from None
 
@@ -43,34 +47,56 @@ class ChatTemplate:
         """The whole text with its answers, found as the difference of prefixes.
 
         An answer is what the text up to and with it adds to the prompt before it, end-of-turn token
-        included. Raises `DataError` where the template changes earlier text as the conversation grows.
+        included. Raises `DataError` where the template changes earlier text as the conversation grows, or
+        leaves out functions and their calls. Plain text is an answer from its first word on.
         """
         try:
-            return self._rendered(conversation)
+            return self._text(conversation) if conversation.is_text else self._rendered(conversation)
         except _MISTAKES as error:
             raise DataError(f"{conversation.where}: data.template: {error}.") from None
 
+    def _text(self, conversation: Conversation) -> Rendered:
+        start = self.specials.get("bos_token", "")
+        text = f"{start}{conversation.turns[0].content}{self.specials.get('eos_token', '')}"
+        return Rendered(text, ((len(start), len(text)),))
+
     def _rendered(self, conversation: Conversation) -> Rendered:
-        messages = conversation.messages
+        messages, tools = conversation.messages, conversation.tools
         answers = []
         text = ""
         for end, turn in enumerate(conversation.turns, 1):
             if turn.role == "assistant":
-                prompt = self._render(messages[: end - 1], add_generation_prompt=True)
+                prompt = self._render(messages[: end - 1], tools, add_generation_prompt=True)
                 self._expect_prefix(text, prompt, conversation)
-                text = self._render(messages[:end], add_generation_prompt=False)
+                self._expect_tools(prompt, [tool["function"]["name"] for tool in tools], conversation)
+                text = self._render(messages[:end], tools, add_generation_prompt=False)
                 self._expect_prefix(prompt, text, conversation)
+                self._expect_tools(text[len(prompt) :], [call.name for call in turn.calls], conversation)
                 answers.append((len(prompt), len(text)))
-        whole = text if conversation.turns[-1].role == "assistant" else self._render(messages, False)
+        whole = text if conversation.turns[-1].role == "assistant" else self._render(messages, tools, False)
         self._expect_prefix(text, whole, conversation)
         return Rendered(whole, tuple(answers))
 
-    def _render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+    def _render(self, messages: Sequence[Message], tools: Sequence[Message], add_generation_prompt: bool) -> str:
         """By transformers itself, so that training and inference render alike."""
         texts, _ = render_jinja_template(
-            [list(messages)], chat_template=self.source, add_generation_prompt=add_generation_prompt, **self.specials
+            [list(messages)],
+            tools=list(tools) or None,
+            chat_template=self.source,
+            add_generation_prompt=add_generation_prompt,
+            **self.specials,
         )
         return str(texts[0])
+
+    @staticmethod
+    def _expect_tools(text: str, names: Sequence[str], conversation: Conversation) -> None:
+        left_out = [name for name in names if name not in text]
+        if left_out:
+            raise DataError(
+                f"{conversation.where}: data.template: the chat template does not write the function "
+                f"{left_out[0]!r}, so the model would not see it. Use one that knows tools, such as "
+                "data.template=chatml."
+            )
 
     @staticmethod
     def _expect_prefix(start: str, text: str, conversation: Conversation) -> None:

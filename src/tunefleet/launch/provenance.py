@@ -19,6 +19,7 @@ from pathlib import Path
 from tunefleet.base import files
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import git, project
+from tunefleet.plan import inputs
 from tunefleet.plan.plan import Plan
 
 _SHORT = 7
@@ -74,8 +75,7 @@ class Provenance:
 
     def of(self, plan: Plan) -> Provenance:
         """The same for one run: with its data files."""
-        paths = (plan.config.data.path, plan.config.data.validation_path)
-        return replace(self, data=_digests(path for path in paths if path))
+        return replace(self, data=_digests(inputs.local_files(plan.config.data)))
 
 
 def record(repository: Path, snapshot: str = "") -> Provenance:

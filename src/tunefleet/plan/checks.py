@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
-from tunefleet.plan import packing, parameters
+from tunefleet.plan import data_checks, packing, parameters
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
@@ -19,9 +18,7 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, 
 
 def values(config: RunConfig) -> list[str]:
     """Complaints about settings alone."""
-    complaints = [_file(key, getattr(config.data, key)) for key in ("path", "validation_path")]
-    if config.data.path is None:
-        complaints.append("data.path: not set. Give the file of training rows: data.path=FILE.")
+    complaints = data_checks.values(config.data)
     if any(not 0 <= beta < 1 for beta in config.optimizer.betas):
         complaints.append(
             f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
@@ -35,13 +32,7 @@ def values(config: RunConfig) -> list[str]:
         complaints.append(
             f"output_dir: {config.output_dir!r} is not allowed. Allowed: a folder whose name is one line."
         )
-    return [complaint for complaint in complaints if complaint]
-
-
-def _file(key: str, path: str | None) -> str | None:
-    if path in (None, "demo") or Path(path).is_file():
-        return None
-    return f"data.{key}: {path} is not a file on this machine. Give data.{key}=FILE (JSON or JSONL)."
+    return complaints
 
 
 def device(config: RunConfig, degrees: Layout) -> list[str]:

@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import checks, parameters
+from tunefleet.plan import checks, inputs, parameters
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -72,15 +72,10 @@ def _collect(decide: Callable[[], T], complaints: list[str]) -> T | None:
 
 def _absolute(config: RunConfig) -> RunConfig:
     """Paths of data as ranks see them, wherever they are started."""
-    data = config.data
-    changes: dict[str, Any] = {
-        key: str(Path(value).expanduser().resolve())
-        for key in ("path", "validation_path", "cache")
-        if (value := getattr(data, key)) and value != "demo"
-    }
+    data = inputs.absolute(config.data)
     if Path(data.template).is_file():
-        changes["template"] = str(Path(data.template).resolve())
-    return replace(config, data=replace(data, **changes))
+        data = replace(data, template=str(Path(data.template).resolve()))
+    return replace(config, data=data)
 
 
 def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:

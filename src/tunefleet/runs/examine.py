@@ -62,7 +62,7 @@ def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) ->
         said = answers(model, group, read.tokenizer, [example.prompt for example in examples], limits)
         wanted = [example.answer for example in examples]
         record[f"evaluation/{split}/exact_match"] = exact_match(said, wanted)
-        questions = [example.messages[-1]["content"] for example in examples]
+        questions = [example.messages[-1]["content"] if example.messages else "" for example in examples]
         samples += [Sample(split, *parts) for parts in zip(questions, wanted, said, strict=True)]
     return record, samples
 

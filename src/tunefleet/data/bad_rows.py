@@ -1,0 +1,48 @@
+"""What happens to a row that cannot be read: the run ends, or the row is left out and written down?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.errors import DataError
+
+_SHOWN = 3
+
+
+class BadRows:
+    """The bad rows of a data set: none may be left out, or at most `cap` of them, which the file `report` tells."""
+
+    def __init__(self, report: Path | None = None, cap: int = 0) -> None:
+        self._skip = report is not None
+        self._cap = cap
+        self._report = report or Path()
+        self._told: list[str] = []
+
+    @property
+    def skips(self) -> bool:
+        """Whether bad rows are left out."""
+        return self._skip
+
+    def add(self, error: DataError) -> None:
+        """Leaves a row out. Raises `DataError` where it may not, or where there are too many of them."""
+        if not self._skip:
+            raise DataError(f"{error} Mend the row, or leave such rows out with data.on_bad_row=skip.")
+        self._told.append(str(error).replace("\n", " "))
+        if len(self._told) > self._cap:
+            self.write()
+            first = " ".join(self._told[:_SHOWN])
+            raise DataError(
+                f"more than data.max_bad_rows={self._cap} bad rows; all that were met are in {self._report}. "
+                f"The first: {first}"
+            )
+
+    def write(self) -> None:
+        """Writes the report, a line for each row that was left out."""
+        if self._told:
+            files.write_text(self._report, "".join(f"{line}\n" for line in self._told))
+
+
+def count(report: Path) -> int:
+    """The rows that a report tells."""
+    return len(report.read_text(encoding="utf-8").splitlines()) if report.is_file() else 0

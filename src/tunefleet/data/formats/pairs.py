@@ -1,0 +1,45 @@
+"""How are questions with an answer read: alpaca, prompt and completion, and plain text without either?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunefleet.base.errors import DataError
+from tunefleet.data.conversation import TEXT, Turn
+from tunefleet.data.formats.fields import get, listed, optional, text
+from tunefleet.data.row import Row
+
+
+def alpaca(row: Row) -> tuple[Turn, ...]:
+    """`instruction` and `input`, answered by `output`; `history` holds earlier pairs."""
+    instruction, given = get(row, "instruction", str), optional(row, "input")
+    asked = f"{instruction}\n\n{given}" if given else instruction
+    history = listed(row.values.get("history"), f"{row.where}: history")
+    earlier = [turn for pair in history for turn in _pair(pair, f"{row.where}: history")]
+    return (*_system(row), *earlier, Turn("user", asked), Turn("assistant", get(row, "output", str)))
+
+
+def prompt_completion(row: Row) -> tuple[Turn, ...]:
+    """`prompt` and `completion`: texts, or lists of as many texts, which take turns."""
+    if not isinstance(row.values.get("prompt"), list):
+        return (*_system(row), Turn("user", get(row, "prompt", str)), Turn("assistant", get(row, "completion", str)))
+    asked, said = get(row, "prompt", list), get(row, "completion", list)
+    if len(asked) != len(said):
+        raise DataError(f"{row.where}: prompt holds {len(asked)} texts and completion {len(said)}.")
+    return (*_system(row), *(turn for pair in zip(asked, said, strict=True) for turn in _pair(pair, row.where)))
+
+
+def plain_text(row: Row) -> tuple[Turn, ...]:
+    """`text`, learnt as it stands."""
+    return (Turn(TEXT, get(row, "text", str)),)
+
+
+def _system(row: Row) -> tuple[Turn, ...]:
+    system = optional(row, "system")
+    return (Turn("system", system),) if system else ()
+
+
+def _pair(pair: Any, where: str) -> tuple[Turn, Turn]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise DataError(f"{where}: {pair!r:.60} is no pair of question and answer.")
+    return Turn("user", text(pair[0], f"{where}: question")), Turn("assistant", text(pair[1], f"{where}: answer"))

@@ -1,0 +1,122 @@
+"""Which format do the rows of a source have, and what do they say? The first row decides for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.config.data import Format, SourceConfig
+from tunefleet.data.conversation import TEXT, Conversation, Turn
+from tunefleet.data.formats import chat, fields, pairs, tasks
+from tunefleet.data.formats.tree import tree
+from tunefleet.data.row import Row
+
+KEYS: tuple[tuple[Format, set[str]], ...] = (
+    (Format.CHOSEN, {"chosen"}),
+    (Format.MESSAGES, {"messages"}),
+    (Format.SHAREGPT, {"conversations"}),
+    (Format.PROMPT_COMPLETION, {"prompt", "completion"}),
+    (Format.ALPACA, {"instruction", "output"}),
+    (Format.PARALLEL, {"source", "target"}),
+    (Format.TREE, {"tree"}),
+    (Format.TREE, {"message_tree_id", "prompt"}),
+    (Format.TREE, {"role", "text", "replies"}),
+    (Format.LABELLED, {"text", "label"}),
+    (Format.TEXT, {"text"}),
+)
+"""The rule of `format=auto`: the first line whose keys a row has."""
+_CHATS: dict[Format, Callable[[Row], tuple[Turn, ...]]] = {
+    Format.CHOSEN: chat.chosen,
+    Format.MESSAGES: chat.messages,
+    Format.SHAREGPT: chat.sharegpt,
+    Format.PROMPT_COMPLETION: pairs.prompt_completion,
+    Format.ALPACA: pairs.alpaca,
+    Format.TREE: tree,
+    Format.TEXT: pairs.plain_text,
+}
+_TASKS = (Format.PARALLEL, Format.LABELLED)
+_WITH_TOOLS = (Format.CHOSEN, Format.MESSAGES, Format.SHAREGPT)
+
+
+class UnknownFormat(DataError):
+    """The rows of a source are of no format that we know."""
+
+
+def recognise(row: Row, columns: Iterable[str] = ()) -> Format:
+    """The format whose keys `row` has, or `columns` name. Raises `UnknownFormat` with the keys that would be known."""
+    names = {*row.values, *columns}
+    found = next((format for format, keys in KEYS if keys <= names), None)
+    if found is None:
+        known = "; ".join(f"{', '.join(sorted(keys))} ({format.value})" for format, keys in KEYS)
+        raise UnknownFormat(
+            f"{row.where}: unknown format with keys {', '.join(row.values)}. Known: {known}. "
+            "Name the columns, such as data.columns.prompt=COLUMN."
+        )
+    return found
+
+
+class Reader:
+    """Turns the rows of one source into conversations."""
+
+    def __init__(self, source: SourceConfig) -> None:
+        self._source = source
+        self._format: Format | None = None if source.format is Format.AUTO else source.format
+        self._labels = tasks.label_names(source)
+        self._unseen = set() if source.target_path else set(source.columns)
+
+    def conversations(self, row: Row) -> list[Conversation]:
+        """What `row` says: one conversation, or one for each direction of a translation.
+
+        Raises `DataError` naming the row and what is wrong with it; `UnknownFormat` and `ConfigError` where
+        the settings do not fit any row of the source.
+        """
+        if not self._source.target_path:
+            self._unseen -= {ours for ours in self._unseen if fields.has(row, self._source.columns[ours])}
+            row = fields.renamed(row, self._source.columns)
+        format = self._of(row)
+        tools = chat.tools(row) if format in _WITH_TOOLS else ()
+        return [_checked(Conversation(turns, row.where, tools)) for turns in self._turns(format, row)]
+
+    def finish(self) -> None:
+        """Raises `ConfigError` for columns that no row had."""
+        missing = [f"data.columns.{ours}: no row has {self._source.columns[ours]!r}." for ours in sorted(self._unseen)]
+        if missing:
+            raise ConfigError(*missing)
+
+    def _of(self, row: Row) -> Format:
+        if self._format is None:
+            self._format = recognise(row, self._source.columns)
+            self._check_instruction(self._format)
+        elif self._source.format is Format.AUTO:
+            _expect_fit(row, {*row.values, *self._source.columns}, self._format)
+        return self._format
+
+    def _check_instruction(self, format: Format) -> None:
+        if format not in _TASKS and (self._source.instruction or self._source.instruction_back):
+            raise ConfigError(f"data.instruction: is for parallel and labelled rows; these are {format.value} rows.")
+
+    def _turns(self, format: Format, row: Row) -> list[tuple[Turn, ...]]:
+        if format is Format.PARALLEL:
+            return tasks.parallel(row, self._source)
+        if format is Format.LABELLED:
+            return tasks.labelled(row, self._source, self._labels)
+        return [_CHATS[format](row)]
+
+
+def _expect_fit(row: Row, names: set[str], format: Format) -> None:
+    missing = min((keys - names for known, keys in KEYS if known is format), key=len)
+    if missing:
+        raise DataError(
+            f"{row.where}: no column {', '.join(sorted(missing))}; it has {', '.join(row.values)}. "
+            f"The first row is {format.value}, and a source has one format."
+        )
+
+
+def _checked(conversation: Conversation) -> Conversation:
+    where = conversation.where
+    if not conversation.turns or not any(turn.role in ("assistant", TEXT) for turn in conversation.turns):
+        raise DataError(f"{where}: no assistant message, so there is nothing to learn.")
+    for number, turn in enumerate(conversation.turns, 1):
+        if turn.role in ("assistant", TEXT) and not turn.content.strip() and not turn.calls:
+            raise DataError(f"{where}: the answer (message {number}) is empty.")
+    return conversation

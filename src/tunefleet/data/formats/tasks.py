@@ -1,0 +1,63 @@
+"""How do rows of a task become questions: sentences to translate, texts to label?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base.errors import DataError
+from tunefleet.config.data import SourceConfig
+from tunefleet.data import raw
+from tunefleet.data.conversation import Turn
+from tunefleet.data.formats.fields import get
+from tunefleet.data.row import Row
+
+Turns = tuple[Turn, ...]
+
+
+def parallel(row: Row, source: SourceConfig) -> list[Turns]:
+    """`source` is asked and `target` answered; with `instruction_back` the other way round too."""
+    words = {key: get(row, key, str) for key in ("source", "target")}
+    there = _asked(source.instruction or "{source}", words, words["target"])
+    if source.instruction_back is None:
+        return [there]
+    return [there, _asked(source.instruction_back, words, words["source"])]
+
+
+def labelled(row: Row, source: SourceConfig, names: Sequence[str]) -> list[Turns]:
+    """`text` is asked and the name of `label` answered."""
+    words = {"text": get(row, "text", str), "labels": ", ".join(names)}
+    return [_asked(source.instruction or "{text}", words, _label(row, names))]
+
+
+def label_names(source: SourceConfig) -> tuple[str, ...]:
+    """The words for labels. Raises `DataError` where their file cannot be read."""
+    if not source.label_file:
+        return source.label_names
+    path = Path(source.label_file)
+    return tuple(raw.text(line, f"{path}:{number}").strip() for number, line in raw.lines(path) if line.strip())
+
+
+def _asked(instruction: str, words: dict[str, str], answer: str) -> Turns:
+    return Turn("user", instruction.format(**words)), Turn("assistant", answer)
+
+
+def _label(row: Row, names: Sequence[str]) -> str:
+    label: Any = row.values.get("label")
+    if isinstance(label, str):
+        label = get(row, "label", str)
+        if names and label not in names and label.isdecimal():  # of a CSV file
+            return _name(int(label), names, row.where)
+        if names and label not in names:
+            raise DataError(f"{row.where}: label is {label!r}, which is none of the {len(names)} names of labels.")
+        return str(label)
+    return _name(int(label) if isinstance(label, bool) else get(row, "label", int), names, row.where)
+
+
+def _name(number: int, names: Sequence[str], where: str) -> str:
+    if not names:
+        raise DataError(f"{where}: label is {number}, and nothing says its name. Give data.label_names=[...].")
+    if not 0 <= number < len(names):
+        raise DataError(f"{where}: label is {number}, but there are {len(names)} names of labels, from 0 on.")
+    return names[number]

@@ -1,0 +1,57 @@
+"""How are lines and bytes read from a file, gzip or not, so that what is damaged is named?"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base.errors import DataError
+
+_GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Every line with its number, without its end. Raises `DataError`."""
+    number = 0
+    with _named(path, lambda: f" after line {number}"), _opened(path) as stream:
+        for number, line in enumerate(stream, 1):
+            yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
+
+
+def whole(path: Path) -> bytes:
+    """The content, unpacked. Raises `DataError`."""
+    with _named(path, lambda: ""), _opened(path) as stream:
+        return bytes(stream.read()).removeprefix(_BOM)
+
+
+def text(raw: bytes, where: str) -> str:
+    """`raw` as UTF-8. Raises `DataError`."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 at byte {error.start}. Convert the file with `iconv -t utf-8`.") from None
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the content is compressed, whatever the name says."""
+    with open(path, "rb") as stream:
+        return stream.read(2) == _GZIP
+
+
+def _opened(path: Path) -> Any:
+    return gzip.open(path) if is_gzip(path) else open(path, "rb")
+
+
+@contextmanager
+def _named(path: Path, progress: Any) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: gzip is cut off or damaged{progress()}: {error}. Fetch the file again.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None

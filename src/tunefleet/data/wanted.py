@@ -1,0 +1,46 @@
+"""Which sources does a configuration name: what to train on, and what to validate with?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tunefleet.config.data import DataConfig, SourceConfig
+from tunefleet.data.demo.generate import SPLITS
+from tunefleet.data.sources import Source
+from tunefleet.plan.inputs import DEMO
+
+
+def training(config: DataConfig) -> list[Source]:
+    """The source to train on, or those of the mixture."""
+    if not config.mix:
+        return [Source("train", config)]
+    return [Source(name, source) for name, source in zip(names(config), config.mix, strict=True)]
+
+
+def validation(config: DataConfig) -> list[Source]:
+    """The sources to validate with; none where rows of the training sources are held out."""
+    if config.path == DEMO:
+        unseen = [split for split in SPLITS if split != "train"]
+        return [Source(s, SourceConfig(path=DEMO, split=s, max_rows=config.validation_rows)) for s in unseen]
+    if not config.validation_path and not config.validation_split:
+        return []
+    changed = replace(
+        config,
+        path=config.validation_path or config.path,
+        target_path=config.validation_target_path,
+        split=config.validation_split or config.split,
+        max_rows=None,
+    )
+    return [Source("validation", changed)]
+
+
+def names(config: DataConfig) -> Sequence[str]:
+    """A word for each source of a mixture: its own, else from its path; no word twice, and none is `train`."""
+    found: list[str] = []
+    for number, source in enumerate(config.mix, 1):
+        word = re.sub(r"[^\w.-]+", "_", source.name or Path(str(source.path)).name.split(".")[0]).strip("_.")
+        found.append(f"{word}_{number}".strip("_") if word in ("", "train", *found) else word)
+    return found
