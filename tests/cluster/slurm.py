@@ -149,8 +149,7 @@ class Cluster:
 
     def clear(self) -> None:
         """No job, and every node in service: what the next test may count on."""
-        self.run("scancel", "--user=root")
-        self._until(lambda: not self.run("squeue", "--noheader"), "jobs to end")
+        self._until(self._cancelled, "jobs to end")
         for node in self.nodes:
             if self._state(node) != "idle":
                 self.up(node)
@@ -207,6 +206,10 @@ class Cluster:
         with contextlib.suppress(SlurmError):  # slurmctld does not answer yet
             return self.run("sinfo", "--noheader", "--partition=main", f"--nodes={node}", "--format=%T").strip()
         return "unknown"
+
+    def _cancelled(self) -> bool:
+        self.run("scancel", "--user=root")  # again and again: a job may be sending itself back into the queue
+        return not self.run("squeue", "--noheader")
 
     def _works(self, *words: str) -> bool:
         with contextlib.suppress(SlurmError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -76,6 +77,19 @@ def test_cancelling_a_run_saves_first_however_long_it_takes(desk: Desk) -> None:
     assert ended["saved_step"] == ended["step"] >= 3
     assert (ended["cause"], ended["reason"]) == ("cancelled", "cancelled by a person")
     assert desk.cluster.wait(desk.job, "COMPLETED CANCELLED FAILED")["Restarts"] == "0"
+
+
+def test_cancelling_a_run_whose_ranks_are_not_there_yet_ends_it(desk: Desk) -> None:
+    srun = desk.folder / "bin" / "srun"
+    srun.parent.mkdir()
+    real = shutil.which("srun", path=desk.environment["PATH"])
+    srun.write_text(f'#!/bin/sh\nsleep 4\nexec {real} "$@"\n')
+    srun.chmod(0o755)
+    slow = Desk(desk.folder, desk.cluster, {"PATH": f"{srun.parent}:{desk.environment['PATH']}"})
+    slow.pretend(ENDLESS)
+    desk.until("starting")
+    desk.tunefleet("cancel", desk.run.name)
+    assert desk.until("cancelled", seconds=20)["step"] == 0
 
 
 def test_cancelling_now_does_not_wait(desk: Desk) -> None:

@@ -94,6 +94,7 @@ def _cancel_job(run: Run, standing: Status, job: str | None, numbers: list[str])
         return "its job has no number yet; it will not start"
     numbers.append(job)
     if standing.state.alive:
+        run.paths.stop.touch()  # for ranks that srun has not started yet: a signal would not reach them
         return f"job {job} ends"
     moved = standing.moved(state=State.CANCELLED, cause=Cause.CANCELLED, reason="cancelled by a person")
     status.write(run.paths.status, moved)
