@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from tunefleet.base import failures, status
@@ -58,6 +59,7 @@ def prepare_environment(plan: Plan) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(plan.threads))
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
+    warnings.filterwarnings("ignore", "`torch.distributed.", FutureWarning)  # DeepSpeed's calls, twice a step
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
 
 

@@ -83,6 +83,9 @@ def end(run: RunPaths, key: str, code: int) -> int:
 
 def _again(run: RunPaths, found: Ending, in_queue: bool) -> int:
     """Sends the job back into the queue, unless SLURM has done so: after the failure of another machine."""
+    if queue.state_of(_job(), _restarts()) == "CANCELLED":  # by scancel, since we looked: requeueing would undo it
+        _settle(run, Ending(Cause.CANCELLED, "cancelled by scancel"))
+        return FAILED
     now = status.read(run.status) or Status(State.STARTING)
     again = now.moved(state=State.REQUEUED, cause=found.cause, reason=found.reason, restarts=now.restarts + 1)
     status.write(run.status, again)

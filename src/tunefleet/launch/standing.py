@@ -5,6 +5,7 @@ A run whose processes are gone without a last word gets its one final state here
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class Observer:
         self._queue: Mapping[str, Entry] | None = None
         self._asked = False
         self._records: Mapping[str, Entry] | None = None
+        self._read = functools.cache(submission.read)  # the points of an array share one
 
     @property
     def silent(self) -> bool:
@@ -40,7 +42,7 @@ class Observer:
         now = status.read(run.status)
         if now is None or now.state.final:
             return now
-        place = submission.place(run)
+        place = submission.place(run, self._read)
         return self._in_queue(run, now, place) if place else _here(run, now)
 
     def _in_queue(self, run: RunPaths, now: Status, place: Place) -> Status:

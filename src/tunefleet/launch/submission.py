@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -97,10 +97,10 @@ def read(folder: Path) -> Submission:
     return replace(Submission(**record), runs=tuple(record["runs"]), folder=str(folder))
 
 
-def place(run: RunPaths) -> Place | None:
-    """Where a run was submitted last; None for a run that never was."""
+def place(run: RunPaths, reader: Callable[[Path], Submission] = read) -> Place | None:
+    """Where a run was submitted last; None for a run that never was. `reader` may remember what it has read."""
     try:
         link = files.read_json(run.submission)
-        return Place(read(Path(link["folder"])), int(link["index"]))
+        return Place(reader(Path(link["folder"])), int(link["index"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
