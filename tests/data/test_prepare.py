@@ -20,6 +20,7 @@ import pytest
 
 from tests.shared import shared_data, tiny_tokenizer
 from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.config.data import DataConfig, OnBadRow, TrainOn
 from tunefleet.data import prepare as module
 from tunefleet.data.dataset import Dataset
@@ -488,3 +489,35 @@ def test_real_rows_with_a_real_tokenizer(tmp_path: Path) -> None:
         for tokens, learns in data.row(r)
     ]
     assert sum(ends) == 999 - sum(data.card.truncated for data in sets)
+
+
+# What is left out on purpose
+
+
+def test_cleaning_leaves_out_training_rows_and_tells_it(config: DataConfig, tokenizer: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(path.read_text() * 2)
+    twice = prepare(replace(config, validation_rows=0), tokenizer, 64)
+    once = prepare(replace(config, validation_rows=0, clean=CleanConfig(duplicates=Duplicates.EXACT)), tokenizer, 64)
+    assert (len(talks(twice.train)), len(talks(once.train))) == (2 * ROWS, ROWS)
+    assert (twice.removed, once.removed) == ({}, {"duplicate": ROWS})
+    assert f"{path}:{ROWS + 1}: duplicate" in once.removed_report.read_text().splitlines()
+    again = prepare(replace(config, validation_rows=0, clean=CleanConfig(duplicates=Duplicates.EXACT)), tokenizer, 64)
+    assert again.removed == {"duplicate": ROWS}  # from the cache
+
+
+def test_rows_that_are_all_left_out_are_an_error_that_says_why(config: DataConfig, tokenizer: Any) -> None:
+    with pytest.raises(DataError, match=rf"no rows, after data\.clean left out {ROWS}: too short"):
+        prepare(replace(config, clean=CleanConfig(min_characters=100_000)), tokenizer, 64)
+
+
+def test_validation_rows_are_written_as_training_rows_but_none_is_left_out(
+    config: DataConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "validation.jsonl").write_text(json.dumps({"prompt": "e\u0301", "completion": "a"}) + "\n")
+    unseen = replace(config, validation_path=str(tmp_path / "validation.jsonl"))
+    clean = CleanConfig(normalise=True, min_characters=10)
+    assert (
+        prepare(replace(unseen, clean=clean), tokenizer, 64).validation["validation"].examples[0].messages[0]["content"]
+        == "\u00e9"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.config.cleaning import CleanConfig
 from tunefleet.config.data import DataConfig, Format, MixedSource
 from tunefleet.config.load import load
 from tunefleet.plan import inputs
@@ -36,6 +37,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "validation path": ({"validation_path": "/a"}, "data.validation_path: /a is no file"),
     "target": ({"target_path": "/a"}, "data.target_path: /a is not a file on this machine."),
     "validation target": ({"validation_target_path": "/a"}, "data.validation_target_path: /a is not a file"),
+    "keep": ({"clean": CleanConfig(keep="(")}, "data.clean.keep: '(' is no regular expression"),
+    "drop": ({"clean": CleanConfig(drop="[z-a]")}, "data.clean.drop: '[z-a]' is no regular expression"),
+    "lengths": (
+        {"clean": CleanConfig(min_characters=9, max_characters=8)},
+        "data.clean: min_characters=9 is more than max_characters=8",
+    ),
     "split of two files": (
         {"target_path": __file__, "validation_split": "validation"},
         "data.validation_split: two files of lines have no splits.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tunefleet.config.cleaning import CleanConfig
 from tunefleet.config.fields import ranged
 
 
@@ -142,6 +143,8 @@ class DataConfig(SourceConfig):
     """What happens to a row that cannot be read: the run ends, or goes on without it and reports it."""
     max_bad_rows: int = ranged(100, at_least=0)
     """Rows that `on_bad_row=skip` may leave out before the run ends all the same."""
+    clean: CleanConfig = CleanConfig()
+    """Which training rows are left out on purpose."""
     template: str = "auto"
     """Chat template: `auto` (the tokenizer's own, else `plain`), a name, or a path to a Jinja file."""
     train_on: TrainOn = TrainOn.RESPONSE

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ from tunefleet.base import files
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow, TrainOn
 from tunefleet.config.load import dump
-from tunefleet.data import bad_rows, dataset, template, wanted
+from tunefleet.data import bad_rows, cleaning, dataset, template, wanted
 from tunefleet.data.bad_rows import BadRows
+from tunefleet.data.cleaning import Cleaning
 from tunefleet.data.collect import collect
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.dataset import Card, Dataset, Example
@@ -30,24 +31,30 @@ from tunefleet.data.mix import mixed
 from tunefleet.data.packing import pack
 from tunefleet.data.template import ChatTemplate
 
-_LAYOUT = 2  # of the files in the cache: raise it when they change
+_LAYOUT = 3  # of the files in the cache: raise it when they change
 _AT_ONCE = 2_000  # conversations tokenised together
 _BOUNDARY_CHECKS = 64  # conversations whose prompt is tokenised alone too
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Training rows, validation rows by split, the template that rendered them, and the report of bad rows."""
+    """Training rows, validation rows by split, the template that rendered them, and two reports of rows left out."""
 
     train: Dataset
     validation: dict[str, Dataset]
     template: ChatTemplate
     report: Path
+    removed_report: Path
 
     @property
     def bad_rows(self) -> int:
         """Rows that were left out; `report` says why."""
         return bad_rows.count(self.report)
+
+    @property
+    def removed(self) -> Mapping[str, int]:
+        """How many rows each step of `data.clean` left out; `removed_report` names them."""
+        return cleaning.counted(self.removed_report)
 
 
 def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepared:
@@ -65,7 +72,7 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepare
             found = _read(folder)
     assert found is not None
     train = found.pop("train")
-    return Prepared(train, found, chat, _report(folder))
+    return Prepared(train, found, chat, _report(folder), _removed(folder))
 
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
@@ -100,6 +107,10 @@ def _report(folder: Path) -> Path:
     return folder.with_suffix(".bad_rows.txt")
 
 
+def _removed(folder: Path) -> Path:
+    return folder.with_suffix(".removed_rows.txt")
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One process at a time for this folder."""
@@ -123,20 +134,24 @@ def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any,
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that died, or of a refusal: numbers come again
     skip = config.on_bad_row is OnBadRow.SKIP
     bad = BadRows(_report(folder), config.max_bad_rows) if skip else BadRows()
-    sets = _conversations(config, chat, bad)
+    clean = Cleaning(config.clean)
+    sets = _conversations(config, chat, bad, clean)
     for name, conversations in sets.items():
         _write_set(temporary / name, name, conversations, config, chat, tokenizer, longest)
     files.write_json(temporary / "names.json", list(sets))
     bad.write()
+    clean.write(_removed(folder))
     files.publish(temporary, folder)
 
 
-def _conversations(config: DataConfig, chat: ChatTemplate, bad: BadRows) -> dict[str, list[Conversation]]:
-    training = {source.name: collect(source, bad, chat.render) for source in wanted.training(config)}
-    unseen = {source.name: collect(source, bad, chat.render) for source in wanted.validation(config)}
+def _conversations(
+    config: DataConfig, chat: ChatTemplate, bad: BadRows, clean: Cleaning
+) -> dict[str, list[Conversation]]:
+    training = {source.name: clean.clean(collect(source, bad, chat.render)) for source in wanted.training(config)}
+    unseen = {source.name: clean.normalise(collect(source, bad, chat.render)) for source in wanted.validation(config)}
     for source in wanted.training(config):
         if not training[source.name]:
-            raise DataError(f"{source.config.path}: no rows.")
+            raise DataError(f"{source.config.path}: no rows{clean.told()}.")
     if not unseen:
         split = {name: _held_out(rows, config.validation_rows) for name, rows in training.items()}
         training = {name: kept for name, (kept, _) in split.items()}

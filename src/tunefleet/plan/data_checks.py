@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from string import Formatter
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.config.cleaning import CleanConfig
 from tunefleet.config.data import COLUMNS, DataConfig, Format, MixedSource, SourceConfig
 from tunefleet.config.load import did_you_mean
 from tunefleet.plan import inputs
@@ -18,9 +20,25 @@ def values(data: DataConfig) -> list[str]:
     """One complaint for each setting that cannot work."""
     if data.mix and data.path:
         return ["data.mix: data.path is set too. Leave out one of them: data.path=null, or data.mix=[]."]
-    complaints = [complaint for i, source in enumerate(data.mix) for complaint in _source(f"data.mix[{i}]", source)]
+    complaints = _cleaning(data.clean)
+    complaints += [complaint for i, source in enumerate(data.mix) for complaint in _source(f"data.mix[{i}]", source)]
     complaints += _shares(data.mix) if data.mix else _source("data", data)
     return complaints + _validation(data)
+
+
+def _cleaning(clean: CleanConfig) -> list[str]:
+    complaints = []
+    for key in ("keep", "drop"):
+        try:
+            re.compile(getattr(clean, key) or "")
+        except re.error as error:
+            complaints.append(f"data.clean.{key}: {getattr(clean, key)!r} is no regular expression: {error}.")
+    if clean.max_characters and clean.min_characters > clean.max_characters:
+        complaints.append(
+            f"data.clean: min_characters={clean.min_characters} is more than max_characters={clean.max_characters}, "
+            "so nothing would be left."
+        )
+    return complaints
 
 
 def _source(where: str, source: SourceConfig) -> list[str]:

@@ -18,9 +18,12 @@ def data_rows(plan: Plan, read: Material) -> dict[str, str]:
     card, steps = read.data.train.card, read.horizon
     splits = [f"{name} {data.card.conversations:,}" for name, data in read.data.validation.items()]
     epochs = steps.total / steps.steps_per_epoch
+    removed = ", ".join(f"{number:,} {step}" for step, number in read.data.removed.items())
+    cleaned = {"left out": f"{removed}, see {read.data.removed_report}"} if removed else {}
     bad = {"bad rows": f"{read.data.bad_rows:,} left out, see {read.data.report}"} if read.data.bad_rows else {}
     return {
         "data": _card(plan, card),
+        **cleaned,
         **bad,
         "validation": ", ".join(splits) or "none",
         "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.rows:,} rows / {plan.batch.total} rows a step, "

@@ -1,0 +1,120 @@
+"""Which conversations are left out on purpose? Explicit steps, in order; what each removed is counted and told."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.config.cleaning import CleanConfig, Duplicates
+from tunefleet.data.conversation import Conversation
+from tunefleet.data.near import NearDuplicates
+
+Keeps = Callable[[Conversation], bool]
+_KEPT_CONTROLS = "\n\t"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A conversation that was left out: the step, and where it was read."""
+
+    step: str
+    where: str
+
+
+class Cleaning:
+    """The steps of one data set, over all its sources: a duplicate is found wherever the first one stands."""
+
+    def __init__(self, config: CleanConfig) -> None:
+        self._normalise = config.normalise
+        self._steps = _steps(config)
+        self.removed: list[Removed] = []
+
+    def clean(self, conversations: Iterable[Conversation]) -> list[Conversation]:
+        """The conversations that every step keeps, in their order."""
+        return [talk for talk in self.normalise(conversations) if self._kept(talk)]
+
+    def normalise(self, conversations: Iterable[Conversation]) -> list[Conversation]:
+        """All of them, in the form that was asked for: what validates is written as what trains, and none left out."""
+        return [_normalised(talk) if self._normalise else talk for talk in conversations]
+
+    def counts(self) -> Mapping[str, int]:
+        """How many conversations each step removed."""
+        return Counter(removed.step for removed in self.removed)
+
+    def told(self) -> str:
+        """`, after data.clean left out 12: too short`, for an error; empty where nothing was left out."""
+        counts = ", ".join(f"{number}: {step}" for step, number in self.counts().items())
+        return f", after data.clean left out {counts}" if counts else ""
+
+    def write(self, report: Path) -> None:
+        """Writes a line for each conversation that was left out."""
+        if self.removed:
+            files.write_text(report, "".join(f"{one.where}: {one.step}\n" for one in self.removed))
+
+    def _kept(self, talk: Conversation) -> bool:
+        step = next((name for name, keeps in self._steps.items() if not keeps(talk)), None)
+        if step:
+            self.removed.append(Removed(step, talk.where))
+        return step is None
+
+
+def counted(report: Path) -> Mapping[str, int]:
+    """How many conversations each step removed, from the report; empty where there is none."""
+    lines = report.read_text(encoding="utf-8").splitlines() if report.is_file() else []
+    return Counter(line.rpartition(": ")[2] for line in lines)
+
+
+def text(talk: Conversation) -> str:
+    """Everything that is said in a conversation, a turn below the other."""
+    return "\n".join(turn.content for turn in talk.turns)
+
+
+def _steps(config: CleanConfig) -> dict[str, Keeps]:
+    """Only the steps that were asked for: a filter that is off costs nothing."""
+    steps: dict[str, Keeps] = {}
+    if config.min_characters:
+        steps["too short"] = lambda talk: len(text(talk)) >= config.min_characters
+    if config.max_characters:
+        most = config.max_characters
+        steps["too long"] = lambda talk: len(text(talk)) <= most
+    if config.keep:
+        wanted = re.compile(config.keep)
+        steps["does not match data.clean.keep"] = lambda talk: bool(wanted.search(text(talk)))
+    if config.drop:
+        unwanted = re.compile(config.drop)
+        steps["matches data.clean.drop"] = lambda talk: not unwanted.search(text(talk))
+    if config.duplicates is Duplicates.EXACT:
+        steps["duplicate"] = _Exact()
+    if config.duplicates is Duplicates.NEAR:
+        near = NearDuplicates(config.similarity)
+        steps["near duplicate"] = lambda talk: near.is_new(text(talk))
+    return steps
+
+
+class _Exact:
+    """Keeps a conversation whose roles and words, white space and capitals aside, were not there before."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def __call__(self, talk: Conversation) -> bool:
+        words = "\0".join(f"{turn.role}\0{' '.join(turn.content.lower().split())}" for turn in talk.turns)
+        before = len(self._seen)
+        self._seen.add(hashlib.blake2b(words.encode(), digest_size=16).digest())
+        return len(self._seen) > before
+
+
+def _normalised(talk: Conversation) -> Conversation:
+    return replace(talk, turns=tuple(replace(turn, content=normalised(turn.content)) for turn in talk.turns))
+
+
+def normalised(words: str) -> str:
+    """`words` in NFC, without control characters other than line breaks and tabs; CR LF is a line break."""
+    composed = unicodedata.normalize("NFC", words.replace("\r\n", "\n").replace("\r", "\n"))
+    return "".join(c for c in composed if c in _KEPT_CONTROLS or unicodedata.category(c) != "Cc")
