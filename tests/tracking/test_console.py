@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,17 @@ def test_other_ranks_are_silent(tmp_path: Path, capsys: pytest.CaptureFixture[st
     console.log(record(4))
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "rank0.log").exists()
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
+    """As with `python train.py | head -1`; rich ends the process with 1."""
+    code = (
+        "import sys, time, pathlib; from tunefleet.tracking.console import Console\n"
+        "console = Console(True, 3, log=pathlib.Path(sys.argv[1]))\n"
+        "for i in range(20): console.say(f'line {i}'); time.sleep(0.02)\n"
+    )
+    log = tmp_path / "rank0.log"
+    piped = f'{sys.executable} -c "$0" {log} | head -n 1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", piped, code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "line 0\n"), done.stderr
+    assert log.read_text().splitlines()[-1] == "line 19"
