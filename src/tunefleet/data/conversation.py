@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunefleet.config.data import TrainOn
+
 
 @dataclass(frozen=True)
 class Turn:
-    """One message. `role` is system, user or assistant."""
+    """One message. `role` is system, user or assistant; `learns` is asked of answers: its `weight` in the data."""
 
     role: str
     content: str
+    learns: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,5 +39,15 @@ class Conversation:
         return self.turns[self._last_answer].content
 
     @property
+    def answers(self) -> list[int]:
+        """The numbers of the turns that the assistant says."""
+        return [i for i, turn in enumerate(self.turns) if turn.role == "assistant"]
+
+    def learnt(self, train_on: TrainOn) -> list[int]:
+        """The numbers of the answers that learn."""
+        asked = self.answers[-1:] if train_on is TrainOn.LAST else self.answers
+        return [i for i in asked if self.turns[i].learns]
+
+    @property
     def _last_answer(self) -> int:
-        return max(i for i, turn in enumerate(self.turns) if turn.role == "assistant")
+        return self.answers[-1]

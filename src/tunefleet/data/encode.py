@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.template import ChatTemplate, Rendered
+from tunefleet.data.turn import end_of_turn
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,32 @@ def encode(
     The text is tokenised as a whole and tokens are assigned by their characters, so that no token
     depends on where a turn was cut; a token that begins before an answer does not learn.
     """
-    rendered = [template.render(conversation) for conversation in conversations]
-    batch = tokenizer([r.text for r in rendered], add_special_tokens=False, return_offsets_mapping=True)
+    rendered = _without_what_follows(conversations, template, tokenizer, train_on)
+    batch = tokenizer(
+        [r.text for r in rendered],
+        add_special_tokens=False,  # the template has written them
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
     pairs = zip(rendered, batch["input_ids"], batch["offset_mapping"], strict=True)
-    return [_encoded(text, ids, offsets, train_on, longest) for text, ids, offsets in pairs]
+    return [_encoded(text, ids, offsets, longest) for text, ids, offsets in pairs]
 
 
-def _encoded(
-    text: Rendered, ids: list[int], offsets: list[tuple[int, int]], train_on: TrainOn, longest: int
-) -> Encoded:
-    tokens = np.asarray(ids[:longest], dtype=np.int32)
+def _without_what_follows(
+    conversations: Sequence[Conversation], template: ChatTemplate, tokenizer: Any, train_on: TrainOn
+) -> list[Rendered]:
+    """Answers end with the token at which generation stops: a line break behind it is never generated."""
+    rendered = [template.render(conversation, train_on) for conversation in conversations]
     if train_on is TrainOn.ALL:
-        learns = np.ones(len(tokens), dtype=np.bool_)
-    else:
-        learns = _inside(np.asarray(offsets[:longest], dtype=np.int64).reshape(-1, 2), text.answers)
+        return rendered
+    end = end_of_turn(template, tokenizer)
+    return [Rendered(r.text, tuple((a, end.of(r.text, a, b)) for a, b in r.answers)) for r in rendered]
+
+
+def _encoded(text: Rendered, ids: list[int], offsets: list[tuple[int, int]], longest: int) -> Encoded:
+    tokens = np.asarray(ids[:longest], dtype=np.int32)
+    learns = _inside(np.asarray(offsets[:longest], dtype=np.int64).reshape(-1, 2), text.answers)
     return Encoded(tokens, learns, truncated=len(ids) > longest)
 
 
@@ -61,20 +73,3 @@ def _inside(offsets: NDArray[np.int64], answers: Sequence[tuple[int, int]]) -> N
     for start, end in answers:
         learns |= (starts >= start) & (ends <= end) & (ends > start)
     return learns
-
-
-def check_boundary(conversation: Conversation, encoded: Encoded, template: ChatTemplate, tokenizer: Any) -> None:
-    """Raises `DataError` where the prompt is tokenised differently alone than in front of its answer.
-
-    At inference the prompt stands alone: if its last token merged with the answer in training, the
-    model would meet a prompt that it has never seen.
-    """
-    first_answer = next(i for i, turn in enumerate(conversation.turns) if turn.role == "assistant")
-    prompt = template.prompt(conversation.messages[:first_answer])
-    alone = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    if alone[: len(encoded.tokens)] != encoded.tokens[: len(alone)].tolist():
-        raise DataError(
-            f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
-            f"(the prompt ends with {prompt[-12:]!r}), so training and inference would differ. "
-            "End the prompt without a space, and begin the answer with it."
-        )

@@ -20,19 +20,21 @@ from tunefleet.base import files
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig
 from tunefleet.config.load import dump
-from tunefleet.data import dataset, template
+from tunefleet.data import dataset, gate, template
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.dataset import Card, Dataset, Example
 from tunefleet.data.demo.generate import SPLITS
-from tunefleet.data.encode import Encoded, check_boundary, encode
+from tunefleet.data.encode import Encoded, encode
 from tunefleet.data.formats import conversation
 from tunefleet.data.packing import pack
 from tunefleet.data.sources import Source
 from tunefleet.data.template import ChatTemplate
+from tunefleet.data.turn import end_of_turn
+from tunefleet.data.verify import verify
 
-_LAYOUT = 1  # of the files in the cache: raise it when they change
+_LAYOUT = 2  # of the files in the cache: raise it when they change
 _AT_ONCE = 2_000  # conversations tokenised together
-_BOUNDARY_CHECKS = 64  # conversations whose prompt is tokenised alone too
+_VERIFIED = 64  # conversations of a set whose masks are compared with inference
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,19 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepare
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
     """The template of a run, with the tokenizer's special tokens."""
-    specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     if tokenizer.eos_token is None:
         raise DataError("model.tokenizer: has no end-of-sequence token, so no answer would ever learn to stop.")
-    return ChatTemplate(template.find(config.template, tokenizer.chat_template), specials)
+    return _with_specials(template.find(config.template, tokenizer.chat_template), tokenizer)
+
+
+def own_template(tokenizer: Any) -> ChatTemplate:
+    """The template that an exported tokenizer carries."""
+    return _with_specials(tokenizer.chat_template, tokenizer)
+
+
+def _with_specials(source: str, tokenizer: Any) -> ChatTemplate:
+    specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return ChatTemplate(source, specials)
 
 
 def _fingerprint(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> str:
@@ -135,6 +146,11 @@ def _conversations(config: DataConfig) -> dict[str, list[Conversation]]:
     return read if len(read) > 1 else _held_out(read["train"], config.validation_rows)
 
 
+def training_rows(config: DataConfig) -> list[Conversation]:
+    """Every training row as it was read. Raises `DataError` with file and line."""
+    return _conversations(config)["train"]
+
+
 def _held_out(rows: list[Conversation], wanted: int) -> dict[str, list[Conversation]]:
     """Splits rows: the same ones whatever the run's seed, at most a tenth of them."""
     count = min(wanted, len(rows) // 10)
@@ -155,19 +171,22 @@ def _write_set(
     longest: int,
 ) -> None:
     encoded = _encode_all(conversations, lambda part: encode(part, chat, tokenizer, config.train_on, longest))
-    for example, tokens in zip(conversations[:_BOUNDARY_CHECKS], encoded, strict=False):
-        check_boundary(example, tokens, chat, tokenizer)
-    kept = [e for e in encoded if e.learns[1:].any()]
-    if name == "train" and not kept:
-        raise DataError(
-            f"{config.path}: no row has a token to learn within train.sequence_length={longest}. "
-            "Make it longer, or look at the rows."
-        )
+    for i in _spread(len(encoded)):
+        verify(conversations[i], encoded[i], chat, tokenizer, config.train_on)
+    if name == "train":
+        stops = end_of_turn(chat, tokenizer).stops
+        gate.expect_learnable(list(zip(conversations, encoded, strict=True)), config, longest, stops)
+    kept = [e for e in encoded if gate.learns(e)]
     lengths = [len(e.tokens) for e in kept]
     rows = pack(lengths, longest) if config.packing else [[i] for i in range(len(kept))]
     card = _card(name, encoded, kept, len(rows), longest)
     examples = [] if name == "train" else [_example(c, chat) for c in conversations]
     dataset.write(folder, asdict(card), kept, rows, examples)
+
+
+def _spread(rows: int) -> list[int]:
+    """Numbers of a few rows, from the first to the last."""
+    return sorted({i * (rows - 1) // max(1, _VERIFIED - 1) for i in range(_VERIFIED)}) if rows else []
 
 
 def _encode_all(
