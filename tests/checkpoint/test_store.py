@@ -128,3 +128,13 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
     with pytest.raises(RunError, match=r"saved by 4 ranks, and this run has 1.*launch\.processes=4"):
         store(tmp_path).restore(Engine())
+
+
+def test_a_checkpoint_holds_the_texts_of_its_run(tmp_path: Path) -> None:
+    texts = {"chat_template.jinja": "{{ messages }} 好"}
+    CheckpointStore(tmp_path, "identity", Alone(), 1, texts).save(Engine(b"abc"), STATE)
+    saved = shards_of_latest(tmp_path).parent / "chat_template.jinja"
+    assert saved.read_text(encoding="utf-8") == "{{ messages }} 好"
+    saved.write_text("changed")
+    with pytest.raises(RunError, match="changed since it was saved"):
+        CheckpointStore(tmp_path, "identity", Alone(), 1, texts).restore(Engine())

@@ -486,3 +486,28 @@ def test_whatever_a_row_holds_it_is_read_or_refused_with_its_place(number: int) 
 def read_all(values: dict[str, Any], format: Format) -> list[Conversation]:
     reader = Reader(SourceConfig(format=format, label_names=("weather",)))
     return reader.conversations(Row(values, WHERE))
+
+
+# The weight of a message
+
+
+def weighed(key: str, role: str, said: str, weight: Any) -> dict[str, Any]:
+    names = ("role", "content") if key == "messages" else ("from", "value")
+    pairs = [("user", "Rain?"), (role, said), ("assistant", "No.")]
+    rows = [dict(zip(names, pair, strict=True)) for pair in pairs]
+    return {key: [rows[0], {**rows[1], "weight": weight}, rows[2]]}
+
+
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+@pytest.mark.parametrize(("role", "said"), [("assistant", "Wait."), ("function_call", '{"name": "weather"}')])
+def test_a_message_of_weight_nothing_does_not_learn(key: str, role: str, said: str) -> None:
+    found = read(weighed(key, role, said, 0))
+    assert [turn.learns for turn in found.turns] == [True, False, True]
+    assert "weight" not in found.messages[1]
+    assert all(turn.learns for turn in read(weighed(key, role, said, 1)).turns)  # control
+
+
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+def test_half_a_weight_is_refused_with_its_place(key: str) -> None:
+    with pytest.raises(DataError, match=rf"{WHERE}: message 2: weight is 0\.5"):
+        read(weighed(key, "assistant", "Wait.", 0.5))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.shared import shared_data
 from tunefleet.base.errors import ConfigError, DataError
-from tunefleet.config.data import SourceConfig
+from tunefleet.config.data import SourceConfig, TrainOn
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.collect import collect
 from tunefleet.data.conversation import Conversation, ToolCall, Turn
@@ -19,7 +19,18 @@ from tunefleet.data.template import ChatTemplate, find
 from tunefleet.model import tokenizer as tokenizers
 
 SPECIALS = {"bos_token": "<s>", "eos_token": "</s>"}
-NAMES = ("alpaca", "chatml", "human-assistant", "plain")
+NAMES = (
+    "alpaca",
+    "chatml",
+    "gemma",
+    "human-assistant",
+    "llama-3",
+    "mistral",
+    "phi-3",
+    "plain",
+    "vicuna",
+    "zephyr",
+)
 LONG = Conversation(
     (
         Turn("system", "Be brief."),
@@ -40,12 +51,31 @@ TEXTS = {
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCapital of France?<|im_end|>\n"
     "<|im_start|>assistant\nParis.<|im_end|></s>\n<|im_start|>user\nOf 中国? 🐼<|im_end|>\n"
     "<|im_start|>assistant\n北京 🎉<|im_end|></s>\n",
+    "gemma": "<s><start_of_turn>user\nBe brief.\n\nCapital of France?<end_of_turn>\n<start_of_turn>model\nParis."
+    "<end_of_turn>\n<start_of_turn>user\nOf 中国? 🐼<end_of_turn>\n<start_of_turn>model\n北京 🎉<end_of_turn>\n",
+    "llama-3": "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nCapital of France?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nParis.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nOf 中国? 🐼<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n北京 🎉<|eot_id|>",
+    "mistral": "<s>[INST] Be brief.\n\nCapital of France? [/INST] Paris.</s>[INST] Of 中国? 🐼 [/INST] 北京 🎉</s>",
+    "phi-3": "<|system|>\nBe brief.<|end|>\n<|user|>\nCapital of France?<|end|>\n<|assistant|>\nParis.<|end|>\n"
+    "<|user|>\nOf 中国? 🐼<|end|>\n<|assistant|>\n北京 🎉<|end|>\n",
+    "vicuna": "<s>Be brief. USER: Capital of France? ASSISTANT: Paris.</s>USER: Of 中国? 🐼 ASSISTANT: 北京 🎉</s>",
+    "zephyr": "<|system|>\nBe brief.</s>\n<|user|>\nCapital of France?</s>\n<|assistant|>\nParis.</s>\n"
+    "<|user|>\nOf 中国? 🐼</s>\n<|assistant|>\n北京 🎉</s>\n",
 }
 AROUND = {  # what stands between prompt and words, and the end of the turn
     "plain": (" ", "</s>"),
     "human-assistant": (" ", "</s>"),
     "alpaca": (" ", "</s>"),
     "chatml": ("", "<|im_end|></s>\n"),
+    "gemma": ("", "<end_of_turn>\n"),
+    "llama-3": ("", "<|eot_id|>"),
+    "mistral": (" ", "</s>"),
+    "phi-3": ("", "<|end|>\n"),
+    "vicuna": (" ", "</s>"),
+    "zephyr": ("", "</s>\n"),
 }
 
 
@@ -279,6 +309,24 @@ def test_a_template_that_writes_tools_but_not_calls_is_refused() -> None:
         ChatTemplate(source, SPECIALS).render(ASKED)
 
 
+@pytest.mark.parametrize("on", TrainOn)
+@pytest.mark.parametrize("marked", [True, False], ids=["marks", "differences"])
+def test_calls_that_are_not_learnt_are_written_too(on: TrainOn, marked: bool) -> None:
+    """The last answer would follow a result that nobody asked for."""
+    source = "{{ tools[0].function.name if tools }}" + (MARKED if marked else PLAIN)
+    silent = [replace(turn, learns=not turn.calls) for turn in ASKED.turns]
+    for tools in ((TOOL,), ()):
+        with pytest.raises(DataError, match=r"rows\.jsonl:3: .* does not write the function 'weather'"):
+            ChatTemplate(source, SPECIALS).render(replace(ASKED, turns=tuple(silent), tools=tools), on)
+
+
+def test_a_template_with_marks_may_write_tools() -> None:
+    call = "{% for call in m.tool_calls %}{{ call.function | tojson }}{% endfor %}{% endgeneration %}"
+    source = "{{ tools | tojson }}" + MARKED.replace("{% endgeneration %}", call)
+    assert parts(source, ASKED) == ['{"name": "weather", "arguments": {"city": "Bonn ß"}}', "No."]
+    assert parts(source, ASKED, TrainOn.LAST) == ["No."]
+
+
 def test_real_calls_are_rendered_by_chatml() -> None:
     path = shared_data("llamafactory_demo/glaive_toolcall_en_demo.json")
     found = collect(Source("train", SourceConfig(path=str(path))), BadRows())
@@ -292,3 +340,87 @@ def test_plain_text_has_no_template_around_it() -> None:
     rendered = template("chatml").render(Conversation((Turn("text", "Once. "),), "rows.txt:1"))
     assert rendered.text == "<s>Once. </s>"
     assert rendered.answers == ((3, 13),)
+
+
+# --- which answers are learnt
+
+
+def parts(source: str, conversation: Conversation, on: TrainOn = TrainOn.RESPONSE) -> list[str]:
+    rendered = ChatTemplate(source, SPECIALS).render(conversation, on)
+    return [rendered.text[start:end] for start, end in rendered.answers]
+
+
+def with_weights(*weights: bool) -> Conversation:
+    given = iter(weights)
+    turns = [replace(turn, learns=next(given)) if turn.role == "assistant" else turn for turn in LONG.turns]
+    return Conversation(tuple(turns), LONG.where)
+
+
+PLAIN = find("plain", None)
+MARKED = (
+    "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+    "{% endgeneration %}{{ eos_token }}{% else %}{{ m.content }}{% endif %}|{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+THINKING = (  # as Qwen3's: what was thought is left out of all but the last answer
+    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}"
+    "{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def test_all_answers_the_last_one_or_everything() -> None:
+    assert parts(PLAIN, LONG) == [" Paris.</s>", " 北京 🎉</s>"]
+    assert parts(PLAIN, LONG, TrainOn.LAST) == [" 北京 🎉</s>"]
+    assert parts(PLAIN, LONG, TrainOn.ALL) == [TEXTS["plain"]]
+
+
+@pytest.mark.parametrize("source", [PLAIN, MARKED], ids=["differences", "marks"])
+def test_an_answer_of_no_weight_is_not_learnt(source: str) -> None:
+    first, last = parts(source, LONG)
+    assert parts(source, with_weights(False, True)) == [last]
+    assert parts(source, with_weights(True, False)) == [first]
+    assert parts(source, with_weights(False, False)) == []
+    assert parts(source, with_weights(True, False), TrainOn.LAST) == []
+
+
+def test_an_answer_of_no_weight_is_left_out_of_everything() -> None:
+    assert parts(PLAIN, with_weights(False, True), TrainOn.ALL) == [
+        "<s>System: Be brief.\nUser: Capital of France?\nAssistant:",
+        "\nUser: Of 中国? 🐼\nAssistant: 北京 🎉</s>",
+    ]
+
+
+def test_marks_are_taken_where_they_are() -> None:
+    assert parts(MARKED, LONG) == ["Paris.", "北京 🎉"]
+    unmarked = MARKED.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    assert parts(unmarked, LONG) == ["Paris.</s>|", "北京 🎉</s>|"]  # control
+
+
+def test_marks_that_are_not_one_for_each_answer_cannot_be_weighed() -> None:
+    twice = MARKED.replace("{{ m.content }}{% endgen", "{% endgeneration %}{% generation %}{{ m.content }}{% endgen")
+    assert parts(twice, LONG) == ["", "Paris.", "", "北京 🎉"]
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: the chat template marks 4 parts .* has 2 answers"):
+        parts(twice, with_weights(True, False))
+
+
+def test_the_last_answer_is_found_where_earlier_ones_are_rewritten() -> None:
+    with pytest.raises(DataError, match=r"rewrites earlier text.*data\.train_on=last"):
+        parts(THINKING, LONG)
+    assert parts(THINKING, LONG, TrainOn.LAST) == ["<think></think>北京 🎉</s>"]
+
+
+def test_a_token_behind_the_last_turn_alone_rewrites_nothing() -> None:
+    """As Phi-3's own template, which ends a conversation with its end of sequence."""
+    own = find("phi-3", None).removesuffix("{% endif %}") + "{% else %}{{ eos_token }}{% endif %}"
+    assert parts(own, LONG) == ["Paris.<|end|>\n", "北京 🎉<|end|>\n</s>"]
+
+
+@pytest.mark.parametrize("name", ["gemma", "mistral"])
+def test_a_system_message_begins_the_first_user_turn_alone(name: str) -> None:
+    text = template(name).render(LONG).text
+    assert text.count("Be brief.") == 1
+    assert "Be brief.\n\nCapital" in text
+
+
+def test_every_template_says_where_it_comes_from() -> None:
+    assert all(find(name, None).startswith("{# ") for name in NAMES)

@@ -228,6 +228,15 @@ def test_a_pretrained_model_tells_its_story() -> None:
     assert found == [alone(model, tokenizer, [prompt], Limits(1, 40, 512))[0] for prompt in prompts]
 
 
+def test_an_answer_ends_at_the_templates_end_of_turn_too(tokenizer: Any) -> None:
+    """And what a model says behind it, or the end itself where it is no special token, is not part of the answer."""
+    stub = Stub()
+    free = alone(stub, tokenizer, ["x y z"])
+    end = tokenizer("y", add_special_tokens=False)["input_ids"][-1]
+    assert alone(stub, tokenizer, ["x y z"], Limits(3, 6, 60, (2, end))) == [free[0].partition("y")[0].strip()]
+    assert stub.model.asked[-1]["eos_token_id"] == [2, end]
+
+
 # --- how many are right
 
 

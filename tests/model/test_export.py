@@ -157,3 +157,15 @@ def test_a_model_that_cannot_be_written_is_left_as_it_was(tmp_path: Path, monkey
     with pytest.raises(Crash):
         handed_over(tmp_path / "final", model)
     assert model.config.use_cache is False
+
+
+@pytest.mark.parametrize(("stops", "written"), [((2,), 2), ((2, 7), [2, 7])])
+def test_generation_stops_where_answers_ended_in_training(
+    tmp_path: Path, stops: tuple[int, ...], written: int | list[int]
+) -> None:
+    """The architecture's own ids may be another tokenizer's, and know nothing of the template."""
+    model = tiny_model("opt", vocab_size=320, eos_token_id=5)
+    export(tmp_path / "final", model, model.state_dict(), tiny_tokenizer(), TEMPLATE, stops)
+    settings = json.loads((tmp_path / "final" / "generation_config.json").read_text())
+    assert (settings["eos_token_id"], settings["pad_token_id"]) == (written, 1)
+    assert model.generation_config.eos_token_id == 5

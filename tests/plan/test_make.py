@@ -144,6 +144,7 @@ def test_what_changes_the_identity(planned: Make, changes: dict[str, Any]) -> No
         {"name": "mine"},
         {"output_dir": "elsewhere"},
         {"data": {"cache": "elsewhere"}},
+        {"data": {"max_truncated": 0.9, "max_unfilled": 1.0}},
         {"evaluation": {"every": 3, "generate_rows": 9}},
         {"checkpoint": {"every": 3, "keep": 1, "export": False}},
         {"tracking": {"wandb": "disabled", "tags": ["a"], "log_every": 7}},

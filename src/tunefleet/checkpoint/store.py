@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,19 @@ _BLOCK = 1 << 22
 
 
 class CheckpointStore:
-    """The checkpoints of a run below `folder`; `keep` newest ones stay. Every method is collective."""
+    """The checkpoints of a run below `folder`; `keep` newest ones stay. Every method is collective.
 
-    def __init__(self, folder: Path, identity: str, group: Group, keep: int) -> None:
+    `texts` are small files by name that every checkpoint holds.
+    """
+
+    def __init__(
+        self, folder: Path, identity: str, group: Group, keep: int, texts: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._identity = identity
         self._group = group
         self._keep = keep
+        self._texts = texts or {}
 
     def save(self, engine: Engine, state: RunState) -> None:
         """Saves all ranks' shards; the pointer moves only when every byte is on the disk."""
@@ -66,6 +73,8 @@ class CheckpointStore:
         if self._group.rank == 0:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
+            for name, text in self._texts.items():
+                files.write_text(temporary / name, text)
         self._group.barrier()
 
     def _checksums(self, folder: Path) -> dict[str, list[int]]:

@@ -67,6 +67,7 @@ class TrainOn(Enum):
     """Which tokens carry a loss."""
 
     RESPONSE = "response"
+    LAST = "last"
     ALL = "all"
 
 
@@ -148,7 +149,11 @@ class DataConfig(SourceConfig):
     template: str = "auto"
     """Chat template: `auto` (the tokenizer's own, else `plain`), a name, or a path to a Jinja file."""
     train_on: TrainOn = TrainOn.RESPONSE
-    """Which tokens carry a loss."""
+    """Which tokens carry a loss: every answer (`response`), only the `last` one of a conversation, or `all` text."""
+    max_truncated: float = ranged(0.5, at_least=0, at_most=1)
+    """Largest share of training rows that may be cut at `train.sequence_length`; above it the data are refused."""
+    max_unfilled: float = ranged(0.01, at_least=0, at_most=1)
+    """Largest share of a file's rows with the same unfilled {placeholder}, {{placeholder}} or <PLACEHOLDER>."""
     packing: bool = True
     """Put several conversations into one row; they do not see each other."""
     tokenizer: str | None = None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunefleet.config.data import TrainOn
+
 TEXT = "text"
 """The role of plain text, which nobody says: no chat template is put around it."""
 
@@ -28,13 +30,17 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Turn:
-    """One message. `role` is system, user, assistant or tool; a tool's content is what call `answers` gave."""
+    """One message. `role` is system, user, assistant, tool or text.
+
+    A tool's content is what call `answers_call` gave; `learns` is asked of answers: their `weight` in the data.
+    """
 
     role: str
     content: str
     calls: tuple[ToolCall, ...] = ()
     name: str = ""
-    answers: str = ""
+    answers_call: str = ""
+    learns: bool = True
 
     @property
     def message(self) -> dict[str, Any]:
@@ -42,18 +48,22 @@ class Turn:
         extras = {
             "tool_calls": [call.message for call in self.calls],
             "name": self.name,
-            "tool_call_id": self.answers,
+            "tool_call_id": self.answers_call,
         }
         return {"role": self.role, "content": self.content, **{key: value for key, value in extras.items() if value}}
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order, and the functions that the assistant may call. `where` is file:line for messages."""
+    """Turns in order, and the functions that the assistant may call.
+
+    `where` is file:line for messages; `source` is the word for its source, where there are several.
+    """
 
     turns: tuple[Turn, ...]
     where: str
     tools: tuple[Mapping[str, Any], ...] = ()
+    source: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -78,5 +88,15 @@ class Conversation:
         return turn.content or "\n".join(json.dumps(call, ensure_ascii=False) for call in calls)
 
     @property
+    def answers(self) -> list[int]:
+        """The numbers of the turns that the assistant says."""
+        return [i for i, turn in enumerate(self.turns) if turn.role == "assistant"]
+
+    def learnt(self, train_on: TrainOn) -> list[int]:
+        """The numbers of the answers that learn."""
+        asked = self.answers[-1:] if train_on is TrainOn.LAST else self.answers
+        return [i for i in asked if self.turns[i].learns]
+
+    @property
     def _last_answer(self) -> int:
-        return max(i for i, turn in enumerate(self.turns) if turn.role == "assistant")
+        return self.answers[-1]

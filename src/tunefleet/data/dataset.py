@@ -29,6 +29,11 @@ class Card:
     row_length: int
 
     @property
+    def read(self) -> int:
+        """Conversations that were read: kept and dropped."""
+        return self.conversations + self.dropped
+
+    @property
     def filled(self) -> float:
         """The share of a packed row that is not padding."""
         return self.tokens / max(1, self.rows * self.row_length)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.template import ChatTemplate, Rendered
+from tunefleet.data.turn import end_of_turn
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Encoded:
     tokens: NDArray[np.int32]
     learns: NDArray[np.bool_]
     truncated: bool
+
+
+Pair = tuple[Conversation, Encoded]
 
 
 def encode(
@@ -37,13 +40,30 @@ def encode(
     their characters, so that no token depends on where a turn was cut; a token that begins before an answer
     does not learn.
     """
+    return [encoded for _, encoded in in_pairs(conversations, template, tokenizer, train_on, longest)]
+
+
+def in_pairs(
+    conversations: Sequence[Conversation],
+    template: ChatTemplate,
+    tokenizer: Any,
+    train_on: TrainOn,
+    longest: int,
+) -> list[Pair]:
+    """As `encode`, each with the conversation that it is, or that it is a piece of."""
     if not conversations:
         return []
-    rendered = [template.render(conversation) for conversation in conversations]
-    batch = tokenizer([r.text for r in rendered], add_special_tokens=False, return_offsets_mapping=True)
+    rendered = _without_what_follows(conversations, template, tokenizer, train_on)
+    batch = tokenizer(
+        [r.text for r in rendered],
+        add_special_tokens=False,  # the template has written them
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
     found = zip(conversations, rendered, batch["input_ids"], batch["offset_mapping"], strict=True)
     return [
-        _encoded(text, ids[part], offsets[part], train_on, longest)
+        (conversation, _encoded(text, ids[part], offsets[part], longest))
         for conversation, text, ids, offsets in found
         for part in (_pieces(len(ids), longest) if conversation.is_text else [slice(None)])
     ]
@@ -54,14 +74,23 @@ def _pieces(length: int, longest: int) -> list[slice]:
     return [slice(i, i + longest) for i in range(0, max(1, length - 1), longest)]
 
 
-def _encoded(
-    text: Rendered, ids: list[int], offsets: list[tuple[int, int]], train_on: TrainOn, longest: int
-) -> Encoded:
-    tokens = np.asarray(ids[:longest], dtype=np.int32)
+def _without_what_follows(
+    conversations: Sequence[Conversation], template: ChatTemplate, tokenizer: Any, train_on: TrainOn
+) -> list[Rendered]:
+    """Answers end with the token at which generation stops: a line break behind it is never generated."""
+    rendered = [template.render(conversation, train_on) for conversation in conversations]
     if train_on is TrainOn.ALL:
-        learns = np.ones(len(tokens), dtype=np.bool_)
-    else:
-        learns = _inside(np.asarray(offsets[:longest], dtype=np.int64).reshape(-1, 2), text.answers)
+        return rendered
+    end = end_of_turn(template, tokenizer)
+    return [
+        r if talk.is_text else Rendered(r.text, tuple((a, end.of(r.text, a, b)) for a, b in r.answers))
+        for talk, r in zip(conversations, rendered, strict=True)
+    ]
+
+
+def _encoded(text: Rendered, ids: list[int], offsets: list[tuple[int, int]], longest: int) -> Encoded:
+    tokens = np.asarray(ids[:longest], dtype=np.int32)
+    learns = _inside(np.asarray(offsets[:longest], dtype=np.int64).reshape(-1, 2), text.answers)
     return Encoded(tokens, learns, truncated=len(ids) > longest)
 
 
@@ -73,20 +102,3 @@ def _inside(offsets: NDArray[np.int64], answers: Sequence[tuple[int, int]]) -> N
     for start, end in answers:
         learns |= (starts >= start) & (ends <= end) & (ends > start)
     return learns
-
-
-def check_boundary(conversation: Conversation, encoded: Encoded, template: ChatTemplate, tokenizer: Any) -> None:
-    """Raises `DataError` where the prompt is tokenised differently alone than in front of its answer.
-
-    At inference the prompt stands alone: if its last token merged with the answer in training, the
-    model would meet a prompt that it has never seen.
-    """
-    first_answer = next(i for i, turn in enumerate(conversation.turns) if turn.role == "assistant")
-    prompt = template.prompt(conversation.messages[:first_answer], conversation.tools)
-    alone = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    if alone[: len(encoded.tokens)] != encoded.tokens[: len(alone)].tolist():
-        raise DataError(
-            f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
-            f"(the prompt ends with {prompt[-12:]!r}), so training and inference would differ. "
-            "End the prompt without a space, and begin the answer with it."
-        )

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,25 @@ import numpy as np
 from tunefleet import __version__
 from tunefleet.base import files
 from tunefleet.base.errors import DataError
-from tunefleet.config.data import DataConfig, OnBadRow, TrainOn
+from tunefleet.config.data import DataConfig, OnBadRow
 from tunefleet.config.load import dump
-from tunefleet.data import bad_rows, cleaning, dataset, template, wanted
+from tunefleet.data import bad_rows, cleaning, dataset, gate, template, wanted
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.cleaning import Cleaning
 from tunefleet.data.collect import collect
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.dataset import Card, Dataset, Example
-from tunefleet.data.encode import Encoded, check_boundary, encode
+from tunefleet.data.encode import Encoded, Pair, in_pairs
 from tunefleet.data.mix import mixed
 from tunefleet.data.packing import pack
+from tunefleet.data.sources import Source
 from tunefleet.data.template import ChatTemplate
+from tunefleet.data.turn import end_of_turn
+from tunefleet.data.verify import verify
 
-_LAYOUT = 3  # of the files in the cache: raise it when they change
+_LAYOUT = 4  # of the files in the cache: raise it when they change
 _AT_ONCE = 2_000  # conversations tokenised together
-_BOUNDARY_CHECKS = 64  # conversations whose prompt is tokenised alone too
+_VERIFIED = 64  # conversations of a set whose masks are compared with inference
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,19 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepare
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
     """The template of a run, with the tokenizer's special tokens."""
-    specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     if tokenizer.eos_token is None:
         raise DataError("model.tokenizer: has no end-of-sequence token, so no answer would ever learn to stop.")
-    return ChatTemplate(template.find(config.template, tokenizer.chat_template), specials)
+    return _with_specials(template.find(config.template, tokenizer.chat_template), tokenizer)
+
+
+def own_template(tokenizer: Any) -> ChatTemplate:
+    """The template that an exported tokenizer carries."""
+    return _with_specials(tokenizer.chat_template, tokenizer)
+
+
+def _with_specials(source: str, tokenizer: Any) -> ChatTemplate:
+    specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return ChatTemplate(source, specials)
 
 
 def _fingerprint(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> str:
@@ -132,9 +144,7 @@ def _read(folder: Path) -> dict[str, Dataset] | None:
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that died, or of a refusal: numbers come again
-    skip = config.on_bad_row is OnBadRow.SKIP
-    bad = BadRows(_report(folder), config.max_bad_rows) if skip else BadRows()
-    clean = Cleaning(config.clean)
+    bad, clean = _bad_rows(config, folder), Cleaning(config.clean)
     sets = _conversations(config, chat, bad, clean)
     for name, conversations in sets.items():
         _write_set(temporary / name, name, conversations, config, chat, tokenizer, longest)
@@ -144,11 +154,25 @@ def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any,
     files.publish(temporary, folder)
 
 
+def training_rows(config: DataConfig, tokenizer: Any, sequence_length: int) -> list[Conversation]:
+    """Every training row as `prepare` takes it: cleaned, mixed, without bad or held-out rows. Raises `DataError`."""
+    chat = chat_template(config, tokenizer)
+    folder = Path(config.cache) / _fingerprint(config, chat, tokenizer, sequence_length)
+    return _conversations(config, chat, _bad_rows(config, folder), Cleaning(config.clean))["train"]
+
+
+def _bad_rows(config: DataConfig, folder: Path) -> BadRows:
+    return BadRows(_report(folder), config.max_bad_rows) if config.on_bad_row is OnBadRow.SKIP else BadRows()
+
+
 def _conversations(
     config: DataConfig, chat: ChatTemplate, bad: BadRows, clean: Cleaning
 ) -> dict[str, list[Conversation]]:
-    training = {source.name: clean.clean(collect(source, bad, chat.render)) for source in wanted.training(config)}
-    unseen = {source.name: clean.normalise(collect(source, bad, chat.render)) for source in wanted.validation(config)}
+    def read(source: Source) -> list[Conversation]:
+        return collect(source, bad, lambda conversation: chat.render(conversation, config.train_on))
+
+    training = {source.name: clean.clean(read(source)) for source in wanted.training(config)}
+    unseen = {source.name: clean.normalise(read(source)) for source in wanted.validation(config)}
     for source in wanted.training(config):
         if not training[source.name]:
             raise DataError(f"{source.config.path}: no rows{clean.told()}.")
@@ -156,8 +180,15 @@ def _conversations(
         split = {name: _held_out(rows, config.validation_rows) for name, rows in training.items()}
         training = {name: kept for name, (kept, _) in split.items()}
         unseen = {name if config.mix else "validation": held_out for name, (_, held_out) in split.items()}
-    parts = list(training.values())
-    return {"train": mixed(parts, config.mix, config.mix_seed) if config.mix else parts[0], **unseen}
+    return {"train": _mixed(training, config) if config.mix else training["train"], **unseen}
+
+
+def _mixed(sources: Mapping[str, list[Conversation]], config: DataConfig) -> list[Conversation]:
+    parts = [[replace(conversation, source=name) for conversation in rows] for name, rows in sources.items()]
+    found = mixed(parts, config.mix, config.mix_seed)
+    if not found:
+        raise DataError("data.mix: so few epochs of so few rows leave none to train on. Raise data.mix.*.epochs.")
+    return found
 
 
 def _held_out(conversations: list[Conversation], most: int) -> tuple[list[Conversation], list[Conversation]]:
@@ -180,32 +211,32 @@ def _write_set(
     tokenizer: Any,
     longest: int,
 ) -> None:
-    encoded = _encode_all(conversations, lambda part: encode(part, chat, tokenizer, config.train_on, longest))
-    talks = [conversation for conversation in conversations if not conversation.is_text]
-    _check_boundaries(talks[:_BOUNDARY_CHECKS], chat, tokenizer, longest)
-    kept = [e for e in encoded if e.learns[1:].any()]
-    if name == "train" and not kept:
-        raise DataError(
-            f"{config.path or 'data.mix'}: no row has a token to learn within train.sequence_length={longest}. "
-            "Make it longer, or look at the rows."
-        )
+    pairs = _encode_all(conversations, lambda part: in_pairs(part, chat, tokenizer, config.train_on, longest))
+    for conversation, one in _spread(pairs):
+        verify(conversation, one, chat, tokenizer, config.train_on)
+    if name == "train":
+        gate.expect_learnable(pairs, config, longest, end_of_turn(chat, tokenizer).stops)
+    encoded = [one for _, one in pairs]
+    kept = [one for one in encoded if gate.learns(one)]
     lengths = [len(e.tokens) for e in kept]
     rows = pack(lengths, longest) if config.packing else [[i] for i in range(len(kept))]
     card = _card(name, encoded, kept, len(rows), longest)
-    examples = [] if name == "train" else [_example(c, chat) for c in talks]
+    examples = [] if name == "train" else [_example(c, chat) for c in conversations if not c.is_text]
     dataset.write(folder, asdict(card), kept, rows, examples)
 
 
-def _check_boundaries(talks: Sequence[Conversation], chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
-    for talk, encoded in zip(talks, encode(talks, chat, tokenizer, TrainOn.RESPONSE, longest), strict=True):
-        check_boundary(talk, encoded, chat, tokenizer)
+def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+    """A few of them, from the first to the last."""
+    last = len(pairs) - 1
+    numbers = sorted({i * last // (_VERIFIED - 1) for i in range(_VERIFIED)}) if pairs else []
+    return [pairs[i] for i in numbers]
 
 
 def _encode_all(
-    conversations: Sequence[Conversation], encoder: Callable[[Sequence[Conversation]], list[Encoded]]
-) -> list[Encoded]:
+    conversations: Sequence[Conversation], encoder: Callable[[Sequence[Conversation]], list[Pair]]
+) -> list[Pair]:
     parts = [conversations[i : i + _AT_ONCE] for i in range(0, len(conversations), _AT_ONCE)]
-    return [encoded for part in parts for encoded in encoder(part)]
+    return [pair for part in parts for pair in encoder(part)]
 
 
 def _card(name: str, encoded: Sequence[Encoded], kept: Sequence[Encoded], rows: int, row_length: int) -> Card:

@@ -32,12 +32,18 @@ def _parser() -> ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are kept")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, act, told, arguments in _COMMANDS:
+    _add(commands, _COMMANDS)
+    of_data = commands.add_parser("data", help=_OF_DATA, description=_OF_DATA)
+    _add(of_data.add_subparsers(required=True, metavar="WHAT"), _DATA_COMMANDS)
+    return parser
+
+
+def _add(commands: Any, described: Sequence[_Command]) -> None:
+    for name, act, told, arguments in described:
         command = commands.add_parser(name, help=told, description=told)
         for words, settings in arguments:
             command.add_argument(*words.split(), **settings)
         command.set_defaults(act=act)
-    return parser
 
 
 def _plan(chosen: Namespace) -> None:
@@ -46,6 +52,18 @@ def _plan(chosen: Namespace) -> None:
     from tunefleet.plan import Machine, make
 
     announce(make(compose.from_words(chosen.overrides), Machine.this()))
+
+
+def _show(chosen: Namespace) -> None:
+    from tunefleet.doors import look
+
+    look.show(chosen.overrides, chosen.rows, chosen.html)
+
+
+def _stats(chosen: Namespace) -> None:
+    from tunefleet.doors import look
+
+    look.stats(chosen.overrides)
 
 
 def _status(chosen: Namespace) -> None:
@@ -112,6 +130,7 @@ def _one(chosen: Namespace) -> Run:
 
 
 _Argument = tuple[str, dict[str, Any]]
+_Command = tuple[str, Callable[[Namespace], int | None], str, Sequence[_Argument]]
 _RUN: _Argument = ("run", {"metavar": "RUN", "help": "the run's directory or name"})
 _RUNS: _Argument = ("runs", {"metavar": "RUN", "nargs": "+", "help": "runs or sweeps"})
 _ANY: _Argument = ("runs", {"metavar": "RUN", "nargs": "*", "help": "runs or sweeps; all where none is given"})
@@ -125,7 +144,15 @@ _NOW: _Argument = ("--now", {"action": "store_true", "help": "do not save"})
 _FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and preempted ones: what it does anyway"})
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
 
-_COMMANDS: tuple[tuple[str, Callable[[Namespace], int | None], str, Sequence[_Argument]], ...] = (
+_ROWS: _Argument = ("-n --rows", {"type": int, "default": 5, "metavar": "ROWS", "help": "how many, 5 by default"})
+_HTML: _Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
+
+_OF_DATA = "what `train.py OVERRIDES` would train on"
+_DATA_COMMANDS: tuple[_Command, ...] = (
+    ("show", _show, "rows as the model sees them, with what is learnt coloured", [_OVERRIDES, _ROWS, _HTML]),
+    ("stats", _stats, "what is read, dropped, cut and learnt, lengths, packing; refused as training is", [_OVERRIDES]),
+)
+_COMMANDS: tuple[_Command, ...] = (
     ("plan", _plan, "what `train.py OVERRIDES` would run, without running it", [_OVERRIDES]),
     ("status", _status, "how runs stand, and why", [_ANY]),
     ("ls", _ls, "list runs", [_FILTERS, _STATES]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -13,11 +14,15 @@ from tunefleet.plan.contracts import Evaluable, Group
 
 @dataclass(frozen=True)
 class Limits:
-    """`batch` prompts at once, `new_tokens` for an answer, `length` tokens for both together."""
+    """`batch` prompts at once, `new_tokens` for an answer, `length` tokens for both together.
+
+    An answer ends at any token of `stops`; without them, at the tokenizer's end of sequence.
+    """
 
     batch: int
     new_tokens: int
     length: int
+    stops: tuple[int, ...] = ()
 
 
 def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[str], limits: Limits) -> list[str]:
@@ -62,13 +67,19 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
             do_sample=False,
             use_cache=True,
             max_new_tokens=new_tokens,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=list(limits.stops) or tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             synced_gpus=engine.sharded and ranks > 1,
         )
     model.train(training)
-    texts = tokenizer.batch_decode(outputs[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    made = outputs[:, inputs["input_ids"].shape[1] :].tolist()
+    texts = tokenizer.batch_decode([_until(limits.stops, ids) for ids in made], skip_special_tokens=True)
     return [text.strip() for text in texts]
+
+
+def _until(stops: Sequence[int], ids: list[int]) -> list[int]:
+    """Before the first of `stops`: not every tokenizer calls its end of turn special, so decoding may keep it."""
+    return list(takewhile(lambda token: token not in stops, ids))
 
 
 def exact_match(said: Sequence[str], wanted: Sequence[str]) -> float:

@@ -82,7 +82,8 @@ def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
     """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
     sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    values["data"].pop("cache")
+    for setting in ("cache", "max_truncated", "max_unfilled"):
+        values["data"].pop(setting)
     values["train"].pop("threads")
     values["batch"] = dump(split)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,7 @@ from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.plan.contracts import Evaluable, Group
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import parts
 from tunefleet.runs.parts import Material
 
 
@@ -54,7 +55,8 @@ def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) ->
     """Exact match of every split, as a record to log, and every answer. Collective."""
     record: dict[str, Any] = {}
     samples: list[Sample] = []
-    limits = _limits(plan.config.evaluation, plan.config.train.sequence_length)
+    stops = parts.stops(read.data.template, read.tokenizer)
+    limits = _limits(plan.config.evaluation, plan.config.train.sequence_length, stops)
     for split, data in read.data.validation.items():
         examples = data.examples[: plan.config.evaluation.generate_rows]
         if not examples:
@@ -67,5 +69,5 @@ def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) ->
     return record, samples
 
 
-def _limits(config: EvaluationConfig, length: int) -> Limits:
-    return Limits(config.generate_batch, config.max_new_tokens, length)
+def _limits(config: EvaluationConfig, length: int, stops: tuple[int, ...]) -> Limits:
+    return Limits(config.generate_batch, config.max_new_tokens, length, stops)

@@ -30,7 +30,7 @@ def export(plan: Plan, folder: Path | None = None) -> Path:
     template = parts.chat_template(plan, words)
     weights = _weights(plan, shards)
     model.to(next(iter(weights.values())).dtype).load_state_dict(weights)
-    write(target, model, dict(model.state_dict()), words, template)
+    write(target, model, dict(model.state_dict()), words, template.source, parts.stops(template, words))
     return target
 
 

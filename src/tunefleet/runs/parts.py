@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from tunefleet.checkpoint import randomness
-from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
+from tunefleet.data.template import ChatTemplate
+from tunefleet.data.turn import end_of_turn
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import build, tokenizer
@@ -19,6 +21,8 @@ from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.horizon import Horizon, horizon
 from tunefleet.plan.plan import Plan
+
+CHAT_TEMPLATE = "chat_template.jinja"  # in every checkpoint; transformers calls it so in an export
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,19 @@ def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> O
     )
 
 
-def chat_template(plan: Plan, words: Any) -> str:
-    """The Jinja source that the run renders conversations with."""
-    return prepare_room.chat_template(plan.config.data, words).source
+def chat_template(plan: Plan, words: Any) -> ChatTemplate:
+    """The template that the newest checkpoint was trained with: a file of the person's may have changed since."""
+    chat = prepare_room.chat_template(plan.config.data, words)
+    saved = shards_of_latest(plan.paths.checkpoints).parent / CHAT_TEMPLATE
+    return replace(chat, source=saved.read_text(encoding="utf-8")) if saved.exists() else chat
 
 
-def store(plan: Plan, group: ProcessGroup) -> CheckpointStore:
-    """The checkpoints of the run."""
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep)
+def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
+    """The tokens at which an answer ends: the tokenizer's end of sequence, the template's end of turn."""
+    return end_of_turn(template, words).stops
+
+
+def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
+    """The checkpoints of the run; each holds the chat template that it was trained with."""
+    texts = {CHAT_TEMPLATE: read.data.template.source}
+    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep, texts)

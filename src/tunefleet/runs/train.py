@@ -32,7 +32,7 @@ def train(plan: Plan) -> int:
     read = parts.material(plan)
     group = join()
     engine = parts.engine(plan, group, read)
-    run = _Run(plan, group, read, engine, parts.store(plan, group))
+    run = _Run(plan, group, read, engine, parts.store(plan, group, read))
     code = run.train()
     engine.close()
     group.part()
@@ -139,8 +139,9 @@ class _Run:
         if self._plan.config.checkpoint.export:
             weights = self._engine.weights()
             if weights is not None:
-                source = self._read.data.template.source
-                export(self._plan.paths.export, self._engine.model, weights, self._read.tokenizer, source)
+                chat, words = self._read.data.template, self._read.tokenizer
+                stops = parts.stops(chat, words)
+                export(self._plan.paths.export, self._engine.model, weights, words, chat.source, stops)
 
     def _close(self, record: dict[str, Any], said: list[Sample], trained: float) -> None:
         say = self._console.say

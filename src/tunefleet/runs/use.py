@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from tunefleet.data import prepare
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.model.build import attention
@@ -27,7 +28,8 @@ def evaluate(plan: Plan) -> tuple[dict[str, Any], list[examine.Sample]]:
 def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
     """Answers every message that `ask` returns, remembering the conversation, until it returns None."""
     model, words = _model(plan), AutoTokenizer.from_pretrained(exported(plan))
-    limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length)
+    stops = parts.stops(prepare.own_template(words), words)
+    limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
     messages: list[dict[str, str]] = []
     while (message := ask()) is not None:
         messages = [] if message == "/new" else [*messages, {"role": "user", "content": message}]

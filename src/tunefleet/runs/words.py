@@ -37,7 +37,8 @@ def _card(plan: Plan, card: Card) -> str:
     return (
         f"{plan.config.data.name}: {card.conversations:,} conversations in "
         f"{rows if plan.config.data.packing else 'a row each'}, {count(card.tokens)} tokens, "
-        f"{count(card.learning_tokens)} learn" + (f" ({', '.join(lost)})" if lost else "")
+        f"{count(card.learning_tokens)} learn, longest {card.longest:,}"
+        + (f" ({', '.join(lost)} of {card.read:,} read)" if lost else "")
     )
 
 

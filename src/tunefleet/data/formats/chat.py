@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefleet.base.errors import DataError
+from tunefleet.data import weights
 from tunefleet.data.conversation import ToolCall, Turn
 from tunefleet.data.formats.fields import decoded, get, optional, text
 from tunefleet.data.row import Row
@@ -29,7 +30,7 @@ ROLES = {
 
 
 def messages(row: Row) -> tuple[Turn, ...]:
-    """The turns of `messages`: role and content, with tool calls."""
+    """The turns of `messages`: role and content, with tool calls and weights."""
     return _turns(get(row, "messages", list), row.where)
 
 
@@ -86,10 +87,17 @@ def _turn(message: Any, where: str) -> Turn:
     if role is None:
         raise DataError(f"{where} has the unknown role {who!r}. Known: {', '.join(ROLES)}.")
     if role == _CALL:
-        return Turn("assistant", "", _calls(decoded(what, where), where))
+        return Turn("assistant", "", _calls(decoded(what, where), where), learns=weights.learns(said, where))
     content, called = _content(what, where, may_be_empty=bool(said.get("tool_calls")))
     calls = _calls(said.get("tool_calls") or [], where) + called
-    return Turn(role, content, calls, said.get("name") or "", said.get("tool_call_id") or "")
+    return Turn(
+        role,
+        content,
+        calls,
+        name=said.get("name") or "",
+        answers_call=said.get("tool_call_id") or "",
+        learns=weights.learns(said, where),
+    )
 
 
 def _content(what: Any, where: str, may_be_empty: bool) -> tuple[str, tuple[ToolCall, ...]]:

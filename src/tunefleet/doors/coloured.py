@@ -1,0 +1,68 @@
+"""How is a row shown to a person: what is learnt in colour, in brackets where there are none, or marked in HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tunefleet.runs.look import Look
+
+_LEARNT = "bold green"
+_CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
+
+
+def text(row: Look, colours: bool) -> Text:
+    """A row for the console; without colours what is learnt stands between double brackets."""
+    shown = Text(f"--- {_head(row)}\n", style="dim" if colours else "")
+    for piece, learns in row.pieces:
+        words = _visible(piece)
+        if colours:
+            shown.append(words, style=f"not dim {_LEARNT}" if learns else "not dim")
+        else:
+            shown.append(f"\u27e6{words}\u27e7" if learns else words)
+    return shown.append("\n")
+
+
+def page(title: str, rows: Sequence[Look]) -> str:
+    """Rows as one HTML page that needs nothing else; nothing in a row is read as HTML."""
+    body = "".join(f"<h2>{html.escape(_head(row))}</h2>\n<pre>{_marked(row)}</pre>\n" for row in rows)
+    return _PAGE.format(title=html.escape(title), body=body)
+
+
+def _head(row: Look) -> str:
+    cut = ", cut" if row.truncated else ""
+    return f"{row.where}: {row.tokens:,} tokens, {row.learning_tokens:,} learn{cut}"
+
+
+def _marked(row: Look) -> str:
+    pieces = ((html.escape(_visible(piece)), learns) for piece, learns in row.pieces)
+    return "".join(f"<mark>{words}</mark>" if learns else words for words, learns in pieces)
+
+
+def _visible(piece: str) -> str:
+    """Control characters as pictures of them: a row must not move the cursor of a terminal."""
+    return piece.translate(_CONTROLS)
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font-family: sans-serif; margin: 2em auto; max-width: 60em; }}
+h2 {{ font-size: 1em; color: #555; }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #ccc; padding-left: 1em; }}
+mark {{ background: #c8f0c8; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>Marked tokens are learnt.</p>
+{body}</body>
+</html>
+"""

@@ -1,0 +1,52 @@
+"""How long are the rows: a card of a split with histograms of its lengths."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunefleet.base import text
+from tunefleet.base.units import count
+from tunefleet.runs.look import Lengths
+
+_BARS = 10  # of a histogram
+_WIDTH = 40  # characters of the longest bar
+
+
+def report(name: str, lengths: Lengths, packed: bool) -> str:
+    """What a person should know of the split `name`."""
+    parts = [f"{name.replace('_', ' ')}", text.listed(_facts(lengths, packed))]
+    if len(lengths.tokens):
+        parts += ["tokens of a conversation", histogram(lengths.tokens)]
+        parts += ["learning tokens of a conversation", histogram(lengths.learning)]
+    return "\n".join(parts) + "\n"
+
+
+def _facts(lengths: Lengths, packed: bool) -> dict[str, str]:
+    card = lengths.card
+    learning = card.learning_tokens / max(1, card.tokens)
+    rows = f"{card.rows:,} of {card.row_length:,} tokens, {card.filled:.2%} filled, {1 - card.filled:.2%} padding"
+    alone = card.tokens / max(1, card.conversations * card.row_length)
+    saved = f" ({alone:.2%} filled without packing)" if packed else " (padded to the longest of a batch: less)"
+    return {
+        "read": f"{card.read:,} conversations, {card.dropped:,} dropped for having nothing to learn",
+        "cut": f"{card.truncated:,} ({card.truncated / max(1, card.read):.2%}) at {card.row_length:,} tokens",
+        "tokens": f"{count(card.tokens)}, {count(card.learning_tokens)} learn ({learning:.1%})",
+        "longest": f"{card.longest:,} tokens",
+        "rows": rows + saved,
+    }
+
+
+def histogram(values: NDArray[np.int64]) -> str:
+    """Bars of equal width from 0 to the longest, and where the middle and the tail lie."""
+    counts, edges = np.histogram(values, bins=min(_BARS, int(values.max()) + 1), range=(0, int(values.max()) + 1))
+    lines = [
+        (f"{int(np.ceil(low)):>7,} - {int(np.ceil(high)) - 1:<7,}", f"{number:>9,}", _bar(number, counts.max()))
+        for number, low, high in zip(counts.tolist(), edges[:-1], edges[1:], strict=True)
+    ]
+    middle, most, tail = np.percentile(values, [50, 90, 99])
+    return f"{text.columns(lines)}\n  median {middle:,.0f}, 90% up to {most:,.0f}, 99% up to {tail:,.0f}"
+
+
+def _bar(number: int, largest: int) -> str:
+    return "#" * int(np.ceil(_WIDTH * number / largest))

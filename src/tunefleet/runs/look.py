@@ -1,0 +1,83 @@
+"""What would a run learn from: its first rows as the model sees them, and how long all of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunefleet.data import prepare
+from tunefleet.data.dataset import Card, Dataset
+from tunefleet.data.encode import Encoded, in_pairs
+from tunefleet.model import tokenizer
+from tunefleet.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Look:
+    """One training row. `pieces` are its text in order, each with whether it is learnt; `where` is file:line."""
+
+    where: str
+    pieces: tuple[tuple[str, bool], ...]
+    tokens: int
+    learning_tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The conversations of a split: tokens and learning tokens of each, both of shape [conversations]."""
+
+    card: Card
+    tokens: NDArray[np.int64]
+    learning: NDArray[np.int64]
+
+
+def rows(plan: Plan, count: int) -> list[Look]:
+    """The first `count` training rows. Nothing but a row that cannot be read or rendered is refused.
+
+    Raises `DataError` with file and line.
+    """
+    words = _tokenizer(plan)
+    data, longest = plan.config.data, plan.config.train.sequence_length
+    chat = prepare.chat_template(data, words)
+    talks = prepare.training_rows(data, words, longest)[:count]
+    pairs = in_pairs(talks, chat, words, data.train_on, longest)[:count]
+    return [_look(talk.where, one, words) for talk, one in pairs]
+
+
+def lengths(plan: Plan) -> dict[str, Lengths]:
+    """Every split, prepared as for training, and refused as for training. Raises `DataError`."""
+    prepared = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
+    return {name: _lengths(data) for name, data in {"train": prepared.train, **prepared.validation}.items()}
+
+
+def _tokenizer(plan: Plan) -> Any:
+    return tokenizer.load(plan.sources.tokenizer, str(plan.sources.architecture.get("model_type")))
+
+
+def _look(where: str, encoded: Encoded, words: Any) -> Look:
+    learns = encoded.learns
+    return Look(where, _pieces(encoded, words), len(learns), int(learns[1:].sum()), truncated=encoded.truncated)
+
+
+def _pieces(encoded: Encoded, words: Any) -> tuple[tuple[str, bool], ...]:
+    """Texts of growing length are compared: many tokenizers decode a token differently where it stands alone."""
+    learns = encoded.learns
+    edges = [0, *(np.flatnonzero(np.diff(learns)) + 1).tolist(), len(learns)]
+    texts = [_decoded(encoded.tokens[:edge].tolist(), words) for edge in edges]
+    pairs = zip(texts[:-1], texts[1:], edges, strict=False)
+    return tuple((text[len(before) :], bool(learns[start])) for before, text, start in pairs)
+
+
+def _decoded(ids: Sequence[int], words: Any) -> str:
+    return str(words.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)) if ids else ""
+
+
+def _lengths(data: Dataset) -> Lengths:
+    before = np.concatenate([[0], np.cumsum(data.learns, dtype=np.int64)])
+    firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never learnt
+    return Lengths(data.card, np.diff(data.starts), np.diff(before[data.starts]) - firsts)

@@ -1,0 +1,148 @@
+"""Does `tunefleet data` show what is learnt: in colour, without a terminal, as a page, and as numbers?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from html import unescape
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.data.test_hub import download
+from tests.doors.test_commands import types
+from tunefleet.doors import cli, coloured
+from tunefleet.runs.look import Look
+
+NASTY = "<script>alert('1')</script> & \x1b[31mred"
+ROWS = [{"prompt": f"Row {i}?", "completion": f"tells {i}"} for i in range(20)]
+LOOK = Look("a.jsonl:1", (("Question:", False), (" answer</s>", True), ("\nmore", False)), 9, 3, truncated=True)
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": NASTY, "completion": "Yes 好."}, *ROWS]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["data=jsonl", "data.path=rows.jsonl", "data.template=plain", "data.tokenizer=demo"]
+
+
+def said(capsys: pytest.CaptureFixture[str], *typed: str, code: int = 0) -> str:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(typed)
+    out, err = capsys.readouterr()
+    assert (caught.value.code or 0) == code, err
+    return err if code else out
+
+
+def learnt(text: str) -> list[str]:
+    return re.findall("\u27e6(.*?)\u27e7", text, re.DOTALL)
+
+
+def test_rows_are_shown_with_what_is_learnt_in_brackets(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = said(capsys, "data", "show", *words, "-n", "3")
+    assert learnt(shown) == [" Yes 好.</s>", " tells 0</s>", " tells 1</s>"]
+    assert "rows.jsonl:1: " in shown
+    assert "rows.jsonl:4" not in shown
+
+
+def test_what_is_learnt_follows_the_settings(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(capsys, "data", "show", "-n", "2", *words, "data.train_on=all")
+    assert len(learnt(shown)) == 2
+    assert "Row 0?" in learnt(shown)[1]
+
+
+def test_a_row_does_not_command_the_terminal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(capsys, "data", "show", *words)
+    assert "\x1b" not in shown
+    assert "\u241b[31mred" in shown
+
+
+def test_a_page_escapes_everything(words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert said(capsys, "data", "show", *words, "--html", "rows.html").strip() == "rows.html"
+    page = (tmp_path / "rows.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert NASTY.replace("\x1b", "\u241b") in unescape(page)
+    assert next(unescape(mark) for mark in re.findall("<mark>(.*?)</mark>", page)) == " Yes 好.</s>"
+
+
+def test_rows_that_training_refuses_are_shown(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One looks at data because something is wrong with them."""
+    cut = [*words, "train.sequence_length=8", "train.max_steps=2"]
+    assert "no row has a token to learn" in said(capsys, "data", "stats", *cut, code=2)
+    shown = said(capsys, "data", "show", *cut)
+    assert ", 0 learn, cut" in shown
+
+
+def test_numbers_are_those_of_the_data(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "data", "stats", *words)
+    train, validation = told.split("\nvalidation\n")
+    assert re.search(r"^read +19 conversations, 0 dropped", train, re.MULTILINE)
+    assert re.search(r"^read +2 conversations", validation, re.MULTILINE)
+    assert re.search(r"% filled, .*% padding \(.*% filled without packing\)", train)
+    bars = [int(row.split()[3]) for row in train.splitlines() if re.match(r" +\d+ - \d+", row)]
+    assert sum(bars) == 2 * 19  # every conversation stands in both histograms
+
+
+def test_a_question_for_no_rows_is_refused(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "-n 0: there is nothing to show" in said(capsys, "data", "show", *words, "-n", "0", code=2)
+
+
+def test_looking_needs_no_deepspeed(words: Sequence[str]) -> None:
+    done = types("data", "show", *words, "-n", "1", before="import sys; sys.modules['deepspeed'] = None\n")
+    assert done.returncode == 0, done.stderr
+    assert learnt(done.stdout) == [" Yes 好.</s>"]
+
+
+def test_a_mixture_is_shown_as_it_is_trained_on(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Tools and weights from one source, plain text from the other; a bad row is left out."""
+    tool = {"name": "weather", "parameters": {}}
+    call = {"role": "assistant", "content": "", "tool_calls": [{"name": "weather", "arguments": {}}]}
+    talk = [{"role": "user", "content": "a?"}, call, {"role": "assistant", "content": "no", "weight": 0}]
+    row = json.dumps({"messages": talk, "tools": [tool]})
+    (tmp_path / "chats.jsonl").write_text(f"{row}\n{{\n")
+    (tmp_path / "tales.txt").write_text("Once {upon} a time.\n")
+    mix = "data.mix=[{path: chats.jsonl}, {path: tales.txt}]"
+    asked = [words[-1], "data=mix", mix, "data.template=chatml", "train.sequence_length=256"]
+    assert "chats.jsonl:2: broken JSON" in said(capsys, "data", "show", *asked, code=2)
+    asked.append("data.on_bad_row=skip")
+    assert learnt(said(capsys, "data", "show", *asked)) == [
+        '<tool_call>{"name": "weather", "arguments": {}}</tool_call><|im_end|></s>',
+        "Once {upon} a time.</s>",
+    ]
+    assert re.search(r"^read +2 conversations, 0 dropped", said(capsys, "data", "stats", *asked), re.MULTILINE)
+
+
+def test_a_data_set_of_the_hub_is_shown(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    download(tmp_path, {"train.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS)})
+    shown = said(capsys, "data", "show", *words, "data.path=hub:me/toys/train.jsonl", "-n", "1")
+    assert learnt(shown) == [" tells 0</s>"]
+
+
+# --- how a row is shown
+
+
+def test_a_terminal_shows_colours_and_no_brackets() -> None:
+    console = Console(force_terminal=True, color_system="standard", width=80)
+    with console.capture() as captured:
+        console.print(coloured.text(LOOK, colours=True))
+    shown = captured.get()
+    assert re.search("\x1b\\[[0-9;]*32[0-9;]*m answer</s>", shown)
+    assert not re.search("\x1b\\[[0-9;]*32[0-9;]*mQuestion", shown)
+    assert "\u27e6" not in shown
+
+
+def test_a_row_says_where_it_stands_and_whether_it_was_cut() -> None:
+    assert coloured.text(LOOK, colours=False).plain == (
+        "--- a.jsonl:1: 9 tokens, 3 learn, cut\nQuestion:\u27e6 answer</s>\u27e7\nmore\n"
+    )
