@@ -7,38 +7,20 @@ bf16: within 3 %: weights and activations have 8 bits of mantissa (2^-8 = 0.4 %)
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.equivalence import trajectory
+from tests.equivalence.table import MODELS, RANKS, Case, cases
 from tests.equivalence.trajectory import Trajectory
 from tests.plans import tiny_plan
 from tests.ranks import run_in_ranks
 from tunefleet.data.order import OrderedBatches
 
-MODELS = ("opt", "llama")
-STAGES = (0, 1, 2, 3)
-SPLITS = {1: (1, 2, 4), 2: (1, 2)}  # ranks: micro-batches; the global batch is 4 rows
-
-
-def _cases(ranks: int) -> list[dict[str, Any]]:
-    splits = [(stage, micro, "fp32") for stage in STAGES for micro in SPLITS[ranks]]
-    low = [(stage, 2, "bf16") for stage in (1, 2, 3, 0)]  # DeepSpeed's autocast (stage 0) is global: last
-    return [
-        {"model": m, "ranks": ranks, "stage": s, "micro_batch": b, "global_batch": 4, "precision": p}
-        for s, b, p in [*splits, *low]
-        for m in MODELS
-    ]
-
-
-def _name(case: dict[str, Any]) -> str:
-    return "{model}-{ranks}ranks-stage{stage}-micro{micro_batch}-{precision}".format(**case)
-
-
-ALL = [case for ranks in SPLITS for case in _cases(ranks)]
+ALL = [case for ranks in RANKS for case in cases(ranks)]
 
 
 @pytest.fixture(scope="module")
@@ -48,24 +30,23 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trajectory]
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trajectory]:
+def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
     found = {}
-    for ranks in SPLITS:
+    for ranks in RANKS:
         folder = tmp_path_factory.mktemp(f"ranks{ranks}")
-        results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, _cases(ranks))
-        found |= {_name(case): result for case, result in zip(_cases(ranks), results[0], strict=True)}
+        asked = [asdict(case) for case in cases(ranks)]
+        results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, asked)
+        found |= dict(zip(cases(ranks), results[0], strict=True))
     return found
 
 
-@pytest.mark.parametrize("case", ALL, ids=_name)
-def test_follows_the_plain_loop(
-    case: dict[str, Any], followed: dict[str, Trajectory], reference: dict[str, Trajectory]
-) -> None:
-    ours, plain = followed[_name(case)], reference[case["model"]]
-    tolerance = 1e-5 if case["precision"] == "fp32" else 0.03
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_follows_the_plain_loop(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> None:
+    ours, plain = followed[case], reference[case.model]
+    tolerance = 1e-5 if case.precision == "fp32" else 0.03
     np.testing.assert_allclose(ours["losses"], plain["losses"], rtol=tolerance)
     np.testing.assert_allclose(ours["norms"], plain["norms"], rtol=tolerance * 5)
-    if case["precision"] == "fp32":
+    if case.precision == "fp32":
         largest = np.abs(plain["weights"]).max()
         np.testing.assert_allclose(ours["weights"], plain["weights"], atol=1e-4 * largest, rtol=0)
 

@@ -13,20 +13,22 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tests.plans import tiny_plan
+from tests.equivalence.table import Case
 from tunefleet.config.optimizer import OptimizerConfig
 from tunefleet.data.dataset import Card, Dataset
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.packing import pack
 from tunefleet.engine.group import join
-from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build import build as build_optimizer
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import MicroBatch
+from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import parts
 
 STEPS = 20
+WARMUP = 3
 VOCABULARY = 97
 ROW = 48
 
@@ -81,10 +83,10 @@ def plain(plan: Plan) -> Trajectory:
     return {"losses": losses, "norms": norms, "weights": _flat(learner.model.state_dict())}
 
 
-def engine(plan: Plan, group: Any) -> ZeroEngine:
-    """The engine of a plan around the tiny model."""
-    learner = Learner(model(plan.sources.architecture))
-    return ZeroEngine(plan, group, learner, build_optimizer(plan.config.optimizer, learner), _rate(plan))
+def engine(plan: Plan, group: Any) -> Any:
+    """The engine of a plan around the tiny model, put together as a run does it."""
+    steps = Horizon(total=STEPS, warmup=WARMUP, evaluate_every=0, save_every=0, steps_per_epoch=10)
+    return parts.strategy(plan, group, model(plan.sources.architecture), steps)
 
 
 def trained(plan: Plan, group: Any) -> Trajectory:
@@ -103,7 +105,7 @@ def all_cases(folder: Path, cases: Sequence[dict[str, Any]]) -> list[Trajectory]
     """Every case, one engine after another, in the ranks that are there."""
     torch.set_num_threads(1)
     group = join()
-    found = [trained(tiny_plan(folder, **case), group) for case in cases]
+    found = [trained(Case(**case).plan(folder), group) for case in cases]
     group.part()
     return found
 
@@ -116,7 +118,7 @@ def mean_of_means(plan: Plan, batches: Sequence[MicroBatch]) -> float:
 
 def _rate(plan: Plan) -> Any:
     config: OptimizerConfig = plan.config.optimizer
-    return partial(learning_rate, plan.config.schedule, config.lr, total=STEPS, warmup=3)
+    return partial(learning_rate, plan.config.schedule, config.lr, total=STEPS, warmup=WARMUP)
 
 
 def _flat(weights: dict[str, torch.Tensor]) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.launch import LaunchConfig
 from tunefleet.config.parallel import ParallelConfig
-from tunefleet.plan.layout import Layout, layout
+from tunefleet.plan.layout import layout
 from tunefleet.plan.machine import Machine
 
 DDP = ParallelConfig()
@@ -48,9 +48,40 @@ def test_more_processes_than_the_strategy_can_use(processes: int | None, machine
 
 
 @pytest.mark.parametrize(
-    ("world", "data_parallel", "expected"),
-    [(1, 1, [0]), (4, 4, [0, 1, 2, 3]), (4, 2, [0, 0, 1, 1]), (6, 3, [0, 0, 1, 1, 2, 2]), (4, 1, [0, 0, 0, 0])],
+    ("degrees", "world", "expected"),
+    [
+        ({}, 4, [0, 1, 2, 3]),
+        ({"tensor": 2}, 4, [0, 0, 1, 1]),
+        ({"sequence": 2}, 6, [0, 0, 1, 1, 2, 2]),
+        ({"pipeline": 2}, 4, [0, 1, 0, 1]),
+        ({"tensor": 2, "pipeline": 2}, 8, [0, 0, 1, 1, 0, 0, 1, 1]),
+        ({"tensor": 2, "pipeline": 2}, 4, [0, 0, 0, 0]),
+    ],
 )
-def test_peers_of_one_model_copy_read_the_same_rows(world: int, data_parallel: int, expected: list[int]) -> None:
-    divided = Layout(world_size=world, data_parallel=data_parallel, processes_here=world, device="cpu")
+def test_peers_of_one_model_copy_read_the_same_rows(degrees: dict[str, int], world: int, expected: list[int]) -> None:
+    divided = layout(ParallelConfig(**degrees), LaunchConfig(), Machine(world_size=world))
     assert [divided.data_rank(rank) for rank in range(world)] == expected
+    assert divided.data_parallel == len(set(expected))
+
+
+def test_one_copy_of_the_model_starts_where_no_number_is_given() -> None:
+    assert layout(ParallelConfig(tensor=2, pipeline=2), LaunchConfig(), Machine()).world_size == 4
+
+
+@pytest.mark.parametrize(
+    ("degrees", "processes", "said"),
+    [
+        ({"tensor": 2}, 3, "tensor(2) does not divide 3 processes. Use 4 processes, or parallel.tensor=1."),
+        (
+            {"tensor": 2, "pipeline": 2},
+            6,
+            "tensor(2) x pipeline(2) = 4 does not divide 6 processes. "
+            "Use 8 processes, or parallel.tensor=1 or parallel.pipeline=1.",
+        ),
+        ({"sequence": 4}, 1, "sequence(4) does not divide 1 process. Use 4 processes, or parallel.sequence=1."),
+    ],
+)
+def test_degrees_that_do_not_divide_the_processes(degrees: dict[str, int], processes: int, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        layout(ParallelConfig(**degrees), LaunchConfig(processes=processes), Machine())
+    assert list(refused.value.complaints) == [f"parallel: {said}"]

@@ -15,5 +15,11 @@ class ParallelConfig:
     """The strategy's name."""
     zero_stage: int = ranged(0, at_least=0, at_most=3)
     """What data-parallel ranks share out: 0 nothing, 1 optimizer states, 2 + gradients, 3 + parameters."""
+    tensor: int = ranged(1, at_least=1)
+    """Processes that share every layer: each computes a part of its heads and of its feed-forward."""
+    pipeline: int = ranged(1, at_least=1)
+    """Processes that hold different layers: each passes its activations on to the next."""
+    sequence: int = ranged(1, at_least=1)
+    """Processes that share every row: each computes a part of its tokens."""
     max_processes: int | None = ranged(None, at_least=1)
     """The most processes that this strategy can use; null is any number."""

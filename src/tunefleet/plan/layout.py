@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.launch import LaunchConfig
@@ -12,28 +13,60 @@ from tunefleet.plan.machine import Machine
 
 @dataclass(frozen=True)
 class Layout:
-    """`world_size` processes, of which `data_parallel` groups read different rows."""
+    """`world_size` processes, of which `data_parallel` groups read different rows.
+
+    Ranks count tensor (or sequence) peers first, then data-parallel groups, then pipeline stages: peers that talk
+    most are on one machine. DeepSpeed's topologies have the same order.
+    """
 
     world_size: int
     data_parallel: int
     processes_here: int
     device: str
+    tensor: int = 1
+    pipeline: int = 1
+    sequence: int = 1
 
     def data_rank(self, rank: int) -> int:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
-        return rank * self.data_parallel // self.world_size
+        return rank // (self.tensor * self.sequence) % self.data_parallel
 
 
 def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> Layout:
     """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""
-    world = machine.world_size or launch.processes or machine.gpus or 1
+    world = _world_size(parallel, launch, machine)
+    degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
+    copies, left = divmod(world, prod(degrees.values()))
+    if left or not copies:
+        raise ConfigError(_does_not_divide(degrees, world))
+    return Layout(
+        world_size=world,
+        data_parallel=copies,
+        processes_here=machine.processes_here or world,
+        device="cuda" if machine.gpus else "cpu",
+        **degrees,
+    )
+
+
+def _world_size(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> int:
+    one_copy = parallel.tensor * parallel.pipeline * parallel.sequence
+    world = machine.world_size or launch.processes or machine.gpus or one_copy
     most = parallel.max_processes
-    if most and world > most:
-        if launch.processes or machine.world_size:
-            raise ConfigError(
-                f"parallel: {parallel.name} uses {most} process and this run has {world}. "
-                f"Use parallel=ddp or zero1, zero2, zero3, or launch.processes={most}."
-            )
-        world = most
-    device = "cuda" if machine.gpus else "cpu"
-    return Layout(world_size=world, data_parallel=world, processes_here=machine.processes_here or world, device=device)
+    if not most or world <= most:
+        return world
+    if launch.processes or machine.world_size:
+        raise ConfigError(
+            f"parallel: {parallel.name} uses {most} process and this run has {world}. "
+            f"Use parallel=ddp or zero1, zero2, zero3, or launch.processes={most}."
+        )
+    return most
+
+
+def _does_not_divide(degrees: dict[str, int], world: int) -> str:
+    used = {name: degree for name, degree in degrees.items() if degree > 1}
+    product = prod(used.values())
+    spelt = " x ".join(f"{name}({degree})" for name, degree in used.items())
+    total = f"{spelt} = {product}" if len(used) > 1 else spelt
+    fewer = " or ".join(f"parallel.{name}=1" for name in used)
+    more = -(-world // product) * product
+    return f"parallel: {total} does not divide {world} process{'es' * (world > 1)}. Use {more} processes, or {fewer}."

@@ -19,6 +19,7 @@ from tunefleet.model import build, tokenizer
 from tunefleet.model.learner import Learner
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
+from tunefleet.plan.contracts import Engine
 from tunefleet.plan.horizon import Horizon, horizon
 from tunefleet.plan.plan import Plan
 
@@ -42,22 +43,22 @@ def material(plan: Plan) -> Material:
     return Material(words, data, horizon(plan, len(data.train)))
 
 
-def engine(plan: Plan, group: ProcessGroup, read: Material) -> ZeroEngine:
+def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     """The model under DeepSpeed; from scratch its weights depend on the seed alone."""
     config = plan.config
     model = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
     build.check_vocabulary(model, read.tokenizer)
-    learner = Learner(model)
-    rate = partial(
-        learning_rate,
-        config.schedule,
-        config.optimizer.lr,
-        total=read.horizon.total,
-        warmup=read.horizon.warmup,
-    )
-    built = ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+    built = strategy(plan, group, model, read.horizon)
     randomness.seed_all(config.train.seed, group.rank)
     return built
+
+
+def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
+    """The engine that trains `model` (of transformers) as `parallel` says."""
+    config = plan.config
+    learner = Learner(model)
+    rate = partial(learning_rate, config.schedule, config.optimizer.lr, total=steps.total, warmup=steps.warmup)
+    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:

@@ -12,9 +12,8 @@ from tunefleet.base.errors import DONE, INTERRUPTED
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.engine.group import ProcessGroup, join
-from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model.export import export
-from tunefleet.plan.contracts import RunState, StepResult
+from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts, words
 from tunefleet.runs.examine import Sample
@@ -42,9 +41,7 @@ def train(plan: Plan) -> int:
 class _Run:
     """One rank of a run that goes on."""
 
-    def __init__(
-        self, plan: Plan, group: ProcessGroup, read: Material, engine: ZeroEngine, store: CheckpointStore
-    ) -> None:
+    def __init__(self, plan: Plan, group: ProcessGroup, read: Material, engine: Engine, store: CheckpointStore) -> None:
         self._plan = plan
         self._group = group
         self._read = read

@@ -1,0 +1,89 @@
+"""The table: which strategies follow the plain loop, with which models, ranks and splits of the batch.
+
+A new strategy is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.plans import tiny_plan
+from tunefleet.plan.plan import Plan
+
+GLOBAL_BATCH = 4
+RANKS = (1, 2, 4)
+MODELS = ("opt", "llama")
+_CARDS = Path(__file__).parents[2] / "conf" / "parallel"
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings."""
+
+    name: str
+    ranks: tuple[int, ...] = RANKS
+    precisions: tuple[str, ...] = ("fp32", "bf16")
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] = MODELS
+
+    @property
+    def parallel(self) -> dict[str, Any]:
+        """The group `parallel` of a configuration."""
+        return {**yaml.safe_load((_CARDS / f"{self.name}.yaml").read_text()), **self.settings}
+
+    def copies(self, ranks: int) -> int:
+        """Copies of the model that `ranks` processes hold."""
+        degrees = [self.parallel.get(name, 1) for name in ("tensor", "pipeline", "sequence")]
+        return ranks // (degrees[0] * degrees[1] * degrees[2])
+
+
+TABLE = (
+    Strategy("zero1"),
+    Strategy("zero2"),
+    Strategy("zero3"),
+    Strategy("single", ranks=(1,)),
+    Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of twenty steps."""
+
+    row: int
+    model: str
+    ranks: int
+    micro_batch: int
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row].name}-micro{self.micro_batch}-{self.precision}"
+
+    def plan(self, folder: Path) -> Plan:
+        """The plan of this run."""
+        return tiny_plan(
+            folder,
+            model=self.model,
+            ranks=self.ranks,
+            parallel=TABLE[self.row].parallel,
+            micro_batch=self.micro_batch,
+            global_batch=GLOBAL_BATCH,
+            precision=self.precision,
+        )
+
+
+def cases(ranks: int) -> list[Case]:
+    """Every case for `ranks` processes; in fp32 every split of the global batch, in bf16 the widest micro-batch."""
+    found = []
+    for number, strategy in enumerate(TABLE):
+        if ranks in strategy.ranks:
+            widest = GLOBAL_BATCH // strategy.copies(ranks)
+            splits = [micro for micro in (1, 2, 4) if micro <= widest]
+            runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]
+            found += [Case(number, m, ranks, micro, p) for p, micro in runs for m in strategy.models]
+    return found
