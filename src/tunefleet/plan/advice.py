@@ -47,7 +47,7 @@ def advice(architecture: Architecture, now: Forecast) -> Sequence[Advice]:
     for words, other, task in _candidates(now):
         key = other.zero_stage, task.checkpointing
         if key not in found and words:
-            seen = forecast(architecture, other, task, now.machine, now.on_gpu)
+            seen = forecast(architecture, other, task, now.machine, now.on_gpu, now.processes_here)
             if seen.fits:
                 found[key] = Advice(words, seen)
     return sorted(found.values(), key=lambda one: one.rank)[:SHOWN]

@@ -24,6 +24,7 @@ class Forecast:
     memory: Memory
     speed: Speed
     on_gpu: bool
+    processes_here: int
 
     @property
     def device_limit(self) -> float | None:
@@ -66,14 +67,16 @@ class Forecast:
         return tuple(found)
 
 
-def forecast(architecture: Architecture, spread: Spread, work: Work, machine: Cluster, on_gpu: bool) -> Forecast:
-    """The forecast of a run. Raises ValueError for a family that cannot be counted."""
-    here = min(spread.world_size, machine.gpus) if on_gpu and machine.gpus else -(-spread.world_size // machine.hosts)
+def forecast(
+    architecture: Architecture, spread: Spread, work: Work, machine: Cluster, on_gpu: bool, processes_here: int
+) -> Forecast:
+    """The forecast of a run with `processes_here` on each host. Raises ValueError for a family that is not counted."""
     return Forecast(
         machine,
         spread,
         work,
-        memory(architecture, spread, work, on_gpu, here),
+        memory(architecture, spread, work, on_gpu, processes_here),
         speed(architecture, spread, work, machine),
         on_gpu,
+        processes_here,
     )

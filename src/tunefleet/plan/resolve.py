@@ -35,7 +35,8 @@ def where(config: RunConfig, machine: Machine) -> Cluster:
 def foreseen(config: RunConfig, layout: Layout, architecture: Architecture, place: Cluster) -> Forecast:
     """The forecast of a run. Raises ValueError for a family that cannot be counted."""
     task = work(config, batch(config.train, layout.data_parallel))
-    return forecast(architecture, spread(config.parallel, layout), task, place, layout.device == "cuda")
+    on_gpu = layout.device == "cuda"
+    return forecast(architecture, spread(config.parallel, layout), task, place, on_gpu, layout.processes_here)
 
 
 def resolve(
