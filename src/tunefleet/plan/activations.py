@@ -32,6 +32,9 @@ _GATED = {*_RMS, "stablelm", "cohere"}
 _EAGER = {"gptj", "gemma2"}
 _NORMS = {"gemma2": 4, "gemma3_text": 4, "phi": 1, "gptj": 1, "cohere": 1, "falcon": 1}
 _HEAD_NORMS = {"qwen3", "gemma3_text", "olmo2", "olmo3"}
+_FP32_NORMS = {"gemma", "gemma2", "gemma3_text", "olmo2", "olmo3"}
+_FUSED = {"gpt_neox", "falcon", "phi3"}
+_ONE_PRODUCT = {*_FUSED, "gpt2", "bloom"}
 _IN_PYTHON = {"gelu_new", "gelu_fast"}
 _DROPOUTS = ("dropout", "resid_pdrop", "hidden_dropout", "residual_dropout")
 _ATTENTION_DROPOUTS = ("attention_dropout", "attn_pdrop")
@@ -80,13 +83,22 @@ def _layer(architecture: Architecture, work: Work, spread: Spread, on_gpu: bool)
     width, stream = _widths(work.precision, spread)
     norms = _NORMS.get(family, 2) * size.hidden * _norm(family, width, stream)
     dropped = 2 * size.hidden * (1 if on_gpu else width) * any(architecture.get(key) for key in _DROPOUTS)
+    copies = 2 * size.hidden * _casts(family) if stream > width else 0
     split = _attention(architecture, work, width, on_gpu) + _feed_forward(architecture, width)
-    return norms + dropped + split / spread.tensor
+    return norms + dropped + copies + split / spread.tensor
+
+
+def _casts(family: str) -> int:
+    """Autocast turns the same input to 16 bits again for each matrix: queries, keys, values, gate and up."""
+    return (0 if family in _ONE_PRODUCT else 2) + (family in _GATED and family != "phi3")
 
 
 def _norm(family: str, width: int, stream: int) -> int:
     """Bytes of an element: the input, the normalised values where the norm is written out, the output."""
-    return 4 + stream + width if family in _RMS else stream + width
+    if family == "cohere":
+        return 12 + width  # a LayerNorm written out
+    normalised = 4 if family in _FP32_NORMS else stream
+    return 4 + normalised + width if family in _RMS else stream + width
 
 
 def _attention(architecture: Architecture, work: Work, width: int, on_gpu: bool) -> float:
@@ -99,9 +111,16 @@ def _attention(architecture: Architecture, work: Work, width: int, on_gpu: bool)
     if family in _HEAD_NORMS:
         bytes_ += (queries + size.kv_heads * size.head_dim) * (4 + width)
     dropout = any(architecture.get(key) for key in _ATTENTION_DROPOUTS)
+    if family in _FUSED:  # values are a view of one product, which stays whole, beside rotated queries and keys
+        bytes_ += width * (queries + size.kv_heads * size.head_dim)
     if family in _EAGER or (dropout and not on_gpu):  # torch's CPU kernel has no dropout
-        bytes_ += size.heads * work.length * (4 + 2 * width + dropout * (width + 1))
+        bytes_ += size.heads * work.length * _score(family, width, dropout)
     return bytes_
+
+
+def _score(family: str, width: int, dropout: bool) -> int:
+    """Bytes of one score: the softmax (fp32), its 16-bit copy, a soft cap before it, dropout behind it."""
+    return 4 + 2 * (width == 2) + width * (family == "gemma2") + 2 * width * dropout
 
 
 def _feed_forward(architecture: Architecture, width: int) -> float:
@@ -124,7 +143,7 @@ def _inner(architecture: Architecture) -> int:
 
 
 def _default(family: str) -> str:
-    return {"gpt2": "gelu_new", "gptj": "gelu_new", "phi": "gelu_new", "opt": "relu", "bloom": "gelu_fast"}.get(
+    return {"gpt2": "gelu_new", "gptj": "gelu_new", "phi": "gelu_new", "opt": "relu", "bloom": "gelu"}.get(
         family, "gelu"
     )
 

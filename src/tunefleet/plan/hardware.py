@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,7 @@ def host_memory() -> float | None:
     return min(limits, default=None)
 
 
+@cache
 def _installed() -> Gpu | None:
     """What nvidia-smi says of the first GPU; its speed where we know the name."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]

@@ -19,8 +19,9 @@ from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
 from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
-from tunefleet.plan.plan import Plan
-from tunefleet.plan.resolve import resolve
+from tunefleet.plan.memory import GIB
+from tunefleet.plan.plan import Expected, Plan
+from tunefleet.plan.resolve import foreseen, resolve, where
 from tunefleet.plan.sources import Sources, sources
 
 T = TypeVar("T")
@@ -46,7 +47,8 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
     plan = _plan(config, degrees, found, split, machine)
-    return replace(plan, job=asked, words=tuple(words), notes=(*chosen, *plan.notes))
+    expectations = _expected(plan, machine)
+    return replace(plan, job=asked, words=tuple(words), notes=(*chosen, *plan.notes), expected=expectations)
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
@@ -100,6 +102,14 @@ def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
     values["train"].pop("threads")
     values["batch"] = dump(split)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _expected(plan: Plan, machine: Machine) -> Expected | None:
+    try:
+        seen = foreseen(plan.config, plan.layout, plan.sources.architecture, where(plan.config, machine))
+    except ValueError:
+        return None
+    return Expected(seen.memory.measurable_bytes / GIB, seen.speed.tokens_per_second)
 
 
 def _parameters(found: Sources) -> int | None:

@@ -43,11 +43,12 @@ class Phase(Flag):
 
 @dataclass(frozen=True)
 class Item:
-    """`bytes` of something, in `phases` of a step."""
+    """`bytes` of something, in `phases` of a step. Not everything on a GPU is counted by torch's allocator."""
 
     name: str
     bytes: int
     phases: Phase = Phase.ALWAYS
+    allocated: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class Memory:
     def device_bytes(self) -> int:
         """The peak of one device."""
         return total(self.device, self.phase)
+
+    @property
+    def measurable_bytes(self) -> int:
+        """What torch.cuda.max_memory_allocated says on a GPU, and the resident size of a process on a CPU."""
+        counted = tuple(item for item in self.device if item.allocated)
+        return max(total(counted, phase) for phase in Phase)
 
     @property
     def host_bytes(self) -> int:
@@ -187,9 +194,9 @@ def _overhead(items: tuple[Item, ...], spread: Spread, on_gpu: bool) -> list[Ite
         return [Item("Python and libraries", round(_PROCESS))]
     peak = max(total(items, phase) for phase in Phase)
     return [
-        Item("CUDA context", round(_CONTEXT)),
-        Item("NCCL", round(_NCCL) if spread.world_size > 1 else 0),
-        Item("fragmentation", round(_FRAGMENTS * peak)),
+        Item("CUDA context", round(_CONTEXT), allocated=False),
+        Item("NCCL", round(_NCCL) if spread.world_size > 1 else 0, allocated=False),
+        Item("fragmentation", round(_FRAGMENTS * peak), allocated=False),
     ]
 
 
