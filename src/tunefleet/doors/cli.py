@@ -63,6 +63,12 @@ def _plan(chosen: Namespace) -> None:
     (foresee.grid if chosen.multirun else foresee.one)(chosen.overrides, chosen.machine, chosen.of_rows)
 
 
+def _check(chosen: Namespace) -> int:
+    from tunefleet.doors.check import check
+
+    return check(chosen.overrides)
+
+
 def _show(chosen: Namespace) -> None:
     from tunefleet.doors import look
 
@@ -171,6 +177,7 @@ _COMMANDS: tuple[_Command, ...] = (
         "what `train.py OVERRIDES` would run, whether it fits, how long it takes; nothing is started",
         [_OVERRIDES, _MACHINE, _OF_ROWS, _MULTIRUN],
     ),
+    ("check", _check, "whether a strategy computes the right thing on this machine: parallel=zero3", [_OVERRIDES]),
     ("status", _status, "how runs stand, and why", [_ANY]),
     ("ls", _ls, "list runs", [_FILTERS, _STATES]),
     ("logs", _logs, "what a process of a run wrote", [_RUN, _FOLLOW, _RANK, _LINES]),
