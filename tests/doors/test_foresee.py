@@ -95,5 +95,5 @@ def test_overrides_may_follow_options(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_words_for_no_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="plan.machine: '8' is not a machine"):
+    with pytest.raises(ConfigError, match=r"plan.machine: '8' is not a machine"):
         said(capsys, where="8")
