@@ -16,6 +16,13 @@ class Precision(Enum):
     FP16 = "fp16"
 
 
+class OnOom(Enum):
+    """What follows when memory runs out."""
+
+    STOP = "stop"
+    SPLIT = "split"
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The training loop. A row is `sequence_length` tokens when packing is on, else one conversation."""
@@ -36,6 +43,9 @@ class TrainConfig:
     """Largest gradient norm; 0 is no clipping."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    on_oom: OnOom = OnOom.STOP
+    """When memory runs out: `stop`, or `split`: start again from the last checkpoint with half the micro-batch and
+    twice the accumulation (the same global batch). Only on one machine, in processes that tunefleet starts."""
     seed: int = ranged(0, at_least=0)
     """Seed of weights, order and dropout; follows the top-level `seed`."""
     threads: int | None = ranged(None, at_least=1)

@@ -12,14 +12,21 @@ from tunefleet.plan.batch import Batch
 def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch) -> dict[str, Any]:
     """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
     return {
-        "train_batch_size": batch.total,
-        "train_micro_batch_size_per_gpu": batch.micro,
-        "gradient_accumulation_steps": batch.accumulation,
+        **batch_keys(batch),
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
         "zero_optimization": {"stage": parallel.zero_stage},
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 1_000_000_000,
         **_precision(parallel, train),
+    }
+
+
+def batch_keys(batch: Batch) -> dict[str, int]:
+    """How DeepSpeed calls the split of a step's rows."""
+    return {
+        "train_batch_size": batch.total,
+        "train_micro_batch_size_per_gpu": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
     }
 
 

@@ -99,7 +99,8 @@ def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled"):
         values["data"].pop(setting)
-    values["train"].pop("threads")
+    for setting in ("threads", "on_oom"):
+        values["train"].pop(setting)
     values["batch"] = dump(split)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tunefleet.base import files, status
-from tunefleet.base.errors import DONE, INTERRUPTED
+from tunefleet.base.errors import DONE, INTERRUPTED, OutOfMemory
+from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.engine.group import ProcessGroup, join
@@ -31,9 +32,13 @@ def train(plan: Plan) -> int:
     """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
     read = parts.material(plan)
     group = join()
-    engine = parts.engine(plan, group, read)
-    run = _Run(plan, group, read, engine, parts.store(plan, group, read))
-    code = run.train()
+    try:
+        engine = parts.engine(plan, group, read)
+        code = _Run(plan, group, read, engine, parts.store(plan, group, read)).train()
+    except (RuntimeError, MemoryError) as error:
+        if cause_of(error) is Cause.OUT_OF_MEMORY:
+            raise OutOfMemory(words.out_of_memory(plan, error, peak_gib())) from error
+        raise
     engine.close()
     group.part()
     return code
