@@ -22,6 +22,9 @@ class ScheduleName(Enum):
     COSINE = "cosine"
     LINEAR = "linear"
     CONSTANT = "constant"
+    WSD = "wsd"
+    POLYNOMIAL = "polynomial"
+    INVERSE_SQRT = "inverse_sqrt"
 
 
 @dataclass(frozen=True)
@@ -53,4 +56,8 @@ class ScheduleConfig:
     warmup: Duration = percent(3)
     """Optimizer steps spent rising from 0 to `optimizer.lr`: `100` (steps) or `3%` (of all steps)."""
     floor: float = ranged(0.0, at_least=0, at_most=1)
-    """The learning rate at the end, as a share of `optimizer.lr`."""
+    """The learning rate at the end, as a share of `optimizer.lr`; inverse_sqrt falls towards it."""
+    decay: Duration = percent(10)
+    """wsd: optimizer steps spent falling at the end: `100` (steps) or `10%` (of all steps)."""
+    power: float = ranged(2.0, above=0)
+    """polynomial: the exponent; 1 is linear."""

@@ -57,7 +57,8 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
     learner = Learner(model)
-    rate = partial(learning_rate, config.schedule, config.optimizer.lr, total=steps.total, warmup=steps.warmup)
+    lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
+    rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
 
 
