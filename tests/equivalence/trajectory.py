@@ -64,13 +64,13 @@ def model(architecture: dict[str, Any]) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture), attn_implementation="sdpa")
 
 
-def plain(plan: Plan) -> Trajectory:
-    """The reference, by hand: the whole global batch at once, its mean token loss, torch's AdamW and clipping."""
+def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
+    """The reference, by hand: the whole global batch at once, its mean token loss, torch's optimizer and clipping."""
     learner = Learner(model(plan.sources.architecture))
     optimizer = build_optimizer(plan.config.optimizer, learner)
     batches = OrderedBatches(data(), plan.batch, 0, seed=3, pad=0, packed=True)
     losses, norms = [], []
-    for step in range(STEPS):
+    for step in range(steps):
         (batch,) = batches.take(1)
         for group in optimizer.param_groups:
             group["lr"] = _rate(plan)(step)
@@ -89,12 +89,12 @@ def engine(plan: Plan, group: Any) -> Any:
     return parts.strategy(plan, group, model(plan.sources.architecture), steps)
 
 
-def trained(plan: Plan, group: Any) -> Trajectory:
+def trained(plan: Plan, group: Any, steps: int = STEPS) -> Trajectory:
     """The same by the engine."""
     built = engine(plan, group)
     rank = plan.layout.data_rank(group.rank)
     batches = OrderedBatches(data(), plan.batch, rank, seed=3, pad=0, packed=True)
-    results = [built.train_step(batches.take(plan.batch.accumulation)) for _ in range(STEPS)]
+    results = [built.train_step(batches.take(plan.batch.accumulation)) for _ in range(steps)]
     weights = built.weights()
     built.close()
     flat = _flat(weights) if weights is not None else []

@@ -22,7 +22,10 @@ from tunefleet.plan.sources import Sources
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed."""
+    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
+
+    `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
+    """
 
     name: str
     run_dir: str
@@ -38,6 +41,7 @@ class Plan:
     version: str
     job: Job | None = None
     words: tuple[str, ...] = ()
+    cpu_adam: bool = False
 
     @property
     def paths(self) -> RunPaths:

@@ -59,7 +59,7 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
     learner = Learner(model)
     lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
-    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
