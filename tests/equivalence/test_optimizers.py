@@ -1,7 +1,7 @@
 """Does every optimizer follow its plain loop under every strategy that it is offered with, and go on bit by bit?
 
-Two ranks, six steps. fp32: as in test_trajectory.py. Muon orthogonalises in bf16 (torch.optim.Muon), so that a rounding
-of a gradient can change an update by 2^-8 of itself: its losses are within 1e-4.
+Two ranks, five steps. fp32: as in test_trajectory.py. Muon orthogonalises in bf16 (torch.optim.Muon), so that the
+rounding of a gradient can change an update by 2^-8 of itself: its losses are within 1e-4.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def compiler() -> bool:
 
 
 ALL = ROWS + (COMPILED if compiler() else ())
+SAVED = [row for row in ALL if row.saves]
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +53,13 @@ def test_follows_the_plain_loop(row: Row, followed: Found, plain: dict[str, Any]
         np.testing.assert_allclose(ours["weights"], theirs["weights"], atol=atol, rtol=0)
 
 
-@pytest.mark.parametrize("row", ALL, ids=str)
+@pytest.mark.parametrize("row", SAVED, ids=str)
 def test_goes_on_from_what_it_saved_bit_by_bit(row: Row, followed: Found) -> None:
     for rank in followed[row]:
         assert rank["went_on"] == rank["went_on_again"]
 
 
-@pytest.mark.parametrize("row", ALL, ids=str)
+@pytest.mark.parametrize("row", SAVED, ids=str)
 def test_a_checkpoint_exports_what_was_trained(row: Row, followed: Found) -> None:
     assert followed[row][0]["exports_differ"] == []
 

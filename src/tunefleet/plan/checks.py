@@ -38,7 +38,7 @@ def values(config: RunConfig) -> list[str]:
 def device(config: RunConfig, degrees: Layout) -> list[str]:
     """Complaints about settings that do not go with the machine."""
     half, stage = config.train.precision is Precision.FP16, config.parallel.zero_stage
-    complaints = [*offload.complaints(config.parallel, degrees), *optimizers.complaints(config, degrees)]
+    complaints = [*offload.complaints(config, degrees), *optimizers.complaints(config, degrees)]
     if degrees.device == "cpu" and half and stage:
         complaints.append(
             f"train.precision: DeepSpeed has no fp16 for {config.parallel.name} on a CPU. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig, Place
 from tunefleet.plan.layout import Layout
 
@@ -59,9 +60,10 @@ def hierarchical(parallel: ParallelConfig, degrees: Layout) -> int:
     return degrees.processes_here if parallel.hierarchical is None else parallel.hierarchical
 
 
-def complaints(parallel: ParallelConfig, degrees: Layout) -> list[str]:
+def complaints(config: RunConfig, degrees: Layout) -> list[str]:
     """What cannot work, with the nearest setting that can."""
-    return [*_stages(parallel), *_drive(parallel, degrees), *_plus_refused(parallel, degrees)]
+    parallel = config.parallel
+    return [*_stages(parallel), *_drive(parallel, degrees), *_unsaved(config), *_plus_refused(parallel, degrees)]
 
 
 def _stages(parallel: ParallelConfig) -> list[str]:
@@ -96,16 +98,32 @@ _NEAREST = {
 
 
 def _drive(parallel: ParallelConfig, degrees: Layout) -> list[str]:
-    """What lies on nvme needs a folder, and a GPU."""
-    on_drive = [name for name in ("offload_optimizer", "offload_parameters") if getattr(parallel, name) is Place.NVME]
-    if not on_drive:
+    """What lies on nvme needs a folder; parameters on it need a GPU."""
+    if Place.NVME not in (parallel.offload_optimizer, parallel.offload_parameters):
         return []
     found = []
+    if parallel.offload_parameters is Place.NVME and degrees.device == "cpu":
+        found.append(
+            "parallel.offload_parameters: without a GPU DeepSpeed fails on parameters on nvme "
+            "(param already assigned swap buffer). Use parallel.offload_parameters=cpu."
+        )
     if parallel.nvme_path is None:
         found.append("parallel.nvme_path: not set. Give a folder on a fast local drive: parallel.nvme_path=/scratch.")
     elif not Path(parallel.nvme_path).is_absolute():
         found.append(f"parallel.nvme_path: {parallel.nvme_path} is not allowed. Allowed: a path that begins with /.")
     return found
+
+
+def _unsaved(config: RunConfig) -> list[str]:
+    """DeepSpeed does not read optimizer states on nvme back (engine/drive.py)."""
+    saves = config.checkpoint.every is not None or config.checkpoint.at_end
+    if config.parallel.offload_optimizer is not Place.NVME or not saves:
+        return []
+    return [
+        "parallel.offload_optimizer: with optimizer states on nvme a run cannot be continued: DeepSpeed does not "
+        "restore them. Use parallel.offload_optimizer=cpu, or give up checkpoints (the export at the end stays): "
+        "checkpoint.every=null checkpoint.at_end=false."
+    ]
 
 
 def _plus_refused(parallel: ParallelConfig, degrees: Layout) -> list[str]:
