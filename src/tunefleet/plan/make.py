@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import checks, inputs, parameters
+from tunefleet.plan import checks, inputs, parameters, tensor
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -45,6 +45,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
     identity = _identity(config, degrees, split)
+    family = str(found.architecture.get("model_type"))
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
         name=name,
@@ -56,7 +57,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         sources=found,
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
-        engine=engine_config(config.parallel, config.train, split),
+        engine=engine_config(config.parallel, config.train, split) | tensor.fragment(family, degrees.tensor),
         notes=checks.notes(config, degrees, found),
         version=__version__,
     )
