@@ -49,7 +49,7 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     model = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
     build.check_vocabulary(model, read.tokenizer)
     built = strategy(plan, group, model, read.horizon)
-    randomness.seed_all(config.train.seed, group.rank)
+    randomness.seed_all(config.train.seed, plan.layout.random_rank(group.rank))
     return built
 
 
