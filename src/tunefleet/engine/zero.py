@@ -55,6 +55,11 @@ class ZeroEngine:
         """Whether weights are spread over ranks, so that every rank must compute together."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save: not where states are shared out."""
+        return self._plan.config.parallel.zero_stage == 0
+
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
         started = time.perf_counter()

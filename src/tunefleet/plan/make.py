@@ -44,7 +44,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
-    identity = _identity(config, degrees, split)
+    identity = _identity(config, split)
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
         name=name,
@@ -78,14 +78,18 @@ def _absolute(config: RunConfig) -> RunConfig:
     return replace(config, data=data)
 
 
-def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
-    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
+def _identity(config: RunConfig, split: Batch) -> str:
+    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
+
+    The rows of a step count, and not their split: any number of processes may go on with a run.
+    """
     sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    for setting in ("cache", "max_truncated", "max_unfilled"):
+    for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    values["train"].pop("threads")
-    values["batch"] = dump(split)
+    for setting in ("threads", "micro_batch"):
+        values["train"].pop(setting)
+    values["train"]["global_batch"] = split.total
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

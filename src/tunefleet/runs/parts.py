@@ -93,4 +93,7 @@ def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
 def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
     """The checkpoints of the run; each holds the chat template that it was trained with."""
     texts = {CHAT_TEMPLATE: read.data.template.source}
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep, texts)
+    config = plan.config
+    return CheckpointStore(
+        plan.paths.checkpoints, plan.identity, group, config.checkpoint.keep, texts, config.train.seed
+    )
