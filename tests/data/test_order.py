@@ -7,11 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tests.plan.test_horizon import planned
 from tests.shared import dataset_of
+from tunefleet.config.data import Grouping
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import Order, OrderedBatches, in_order
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.contracts import MicroBatch
+from tunefleet.plan.horizon import horizon
 
 PAD = 0
 ROWS = 11
@@ -133,3 +136,31 @@ def test_empty_rows_of_in_order_learn_nothing() -> None:
     last = in_order(data(3), None, 1, 1, 2, PAD, packed=True)[-1]
     assert rows_of([last]) == []
     assert (last.labels == -100).all()
+
+
+CASES = np.random.default_rng(0).integers((1, 1, 1, 1, 1), (60, 6, 6, 6, 4), (60, 5)).tolist()
+
+
+@pytest.mark.parametrize(("rows", "micro", "accumulation", "ranks", "epochs"), CASES)
+def test_no_rank_runs_out_before_another_and_no_row_is_forgotten(
+    rows: int, micro: int, accumulation: int, ranks: int, epochs: int
+) -> None:
+    """The steps of a run come from all rows: every rank takes as much, whatever divides what."""
+    split = Batch(micro, accumulation, ranks)
+    steps = horizon(planned(split.total, train={"epochs": epochs}), rows).total
+    assert steps == -(-epochs * rows // split.total)
+    sharing = [
+        OrderedBatches(data(rows), split, number, seed=1, pad=PAD, packed=False, grouping=Grouping.STEP)
+        for number in range(ranks)
+    ]
+    seen: Counter[int] = Counter()
+    for _ in range(steps):
+        taken = [r.take(accumulation) for r in sharing]
+        assert {(len(share), len(batch.tokens)) for share in taken for batch in share} == {(accumulation, micro)}
+        of_step = [rows_of(list(share)) for share in taken]
+        seen += Counter(row for share in of_step for row in share)
+        if split.total <= rows:  # across the end of an epoch a row may come twice
+            assert max(Counter(row for share in of_step for row in share).values()) <= 2
+    assert set(seen) == set(range(rows))
+    assert min(seen.values()) >= epochs
+    assert sum(seen.values()) == steps * split.total
