@@ -36,6 +36,9 @@ class Engine:
         self.content = (folder / tag / "weights.pt").read_bytes()
         self.step = step
 
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        self.restore(folder, tag, step)
+
 
 def store(folder: Path, identity: str = "mine", keep: int = 2) -> CheckpointStore:
     return CheckpointStore(folder, identity, Alone(), keep)

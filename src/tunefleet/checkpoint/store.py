@@ -78,7 +78,7 @@ class CheckpointStore:
             )
         self._check(folder, manifest)
         state = RunState(**manifest["state"])
-        engine.restore(folder, _SHARDS, state.step)
+        (engine.restore if same else engine.restore_resized)(folder, _SHARDS, state.step)
         self._draw_on(folder, state.step, same)
         return state
 

@@ -17,7 +17,9 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
+from tunefleet.engine import reshard
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
@@ -57,8 +59,13 @@ class ZeroEngine:
 
     @property
     def any_size(self) -> bool:
-        """Whether any number of processes can restore what these save: not where states are shared out."""
-        return self._plan.config.parallel.zero_stage == 0
+        """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
+        return self._plan.config.parallel.zero_stage == 0 or (
+            self._plan.config.optimizer.name is OptimizerName.ADAMW
+            and self._plan.layout.data_parallel == self._plan.layout.world_size
+            and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
+            and all(weight.requires_grad for weight in self._engine.module.parameters())
+        )
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
@@ -96,6 +103,14 @@ class ZeroEngine:
         path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
+
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, for what another number of ranks saved."""
+        if self._plan.config.parallel.zero_stage == 0:
+            self.restore(folder, tag, step)
+        else:
+            reshard.load(self._engine, self._group, folder, tag, step)
+            self._step = step
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, None elsewhere; every rank must call it."""

@@ -113,6 +113,9 @@ class Engine(Evaluable, Protocol):
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards and goes on after `step`; every rank must call it."""
 
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, where another number of processes saved them, and `any_size` is true."""
+
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0 and None elsewhere; every rank must call it."""
 
