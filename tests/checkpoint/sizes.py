@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
-from tests.equivalence.trajectory import data, engine
 from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.config.data import Grouping
 from tunefleet.data.order import OrderedBatches
+from tunefleet.engine import reshard
 from tunefleet.engine.group import join
 from tunefleet.plan.contracts import RunState
+from tunefleet.runs.trajectory import engine, rows
 
 
 def parts_of_runs(folder: Path, cases: list[dict[str, Any]]) -> list[Any]:
@@ -26,18 +28,20 @@ def parts_of_runs(folder: Path, cases: list[dict[str, Any]]) -> list[Any]:
     return found
 
 
-def _part(group: Any, run: str, until: int, stage: int, micro: int, packed: bool) -> list[float] | str:
-    folder = Path(run)
-    plan = tiny_plan(folder, ranks=group.size, stage=stage, micro_batch=micro, global_batch=4)
+def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list[float] | str:
+    """`forget` is the control: Adam's count of steps is not set."""
+    forget, packed = settings.pop("forget", False), settings.pop("packed", True)
+    plan = tiny_plan(Path(run), ranks=group.size, micro_batch=micro, global_batch=4, **settings)
     built = engine(plan, group)
     store = CheckpointStore(plan.paths.checkpoints, plan.identity, group, 1, seed=plan.config.train.seed)
     try:
-        state = store.restore(built) or RunState()
+        with patch.object(reshard, "_count_steps", _nothing if forget else reshard._count_steps):
+            state = store.restore(built) or RunState()
     except RunError as error:
         return str(error)
     rank = plan.layout.data_rank(group.rank)
     batches = OrderedBatches(
-        data(),
+        rows(),
         plan.batch,
         rank,
         seed=3,
@@ -54,3 +58,7 @@ def _part(group: Any, run: str, until: int, stage: int, micro: int, packed: bool
     store.save(built, state)
     built.close()
     return losses
+
+
+def _nothing(engine: Any, step: int) -> None:
+    pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -59,7 +58,7 @@ def read(path: Path) -> Failure | None:
     try:
         record = files.read_json(path)
         return Failure(**{**record, "cause": Cause(record["cause"])})
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 

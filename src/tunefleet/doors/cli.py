@@ -54,6 +54,12 @@ def _plan(chosen: Namespace) -> None:
     announce(make(compose.from_words(chosen.overrides), Machine.this()))
 
 
+def _check(chosen: Namespace) -> int:
+    from tunefleet.doors.check import check
+
+    return check(chosen.overrides)
+
+
 def _show(chosen: Namespace) -> None:
     from tunefleet.doors import look
 
@@ -154,6 +160,7 @@ _DATA_COMMANDS: tuple[_Command, ...] = (
 )
 _COMMANDS: tuple[_Command, ...] = (
     ("plan", _plan, "what `train.py OVERRIDES` would run, without running it", [_OVERRIDES]),
+    ("check", _check, "whether a strategy computes the right thing on this machine: parallel=zero3", [_OVERRIDES]),
     ("status", _status, "how runs stand, and why", [_ANY]),
     ("ls", _ls, "list runs", [_FILTERS, _STATES]),
     ("logs", _logs, "what a process of a run wrote", [_RUN, _FOLLOW, _RANK, _LINES]),
