@@ -29,13 +29,13 @@ def parts_of_runs(folder: Path, cases: list[dict[str, Any]]) -> list[Any]:
 
 
 def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list[float] | str:
-    """`forget` is the control: Adam's count of steps is not set."""
+    """`forget` is the control: what loading spoils is not mended."""
     forget, packed = settings.pop("forget", False), settings.pop("packed", True)
     plan = tiny_plan(Path(run), ranks=group.size, micro_batch=micro, global_batch=4, **settings)
     built = engine(plan, group)
     store = CheckpointStore(plan.paths.checkpoints, plan.identity, group, 1, seed=plan.config.train.seed)
     try:
-        with patch.object(reshard, "_count_steps", _nothing if forget else reshard._count_steps):
+        with patch.object(reshard, "_mend", _nothing if forget else reshard._mend):
             state = store.restore(built) or RunState()
     except RunError as error:
         return str(error)
@@ -60,5 +60,5 @@ def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list
     return losses
 
 
-def _nothing(engine: Any, step: int) -> None:
+def _nothing(engine: Any, settings: Any, step: int) -> None:
     pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
     if group.rank == 0:
         _convert(folder / tag, folder / _FOLDER)
     group.barrier()
+    settings = [{k: v for k, v in one.items() if k != "params"} for one in engine.basic_optimizer.param_groups]
     engine._config.load_universal_checkpoint = True
     engine.load_checkpoint(str(folder), tag=_FOLDER, load_lr_scheduler_states=False)
     engine._config.load_universal_checkpoint = False
-    _count_steps(engine, step)
+    _mend(engine, settings, step)
     group.barrier()
     if group.rank == 0:
         shutil.rmtree(folder / _FOLDER)
@@ -49,8 +51,14 @@ def _convert(shards: Path, whole: Path) -> None:
         ds_to_universal.main(asked)
 
 
-def _count_steps(engine: Any, step: int) -> None:
-    """Adam divides by its number of steps, which the universal checkpoint of stage 3 loses without a word."""
-    taken = step - engine.skipped_steps
+def _mend(engine: Any, settings: Sequence[Mapping[str, Any]], step: int) -> None:
+    """Undoes what loading at stage 3 does to an Adam without a word (DeepSpeed 0.19.8).
+
+    All its parts get one and the same tensor as their count of steps, which each of them then raises; and every
+    group gets the settings of the first, weight decay among them.
+    """
+    taken = float(step - engine.skipped_steps)
     for state in engine.basic_optimizer.state.values():
-        state["step"] = torch.full_like(state["step"], taken) if torch.is_tensor(state["step"]) else taken
+        state["step"] = torch.full_like(state["step"], taken) if torch.is_tensor(state["step"]) else int(taken)
+    for group, own in zip(engine.basic_optimizer.param_groups, settings, strict=True):
+        group.update(own)
