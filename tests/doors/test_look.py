@@ -88,6 +88,16 @@ def test_numbers_are_those_of_the_data(words: Sequence[str], capsys: pytest.Capt
     assert sum(bars) == 2 * 19  # every conversation stands in both histograms
 
 
+def test_padding_is_told_for_each_way_to_group(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert not re.search("^batches", said(capsys, "data", "stats", *words), re.MULTILINE)
+    unpacked = [*words, "data.packing=false", "train.micro_batch=2", "train.global_batch=8"]
+    told = re.search(r"^batches +padding (.*)$", said(capsys, "data", "stats", *unpacked), re.MULTILINE)
+    assert told
+    shares = {way: float(share) for share, way in re.findall(r"([\d.]+)% with (\w+)", told[1])}
+    assert set(shares) == {"never", "step", "window"}
+    assert shares["never"] > shares["step"] > 0
+
+
 def test_a_question_for_no_rows_is_refused(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "-n 0: there is nothing to show" in said(capsys, "data", "show", *words, "-n", "0", code=2)
 

@@ -126,6 +126,7 @@ def test_a_plan_is_frozen(planned: Make) -> None:
         {"train": {"precision": "fp32"}},
         {"train": {"max_steps": 7}},
         {"data": {"packing": False}},
+        {"data": {"group_by_length": "window"}},
         {"data": {"max_rows": 10}},
         {"data": {"path": "demo"}},
         {"model": {"num_layers": 1}},
@@ -153,6 +154,10 @@ def test_what_changes_the_identity(planned: Make, changes: dict[str, Any]) -> No
         {"launch": {"port": 4000}},
         {"launch": {"processes": 1}},
         {"train": {"threads": 1}},
+        {"data": {"workers": 2}},
+        {"train": {"global_batch": 4}},  # what it was without saying so
+        {"train": {"micro_batch": 2, "global_batch": 4}},
+        {"train": {"micro_batch": 2, "global_batch": 4}, "launch": {"processes": 2}},
         {"experiment": {"claim": "none"}},
     ],
     ids=str,

@@ -78,6 +78,14 @@ class OnBadRow(Enum):
     SKIP = "skip"
 
 
+class Grouping(Enum):
+    """Which rows come together where packing is off (docs/data.md)."""
+
+    NEVER = "never"
+    STEP = "step"
+    WINDOW = "window"
+
+
 @dataclass(frozen=True)
 class SourceConfig:
     """Where rows come from, and how each becomes a conversation."""
@@ -156,6 +164,10 @@ class DataConfig(SourceConfig):
     """Largest share of a file's rows with the same unfilled {placeholder}, {{placeholder}} or <PLACEHOLDER>."""
     packing: bool = True
     """Put several conversations into one row; they do not see each other."""
+    group_by_length: Grouping = Grouping.STEP
+    """Without packing: `step` sorts the rows of each step by length; `window` makes steps of rows of similar length."""
+    workers: int = ranged(0, at_least=0)
+    """Processes of each rank that put micro-batches together ahead of training; 0 is the training process itself."""
     tokenizer: str | None = None
     """Tokenizer for models that start from scratch and have none on this machine; `demo` is the built-in one."""
     cache: str = "outputs/cache"

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
-from tunefleet.engine import tensor
+from tunefleet.engine import reshard, tensor
 from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.plan.contracts import MicroBatch, StepResult
@@ -61,6 +62,16 @@ class ZeroEngine:
         """Whether weights are spread over ranks, so that every rank must compute together."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
+        return self._plan.config.parallel.zero_stage == 0 or (
+            self._plan.config.optimizer.name is OptimizerName.ADAMW
+            and self._plan.layout.data_parallel == self._plan.layout.world_size
+            and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
+            and all(weight.requires_grad for weight in self._engine.module.parameters())
+        )
+
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
         started = time.perf_counter()
@@ -99,6 +110,14 @@ class ZeroEngine:
         path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
+
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, for what another number of ranks saved."""
+        if self._plan.config.parallel.zero_stage == 0:
+            self.restore(folder, tag, step)
+        else:
+            reshard.load(self._engine, self._group, folder, tag, step)
+            self._step = step
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, None elsewhere; every rank must call it."""

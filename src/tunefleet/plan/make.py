@@ -98,17 +98,20 @@ def _absolute(config: RunConfig) -> RunConfig:
 
 
 def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
-    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
+    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
+
+    The rows of a step count, and not their split: any number of processes may go on with a run.
+    """
     sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    for setting in ("cache", "max_truncated", "max_unfilled"):
+    for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    for setting in ("threads", "on_oom"):
+    for setting in ("threads", "micro_batch", "on_oom"):
         values["train"].pop(setting)
-    values["optimizer"]["cpu_kernel"] = cpu_adam
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
-    values["batch"] = dump(split)
+    values["train"]["global_batch"] = split.total
+    values["optimizer"]["cpu_kernel"] = cpu_adam
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

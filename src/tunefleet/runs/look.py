@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.config.data import Grouping
 from tunefleet.data import prepare
 from tunefleet.data.dataset import Card, Dataset
 from tunefleet.data.encode import Encoded, in_pairs
+from tunefleet.data.grouping import row_lengths
+from tunefleet.data.order import Order
 from tunefleet.model import tokenizer
 from tunefleet.plan.plan import Plan
 
@@ -29,11 +32,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Lengths:
-    """The conversations of a split: tokens and learning tokens of each, both of shape [conversations]."""
+    """The conversations of a split: tokens and learning tokens of each, both of shape [conversations].
+
+    `padding` is its share of an epoch's micro-batches, for each way of `data.group_by_length`; none with packing.
+    """
 
     card: Card
     tokens: NDArray[np.int64]
     learning: NDArray[np.int64]
+    padding: Mapping[Grouping, float]
 
 
 def rows(plan: Plan, count: int) -> list[Look]:
@@ -52,7 +59,8 @@ def rows(plan: Plan, count: int) -> list[Look]:
 def lengths(plan: Plan) -> dict[str, Lengths]:
     """Every split, prepared as for training, and refused as for training. Raises `DataError`."""
     prepared = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
-    return {name: _lengths(data) for name, data in {"train": prepared.train, **prepared.validation}.items()}
+    unseen = {name: _lengths(data, {}) for name, data in prepared.validation.items()}
+    return {"train": _lengths(prepared.train, _padding(plan, prepared.train)), **unseen}
 
 
 def _tokenizer(plan: Plan) -> Any:
@@ -77,7 +85,14 @@ def _decoded(ids: Sequence[int], words: Any) -> str:
     return str(words.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)) if ids else ""
 
 
-def _lengths(data: Dataset) -> Lengths:
+def _padding(plan: Plan, data: Dataset) -> dict[Grouping, float]:
+    if plan.config.data.packing or not len(data):
+        return {}
+    seed, batch = plan.config.train.seed, plan.batch
+    return {way: Order(row_lengths(data), seed, batch.total, way).padding(batch.micro) for way in Grouping}
+
+
+def _lengths(data: Dataset, padding: Mapping[Grouping, float]) -> Lengths:
     before = np.concatenate([[0], np.cumsum(data.learns, dtype=np.int64)])
     firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never learnt
-    return Lengths(data.card, np.diff(data.starts), np.diff(before[data.starts]) - firsts)
+    return Lengths(data.card, np.diff(data.starts), np.diff(before[data.starts]) - firsts, padding)
