@@ -65,9 +65,10 @@ class ZeroEngine:
     @property
     def any_size(self) -> bool:
         """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
+        if self._plan.layout.data_parallel < self._plan.layout.world_size:
+            return False  # peers of one copy saved parts of it
         return self._plan.config.parallel.zero_stage == 0 or (
             self._plan.config.optimizer.name is OptimizerName.ADAMW
-            and self._plan.layout.data_parallel == self._plan.layout.world_size
             and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
             and all(weight.requires_grad for weight in self._engine.module.parameters())
         )
