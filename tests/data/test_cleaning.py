@@ -76,11 +76,12 @@ def test_exact_duplicates_are_the_same_words_said_by_the_same() -> None:
     assert len(cleaning.clean([talk("is it so?"), other])) == 2
 
 
-def test_a_duplicate_is_found_in_another_source() -> None:
+def test_a_duplicate_is_found_in_another_source(tmp_path: Path) -> None:
     cleaning = Cleaning(CleanConfig(duplicates=Duplicates.EXACT))
     assert cleaning.clean([talk("a")]) == [talk("a")]
     assert cleaning.clean([talk("a", number=7), talk("b")]) == [talk("b")]
-    assert [one.where for one in cleaning.removed] == ["rows.jsonl:7"]
+    cleaning.write(tmp_path / "removed.txt")
+    assert (tmp_path / "removed.txt").read_text() == "rows.jsonl:7: duplicate\n"
 
 
 def test_near_duplicates() -> None:

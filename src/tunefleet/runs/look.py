@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tunefleet.data import prepare
 from tunefleet.data.dataset import Card, Dataset
-from tunefleet.data.encode import Encoded, in_pairs
+from tunefleet.data.encode import in_pairs
+from tunefleet.data.long_rows import Encoded
 from tunefleet.model import tokenizer
 from tunefleet.plan.plan import Plan
 
@@ -44,8 +45,8 @@ def rows(plan: Plan, count: int) -> list[Look]:
     words = _tokenizer(plan)
     data, longest = plan.config.data, plan.config.train.sequence_length
     chat = prepare.chat_template(data, words)
-    talks = prepare.training_rows(data, words, longest)[:count]
-    pairs = in_pairs(talks, chat, words, data.train_on, longest)[:count]
+    talks = prepare.training_rows(data, words, longest, count)
+    pairs = in_pairs(talks, chat, words, data.train_on, longest, data.long_rows)[:count]
     return [_look(talk.where, one, words) for talk, one in pairs]
 
 
@@ -78,6 +79,6 @@ def _decoded(ids: Sequence[int], words: Any) -> str:
 
 
 def _lengths(data: Dataset) -> Lengths:
-    before = np.concatenate([[0], np.cumsum(data.learns, dtype=np.int64)])
+    learns = np.add.reduceat(data.learns, data.starts[:-1], dtype=np.int64) if len(data) else np.zeros(0, np.int64)
     firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never learnt
-    return Lengths(data.card, np.diff(data.starts), np.diff(before[data.starts]) - firsts)
+    return Lengths(data.card, np.diff(data.starts)[data.packs], (learns - firsts)[data.packs])
