@@ -13,6 +13,7 @@ from tunefleet.data import prepare
 from tunefleet.data.dataset import Card, Dataset
 from tunefleet.data.encode import in_pairs
 from tunefleet.data.long_rows import Encoded
+from tunefleet.data.prepare import Prepared
 from tunefleet.model import tokenizer
 from tunefleet.plan.plan import Plan
 
@@ -52,8 +53,14 @@ def rows(plan: Plan, count: int) -> list[Look]:
 
 def lengths(plan: Plan) -> dict[str, Lengths]:
     """Every split, prepared as for training, and refused as for training. Raises `DataError`."""
-    prepared = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
-    return {name: _lengths(data) for name, data in {"train": prepared.train, **prepared.validation}.items()}
+    found = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
+    return {name: _lengths(data) for name, data in {"train": found.train, **found.validation}.items()}
+
+
+def prepared(plan: Plan) -> Prepared:
+    """The data of a run, prepared now or found; every byte that was found is read again. Raises `DataError`."""
+    data, longest = plan.config.data, plan.config.train.sequence_length
+    return prepare.prepare(data, _tokenizer(plan), longest, thorough=True)
 
 
 def _tokenizer(plan: Plan) -> Any:
