@@ -40,7 +40,7 @@ def prepare(words: Sequence[str]) -> None:
 
     started = time.monotonic()
     found = look.prepared(plan)
-    how = "found there, every byte as it was written" if found.found else "prepared"
+    how = "found there, every byte as it was written," if found.found else "prepared"
     told = f"{os.path.relpath(found.folder)}, {how} in {time.monotonic() - started:.1f} s"
     print(text.listed({**prepared.rows(plan, found), "lies in": told}))
 
