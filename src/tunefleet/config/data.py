@@ -71,6 +71,14 @@ class TrainOn(Enum):
     ALL = "all"
 
 
+class LongRows(Enum):
+    """What becomes of a conversation that is longer than a row; plain text is always split."""
+
+    TRUNCATE = "truncate"
+    SPLIT = "split"
+    DROP = "drop"
+
+
 class OnBadRow(Enum):
     """What happens to a row that cannot be read."""
 
@@ -158,8 +166,11 @@ class DataConfig(SourceConfig):
     """Chat template: `auto` (the tokenizer's own, else `plain`), a name, or a path to a Jinja file."""
     train_on: TrainOn = TrainOn.RESPONSE
     """Which tokens carry a loss: every answer (`response`), only the `last` one of a conversation, or `all` text."""
+    long_rows: LongRows = LongRows.TRUNCATE
+    """What becomes of conversations longer than `train.sequence_length`: `truncate` cuts (an answer in the middle, so
+    that its end is learnt), `split` makes several rows of one, `drop` leaves them out."""
     max_truncated: float = ranged(0.5, at_least=0, at_most=1)
-    """Largest share of training rows that may be cut at `train.sequence_length`; above it the data are refused."""
+    """Largest share of training rows that may be cut or left out for their length; above it the data are refused."""
     max_unfilled: float = ranged(0.01, at_least=0, at_most=1)
     """Largest share of a file's rows with the same unfilled {placeholder}, {{placeholder}} or <PLACEHOLDER>."""
     packing: bool = True

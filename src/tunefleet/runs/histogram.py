@@ -32,7 +32,8 @@ def _facts(lengths: Lengths, packed: bool) -> dict[str, str]:
     grouped = {"batches": f"padding {ways} (data.group_by_length)"} if ways else {}
     return {
         "read": f"{card.read:,} conversations, {card.dropped:,} dropped for having nothing to learn",
-        "cut": f"{card.truncated:,} ({card.truncated / max(1, card.read):.2%}) at {card.row_length:,} tokens",
+        "too long": f"{card.truncated:,} cut ({card.truncated / max(1, card.read):.2%}), {card.split:,} split into "
+        f"several, {card.too_long:,} left out, at {card.row_length:,} tokens",
         "tokens": f"{count(card.tokens)}, {count(card.learning_tokens)} learn ({learning:.1%})",
         "longest": f"{card.longest:,} tokens",
         "rows": rows + saved,

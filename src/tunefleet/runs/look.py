@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from tunefleet.config.data import Grouping
 from tunefleet.data import prepare
 from tunefleet.data.dataset import Card, Dataset
-from tunefleet.data.encode import Encoded, in_pairs
+from tunefleet.data.encode import in_pairs
 from tunefleet.data.grouping import row_lengths
+from tunefleet.data.long_rows import Encoded
 from tunefleet.data.order import Order
+from tunefleet.data.prepare import Prepared
 from tunefleet.model import tokenizer
 from tunefleet.plan.plan import Plan
 
@@ -51,16 +53,22 @@ def rows(plan: Plan, count: int) -> list[Look]:
     words = _tokenizer(plan)
     data, longest = plan.config.data, plan.config.train.sequence_length
     chat = prepare.chat_template(data, words)
-    talks = prepare.training_rows(data, words, longest)[:count]
-    pairs = in_pairs(talks, chat, words, data.train_on, longest)[:count]
+    talks = prepare.training_rows(data, words, longest, count)
+    pairs = in_pairs(talks, chat, words, data.train_on, longest, data.long_rows)[:count]
     return [_look(talk.where, one, words) for talk, one in pairs]
 
 
 def lengths(plan: Plan) -> dict[str, Lengths]:
     """Every split, prepared as for training, and refused as for training. Raises `DataError`."""
-    prepared = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
-    unseen = {name: _lengths(data, {}) for name, data in prepared.validation.items()}
-    return {"train": _lengths(prepared.train, _padding(plan, prepared.train)), **unseen}
+    found = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
+    unseen = {name: _lengths(data, {}) for name, data in found.validation.items()}
+    return {"train": _lengths(found.train, _padding(plan, found.train)), **unseen}
+
+
+def prepared(plan: Plan) -> Prepared:
+    """The data of a run, prepared now or found; every byte that was found is read again. Raises `DataError`."""
+    data, longest = plan.config.data, plan.config.train.sequence_length
+    return prepare.prepare(data, _tokenizer(plan), longest, thorough=True)
 
 
 def _tokenizer(plan: Plan) -> Any:
@@ -93,6 +101,6 @@ def _padding(plan: Plan, data: Dataset) -> dict[Grouping, float]:
 
 
 def _lengths(data: Dataset, padding: Mapping[Grouping, float]) -> Lengths:
-    before = np.concatenate([[0], np.cumsum(data.learns, dtype=np.int64)])
+    learns = np.add.reduceat(data.learns, data.starts[:-1], dtype=np.int64) if len(data) else np.zeros(0, np.int64)
     firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never learnt
-    return Lengths(data.card, np.diff(data.starts), np.diff(before[data.starts]) - firsts, padding)
+    return Lengths(data.card, np.diff(data.starts)[data.packs], (learns - firsts)[data.packs], padding)
