@@ -51,6 +51,7 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
         ("data", "jsonl"): [f"data.path={rows}"],
         ("data", "mix"): [f"data.mix=[{{path: {rows}, weight: 2}}, {{path: hub:a/b, weight: 1}}]"],
         ("data", "snips"): [f"data.path={tmp_path}/*.jsonl"],
+        ("data", "snips-slots"): [f"data.path={tmp_path}/*.jsonl"],
         ("model", "hf"): [f"model.path={tmp_path}"],
     }
 

@@ -35,6 +35,7 @@ ENTRIES: list[
     ("oasst", "oasst_samples/en_100_tree.jsonl", [], (100,), 0),
     ("sharegpt", "fastchat/dummy_conversation.json", [], (500,), 0),
     ("snips", "snips_nlu/*/train_*_full.json", [], (13_784,), 0),
+    ("snips-slots", "snips_nlu/*/train_*_full.json", [], (13_784,), 0),
     ("jsonl", "llamafactory_demo/glaive_toolcall_en_demo.json", [], (300,), 0),
 ]
 

@@ -113,6 +113,7 @@ FILES: list[tuple[str, Settings, int, int]] = [  # name, settings, conversations
     ("self_instruct/user_oriented_instructions.jsonl", SEEDS, 252, 0),
     ("snips_nlu/*/train_*_full.json", SNIPS, sum(INTENTS.values()), 0),
     ("snips_nlu/*/train_*[!l].json", SNIPS, 2_100, 0),
+    ("snips_nlu/*/validate_*.json", {**SNIPS, "columns": {**SNIPS["columns"], "slots": "data"}}, 700, 0),
     *((f"snips_nlu/{intent}/train_{intent}_full.json", SNIPS, rows, 0) for intent, rows in INTENTS.items()),
     *((f"snips_nlu/{intent}/train_{intent}.json", SNIPS, 300, 0) for intent in INTENTS),
     *((f"snips_nlu/{intent}/validate_{intent}.json", SNIPS, 100, 0) for intent in INTENTS),

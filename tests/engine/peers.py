@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from tests.equivalence.trajectory import ROW, VOCABULARY, data
 from tests.families import EVERY
 from tests.plans import tiny_plan
 from tests.shared import dataset_of, tiny_tokenizer
@@ -32,6 +31,7 @@ from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts
 from tunefleet.runs.export import _weights as saved_weights
+from tunefleet.runs.trajectory import ROW, VOCABULARY, rows
 
 STEADY = Horizon(total=100, warmup=0, evaluate_every=0, save_every=0, steps_per_epoch=10)
 PROMPTS = ["turn on the light", "a", "What is the capital of France?", "no", "Add two numbers."]
@@ -55,11 +55,11 @@ def plan_of(folder: Path, found: dict[str, Any], ranks: int, stage: int = 0, deg
     )
 
 
-def plain(plan: Plan, rows: Dataset, steps: int) -> dict[str, Any]:
+def plain(plan: Plan, data: Dataset, steps: int) -> dict[str, Any]:
     """Losses, norms and weights of `steps` steps by one process and a torch loop."""
     learner = Learner(build(plan.sources, seed=5))
     optimizer = build_optimizer(plan.config.optimizer, learner)
-    batches = OrderedBatches(rows, plan.batch, 0, seed=3, pad=0, packed=True)
+    batches = OrderedBatches(data, plan.batch, 0, seed=3, pad=0, packed=True)
     losses, norms = [], []
     for _ in range(steps):
         (batch,) = batches.take(1)
@@ -79,7 +79,7 @@ def families(folder: Path, argument: Any) -> dict[str, Any]:
     for name, architecture in FAMILIES.items():
         plan = plan_of(folder, architecture, group.size)
         built = parts.strategy(plan, group, build(plan.sources, seed=5), STEADY)
-        batches = OrderedBatches(data(), plan.batch, 0, seed=3, pad=0, packed=True)
+        batches = OrderedBatches(rows(), plan.batch, 0, seed=3, pad=0, packed=True)
         results = [built.train_step(batches.take(1)) for _ in range(2)]
         weights = built.weights()
         if weights is not None:
@@ -124,7 +124,7 @@ def _life(folder: Path, group: Any, stage: int) -> dict[str, Any]:
         again = saved_weights(plan, shards)
         found["saved"] = [n for n, weight in weights.items() if not torch.equal(weight, again[n])]
         export(folder / f"export{stage}", built.model, weights, words, "template")
-    found["loss"] = mean_loss(built, copies, in_order(data(), 13, 2, copies.rank, copies.size, 0, packed=True))
+    found["loss"] = mean_loss(built, copies, in_order(rows(), 13, 2, copies.rank, copies.size, 0, packed=True))
     found["answers"] = answers(built, copies, words, PROMPTS, LIMITS)
     with torch.no_grad():
         found["logits"] = built.model.eval()(input_ids=torch.tensor(TOKENS)).logits.tolist()
@@ -168,10 +168,10 @@ def _losses(
     return [list(column) for column in columns]
 
 
-def even_rows(rows: int = 12) -> Dataset:
+def even_rows(number: int = 12) -> Dataset:
     """Rows of one length, so that peers which read different ones still have tensors of one shape."""
     draw = np.random.default_rng(2)
-    return dataset_of([(draw.integers(3, VOCABULARY, ROW).tolist(), [True] * ROW) for _ in range(rows)])
+    return dataset_of([(draw.integers(3, VOCABULARY, ROW).tolist(), [True] * ROW) for _ in range(number)])
 
 
 def whole_batch(folder: Path) -> Plan:
@@ -185,7 +185,7 @@ def _started(plan: Plan, group: Any, seed: int = 5) -> tuple[Any, OrderedBatches
 
 def _batches(plan: Plan, group: Any, position: int) -> OrderedBatches:
     rank = plan.layout.data_rank(group.rank)
-    return OrderedBatches(data(), plan.batch, rank, seed=3, pad=0, packed=True, position=position)
+    return OrderedBatches(rows(), plan.batch, rank, seed=3, pad=0, packed=True, position=position)
 
 
 def _steps(built: Any, batches: OrderedBatches, count: int) -> list[tuple[float, float]]:

@@ -10,7 +10,6 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.engine.peers import ARCHITECTURES, LIMITS, PROMPTS, TOKENS, even_rows, plain, whole_batch
-from tests.equivalence.trajectory import data
 from tests.ranks import run_in_ranks
 from tests.shared import tiny_tokenizer
 from tunefleet.data.order import in_order
@@ -18,6 +17,7 @@ from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.learner import Learner
+from tunefleet.runs.trajectory import rows
 
 torch.set_num_threads(1)
 
@@ -57,7 +57,7 @@ def test_an_export_computes_what_the_peers_compute(stage: int, ranks: list[dict[
 @pytest.mark.parametrize("stage", STAGES)
 def test_peers_evaluate_as_one_process(stage: int, ranks: list[dict[str, Any]], kept: Path) -> None:
     model = exported(kept, stage)
-    loss = mean_loss(model, Alone(), in_order(data(), 13, 2, 0, 1, 0, packed=True))
+    loss = mean_loss(model, Alone(), in_order(rows(), 13, 2, 0, 1, 0, packed=True))
     said = answers(model, Alone(), tiny_tokenizer(), PROMPTS, LIMITS)
     assert len(set(said)) > 1
     for found in ranks:

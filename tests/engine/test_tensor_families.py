@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from tests.engine.peers import FAMILIES, plain, plan_of
-from tests.equivalence.trajectory import data
 from tests.families import EVERY
 from tests.ranks import run_in_ranks
 from tunefleet.plan.tensor import DIVISIONS
+from tunefleet.runs.trajectory import rows
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def divided(kept: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_two_peers_train_what_one_process_trains(name: str, divided: dict[str, Any], kept: Path) -> None:
-    alone = plain(plan_of(kept, FAMILIES[name], 1, degree=1), data(), 2)
+    alone = plain(plan_of(kept, FAMILIES[name], 1, degree=1), rows(), 2)
     assert divided[name]["losses"] == pytest.approx(alone["losses"], rel=1e-5)
     assert divided[name]["norms"] == pytest.approx(alone["norms"], rel=1e-5)
     weights = torch.load(kept / f"{name}.pt", weights_only=True)

@@ -57,7 +57,7 @@ COLUMNS = {
     Format.CHOSEN: {"prompt", "conversations", "chosen", "system", "tools"},
     Format.TREE: {"tree"},
     Format.PARALLEL: {"source", "target"},
-    Format.LABELLED: {"text", "label"},
+    Format.LABELLED: {"text", "label", "slots"},
     Format.TEXT: {"text"},
 }
 """The names that each format looks for."""

@@ -19,7 +19,9 @@ from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
 from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
-from tunefleet.plan.plan import Plan
+from tunefleet.plan.memory import GIB
+from tunefleet.plan.plan import Expected, Plan
+from tunefleet.plan.resolve import foreseen, resolve, where
 from tunefleet.plan.sources import Sources, sources
 
 T = TypeVar("T")
@@ -33,14 +35,20 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     machine = promised(config.launch) if expected(config.launch) else machine
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
-    split = _collect(lambda: batch(config.train, degrees.data_parallel), complaints) if degrees else None
+    chosen: tuple[str, ...] = ()
+    if degrees and found and not complaints:
+        config, chosen = _resolved(config, degrees, found, machine, complaints)
+    known = degrees if config.train.micro_batch else None
+    split = _collect(lambda: batch(config.train, known.data_parallel), complaints) if known else None
     if degrees:
         complaints += checks.device(config, degrees)
     if found:
         complaints += checks.architecture(config, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
-    return replace(_plan(config, degrees, found, split, machine), job=asked, words=tuple(words))
+    plan = _plan(config, degrees, found, split, machine)
+    expectations = _expected(plan, machine)
+    return replace(plan, job=asked, words=tuple(words), notes=(*chosen, *plan.notes), expected=expectations)
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
@@ -61,6 +69,13 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         notes=checks.notes(config, degrees, found),
         version=__version__,
     )
+
+
+def _resolved(
+    config: RunConfig, degrees: Layout, found: Sources, machine: Machine, complaints: list[str]
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """`config` without `auto`; with it, where that fails."""
+    return _collect(lambda: resolve(config, degrees, found.architecture, machine), complaints) or (config, ())
 
 
 def _collect(decide: Callable[[], T], complaints: list[str]) -> T | None:
@@ -85,9 +100,18 @@ def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled"):
         values["data"].pop(setting)
-    values["train"].pop("threads")
+    for setting in ("threads", "on_oom"):
+        values["train"].pop(setting)
     values["batch"] = dump(split)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _expected(plan: Plan, machine: Machine) -> Expected | None:
+    try:
+        seen = foreseen(plan.config, plan.layout, plan.sources.architecture, where(plan.config, machine))
+    except ValueError:
+        return None
+    return Expected(seen.memory.measurable_bytes / GIB, seen.speed.tokens_per_second)
 
 
 def _parameters(found: Sources) -> int | None:
