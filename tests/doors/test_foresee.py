@@ -94,6 +94,16 @@ def test_overrides_may_follow_options(capsys: pytest.CaptureFixture[str]) -> Non
     assert "run        behind" in capsys.readouterr().out
 
 
+def test_a_published_model_needs_no_files(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    out = said(capsys, "model=opt-66b", "parallel=zero3", where="8xH100-80G")
+    assert "note: planned without the model's files" in out
+    assert "hf download facebook/opt-66b" in out
+    assert "65.7B parameters" in out
+    with pytest.raises(ConfigError, match=r"model\.path"):
+        said(capsys, "model=hf", "model.path=some/where", where="8xH100-80G")
+
+
 def test_words_for_no_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match=r"plan.machine: '8' is not a machine"):
         said(capsys, where="8")

@@ -39,6 +39,9 @@ class TrainConfig:
     """Tokens of a packed row, and the most that is kept of one conversation."""
     precision: Precision = Precision.BF16
     """Number format of weights and activations."""
+    master_weights: bool = True
+    """bf16 at ZeRO stages 1 to 3: whether fp32 copies of weights are updated. Without them moments are bf16 too, and
+    updates much smaller than a weight are lost."""
     clip: float = ranged(1.0, at_least=0)
     """Largest gradient norm; 0 is no clipping."""
     gradient_checkpointing: bool = False

@@ -14,6 +14,7 @@ from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import clock, count
 from tunefleet.config import RunConfig
+from tunefleet.config.model import Init
 from tunefleet.doors import compose
 from tunefleet.doors.friendly import in_one_line
 from tunefleet.doors.start import announce
@@ -22,6 +23,7 @@ from tunefleet.plan.advice import Advice, advice
 from tunefleet.plan.forecast import Forecast
 from tunefleet.plan.guard import foreseen
 from tunefleet.plan.hardware import cluster
+from tunefleet.plan.inputs import DEMO
 from tunefleet.plan.memory import GIB, Item, Phase
 
 _HEAD = ("point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours")
@@ -70,7 +72,20 @@ def _asked(words: Sequence[str], where: str | None, rows: int | None) -> _Asked:
     config = compose.from_words(words)
     config = replace(config, plan=replace(config.plan, machine=where)) if where else config
     config, machine = _placed(config)
-    return _Asked(tuple(words), make(config, machine, words), machine, rows)
+    return _Asked(tuple(words), _planned(config, machine, words), machine, rows)
+
+
+def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
+    """The plan; a published architecture is enough for one, where the model's files are on another machine."""
+    try:
+        return make(config, machine, words)
+    except ConfigError as error:
+        if not config.model.architecture or not all(said.startswith("model.") for said in error.complaints):
+            raise
+        scratch = replace(config.model, init=Init.RANDOM, tokenizer=DEMO)
+        plan = make(replace(config, model=scratch), machine, words)
+        absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
+        return replace(plan, notes=(*plan.notes, absent))
 
 
 def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:
@@ -138,7 +153,8 @@ def _sum(items: Sequence[Item], phase: Phase) -> int:
 
 
 def _when(phase: Phase) -> str:
-    return {Phase.FORWARD: "end of a forward pass", Phase.BACKWARD: "end of a backward pass"}.get(phase, "update")
+    told = {Phase.FORWARD: "end of a forward pass", Phase.BACKWARD: "backward pass", Phase.SUM: "sum of gradients"}
+    return told.get(phase, "update")
 
 
 def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import checks, inputs, parameters, tensor
+from tunefleet.plan import checks, inputs, optimizers, parameters, tensor
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -32,7 +32,8 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     config = _absolute(config)
     complaints = checks.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
-    machine = promised(config.launch) if expected(config.launch) else machine
+    if expected(config.launch):
+        machine = replace(promised(config.launch), compiler=machine.compiler)  # its machines have this one's software
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
     chosen: tuple[str, ...] = ()
@@ -52,7 +53,8 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
-    identity = _identity(config, degrees, split)
+    cpu_adam = optimizers.takes_cpu_adam(config, machine)
+    identity = _identity(config, split, cpu_adam)
     family = str(found.architecture.get("model_type"))
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
@@ -65,9 +67,10 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         sources=found,
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
-        engine=engine_config(config.parallel, config.train, split) | tensor.fragment(family, degrees.tensor),
-        notes=checks.notes(config, degrees, found),
+        engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
+        notes=(*checks.notes(config, degrees, found), *optimizers.notes(config, cpu_adam)),
         version=__version__,
+        cpu_adam=cpu_adam,
     )
 
 
@@ -94,15 +97,21 @@ def _absolute(config: RunConfig) -> RunConfig:
     return replace(config, data=data)
 
 
-def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
-    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
+def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
+    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
+
+    The rows of a step count, and not their split: any number of processes may go on with a run.
+    """
     sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    for setting in ("cache", "max_truncated", "max_unfilled"):
+    for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    for setting in ("threads", "on_oom"):
+    for setting in ("threads", "micro_batch", "on_oom"):
         values["train"].pop(setting)
-    values["batch"] = dump(split)
+    for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
+        values["parallel"].pop(setting)
+    values["train"]["global_batch"] = split.total
+    values["optimizer"]["cpu_kernel"] = cpu_adam
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

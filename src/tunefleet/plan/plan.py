@@ -30,7 +30,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed."""
+    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
+
+    `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
+    """
 
     name: str
     run_dir: str
@@ -47,6 +50,7 @@ class Plan:
     job: Job | None = None
     words: tuple[str, ...] = ()
     expected: Expected | None = None
+    cpu_adam: bool = False
 
     @property
     def paths(self) -> RunPaths:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
+from tunefleet.config.data import Grouping
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
@@ -57,20 +58,24 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
     learner = Learner(model)
-    rate = partial(learning_rate, config.schedule, config.optimizer.lr, total=steps.total, warmup=steps.warmup)
-    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+    lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
+    rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
+    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
     """This rank's training rows from `position` on."""
+    config = plan.config.data
     return OrderedBatches(
         read.data.train,
         plan.batch,
         plan.layout.data_rank(group.rank),
         seed=plan.config.train.seed,
         pad=read.tokenizer.pad_token_id,
-        packed=plan.config.data.packing,
+        packed=config.packing,
         position=position,
+        grouping=Grouping.NEVER if config.packing else config.group_by_length,
+        workers=config.workers,
     )
 
 
@@ -89,4 +94,7 @@ def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
 def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
     """The checkpoints of the run; each holds the chat template that it was trained with."""
     texts = {CHAT_TEMPLATE: read.data.template.source}
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep, texts)
+    config = plan.config
+    return CheckpointStore(
+        plan.paths.checkpoints, plan.identity, group, config.checkpoint.keep, texts, config.train.seed
+    )

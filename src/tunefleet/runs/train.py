@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -66,9 +67,9 @@ class _Run:
     def train(self) -> int:
         """The run, from its first or its resumed step on."""
         self._open()
-        batches = parts.batches(self._plan, self._group, self._read, self._state.position)
         accumulation = self._plan.batch.accumulation
-        self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
+        with closing(parts.batches(self._plan, self._group, self._read, self._state.position)) as batches:
+            self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
         self._console.close_bar()
         return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
 

@@ -59,15 +59,15 @@ def model(architecture: dict[str, Any]) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture), attn_implementation="sdpa")
 
 
-def plain(plan: Plan) -> Trajectory:
-    """The reference, by hand: the whole global batch at once, its mean token loss, torch's AdamW and clipping."""
+def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
+    """The reference, by hand: the whole global batch at once, its mean token loss, torch's optimizer and clipping."""
     device = torch.device(plan.layout.device)
     whole = replace(plan, batch=replace(plan.batch, micro=plan.batch.total, accumulation=1, data_parallel=1))
     learner = Learner(model(plan.sources.architecture)).to(device)
     optimizer = build_optimizer(plan.config.optimizer, learner)
     read = batches(whole, 0)
     losses, norms = [], []
-    for step in range(STEPS):
+    for step in range(steps):
         batch = _on(device, read.take(1)[0])
         for group in optimizer.param_groups:
             group["lr"] = rate(plan)(step)
@@ -77,7 +77,7 @@ def plain(plan: Plan) -> Trajectory:
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-    return {"losses": losses, "norms": norms, "weights": _sampled(learner.model.state_dict())}
+    return {"losses": losses, "norms": norms, "weights": sampled(learner.model.state_dict())}
 
 
 def engine(plan: Plan, group: Any) -> Any:
@@ -86,14 +86,14 @@ def engine(plan: Plan, group: Any) -> Any:
     return parts.strategy(plan, group, model(plan.sources.architecture), steps)
 
 
-def trained(plan: Plan, group: Group) -> Trajectory:
+def trained(plan: Plan, group: Group, steps: int = STEPS) -> Trajectory:
     """The same by the engine, in every rank; `weights` are empty on others than the first."""
     built = engine(plan, group)
     read = batches(plan, group.rank)
-    results = [built.train_step(read.take(plan.batch.accumulation)) for _ in range(STEPS)]
+    results = [built.train_step(read.take(plan.batch.accumulation)) for _ in range(steps)]
     weights = built.weights()
     built.close()
-    sample = _sampled(weights) if weights is not None else []
+    sample = sampled(weights) if weights is not None else []
     return {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results], "weights": sample}
 
 
@@ -114,6 +114,6 @@ def _on(device: torch.device, batch: MicroBatch) -> MicroBatch:
     return replace(batch, **moved)
 
 
-def _sampled(weights: dict[str, torch.Tensor]) -> list[float]:
+def sampled(weights: dict[str, torch.Tensor]) -> list[float]:
     """Of every weight, in the order of their names: enough to see any of them go another way."""
     return [float(v) for _, w in sorted(weights.items()) for v in w.detach().float().flatten()[::37]]
