@@ -59,7 +59,7 @@ class ZeroEngine:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
     @property

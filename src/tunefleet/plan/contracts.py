@@ -88,7 +88,7 @@ class Evaluable(Protocol):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `model` computes as it does in training."""
