@@ -46,6 +46,10 @@ TABLE = (
     Strategy("zero1"),
     Strategy("zero2"),
     Strategy("zero3"),
+    Strategy("sequence", ranks=(2, 4)),
+    Strategy("sequence", ranks=(2, 4), settings={"zero_stage": 2}),
+    Strategy("sequence", ranks=(2, 4), settings={"zero_stage": 1}),
+    Strategy("sequence", ranks=(2, 4), settings={"zero_stage": 0}),
     Strategy("single", ranks=(1,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
 )

@@ -36,6 +36,9 @@ class TrainConfig:
     """Largest gradient norm; 0 is no clipping."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    loss_tile: int | None = ranged(None, at_least=1)
+    """Learning tokens whose logits exist at once; null is all of a micro-batch. Less memory, about one more pass
+    through the output projection."""
     seed: int = ranged(0, at_least=0)
     """Seed of weights, order and dropout; follows the top-level `seed`."""
     threads: int | None = ranged(None, at_least=1)

@@ -18,6 +18,7 @@ class ProcessGroup:
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         self.device = _device()
+        self._peers: dict[int, distributed.ProcessGroup] = {}
 
     def agree(self, code: int) -> int:
         """The largest `code` of any rank."""
@@ -40,6 +41,12 @@ class ProcessGroup:
     def barrier(self) -> None:
         """Waits for every rank."""
         distributed.barrier()
+
+    def peers(self, degree: int) -> distributed.ProcessGroup | None:
+        """This rank's group of `degree` adjacent ranks; None where it is alone."""
+        if degree > 1 and degree not in self._peers:
+            self._peers[degree] = distributed.new_subgroups(degree)[0]  # type: ignore[no-untyped-call]
+        return self._peers.get(degree)
 
     def part(self) -> None:
         """The last call of a run that went well; without it some good runs abort at exit."""

@@ -9,7 +9,7 @@ from typing import Any
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
-from tunefleet.plan import data_checks, packing, parameters
+from tunefleet.plan import data_checks, packing, parameters, sequence
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
@@ -48,7 +48,7 @@ def device(config: RunConfig, degrees: Layout) -> list[str]:
 
 def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
     """Complaints about settings that do not go with the model."""
-    complaints = []
+    complaints = sequence.complaints(config, found)
     reason = packing.refusal(found, config.train.sequence_length) if config.data.packing else None
     if reason:
         complaints.append(
@@ -76,7 +76,7 @@ def notes(config: RunConfig, degrees: Layout, found: Sources) -> tuple[str, ...]
     said = []
     if config.train.max_steps and config.train.epochs != 1.0:
         said.append(f"train.epochs={config.train.epochs:g} is not used: train.max_steps is set.")
-    if config.parallel.zero_stage and degrees.data_parallel == 1:
+    if config.parallel.zero_stage and degrees.replicas == 1:
         said.append(f"{config.parallel.name} shares nothing out: there is one process.")
     if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
         said.append(f"the tokenizer is {found.tokenizer}.")

@@ -12,7 +12,7 @@ from tunefleet.plan.batch import Batch
 def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch) -> dict[str, Any]:
     """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
     return {
-        "train_batch_size": batch.total,
+        "train_batch_size": batch.total * parallel.sequence,  # it takes sequence peers for data-parallel ranks
         "train_micro_batch_size_per_gpu": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0

@@ -27,6 +27,11 @@ class Layout:
     pipeline: int = 1
     sequence: int = 1
 
+    @property
+    def replicas(self) -> int:
+        """Processes over which gradients are summed and ZeRO shares out: sequence peers are among them."""
+        return self.data_parallel * self.sequence
+
     def data_rank(self, rank: int) -> int:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
