@@ -31,9 +31,3 @@ def test_shared_rows_equal_whole_ones_or_the_plan_refuses(name: str, two: Found)
     assert isinstance(found, dict), found
     assert max(found["packed"], found["padded"]) < CLOSE
     assert found["no segments"] > 0.1  # the control
-
-
-def test_key_heads_that_are_fewer_than_the_processes_are_repeated(tmp_path: Path) -> None:
-    names = ["llama", "gpt_bigcode", "opt"]  # 2, 1 and 4 key heads
-    found = run_in_ranks("tests.model.sharing:differences", 4, tmp_path, names)[3]
-    assert all(max(found[name]["packed"], found[name]["padded"]) < CLOSE for name in names)
