@@ -5,6 +5,7 @@ A new strategy is one row.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from tests.plans import tiny_plan
+from tunefleet.plan.machine import devices
 from tunefleet.plan.plan import Plan
 
 GLOBAL_BATCH = 4
@@ -35,6 +37,7 @@ class Strategy:
     models: tuple[str, ...] = MODELS
     splits: tuple[int, ...] = (1, 2, 4)
     train: Mapping[str, Any] = field(default_factory=dict)
+    gpu_only: bool = False
 
     def __str__(self) -> str:
         return "-".join([self.name, *(f"{name}{value}" for name, value in {**self.settings, **self.train}.items())])
@@ -50,6 +53,8 @@ class Strategy:
         return ranks // (degrees[0] * degrees[1] * degrees[2])
 
 
+_EXACT = {"quantized_weights": False, "quantized_gradients": False}
+
 TABLE = (
     Strategy("zero1"),
     Strategy("zero2"),
@@ -61,6 +66,11 @@ TABLE = (
     Strategy("sequence", ranks=(2,), precisions=("fp32",), splits=(2,), settings={"zero_stage": 0}),
     Strategy("sequence", ranks=(4,), precisions=("fp32",), splits=(4,), settings={"sequence": 4}, models=("llama",)),
     Strategy("sequence", ranks=(2,), precisions=("fp32",), splits=(2,), train={"loss_tile": 5}),
+    Strategy("zero2_offload", ranks=(2,)),
+    Strategy("zero3_offload", ranks=(2,)),
+    Strategy("zeropp", ranks=(2, 4), settings={**_EXACT, "hierarchical": 2}),
+    Strategy("zeropp", ranks=(2, 4), gpu_only=True),
+    Strategy("zero3_nvme", ranks=(2,), settings={"nvme_path": "/tmp"}, gpu_only=True),
     Strategy("single", ranks=(1,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
 )
@@ -93,11 +103,16 @@ class Case:
         )
 
 
+def gpus() -> int:
+    """GPUs of this machine: rows that need them are left out where there are fewer."""
+    return len(devices(os.environ))
+
+
 def cases(ranks: int) -> list[Case]:
     """Every case for `ranks` processes; in fp32 every split of the global batch, in bf16 the widest micro-batch."""
     found = []
     for number, strategy in enumerate(TABLE):
-        if ranks in strategy.ranks:
+        if ranks in strategy.ranks and (gpus() >= ranks or not strategy.gpu_only):
             widest = GLOBAL_BATCH // strategy.copies(ranks)
             splits = [micro for micro in strategy.splits if micro <= widest]
             runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]

@@ -6,6 +6,7 @@
     │   ├── DataError             2   a file or a row, named as file:line
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
+    ├── OutOfMemory               1   a device or a host had no room for what was asked for
     └── RankFailure               1   one process of a run ended; the others were ended with it
 
 Besides these, a run that is interrupted (SIGINT, SIGTERM) saves a checkpoint and ends with 130.
@@ -54,6 +55,10 @@ class NonFiniteLoss(TunefleetError):
     """A loss or a gradient norm became NaN or infinite."""
 
     exit_code = NON_FINITE
+
+
+class OutOfMemory(TunefleetError):
+    """A device or a host had no room for what was asked for."""
 
 
 class RankFailure(TunefleetError):

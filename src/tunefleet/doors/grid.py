@@ -18,7 +18,7 @@ from tunefleet.doors.point import HEAD, Point
 from tunefleet.doors.start import start
 from tunefleet.doors.submit import submit
 from tunefleet.launch import side_by_side
-from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan import Machine, Plan, guard, make
 from tunefleet.plan.job import expected
 from tunefleet.plan.share import Share, share
 
@@ -89,7 +89,9 @@ def _names(words: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _plan(config: DictConfig, machine: Machine, words: Sequence[str]) -> Plan:
-    return make(typed(config), machine, words)
+    plan = make(typed(config), machine, words)
+    guard.expect_fit(plan, machine)
+    return plan
 
 
 def _places(composed: Sequence[DictConfig]) -> Share | None:

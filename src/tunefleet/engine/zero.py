@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.train import Precision
+from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.rows import own_part
 from tunefleet.plan.contracts import MicroBatch, StepResult
@@ -44,6 +45,7 @@ class ZeroEngine:
         self._group = group
         self._learning_rate = learning_rate
         self._step = 0
+        expect_drive(plan.config.parallel)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
 
     @property
@@ -86,11 +88,13 @@ class ZeroEngine:
         return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
 
     def save(self, folder: Path, tag: str) -> None:
-        """Writes this rank's shards below folder/tag; every rank must call it."""
+        """Writes this rank's shards below folder/tag; every rank must call it. Raises `RunError` where it cannot."""
+        expect_saveable(self._plan.config.parallel)
         self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        expect_saveable(self._plan.config.parallel)
         path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step

@@ -9,7 +9,7 @@ from typing import Any
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
-from tunefleet.plan import data_checks, packing, parameters, sequence
+from tunefleet.plan import data_checks, offload, optimizers, packing, parameters, sequence
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
@@ -38,12 +38,18 @@ def values(config: RunConfig) -> list[str]:
 def device(config: RunConfig, degrees: Layout) -> list[str]:
     """Complaints about settings that do not go with the machine."""
     half, stage = config.train.precision is Precision.FP16, config.parallel.zero_stage
+    complaints = [*offload.complaints(config, degrees), *optimizers.complaints(config, degrees)]
     if degrees.device == "cpu" and half and stage:
-        return [
+        complaints.append(
             f"train.precision: DeepSpeed has no fp16 for {config.parallel.name} on a CPU. "
             "Use train.precision=bf16, or parallel=ddp."
-        ]
-    return []
+        )
+    if not config.train.master_weights and (config.train.precision is not Precision.BF16 or not stage):
+        complaints.append(
+            "train.master_weights: false needs train.precision=bf16 and ZeRO stage 1 or more. "
+            "Use parallel=zero1 train.precision=bf16, or leave it out."
+        )
+    return complaints
 
 
 def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
@@ -80,4 +86,4 @@ def notes(config: RunConfig, degrees: Layout, found: Sources) -> tuple[str, ...]
         said.append(f"{config.parallel.name} shares nothing out: there is one process.")
     if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
         said.append(f"the tokenizer is {found.tokenizer}.")
-    return tuple(said)
+    return (*said, *offload.notes(config.parallel, degrees))

@@ -21,8 +21,19 @@ from tunefleet.plan.sources import Sources
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the forecast says, to be compared with what is measured: GiB of one process, tokens/s of all of them."""
+
+    peak: float
+    tokens_per_second: float | None
+
+
+@dataclass(frozen=True)
 class Plan:
-    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed."""
+    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
+
+    `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
+    """
 
     name: str
     run_dir: str
@@ -38,6 +49,8 @@ class Plan:
     version: str
     job: Job | None = None
     words: tuple[str, ...] = ()
+    expected: Expected | None = None
+    cpu_adam: bool = False
 
     @property
     def paths(self) -> RunPaths:

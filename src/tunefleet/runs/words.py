@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.base.units import clock, count
 from tunefleet.data.dataset import Card
+from tunefleet.plan import split
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.examine import Sample
 from tunefleet.runs.parts import Material
@@ -85,3 +86,12 @@ def next_commands(plan: Plan) -> list[str]:
         f"tunefleet evaluate {run}",
         "python train.py -m optimizer.lr=1e-3,3e-3 train.max_steps=20",
     ]
+
+
+def out_of_memory(plan: Plan, error: BaseException, peak: float) -> str:
+    """What ran out, the numbers, and the next setting."""
+    expected = f", and {plan.expected.peak:.2f} GiB were foreseen" if plan.expected else ""
+    return (
+        f"out of memory with {plan.batch} of {plan.config.train.sequence_length} tokens: this process held up to "
+        f"{peak:.2f} GiB{expected}. {str(error).splitlines()[0]} Next: {split.next_setting(plan)}."
+    )
