@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.equivalence.trajectory import data, engine
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import randomness
@@ -21,6 +20,7 @@ from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.export import export
 from tunefleet.plan.contracts import Evaluable, Group, RunState
 from tunefleet.plan.plan import Plan
+from tunefleet.runs.trajectory import engine, rows
 
 STAGES = (1, 3)
 TALKATIVE = {**LLAMA, "vocab_size": 320, "initializer_range": 0.3}
@@ -42,7 +42,7 @@ def planned(folder: Path, ranks: int, stage: int, architecture: dict[str, Any] =
 
 def batches(plan: Plan, group: ProcessGroup, position: int = 0) -> OrderedBatches:
     rank = plan.layout.data_rank(group.rank)
-    return OrderedBatches(data(), plan.batch, rank, seed=3, pad=0, packed=True, position=position)
+    return OrderedBatches(rows(), plan.batch, rank, seed=3, pad=0, packed=True, position=position)
 
 
 def everything(folder: Path, argument: Any) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def everything(folder: Path, argument: Any) -> dict[str, Any]:
 
 def evaluated(model: Evaluable, group: Group, rank: int, ranks: int) -> list[Any]:
     """[validation loss of 13 rows, answers]."""
-    rows = in_order(data(), 13, 2, rank, ranks, 0, packed=True)
-    return [mean_loss(model, group, rows), answers(model, group, tiny_tokenizer(), PROMPTS, Limits(2, 6, 40))]
+    unseen = in_order(rows(), 13, 2, rank, ranks, 0, packed=True)
+    return [mean_loss(model, group, unseen), answers(model, group, tiny_tokenizer(), PROMPTS, Limits(2, 6, 40))]
 
 
 def _measured(folder: Path, group: ProcessGroup, stage: int) -> list[Any]:
@@ -116,9 +116,9 @@ def _controls(folder: Path, group: ProcessGroup) -> dict[str, list[float]]:
     found = {}
     plan = planned(folder, group.size, 1, {**LLAMA, "initializer_range": 0.3})  # attention matters to the loss
     fixed = [replace(b, segments=torch.ones_like(b.tokens)) for b in batches(plan, group).take(1)]
-    other = OrderedBatches(data(), replace(plan.batch, data_parallel=2), group.rank, seed=3, pad=0, packed=True)
-    for name, rows in {"right": batches(plan, group).take(1), "segments": fixed, "rows": other.take(1)}.items():
+    other = OrderedBatches(rows(), replace(plan.batch, data_parallel=2), group.rank, seed=3, pad=0, packed=True)
+    for name, taken in {"right": batches(plan, group).take(1), "segments": fixed, "rows": other.take(1)}.items():
         built = engine(plan, group)
-        found[name] = _numbers(built.train_step(rows))
+        found[name] = _numbers(built.train_step(taken))
         built.close()
     return found

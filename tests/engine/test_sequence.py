@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.engine.sharing import STAGES, TALKATIVE, evaluated
-from tests.equivalence.trajectory import model
 from tests.ranks import run_in_ranks
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.engine.rows import own_part
 from tunefleet.model.learner import Learner
 from tunefleet.plan.contracts import IGNORED, MicroBatch
+from tunefleet.runs.trajectory import model
 
 
 @pytest.fixture(scope="module")
