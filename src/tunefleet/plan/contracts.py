@@ -22,6 +22,7 @@ class MicroBatch:
     `labels[i]` is the token to predict at position i (already shifted), or IGNORED where nothing learns.
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
     (padding is a segment of its own) and are None where each row is one conversation.
+    Where processes share rows, `segments` are those of whole rows: [rows, length x peers].
     """
 
     tokens: Tensor

@@ -57,7 +57,12 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
 def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
-    learner = Learner(model)
+    learner = Learner(
+        model,
+        peers=group.peers(plan.layout.sequence),
+        tile=config.train.loss_tile,
+        agree=group.agree if config.parallel.zero_stage == 3 else int,
+    )
     lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
