@@ -167,7 +167,8 @@ def test_a_misspelt_group_names_the_group() -> None:
 
 def test_a_key_like_no_other_lists_what_there_is() -> None:
     complaint = only_complaint({"parallel": {"qqqq": 1}})
-    assert complaint == "parallel.qqqq: unknown key. Known: name, zero_stage, max_processes."
+    known = "name, zero_stage, tensor, pipeline, partition, sequence, max_processes"
+    assert complaint == f"parallel.qqqq: unknown key. Known: {known}."
 
 
 def members() -> dict[str, str]:

@@ -18,18 +18,23 @@ from tunefleet.plan.plan import Plan
 GLOBAL_BATCH = 4
 RANKS = (1, 2, 4)
 MODELS = ("opt", "llama")
+FAMILIES = ("gpt2", "gpt_neox", "mistral", "qwen2")
 _CARDS = Path(__file__).parents[2] / "conf" / "parallel"
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings."""
+    """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings.
+
+    `splits` are micro-batches: in fp32 each of them that fits, in bf16 the widest.
+    """
 
     name: str
     ranks: tuple[int, ...] = RANKS
     precisions: tuple[str, ...] = ("fp32", "bf16")
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = MODELS
+    splits: tuple[int, ...] = (1, 2, 4)
 
     @property
     def parallel(self) -> dict[str, Any]:
@@ -46,7 +51,10 @@ TABLE = (
     Strategy("zero1"),
     Strategy("zero2"),
     Strategy("zero3"),
+    Strategy("pipeline_zero1", ranks=(2, 4), splits=(1, 2)),
     Strategy("single", ranks=(1,)),
+    Strategy("pipeline", ranks=(2,), precisions=("fp32",), models=FAMILIES, splits=(1,)),
+    Strategy("pipeline", ranks=(4,), settings={"pipeline": 4}, models=("deep",), splits=(1,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
 )
 
@@ -78,12 +86,12 @@ class Case:
 
 
 def cases(ranks: int) -> list[Case]:
-    """Every case for `ranks` processes; in fp32 every split of the global batch, in bf16 the widest micro-batch."""
+    """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch."""
     found = []
     for number, strategy in enumerate(TABLE):
         if ranks in strategy.ranks:
             widest = GLOBAL_BATCH // strategy.copies(ranks)
-            splits = [micro for micro in (1, 2, 4) if micro <= widest]
+            splits = [micro for micro in strategy.splits if micro <= widest]
             runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]
             found += [Case(number, m, ranks, micro, p) for p, micro in runs for m in strategy.models]
     return found

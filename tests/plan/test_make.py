@@ -68,7 +68,14 @@ def complaints(planned: Make, machine: Machine = CPU, **changes: Any) -> list[st
 
 def test_the_parts(planned: Make, tmp_path: Path) -> None:
     plan = planned(Machine(gpus=2, cores=8), train={"global_batch": 32})
-    assert asdict(plan.layout) == {"world_size": 2, "data_parallel": 2, "processes_here": 2, "device": "cuda"}
+    degrees = {"tensor": 1, "pipeline": 1, "sequence": 1}
+    assert asdict(plan.layout) == {
+        **degrees,
+        "world_size": 2,
+        "data_parallel": 2,
+        "processes_here": 2,
+        "device": "cuda",
+    }
     assert asdict(plan.batch) == {"micro": 4, "accumulation": 4, "data_parallel": 2}
     assert plan.engine["train_batch_size"] == 32
     assert plan.parameters == 6560  # 130 rows of embeddings, 2 blocks of 2,224, a norm of 32

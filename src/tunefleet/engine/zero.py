@@ -116,7 +116,8 @@ class ZeroEngine:
             own[1] += int((batch.labels >= 0).sum())
         tokens, learning = self._group.total(own)
         assert learning > 0, "the data room keeps only rows with something to learn"
-        return int(tokens), int(learning)
+        peers = self._plan.layout.pipeline  # stages read the same rows
+        return int(tokens) // peers, int(learning) // peers
 
     def _set_learning_rate(self) -> float:
         lr = self._learning_rate(self._step)
@@ -139,7 +140,7 @@ class ZeroEngine:
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
         before = self._engine.skipped_steps
-        self._engine.step()
+        self._apply()
         skipped = bool(self._engine.skipped_steps > before)
         norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
         self._expect_finite("gradient norm", norm)
@@ -150,11 +151,18 @@ class ZeroEngine:
         scaler = self._engine.torch_autocast_z0_gradscaler
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
-        weights = self._engine.module.parameters()
-        norm = float(clip_grad_norm_(weights, self._plan.config.train.clip or math.inf))
+        norm = self._clip()
         self._expect_finite("gradient norm", norm)
-        self._engine.step()
+        self._apply()
         return norm, not math.isfinite(norm)
+
+    def _clip(self) -> float:
+        """Clips the gradients of stage 0; returns their norm before."""
+        return float(clip_grad_norm_(self._engine.module.parameters(), self._plan.config.train.clip or math.inf))
+
+    def _apply(self) -> None:
+        """Updates the weights, and makes the gradients zero."""
+        self._engine.step()
 
     def _expect_finite(self, what: str, value: float) -> None:
         """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""

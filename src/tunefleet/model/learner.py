@@ -29,15 +29,20 @@ class Learner(nn.Module):
         """The sum over the labelled positions of -log p(label), a scalar; 0 where there is none."""
         self._labelled = batch.labels != IGNORED
         try:
-            logits = self.model(
-                input_ids=batch.tokens,
-                position_ids=batch.positions,
-                attention_mask=self._mask(batch),
-                use_cache=False,
-            ).logits
+            logits = self.outputs(batch)
             return functional.cross_entropy(logits.float(), batch.labels[self._labelled], reduction="sum")
         finally:
             self._labelled = None
+
+    def outputs(self, batch: MicroBatch) -> Tensor:
+        """What the model's output projection gives: logits [rows, length, vocabulary]."""
+        found = self.model(
+            input_ids=batch.tokens,
+            position_ids=batch.positions,
+            attention_mask=self._mask(batch),
+            use_cache=False,
+        )
+        return cast(Tensor, found.logits)
 
     def _mask(self, batch: MicroBatch) -> Tensor | dict[str, Tensor] | None:
         """None is plain causal attention: padding lies on the right, where no label looks."""

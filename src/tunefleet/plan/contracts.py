@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 IGNORED = -100
@@ -91,7 +92,10 @@ class Evaluable(Protocol):
         """The context in which `model` computes as it does in training."""
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens) of this rank's rows, without gradients."""
+        """(sum of token losses, learning tokens) of this rank's rows, without gradients.
+
+        Where a copy of the model lies on several ranks, one of them may answer for all: the others give (0, 0).
+        """
 
 
 class Engine(Evaluable, Protocol):
@@ -111,6 +115,19 @@ class Engine(Evaluable, Protocol):
 
     def close(self) -> None:
         """Frees everything; every rank must call it, at the end of a run that went well."""
+
+
+class Line(Protocol):
+    """The stages of one copy of a pipeline, in a row: what a stage needs to generate with the others."""
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Hidden states of the stage before."""
+
+    def send(self, hidden: Tensor) -> None:
+        """Hands hidden states to the next stage."""
+
+    def from_last(self, tensor: Tensor) -> Tensor:
+        """The last stage's `tensor`, on every stage; the others give one of its shape and dtype."""
 
 
 class Group(Protocol):

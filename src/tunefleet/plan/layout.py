@@ -31,6 +31,10 @@ class Layout:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
 
+    def stage(self, rank: int) -> int:
+        """Which stage of the pipeline process `rank` is; 0 where there is none."""
+        return rank // (self.world_size // self.pipeline)
+
 
 def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> Layout:
     """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""

@@ -21,6 +21,7 @@ from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.sources import Sources, sources
+from tunefleet.plan.stages import boundaries
 
 T = TypeVar("T")
 
@@ -57,8 +58,9 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
         engine=engine_config(config.parallel, config.train, split),
-        notes=checks.notes(config, degrees, found),
+        notes=checks.notes(config, degrees, found, split),
         version=__version__,
+        stages=boundaries(found.architecture, config.parallel),
     )
 
 

@@ -13,10 +13,13 @@ from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
+from tunefleet.engine import pipeline
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import build, tokenizer
 from tunefleet.model.learner import Learner
+from tunefleet.model.stages import Stage
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
@@ -56,9 +59,19 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
 def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
-    learner = Learner(model)
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, total=steps.total, warmup=steps.warmup)
+    if plan.stages:
+        stage = _stage(plan, group, model)
+        module = pipeline.joined(stage, plan.layout)
+        return PipelineEngine(plan, group, stage, module, optimizers.build(config.optimizer, module), rate)
+    learner = Learner(model)
     return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+
+
+def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
+    """This rank's stage of the pipeline; the rest of `model` is let go."""
+    number = plan.layout.stage(group.rank)
+    return Stage(model, plan.stages[number], plan.stages[number + 1])
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
