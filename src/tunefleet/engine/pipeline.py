@@ -105,20 +105,19 @@ class PipelineEngine(ZeroEngine):
         return cast(nn.Module, self._stage.model)
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens) from the last stage, (0, 0) from the others."""
-        batch = self._here(micro_batch)
-        self._engine.eval()
+        """(sum of token losses, learning tokens) of this rank's rows, from stage to stage; without gradients."""
+        batch, model = self._here(micro_batch), self._stage.model
+        model.eval()
         with torch.no_grad(), self.precision():
-            arrived = None
-            if not self._stage.is_first:
-                width = self._stage.model.config.hidden_size
-                arrived = self._line.receive((*batch.tokens.shape, width), self._stage.model.dtype)
-            output = self._stage.compute(batch, arrived)
-        self._engine.train()
-        if self._stage.is_last:
-            return float(output.item()), int((micro_batch.labels >= 0).sum())
-        self._line.send(output)
-        return 0.0, 0
+            width = (*batch.tokens.shape, model.config.hidden_size)
+            output = self._stage.compute(
+                batch, None if self._stage.is_first else self._line.receive(width, model.dtype)
+            )
+        model.train()
+        if not self._stage.is_last:
+            self._line.send(output)
+        total = self._line.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))
+        return float(total.item()), int((micro_batch.labels >= 0).sum())
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, from the first copy's stages; every rank must call it."""

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.train import Precision
-from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
 
@@ -41,6 +41,7 @@ class ZeroEngine:
     ) -> None:
         self._plan = plan
         self._group = group
+        self._copies = Copies(group, plan.layout)
         self._learning_rate = learning_rate
         self._step = 0
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
@@ -114,10 +115,9 @@ class ZeroEngine:
         for batch in micro_batches:
             own[0] += batch.tokens.numel()
             own[1] += int((batch.labels >= 0).sum())
-        tokens, learning = self._group.total(own)
+        tokens, learning = self._copies.total(own)
         assert learning > 0, "the data room keeps only rows with something to learn"
-        peers = self._plan.layout.pipeline  # stages read the same rows
-        return int(tokens) // peers, int(learning) // peers
+        return int(tokens), int(learning)
 
     def _set_learning_rate(self) -> float:
         lr = self._learning_rate(self._step)

@@ -78,8 +78,7 @@ def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> t
     if config.train.max_steps and config.train.epochs != 1.0:
         said.append(f"train.epochs={config.train.epochs:g} is not used: train.max_steps is set.")
     if config.parallel.zero_stage and degrees.data_parallel == 1:
-        alone = "process" if degrees.world_size == 1 else "copy of the model"
-        said.append(f"{config.parallel.name} shares nothing out: there is one {alone}.")
+        said.append(f"{config.parallel.name} shares nothing out: there is one copy of the model.")
     if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
         said.append(f"the tokenizer is {found.tokenizer}.")
     return tuple(said)

@@ -92,10 +92,7 @@ class Evaluable(Protocol):
         """The context in which `model` computes as it does in training."""
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens) of this rank's rows, without gradients.
-
-        Where a copy of the model lies on several ranks, one of them may answer for all: the others give (0, 0).
-        """
+        """(sum of token losses, learning tokens) of this rank's rows, without gradients."""
 
 
 class Engine(Evaluable, Protocol):

@@ -31,6 +31,10 @@ class Layout:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
 
+    def counts(self, rank: int) -> bool:
+        """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
+        return rank % (self.tensor * self.sequence) == 0 and rank < self.world_size // self.pipeline
+
     def stage(self, rank: int) -> int:
         """Which stage of the pipeline process `rank` is; 0 where there is none."""
         return rank // (self.world_size // self.pipeline)

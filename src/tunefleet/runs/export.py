@@ -42,12 +42,22 @@ def exported(plan: Plan) -> Path:
 def _weights(plan: Plan, shards: Path) -> dict[str, Tensor]:
     """The weights in the number format that they were trained in; under ZeRO-3, the rounded masters."""
     if plan.config.parallel.zero_stage < 3:
-        file = shards / "mp_rank_00_model_states.pt"
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)["module"]
+        state = _stages(shards) if plan.stages else _read(shards / "mp_rank_00_model_states.pt")["module"]
     else:
         masters = get_fp32_state_dict_from_zero_checkpoint(str(shards.parent), tag=shards.name)
         state = {name: weight.to(_DTYPES[plan.config.train.precision]) for name, weight in masters.items()}
     return {name.removeprefix("model."): weight for name, weight in state.items()}
+
+
+def _stages(shards: Path) -> dict[str, Tensor]:
+    """The weights of all stages of a pipeline: DeepSpeed writes a file for each."""
+    parts = [_read(file) for file in sorted(shards.glob("layer_*-model_states.pt"))]
+    return {name.removeprefix("learner."): weight for part in parts for name, weight in part.items()}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return content
 
 
 _DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}

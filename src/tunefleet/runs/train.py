@@ -11,7 +11,7 @@ from tunefleet.base import files, status
 from tunefleet.base.errors import DONE, INTERRUPTED
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
-from tunefleet.engine.group import ProcessGroup, join
+from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.model.export import export
 from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.plan import Plan
@@ -44,6 +44,7 @@ class _Run:
     def __init__(self, plan: Plan, group: ProcessGroup, read: Material, engine: Engine, store: CheckpointStore) -> None:
         self._plan = plan
         self._group = group
+        self._copies = Copies(group, plan.layout)
         self._read = read
         self._engine = engine
         self._store = store
@@ -97,7 +98,7 @@ class _Run:
 
     def _evaluate(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
-            losses = examine.losses(self._plan, self._engine, self._group, self._read)
+            losses = examine.losses(self._plan, self._engine, self._copies, self._read)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
 
     def _save(self, state: RunState) -> None:
@@ -123,8 +124,8 @@ class _Run:
         if self._plan.config.checkpoint.at_end:
             self._save(self._state)
         self._export()
-        record = examine.losses(self._plan, self._engine, self._group, self._read)
-        matches, said = examine.exact_matches(self._plan, self._engine, self._group, self._read)
+        record = examine.losses(self._plan, self._engine, self._copies, self._read)
+        matches, said = examine.exact_matches(self._plan, self._engine, self._copies, self._read)
         record |= matches
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         if self._shown:
