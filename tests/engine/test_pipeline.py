@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.engine import pipelines
@@ -57,6 +58,15 @@ def test_the_export_computes_what_the_stages_compute(ran: Any, case: str) -> Non
     for rank in found:
         assert rank["cases"][case]["said"] == said.tolist()  # with a cache, from stage to stage
         assert rank["cases"][case]["loss"] == pytest.approx(loss, rel=ROUNDING[precision])
+
+
+@pytest.mark.parametrize("case", ["opt-fp32", "llama-bf16"])
+def test_the_export_has_the_names_of_a_whole_models(ran: Any, case: str, tmp_path: Path) -> None:
+    """A tied head is no tensor of its own."""
+    folder, _ = ran
+    trajectory.model(pipelines.plan(folder, case).sources.architecture).save_pretrained(tmp_path)
+    found, whole = (load_file(path / "model.safetensors").keys() for path in (folder / case, tmp_path))
+    assert found == whole
 
 
 @pytest.mark.parametrize("case", CASES)

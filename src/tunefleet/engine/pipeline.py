@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -65,7 +66,7 @@ def joined(stage: Any, layout: Layout) -> PipelineModule:
     if stage.is_tied:
         ends = [TiedLayerSpec("embedding", Tied, stage.tied_weight, forward_fn=_pass) for _ in range(2)]
         layers = [ends[0], *layers, ends[1]]
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its layers
+    with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():  # it prints its layers, and broadcasts weights
         return PipelineModule(
             layers,
             topology=PipeDataParallelTopology(num_pp=layout.pipeline, num_dp=layout.data_parallel),
@@ -119,21 +120,36 @@ class PipelineEngine(ZeroEngine):
         total = self._line.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))
         return float(total.item()), int((micro_batch.labels >= 0).sum())
 
+    def restore(self, folder: Path, tag: str, step: int) -> None:
+        """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        with torch.no_grad():  # DeepSpeed broadcasts tied weights
+            super().restore(folder, tag, step)
+
     def weights(self) -> dict[str, Tensor] | None:
-        """The whole model's weights on rank 0, from the first copy's stages; every rank must call it."""
+        """The whole model's weights on rank 0, from the stages of the first copy; every rank must call it."""
         own = {} if self._plan.layout.data_rank(self._group.rank) else self._stage.model.state_dict()
-        shapes = self._group.gather([(name, weight.shape, weight.dtype) for name, weight in own.items()])
-        if self._group.rank == 0:
-            found = {name: weight.detach().cpu() for name, weight in own.items()}
-            for rank in range(1, self._group.size):
-                for name, shape, dtype in shapes[rank]:
-                    arrived = torch.empty(shape, dtype=dtype, device=self._group.device)
-                    distributed.recv(arrived, rank)
-                    found[name] = arrived.cpu()
-            return found
-        for weight in own.values():
-            distributed.send(weight.detach().contiguous(), 0)
-        return None
+        tied = next((name for name, weight in own.items() if self._is_tied(weight)), None)
+        sent = {name: weight for name, weight in own.items() if name != tied}
+        told = self._group.gather(([(name, weight.shape, weight.dtype) for name, weight in sent.items()], tied))
+        if self._group.rank:
+            for weight in sent.values():
+                distributed.send(weight.detach().contiguous(), 0)
+            return None
+        found = {name: weight.detach().cpu() for name, weight in own.items()}
+        for rank, (weights, copy) in enumerate(told[1:], 1):
+            found |= {name: self._sent(rank, shape, dtype).cpu() for name, shape, dtype in weights}
+            if tied and copy:  # one tensor with two names, as in a whole model
+                found[copy] = found[tied]
+        return found
+
+    def _is_tied(self, weight: Tensor) -> bool:
+        held = self._stage.tied_weight
+        return held is not None and weight.data_ptr() == held.data_ptr()
+
+    def _sent(self, rank: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        weight = torch.empty(shape, dtype=dtype, device=self._group.device)
+        distributed.recv(weight, rank)
+        return weight
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. The optimizer's step waits for `_apply`."""
@@ -142,8 +158,7 @@ class PipelineEngine(ZeroEngine):
         self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / learning
         self._total.zero_()
         self._engine.train_batch(iter([(batch.tokens, None) for batch in here]))
-        copies = self._group.total([float(self._total.item())])
-        return copies[0] / learning
+        return self._group.total([float(self._total.item())])[0] / learning  # other stages add nothing
 
     def _scaled(self, loss: Tensor, labels: None) -> Tensor:
         """The last stage's sum of token losses, so that DeepSpeed's averages give the mean over all tokens."""
