@@ -84,6 +84,6 @@ def test_a_nan_stops_every_stage_with_its_name_before_weights_are_touched(ran: A
 
 def test_control_a_stage_with_other_rows_gives_another_loss(ran: Any) -> None:
     """What `tests/equivalence` would see: conversations that mix in one stage, micro-batches in another order."""
-    found = ran[1][0]["losses"]
-    assert abs(found["mixed"] / found["right"] - 1) > 1e-3
-    assert abs(found["shuffled"] / found["right"] - 1) > 1e-3
+    found = ran[1][0]["losses"]  # ten times the tolerance there
+    assert abs(found["mixed"] / found["right"] - 1) > 1e-4
+    assert abs(found["shuffled"] / found["right"] - 1) > 1e-4
