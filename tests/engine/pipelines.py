@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from tests.engine.stages import TOKENS, poison_gradient, poison_loss
-from tests.equivalence.trajectory import data, engine
 from tests.plans import ARCHITECTURES, tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.checkpoint import randomness
@@ -22,6 +21,8 @@ from tunefleet.model.export import export
 from tunefleet.plan.contracts import RunState
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
+from tunefleet.runs.trajectory import engine
+from tunefleet.runs.trajectory import rows as data
 
 CASES = {
     "opt-fp32": ("deep", 0, "fp32", {"dropout": 0.1}),

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from tests.equivalence.trajectory import STEPS, data, engine
 from tests.plans import tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.data.order import OrderedBatches, in_order
@@ -17,6 +16,7 @@ from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer
 from tunefleet.model.export import export
 from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
+from tunefleet.runs.trajectory import STEPS, engine, rows
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
 
@@ -31,7 +31,7 @@ def exported(folder: Path, argument: Any) -> list[str]:
             name = f"stage{stage}-{precision}"
             plan = tiny_plan(folder, ranks=group.size, stage=stage, precision=precision, micro_batch=2)
             built = engine(plan, group)
-            batches = OrderedBatches(data(), plan.batch, group.rank, seed=3, pad=0, packed=True)
+            batches = OrderedBatches(rows(), plan.batch, group.rank, seed=3, pad=0, packed=True)
             for _ in range(2):
                 built.train_step(batches.take(plan.batch.accumulation))
             with torch.no_grad():
@@ -53,7 +53,7 @@ def losses(folder: Path, argument: Any) -> dict[str, float]:
     for stage in (0, 3):
         plan = tiny_plan(folder, ranks=group.size, stage=stage)
         built = engine(plan, group)
-        batches = in_order(data(), 13, 2, group.rank, group.size, 0, packed=True)
+        batches = in_order(rows(), 13, 2, group.rank, group.size, 0, packed=True)
         found[str(stage)] = mean_loss(built, group, batches)
         built.close()
     group.part()
@@ -72,7 +72,7 @@ def poisoned(folder: Path, argument: Any) -> dict[str, list[Any]]:
                 poison_loss(built)
             else:
                 poison_gradient(built)
-            batches = OrderedBatches(data(), plan.batch, group.rank, seed=3, pad=0, packed=True)
+            batches = OrderedBatches(rows(), plan.batch, group.rank, seed=3, pad=0, packed=True)
             try:
                 built.train_step(batches.take(plan.batch.accumulation))
                 message = "no error"
@@ -88,7 +88,7 @@ def half(folder: Path, argument: Any) -> list[list[float]]:
     group = join()
     plan = tiny_plan(folder, precision="fp16")
     built = engine(plan, group)
-    batches = OrderedBatches(data(), plan.batch, 0, seed=3, pad=0, packed=True)
+    batches = OrderedBatches(rows(), plan.batch, 0, seed=3, pad=0, packed=True)
     results = []
     for step in range(STEPS):
         handle = poison_gradient(built) if step == 4 else None

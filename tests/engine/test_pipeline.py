@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM
 from tests.engine import pipelines
 from tests.engine.pipelines import CASES, NEW_TOKENS
 from tests.engine.stages import TOKENS
-from tests.equivalence import trajectory
 from tests.ranks import run_in_ranks
 from tunefleet.data.order import in_order
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.learner import Learner
+from tunefleet.runs import trajectory
 
 ROUNDING = {"fp32": 1e-6, "bf16": 2**-7}  # bf16: two units in the last place of 8 bits
 
@@ -52,7 +52,7 @@ def test_the_export_computes_what_the_stages_compute(ran: Any, case: str) -> Non
     with torch.no_grad(), autocast:
         logits = model(input_ids=torch.tensor(TOKENS)).logits
         said = model.generate(torch.tensor(TOKENS), max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=-1)
-        rows = in_order(trajectory.data(), 13, 2, 0, 1, 0, packed=True)
+        rows = in_order(trajectory.rows(), 13, 2, 0, 1, 0, packed=True)
         loss = mean_loss(PlainModel(Learner(model)), Alone(), rows)
     torch.testing.assert_close(torch.load(folder / f"{case}.pt")["logits"], logits.float(), rtol=0, atol=0)
     for rank in found:

@@ -5,6 +5,7 @@ A new strategy is one row.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from tests.plans import tiny_plan
+from tunefleet.plan.machine import devices
 from tunefleet.plan.plan import Plan
 
 GLOBAL_BATCH = 4
@@ -35,6 +37,7 @@ class Strategy:
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = MODELS
     splits: tuple[int, ...] = (1, 2, 4)
+    gpu_only: bool = False
 
     @property
     def parallel(self) -> dict[str, Any]:
@@ -47,12 +50,23 @@ class Strategy:
         return ranks // (degrees[0] * degrees[1] * degrees[2])
 
 
+_EXACT = {"quantized_weights": False, "quantized_gradients": False}
+
 TABLE = (
     Strategy("zero1"),
     Strategy("zero2"),
     Strategy("zero3"),
+    Strategy("zero2_offload", ranks=(2,)),
+    Strategy("zero3_offload", ranks=(2,)),
+    Strategy("zeropp", ranks=(2, 4), settings={**_EXACT, "hierarchical": 2}),
+    Strategy("zeropp", ranks=(2, 4), gpu_only=True),
+    Strategy("zero3_nvme", ranks=(2,), settings={"nvme_path": "/tmp"}, gpu_only=True),
+    Strategy("tensor", ranks=(2,), precisions=("fp32",)),
+    Strategy("tensor_zero1", ranks=(4,)),
+    Strategy("tensor_zero2", ranks=(4,), precisions=("fp32",)),
     Strategy("pipeline_zero1", ranks=(2, 4), splits=(1, 2)),
     Strategy("single", ranks=(1,)),
+    Strategy("tensor", ranks=(4,)),
     Strategy("pipeline", ranks=(2,), precisions=("fp32",), models=FAMILIES, splits=(1,)),
     Strategy("pipeline", ranks=(4,), settings={"pipeline": 4}, models=("deep",), splits=(1,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
@@ -85,11 +99,16 @@ class Case:
         )
 
 
+def gpus() -> int:
+    """GPUs of this machine: rows that need them are left out where there are fewer."""
+    return len(devices(os.environ))
+
+
 def cases(ranks: int) -> list[Case]:
     """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch."""
     found = []
     for number, strategy in enumerate(TABLE):
-        if ranks in strategy.ranks:
+        if ranks in strategy.ranks and (gpus() >= ranks or not strategy.gpu_only):
             widest = GLOBAL_BATCH // strategy.copies(ranks)
             splits = [micro for micro in strategy.splits if micro <= widest]
             runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]

@@ -107,7 +107,12 @@ def test_idle_share(stages: int, accumulation: int, share: float) -> None:
     [
         ({"zero_stage": 2}, 2, ("parallel.zero_stage: 2", "Use parallel=pipeline_zero1, or parallel=zero3")),
         ({"zero_stage": 3}, 2, ("parallel.zero_stage: 3", "Use parallel=pipeline_zero1, or parallel=zero3")),
-        ({"tensor": 2}, 4, ("parallel.tensor", "Use parallel.tensor=1, or parallel.pipeline=1.")),
+        ({"tensor": 2}, 4, ("parallel: DeepSpeed does not combine tensor(2)", "Use parallel.pipeline=1")),
+        (
+            {"zero_stage": 1, "offload_optimizer": "cpu"},
+            2,
+            ("parallel.offload_optimizer", "parallel=zero2_offload."),
+        ),
         ({"sequence": 2}, 4, ("parallel.sequence", "Use parallel.sequence=1, or parallel.pipeline=1.")),
         ({"pipeline": 5}, 5, ("parallel.pipeline: 5 stages need a block each, and deep has 4.", "pipeline=4 or less")),
     ],

@@ -13,11 +13,13 @@ from typing import Any, cast
 import deepspeed
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
+from tunefleet.engine import reshard, tensor
+from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
@@ -44,7 +46,11 @@ class ZeroEngine:
         self._copies = Copies(group, plan.layout)
         self._learning_rate = learning_rate
         self._step = 0
+        expect_drive(plan.config.parallel)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
+        if plan.layout.tensor > 1:
+            tensor.expect_divided(self._parameters(), plan)
+            self._engine.first_dataloader_check.remove()  # it cannot compare our micro-batches
 
     @property
     def model(self) -> nn.Module:
@@ -55,6 +61,17 @@ class ZeroEngine:
     def sharded(self) -> bool:
         """Whether weights are spread over ranks, so that every rank must compute together."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
+
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
+        if self._plan.layout.data_parallel < self._plan.layout.world_size:
+            return False  # peers of one copy saved parts of it
+        return self._plan.config.parallel.zero_stage == 0 or (
+            self._plan.config.optimizer.name is OptimizerName.ADAMW
+            and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
+            and all(weight.requires_grad for weight in self._engine.module.parameters())
+        )
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
@@ -84,14 +101,24 @@ class ZeroEngine:
         return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
 
     def save(self, folder: Path, tag: str) -> None:
-        """Writes this rank's shards below folder/tag; every rank must call it."""
+        """Writes this rank's shards below folder/tag; every rank must call it. Raises `RunError` where it cannot."""
+        expect_saveable(self._plan.config.parallel)
         self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        expect_saveable(self._plan.config.parallel)
         path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
+
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, for what another number of ranks saved."""
+        if self._plan.config.parallel.zero_stage == 0:
+            self.restore(folder, tag, step)
+        else:
+            reshard.load(self._engine, self._group, folder, tag, step)
+            self._step = step
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, None elsewhere; every rank must call it."""
@@ -99,6 +126,8 @@ class ZeroEngine:
             state = self._engine._zero3_consolidated_16bit_state_dict()  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
+        if self._plan.layout.tensor > 1:
+            state = tensor.whole(state, self._plan)
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
@@ -107,6 +136,8 @@ class ZeroEngine:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
         self._group.barrier()
         self._engine.destroy()
+        if self._plan.layout.tensor > 1:
+            tensor.forget()
         del self._engine
         gc.collect()
 
@@ -135,7 +166,7 @@ class ZeroEngine:
             total += loss.detach()
             if number < len(micro_batches):
                 self._engine.step()  # only counts: the boundary is the last one
-        return self._group.total([float(total.item())])[0] / learning
+        return self._copies.total([float(total.item())])[0] / learning
 
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
@@ -158,11 +189,14 @@ class ZeroEngine:
 
     def _clip(self) -> float:
         """Clips the gradients of stage 0; returns their norm before."""
-        return float(clip_grad_norm_(self._engine.module.parameters(), self._plan.config.train.clip or math.inf))
+        return tensor.clip(self._parameters(), self._plan)
 
     def _apply(self) -> None:
         """Updates the weights, and makes the gradients zero."""
         self._engine.step()
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self._engine.module.named_parameters())
 
     def _expect_finite(self, what: str, value: float) -> None:
         """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""

@@ -29,13 +29,13 @@ _GRACE = 20.0  # seconds for the others to notice, after one failed, and again a
 _LOG_LINES = 20
 
 
-def run(plan: Plan) -> int:
+def run(plan: Plan, module: str = _RANK_MODULE) -> int:
     """Runs the plan in new processes and waits; returns the run's exit code. Ctrl-C saves and stops."""
     paths = plan.paths
     failures.clear(paths)
     paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
-        ranks = _Ranks(paths, [_start(plan, rank, port, closing) for rank, port in _ranks(plan)])
+        ranks = _Ranks(paths, [_start(plan, module, rank, port, closing) for rank, port in _ranks(plan)])
         with caught(ranks.forward):
             ranks.watch()
     return ranks.verdict()
@@ -132,7 +132,7 @@ def _ranks(plan: Plan) -> Iterator[tuple[int, int]]:
     return ((rank, port) for rank in range(plan.layout.processes_here))
 
 
-def _start(plan: Plan, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
+def _start(plan: Plan, module: str, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
     """Rank 0 writes to this console, the others to their logs; a session of its own keeps Ctrl-C for us."""
     log: Any = None
     if rank > 0:
@@ -140,7 +140,7 @@ def _start(plan: Plan, rank: int, port: int, closing: ExitStack) -> subprocess.P
         path.parent.mkdir(parents=True, exist_ok=True)
         log = closing.enter_context(open(path, "wb"))
     return subprocess.Popen(
-        [sys.executable, "-m", _RANK_MODULE, plan.run_dir],
+        [sys.executable, "-m", module, plan.run_dir],
         env={**os.environ, **rank_environment(plan, rank, port)},
         stdin=subprocess.DEVNULL,
         stdout=log,

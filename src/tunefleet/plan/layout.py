@@ -35,6 +35,10 @@ class Layout:
         """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
         return rank % (self.tensor * self.sequence) == 0 and rank < self.world_size // self.pipeline
 
+    def random_rank(self, rank: int) -> int:
+        """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
+        return rank // self.tensor
+
     def stage(self, rank: int) -> int:
         """Which stage of the pipeline process `rank` is; 0 where there is none."""
         return rank // (self.world_size // self.pipeline)

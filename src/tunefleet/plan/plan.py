@@ -22,10 +22,19 @@ from tunefleet.plan.stages import describe
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the forecast says, to be compared with what is measured: GiB of one process, tokens/s of all of them."""
+
+    peak: float
+    tokens_per_second: float | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
 
     Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
+    `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
     """
 
     name: str
@@ -43,6 +52,8 @@ class Plan:
     stages: tuple[int, ...] = ()
     job: Job | None = None
     words: tuple[str, ...] = ()
+    expected: Expected | None = None
+    cpu_adam: bool = False
 
     @property
     def paths(self) -> RunPaths:

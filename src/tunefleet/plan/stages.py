@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from tunefleet.config import RunConfig
-from tunefleet.config.parallel import ParallelConfig, Partition
+from tunefleet.config.parallel import ParallelConfig, Partition, Place
 from tunefleet.config.train import Precision
 from tunefleet.plan import parameters
 from tunefleet.plan.batch import Batch
@@ -71,24 +71,22 @@ def complaints(config: RunConfig) -> list[str]:
             f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
             "whole until the last micro-batch. Use parallel=pipeline_zero1, or parallel=zero3 without a pipeline."
         )
-    for name, reason in _ALONE.items():
-        if getattr(parallel, name) > 1:
-            found.append(
-                f"parallel.{name}: does not go with a pipeline: {reason}. "
-                f"Use parallel.{name}=1, or parallel.pipeline=1."
-            )
+    if parallel.sequence > 1:
+        found.append(
+            "parallel.sequence: does not go with a pipeline: DeepSpeed exchanges the tokens of a row within a whole "
+            "model only, not within a stage. Use parallel.sequence=1, or parallel.pipeline=1."
+        )
+    if parallel.offload_optimizer is not Place.NONE:
+        found.append(
+            "parallel.offload_optimizer: does not go with a pipeline: nobody has measured that stages in host memory "
+            "train the same. Use parallel.offload_optimizer=none, or parallel=zero2_offload."
+        )
     if config.train.precision is Precision.FP16 and not parallel.zero_stage:
         found.append(
             f"train.precision: fp16 does not go with {parallel.name}: each stage would find a loss scale of its own. "
             "Use train.precision=bf16, or parallel=pipeline_zero1 on GPUs."
         )
     return found
-
-
-_ALONE = {
-    "tensor": "DeepSpeed splits the layers of a whole model only, not those of a stage",
-    "sequence": "DeepSpeed exchanges the tokens of a row within a whole model only, not within a stage",
-}
 
 
 def misfits(config: RunConfig, architecture: Architecture) -> list[str]:

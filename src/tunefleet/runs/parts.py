@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
+from tunefleet.config.data import Grouping
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
@@ -52,20 +53,22 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     model = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
     build.check_vocabulary(model, read.tokenizer)
     built = strategy(plan, group, model, read.horizon)
-    randomness.seed_all(config.train.seed, group.rank)
+    randomness.seed_all(config.train.seed, plan.layout.random_rank(group.rank))
     return built
 
 
 def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
-    rate = partial(learning_rate, config.schedule, config.optimizer.lr, total=steps.total, warmup=steps.warmup)
+    lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
+    rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     if plan.stages:
         stage = _stage(plan, group, model)
         module = pipeline.joined(stage, plan.layout)
-        return PipelineEngine(plan, group, stage, module, optimizers.build(config.optimizer, module), rate)
+        optimizer = optimizers.build(config.optimizer, module, plan.cpu_adam)
+        return PipelineEngine(plan, group, stage, module, optimizer, rate)
     learner = Learner(model)
-    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
 
 
 def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
@@ -76,14 +79,17 @@ def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
     """This rank's training rows from `position` on."""
+    config = plan.config.data
     return OrderedBatches(
         read.data.train,
         plan.batch,
         plan.layout.data_rank(group.rank),
         seed=plan.config.train.seed,
         pad=read.tokenizer.pad_token_id,
-        packed=plan.config.data.packing,
+        packed=config.packing,
         position=position,
+        grouping=Grouping.NEVER if config.packing else config.group_by_length,
+        workers=config.workers,
     )
 
 
@@ -102,4 +108,7 @@ def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
 def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
     """The checkpoints of the run; each holds the chat template that it was trained with."""
     texts = {CHAT_TEMPLATE: read.data.template.source}
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep, texts)
+    config = plan.config
+    return CheckpointStore(
+        plan.paths.checkpoints, plan.identity, group, config.checkpoint.keep, texts, config.train.seed
+    )
