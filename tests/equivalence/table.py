@@ -20,6 +20,7 @@ from tunefleet.plan.plan import Plan
 GLOBAL_BATCH = 4
 RANKS = (1, 2, 4)
 MODELS = ("opt", "llama")
+FAMILIES = ("gpt2", "gpt_neox", "mistral", "qwen2")
 _CARDS = Path(__file__).parents[2] / "conf" / "parallel"
 
 
@@ -27,7 +28,8 @@ _CARDS = Path(__file__).parents[2] / "conf" / "parallel"
 class Strategy:
     """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings.
 
-    `splits` are the micro-batches of fp32, `train` changes settings of the training loop.
+    `splits` are micro-batches: in fp32 each of them that fits, in bf16 the widest; `train` changes settings of the
+    training loop.
     """
 
     name: str
@@ -74,8 +76,11 @@ TABLE = (
     Strategy("tensor", ranks=(2,), precisions=("fp32",)),
     Strategy("tensor_zero1", ranks=(4,)),
     Strategy("tensor_zero2", ranks=(4,), precisions=("fp32",)),
+    Strategy("pipeline_zero1", ranks=(2, 4), splits=(1, 2)),
     Strategy("single", ranks=(1,)),
     Strategy("tensor", ranks=(4,)),
+    Strategy("pipeline", ranks=(2,), precisions=("fp32",), models=FAMILIES, splits=(1,)),
+    Strategy("pipeline", ranks=(4,), settings={"pipeline": 4}, models=("deep",), splits=(1,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
 )
 
@@ -113,7 +118,7 @@ def gpus() -> int:
 
 
 def cases(ranks: int) -> list[Case]:
-    """Every case for `ranks` processes; in fp32 every split of the global batch, in bf16 the widest micro-batch."""
+    """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch."""
     found = []
     for number, strategy in enumerate(TABLE):
         if ranks in strategy.ranks and (gpus() >= ranks or not strategy.gpu_only):

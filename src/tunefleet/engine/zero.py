@@ -174,7 +174,7 @@ class ZeroEngine:
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
         before = self._engine.skipped_steps
-        self._engine.step()
+        self._apply()
         skipped = bool(self._engine.skipped_steps > before)
         norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
         self._expect_finite("gradient norm", norm)
@@ -185,10 +185,18 @@ class ZeroEngine:
         scaler = self._engine.torch_autocast_z0_gradscaler
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
-        norm = tensor.clip(self._parameters(), self._plan)
+        norm = self._clip()
         self._expect_finite("gradient norm", norm)
-        self._engine.step()
+        self._apply()
         return norm, not math.isfinite(norm)
+
+    def _clip(self) -> float:
+        """Clips the gradients of stage 0; returns their norm before."""
+        return tensor.clip(self._parameters(), self._plan)
+
+    def _apply(self) -> None:
+        """Updates the weights, and makes the gradients zero."""
+        self._engine.step()
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         return dict(self._engine.module.named_parameters())

@@ -49,23 +49,26 @@ class Learner(nn.Module):
     def forward(self, batch: MicroBatch) -> Tensor:
         """The sum over the labelled positions of -log p(label), a scalar; 0 where there is none."""
         with self._shared():
-            inputs = {
-                "input_ids": batch.tokens,
-                "position_ids": batch.positions,
-                "attention_mask": self._mask(batch),
-                "use_cache": False,
-            }
             if self._tile:
-                return tiled_loss(self.model, inputs, batch.labels, self._tile, self._agree)
-            return self._loss(inputs, batch.labels)
+                return tiled_loss(self.model, self._inputs(batch), batch.labels, self._tile, self._agree)
+            self._labelled = batch.labels != IGNORED
+            try:
+                logits = self.outputs(batch)
+                return functional.cross_entropy(logits.float(), batch.labels[self._labelled], reduction="sum")
+            finally:
+                self._labelled = None
 
-    def _loss(self, inputs: dict[str, Any], labels: Tensor) -> Tensor:
-        self._labelled = labels != IGNORED
-        try:
-            logits = self.model(**inputs).logits
-            return functional.cross_entropy(logits.float(), labels[self._labelled], reduction="sum")
-        finally:
-            self._labelled = None
+    def outputs(self, batch: MicroBatch) -> Tensor:
+        """What the model's output projection gives: logits [rows, length, vocabulary]."""
+        return cast(Tensor, self.model(**self._inputs(batch)).logits)
+
+    def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
+        return {
+            "input_ids": batch.tokens,
+            "position_ids": batch.positions,
+            "attention_mask": self._mask(batch),
+            "use_cache": False,
+        }
 
     def _shared(self) -> AbstractContextManager[None]:
         return shared_rows(self.model, self._peers) if self._peers else nullcontext()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 IGNORED = -100
@@ -122,6 +123,19 @@ class Engine(Evaluable, Protocol):
 
     def close(self) -> None:
         """Frees everything; every rank must call it, at the end of a run that went well."""
+
+
+class Line(Protocol):
+    """The stages of one copy of a pipeline, in a row: what a stage needs to generate with the others."""
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Hidden states of the stage before."""
+
+    def send(self, hidden: Tensor) -> None:
+        """Hands hidden states to the next stage."""
+
+    def from_last(self, tensor: Tensor) -> Tensor:
+        """The last stage's `tensor`, on every stage; the others give one of its shape and dtype."""
 
 
 class Group(Protocol):

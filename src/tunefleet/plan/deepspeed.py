@@ -18,7 +18,7 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
         "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
         "zero_allow_untested_optimizer": True,
-        "steps_per_print": 1_000_000_000,
+        "steps_per_print": None,
         **offload.added(parallel),
         **_precision(parallel, train),
     }

@@ -48,6 +48,10 @@ class Layout:
         """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
         return rank // self.tensor
 
+    def stage(self, rank: int) -> int:
+        """Which stage of the pipeline process `rank` is; 0 where there is none."""
+        return rank // (self.world_size // self.pipeline)
+
 
 def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> Layout:
     """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""

@@ -23,6 +23,7 @@ from tunefleet.plan.memory import GIB
 from tunefleet.plan.plan import Expected, Plan
 from tunefleet.plan.resolve import foreseen, resolve, where
 from tunefleet.plan.sources import Sources, sources
+from tunefleet.plan.stages import boundaries
 
 T = TypeVar("T")
 
@@ -68,8 +69,9 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
         engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
-        notes=(*checks.notes(config, degrees, found), *optimizers.notes(config, cpu_adam)),
+        notes=(*checks.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
         version=__version__,
+        stages=boundaries(found.architecture, config.parallel),
         cpu_adam=cpu_adam,
     )
 

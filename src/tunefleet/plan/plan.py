@@ -18,6 +18,7 @@ from tunefleet.plan.batch import Batch
 from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
+from tunefleet.plan.stages import describe
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Expected:
 class Plan:
     """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
 
+    Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
     `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
     """
 
@@ -47,6 +49,7 @@ class Plan:
     engine: dict[str, Any]
     notes: tuple[str, ...]
     version: str
+    stages: tuple[int, ...] = ()
     job: Job | None = None
     words: tuple[str, ...] = ()
     expected: Expected | None = None
@@ -65,11 +68,13 @@ class Plan:
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
         family = self.sources.architecture.get("model_type")
         asked = {"job": self.job.summary()} if self.job else {}
+        cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
         return {
             "run": self.name,
             "kept in": os.path.relpath(self.run_dir),
             "model": f"{config.model.name} ({family}): {parameters}, {weights}",
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
+            **cut,
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",

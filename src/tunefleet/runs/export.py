@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -42,18 +43,31 @@ def exported(plan: Plan) -> Path:
 def _weights(plan: Plan, shards: Path) -> dict[str, Tensor]:
     """The weights in the number format that they were trained in; under ZeRO-3, the rounded masters."""
     if plan.config.parallel.zero_stage < 3:
-        state = _joined(plan, [_module(shards, peer) for peer in range(plan.layout.tensor)])
+        if plan.stages:
+            state = _stages(shards)
+        else:
+            state = _joined(plan, [_module(shards, peer) for peer in range(plan.layout.tensor)])
     else:
         masters = get_fp32_state_dict_from_zero_checkpoint(str(shards.parent), tag=shards.name)
         state = {name: weight.to(_DTYPES[plan.config.train.precision]) for name, weight in masters.items()}
     return {name.removeprefix("model."): weight for name, weight in state.items()}
 
 
+def _stages(shards: Path) -> dict[str, Tensor]:
+    """The weights of all stages of a pipeline: DeepSpeed writes a file for each."""
+    parts = [_read(file) for file in sorted(shards.glob("layer_*-model_states.pt"))]
+    return {name.removeprefix("learner."): weight for part in parts for name, weight in part.items()}
+
+
 def _module(shards: Path, peer: int) -> dict[str, Tensor]:
     """What tensor peer `peer` holds of the model."""
-    file = shards / f"mp_rank_{peer:02d}_model_states.pt"
-    module: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)["module"]
+    module: dict[str, Tensor] = _read(shards / f"mp_rank_{peer:02d}_model_states.pt")["module"]
     return module
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return content
 
 
 def _joined(plan: Plan, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -14,10 +14,13 @@ from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
+from tunefleet.engine import pipeline
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import build, tokenizer
 from tunefleet.model.learner import Learner
+from tunefleet.model.stages import Stage
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
@@ -57,15 +60,26 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
 def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
+    lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
+    rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
+    if plan.stages:
+        stage = _stage(plan, group, model)
+        module = pipeline.joined(stage, plan.layout)
+        optimizer = optimizers.build(config.optimizer, module, plan.cpu_adam)
+        return PipelineEngine(plan, group, stage, module, optimizer, rate)
     learner = Learner(
         model,
         peers=group.peers(plan.layout.sequence),
         tile=config.train.loss_tile,
         agree=group.agree if config.parallel.zero_stage == 3 else int,
     )
-    lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
-    rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
+
+
+def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
+    """This rank's stage of the pipeline; the rest of `model` is let go."""
+    number = plan.layout.stage(group.rank)
+    return Stage(model, plan.stages[number], plan.stages[number + 1])
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
