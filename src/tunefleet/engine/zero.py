@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from tunefleet.base import files
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.train import Precision
+from tunefleet.engine import frozen
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.plan import adapters
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
 
@@ -43,6 +46,7 @@ class ZeroEngine:
         self._group = group
         self._learning_rate = learning_rate
         self._step = 0
+        self._frozen = frozen.any_frozen(learner)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
 
     @property
@@ -84,23 +88,40 @@ class ZeroEngine:
 
     def save(self, folder: Path, tag: str) -> None:
         """Writes this rank's shards below folder/tag; every rank must call it."""
-        self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+        if not self._frozen:
+            self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+            return
+        with frozen.left_out(self._engine.module):
+            self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
+        base = self._base()
+        if self._group.rank == 0:
+            files.write_json(folder / frozen.FILE, {"base": base})
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
-        path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
+        if self._frozen:
+            frozen.expect(folder, self._base())
+        path, _ = self._engine.load_checkpoint(
+            str(folder), tag=tag, load_lr_scheduler_states=False, load_module_strict=not self._frozen
+        )
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
 
     def weights(self) -> dict[str, Tensor] | None:
-        """The whole model's weights on rank 0, None elsewhere; every rank must call it."""
+        """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
-            state = self._engine._zero3_consolidated_16bit_state_dict()  # any dtype, despite its name
+            alone = adapters.exported_alone(self._plan.config.adapter)
+            state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
+
+    def _base(self) -> int:
+        """The number of all frozen weights; every rank must call it."""
+        part = frozen.fingerprint(self._engine.module, self._group.rank, self._group.size)
+        return frozen.together(self._group.gather(part))
 
     def close(self) -> None:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""

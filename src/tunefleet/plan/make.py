@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import checks, inputs, parameters
+from tunefleet.plan import adapters, checks, inputs, parameters
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -38,6 +38,8 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
         complaints += checks.device(config, degrees)
     if found:
         complaints += checks.architecture(config, found.architecture)
+    if degrees and found:
+        complaints += adapters.complaints(config, degrees.device, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
     return replace(_plan(config, degrees, found, split, machine), job=asked, words=tuple(words))
@@ -80,11 +82,12 @@ def _absolute(config: RunConfig) -> RunConfig:
 
 def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
     """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
-    sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
+    sections = ("data", "model", "adapter", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled"):
         values["data"].pop(setting)
     values["train"].pop("threads")
+    values["adapter"].pop("merge")
     values["batch"] = dump(split)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -13,7 +13,9 @@ from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.units import count
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
+from tunefleet.plan import adapters
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
@@ -52,10 +54,14 @@ class Plan:
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
         family = self.sources.architecture.get("model_type")
         asked = {"job": self.job.summary()} if self.job else {}
+        beside = {}
+        if config.adapter.name is not AdapterName.NONE:
+            beside["adapter"] = adapters.summary(config.adapter, self.sources.architecture, self.parameters)
         return {
             "run": self.name,
             "kept in": os.path.relpath(self.run_dir),
             "model": f"{config.model.name} ({family}): {parameters}, {weights}",
+            **beside,
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
