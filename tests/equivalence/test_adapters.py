@@ -22,16 +22,11 @@ CASES: list[Case] = [
     ("lora", "opt", 1, "fp32"),
     ("lora", "opt", 2, "fp32"),
     ("lora", "opt", 3, "fp32"),
-    ("lora", "llama", 3, "fp32"),
-    ("lora", "llama", 2, "bf16"),
     ("lora", "llama", 3, "bf16"),
     ("rslora of two layers", "llama", 2, "fp32"),
-    ("dora", "llama", 2, "fp32"),
     ("dora", "llama", 3, "fp32"),
-    ("recomputed", "llama", 1, "fp32"),
-    ("recomputed", "opt", 3, "fp32"),
+    ("recomputed", "llama", 3, "fp32"),
     ("frozen", "opt", 2, "fp32"),
-    ("frozen", "llama", 3, "bf16"),
 ]
 
 
@@ -69,8 +64,12 @@ def test_resumes_bit_equal_from_a_checkpoint_without_frozen_weights(
     assert found["resumed"] == found["losses"][HALFWAY:]
     assert found["same weights"]
     assert len(found["losses"]) == STEPS
-    assert found["refusal"].startswith(str(found["folder"]))
-    assert "trained beside other frozen weights" in found["refusal"]
+
+
+@pytest.mark.parametrize("case", adapters.OTHER_BASE, ids=str)
+def test_a_checkpoint_refuses_other_frozen_weights(case: Case, trained: dict[Case, dict[str, Any]]) -> None:
+    assert trained[case]["refusal"].startswith(str(trained[case]["folder"]))
+    assert "trained beside other frozen weights" in trained[case]["refusal"]
 
 
 def test_checkpoints_hold_what_learns(trained: dict[Case, dict[str, Any]]) -> None:
@@ -78,7 +77,6 @@ def test_checkpoints_hold_what_learns(trained: dict[Case, dict[str, Any]]) -> No
     for stage in (0, 1, 2, 3):
         sizes = trained["lora", "opt", stage, "fp32"]["bytes"]
         assert sizes < 7168 * 16 + 2 * 35_000  # DeepSpeed's own records are 35 kB a rank here
-    assert KINDS
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "adapter" in KINDS[case[0]]], ids=str)

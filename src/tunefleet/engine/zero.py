@@ -21,9 +21,13 @@ from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.train import Precision
 from tunefleet.engine import frozen
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.masters import Masters
+from tunefleet.engine.sharing import one_by_one, share_out
 from tunefleet.plan import adapters
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
+
+_DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
 
 
 class ZeroEngine:
@@ -47,7 +51,22 @@ class ZeroEngine:
         self._learning_rate = learning_rate
         self._step = 0
         self._frozen = frozen.any_frozen(learner)
+        masters = self._prepare(learner)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
+        masters.set()
+
+    def _prepare(self, learner: nn.Module) -> Masters:
+        """Shares the weights out where stage 3 can; returns what masters must start from."""
+        config, masters = self._plan.engine, Masters()
+        to = _DTYPES[self._plan.config.train.precision]
+        if one_by_one(config):
+            share_out(learner, config, self._group.rank, to, masters)
+        elif self._plan.config.parallel.zero_stage in (1, 2):
+            for weight in learner.parameters():
+                given = weight.data
+                weight.data = given.to(to) if given.is_floating_point() else given  # as DeepSpeed would
+                masters.keep(weight, given)
+        return masters
 
     @property
     def model(self) -> nn.Module:
@@ -82,8 +101,7 @@ class ZeroEngine:
     def precision(self) -> torch.autocast:
         """The context in which the bare model computes as it does in training."""
         low = "torch_autocast" in self._plan.engine
-        names = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
-        dtype = names[self._plan.config.train.precision]
+        dtype = _DTYPES[self._plan.config.train.precision]
         return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
 
     def save(self, folder: Path, tag: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from typing import Any, cast
 
 import torch
@@ -36,10 +38,22 @@ def attach(model: PreTrainedModel, adapter: AdapterConfig, seed: int, base: str 
         fan_in_fan_out=isinstance(layers[chosen[0]], Conv1D),
         task_type="CAUSAL_LM",
     )
-    torch.manual_seed(seed)
     model.requires_grad_(False)
-    model.add_adapter(config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The following rank_pattern keys")  # peft's own, for experts
+        model.add_adapter(config)
     config.base_model_name_or_path = base
+    _start(model, seed)
+
+
+def _start(model: PreTrainedModel, seed: int) -> None:
+    """The first weights of the adapter in fp32, whatever number format and device peft took from the model's own."""
+    torch.manual_seed(seed)
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            for part in (layer.lora_A, layer.lora_B, layer.lora_magnitude_vector):
+                part.float()
+            layer.reset_lora_parameters("default", init_lora_weights=True)
 
 
 def _linears(model: PreTrainedModel) -> dict[str, nn.Module]:
@@ -74,6 +88,6 @@ def _skeleton(model: PreTrainedModel, adapter: AdapterConfig) -> PreTrainedModel
 
 def _merged_layer(layer: Any) -> nn.Module:
     dtype = layer.get_base_layer().weight.dtype
-    layer.float()
-    layer.merge()
-    return cast(nn.Module, layer.get_base_layer().to(dtype))
+    summed = copy.deepcopy(layer).float()  # the weights may be those of a model that is in use
+    summed.merge()
+    return cast(nn.Module, summed.get_base_layer().to(dtype))

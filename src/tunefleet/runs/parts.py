@@ -17,6 +17,7 @@ from tunefleet.data.prepare import Prepared
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.sharing import one_by_one
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import adapters, build, tokenizer
 from tunefleet.model.freeze import freeze
@@ -58,7 +59,8 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
 def model(plan: Plan, words: Any) -> PreTrainedModel:
     """The model on the CPU with what learns in it: all of it, all but what is frozen, or an adapter."""
     config = plan.config
-    built = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
+    shared = one_by_one(plan.engine) and not config.adapter.dora  # DoRA measures the weights, in fp32
+    built = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing, as_filed=shared)
     build.check_vocabulary(built, words)
     learning(plan, built)
     return built
