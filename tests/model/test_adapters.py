@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
+from transformers.pytorch_utils import Conv1D
 
 from tests.families import EVERY
 from tests.shared import tiny_model
@@ -14,10 +18,12 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.model.adapters import attach, merged
 from tunefleet.model.build import build
+from tunefleet.plan.adapters import targeted
 from tunefleet.plan.sources import Sources
 
 torch.set_num_threads(1)
 
+LINEAR = (torch.nn.Linear, Conv1D)
 LORA = AdapterConfig(name=AdapterName.LORA, rank=4)
 TOKENS = torch.tensor([[5, 17, 3, 44, 60, 9, 31]])
 
@@ -26,15 +32,20 @@ TOKENS = torch.tensor([[5, 17, 3, 44, 60, 9, 31]])
 def test_every_family_takes_an_adapter_and_gives_it_back(family: str) -> None:
     model: Any = build(Sources(None, "", EVERY[family]), 0)
     head = model.get_output_embeddings()
+    layers = [name for name, m in model.named_modules() if isinstance(m, LINEAR) and m is not head]
     before = set(model.state_dict())
-    attach(model, LORA, 0, None)
+    adapter = _adapter(model, family)
+    layers = targeted(layers, adapter.targets)
+    attach(model, adapter, 0, None)
     assert model.get_output_embeddings() is head
+    found = [name for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
+    assert found == layers
     learning = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert learning
     assert all("lora_" in name for name in learning)
     _stir(model)
     trained = _logits(model)
-    whole = merged(model, LORA, dict(model.state_dict()))
+    whole = merged(model, adapter, dict(model.state_dict()))
     assert set(whole.state_dict()) == before
     logits = _logits(model)
     assert torch.equal(logits, trained)  # and the model is as it was
@@ -42,6 +53,16 @@ def test_every_family_takes_an_adapter_and_gives_it_back(family: str) -> None:
     assert not torch.allclose(_logits(model), logits, atol=1e-3)  # control: the adapter changes what it says
     model.load_state_dict(_renamed(whole.state_dict(), model))
     assert torch.allclose(_logits(model), logits, atol=1e-4)
+
+
+def _adapter(model: Any, family: str) -> AdapterConfig:
+    """LoRA on every linear layer, or on those that the message names."""
+    if not family.startswith("deepseek"):
+        return LORA
+    with pytest.raises(ConfigError, match=r"cannot put an adapter on down_proj, gate_proj, up_proj") as told:
+        attach(copy.deepcopy(model), LORA, 0, None)
+    (listed,) = re.findall(r"Use adapter\.targets=\[(.*)\]", str(told.value))
+    return replace(LORA, targets=tuple(listed.split(",")))
 
 
 def _renamed(plain: dict[str, Any], model: Any) -> dict[str, Any]:

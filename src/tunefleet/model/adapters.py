@@ -40,10 +40,23 @@ def attach(model: PreTrainedModel, adapter: AdapterConfig, seed: int, base: str 
     )
     model.requires_grad_(False)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The following rank_pattern keys")  # peft's own, for experts
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys")  # peft's own, for experts
         model.add_adapter(config)
+    _expect(model, chosen)
     config.base_model_name_or_path = base
     _start(model, seed)
+
+
+def _expect(model: PreTrainedModel, chosen: list[str]) -> None:
+    """peft takes some layers of DeepSeek for the experts of older files, which are named alike, and leaves them out."""
+    found = {name for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
+    if lost := [name for name in chosen if name not in found]:
+        ends = {name.rsplit(".", 1)[-1] for name in lost}
+        rest = sorted({name.rsplit(".", 1)[-1] for name in chosen} - ends)
+        raise ConfigError(
+            f"adapter.targets: peft cannot put an adapter on {', '.join(sorted(ends))} of the family "
+            f"{model.config.model_type}. Use adapter.targets=[{','.join(rest)}]."
+        )
 
 
 def _start(model: PreTrainedModel, seed: int) -> None:
