@@ -36,11 +36,10 @@ def test_weights_and_masters_are_the_files_at_every_stage(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_no_rank_holds_the_whole_model_under_zero3(tmp_path: Path) -> None:
-    """Sixty million parameters in fp16: 120 MB as bf16, of which a rank of two holds 60, and its masters 120."""
-    sizes = {"hidden_size": 512, "word_embed_proj_dim": 512, "ffn_dim": 2048, "num_hidden_layers": 16}
+    """35 million parameters in fp16: 70 MB as bf16, of which a rank of two holds 35; whole in fp32 they take 140 MB."""
+    sizes = {"hidden_size": 512, "word_embed_proj_dim": 512, "ffn_dim": 2048, "num_hidden_layers": 8}
     path = saved(tmp_path, "float16", vocab_size=20000, **sizes)
-    taken = {}
-    for lean in (True, False):
-        found = run_in_ranks("tests.engine.loading:memory", 2, tmp_path, [path, lean])
-        taken[lean] = max(rank["peak"] - rank["before"] for rank in found)
-    assert taken[True] < taken[False] - 120
+    taken = {
+        lean: max(run_in_ranks("tests.engine.loading:memory", 2, tmp_path, [path, lean])) for lean in (True, False)
+    }
+    assert taken[True] < 100 < 140 < taken[False], taken

@@ -109,7 +109,7 @@ def _reproduce(chosen: Namespace) -> int:
 
 
 def _export(chosen: Namespace) -> None:
-    after.export(_one(chosen), chosen.to)
+    after.export(_one(chosen), chosen.to, chosen.merge)
 
 
 def _evaluate(chosen: Namespace) -> None:
@@ -143,7 +143,8 @@ _LINES: _Argument = ("-n --lines", {"type": int, "default": 100, "help": "how ma
 _NOW: _Argument = ("--now", {"action": "store_true", "help": "do not save"})
 _FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and preempted ones: what it does anyway"})
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
-
+_MERGED: _Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
+_ALONE: _Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})
 _ROWS: _Argument = ("-n --rows", {"type": int, "default": 5, "metavar": "ROWS", "help": "how many, 5 by default"})
 _HTML: _Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
 
@@ -161,7 +162,7 @@ _COMMANDS: tuple[_Command, ...] = (
     ("resume", _resume, "start saved runs again, from their newest checkpoint", [_RUNS]),
     ("retry", _retry, "resume those of the runs that failed", [_ANY, _FAILED]),
     ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
-    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO]),
+    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO, _MERGED, _ALONE]),
     ("evaluate", _evaluate, "measure the exported model on every validation split", [_RUN]),
     ("chat", _chat, "talk with the exported model", [_RUN]),
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tunefleet.checkpoint.store import shards_of_latest
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
 from tunefleet.engine import frozen
 from tunefleet.model import build, tokenizer
@@ -46,7 +47,7 @@ def _model(plan: Plan, shards: Path, weights: dict[str, Tensor]) -> PreTrainedMo
     model = build.build(plan.sources, plan.config.train.seed)
     parts.learning(plan, model)
     model.to(next(iter(weights.values())).dtype)
-    if frozen.any_frozen(model):
+    if frozen.any_frozen(model) and plan.config.adapter.name is not AdapterName.QLORA:  # that was trained beside 4 bits
         frozen.expect(shards.parent, frozen.fingerprint(Learner(model), 0, 1))
     missing, unexpected = model.load_state_dict(weights, strict=False)
     learnt = {name for name, weight in model.named_parameters() if weight.requires_grad}

@@ -60,7 +60,13 @@ def model(plan: Plan, words: Any) -> PreTrainedModel:
     """The model on the CPU with what learns in it: all of it, all but what is frozen, or an adapter."""
     config = plan.config
     shared = one_by_one(plan.engine) and not config.adapter.dora  # DoRA measures the weights, in fp32
-    built = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing, as_filed=shared)
+    built = build.build(
+        plan.sources,
+        config.train.seed,
+        config.train.gradient_checkpointing,
+        as_filed=shared,
+        four_bits=config.adapter.name is AdapterName.QLORA,
+    )
     build.check_vocabulary(built, words)
     learning(plan, built)
     return built
