@@ -52,19 +52,23 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
         ("data", "mix"): [f"data.mix=[{{path: {rows}, weight: 2}}, {{path: hub:a/b, weight: 1}}]"],
         ("data", "snips"): [f"data.path={tmp_path}/*.jsonl"],
         ("model", "hf"): [f"model.path={tmp_path}"],
+        ("adapter", "qlora"): ["model=hf", f"model.path={tmp_path}"],
     }
 
 
-def planned(words: list[str], output_dir: Path) -> Plan:
-    return make(from_words([*words, f"output_dir={output_dir}"]), Machine(gpus=0, cores=2))
+def planned(words: list[str], output_dir: Path, gpus: int = 0) -> Plan:
+    return make(from_words([*words, f"output_dir={output_dir}"]), Machine(gpus=gpus, cores=2))
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_plans(
-    group: str, choice: str, needs: dict[tuple[str, str], list[str]], tmp_path: Path
+    group: str, choice: str, needs: dict[tuple[str, str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tunefleet.plan.adapters.find_spec", lambda name: object())  # bitsandbytes is there
     from_scratch = ["model.init=random"] if group == "model" and choice != "hf" else []
-    plan = planned([f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])], tmp_path)
+    plan = planned(
+        [f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])], tmp_path, gpus=choice == "qlora"
+    )
     if group not in ("experiment", "train", "evaluation", "checkpoint", "tracking"):
         named = getattr(plan.config, group).name
         assert getattr(named, "value", named) == choice
