@@ -13,7 +13,9 @@ from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.units import count
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
+from tunefleet.plan import adapters
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
@@ -69,10 +71,14 @@ class Plan:
         family = self.sources.architecture.get("model_type")
         asked = {"job": self.job.summary()} if self.job else {}
         cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
+        beside = {}
+        if config.adapter.name is not AdapterName.NONE:
+            beside["adapter"] = adapters.summary(config.adapter, self.sources.architecture, self.parameters)
         return {
             "run": self.name,
             "kept in": os.path.relpath(self.run_dir),
             "model": f"{config.model.name} ({family}): {parameters}, {weights}",
+            **beside,
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
             **cut,
             "batch": str(self.batch),

@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from tunefleet.checkpoint.store import shards_of_latest
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
+from tunefleet.engine import frozen
 from tunefleet.model import build, tokenizer
-from tunefleet.model.export import export as write
+from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.tensor import dimension
 from tunefleet.runs import parts
+from tunefleet.runs.hand_over import hand_over
 
 
 def export(plan: Plan, folder: Path | None = None) -> Path:
@@ -27,17 +31,30 @@ def export(plan: Plan, folder: Path | None = None) -> Path:
     shards = shards_of_latest(plan.paths.checkpoints)
     family = str(plan.sources.architecture.get("model_type"))
     words = tokenizer.load(plan.sources.tokenizer, family)
-    model = build.build(plan.sources, plan.config.train.seed)
     template = parts.chat_template(plan, words)
     weights = _weights(plan, shards)
-    model.to(next(iter(weights.values())).dtype).load_state_dict(weights)
-    write(target, model, dict(model.state_dict()), words, template.source, parts.stops(template, words))
+    model = _model(plan, shards, weights)
+    hand_over(plan, target, model, dict(model.state_dict()), words, template)
     return target
 
 
 def exported(plan: Plan) -> Path:
     """The folder of the exported model, written now where it is not there yet."""
     return plan.paths.export if plan.paths.export.is_dir() else export(plan)
+
+
+def _model(plan: Plan, shards: Path, weights: dict[str, Tensor]) -> PreTrainedModel:
+    """The model with `weights`; those that did not learn come from where they came from when it was trained."""
+    model = build.build(plan.sources, plan.config.train.seed)
+    parts.learning(plan, model)
+    model.to(next(iter(weights.values())).dtype)
+    if frozen.any_frozen(model) and plan.config.adapter.name is not AdapterName.QLORA:  # that was trained beside 4 bits
+        frozen.expect(shards.parent, frozen.fingerprint(Learner(model), 0, 1))
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    learnt = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    strange = {*unexpected, *(learnt & set(missing))}
+    assert not strange, f"{shards} and the model differ in {sorted(strange)}"
+    return model
 
 
 def _weights(plan: Plan, shards: Path) -> dict[str, Tensor]:
@@ -48,7 +65,9 @@ def _weights(plan: Plan, shards: Path) -> dict[str, Tensor]:
         else:
             state = _joined(plan, [_module(shards, peer) for peer in range(plan.layout.tensor)])
     else:
-        masters = get_fp32_state_dict_from_zero_checkpoint(str(shards.parent), tag=shards.name)
+        masters = get_fp32_state_dict_from_zero_checkpoint(
+            str(shards.parent), tag=shards.name, exclude_frozen_parameters=(shards.parent / frozen.FILE).exists()
+        )
         state = {name: weight.to(_DTYPES[plan.config.train.precision]) for name, weight in masters.items()}
     return {name.removeprefix("model."): weight for name, weight in state.items()}
 
