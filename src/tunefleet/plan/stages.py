@@ -71,11 +71,6 @@ def complaints(config: RunConfig) -> list[str]:
             f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
             "whole until the last micro-batch. Use parallel=pipeline_zero1, or parallel=zero3 without a pipeline."
         )
-    if parallel.sequence > 1:
-        found.append(
-            "parallel.sequence: does not go with a pipeline: DeepSpeed exchanges the tokens of a row within a whole "
-            "model only, not within a stage. Use parallel.sequence=1, or parallel.pipeline=1."
-        )
     if config.train.loss_tile:
         found.append(
             "train.loss_tile: does not go with a pipeline: the last stage computes a micro-batch's logits at once. "
