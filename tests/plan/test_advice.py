@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +10,16 @@ import pytest
 from tests.plan.test_make import planned
 from tests.plan.test_memory import OPT, published
 from tunefleet.base.errors import ConfigError
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.doors.compose import from_words
 from tunefleet.plan import Machine, Plan, guard
-from tunefleet.plan.advice import STRATEGIES, Advice, advice
+from tunefleet.plan.advice import STRATEGIES, Advice, advice, offered
 from tunefleet.plan.forecast import Forecast, forecast
 from tunefleet.plan.hardware import cluster
 from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 __all__ = ["planned"]  # the fixture
-CONF = Path(__file__).parents[2] / "conf" / "parallel"
 GPUS = Machine(gpus=8, cores=8)
 
 
@@ -49,8 +49,16 @@ def test_the_rows_of_a_step_stay() -> None:
         assert ("train.global_batch=128" in one.words) == (work.rows != 8)
 
 
-def test_every_advised_strategy_has_a_file() -> None:
-    assert {one.name for one in STRATEGIES} <= {path.stem for path in CONF.glob("*.yaml")}
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: one.name)
+def test_an_advised_strategy_is_what_its_file_says(strategy: ParallelConfig) -> None:
+    assert from_words([f"parallel={strategy.name}"]).parallel == strategy
+
+
+def test_offload_is_advised_for_gpus_and_where_the_optimizer_can() -> None:
+    names = [one.name for one in offered(Work(1, 8), on_gpu=True)]
+    assert names[-2:] == ["zero2_offload", "zero3_offload"]
+    assert not [one for one in offered(Work(1, 8), on_gpu=False) if "offload" in one.name]
+    assert not [one for one in offered(Work(1, 8, offloadable=False), on_gpu=True) if "offload" in one.name]
 
 
 def test_nothing_fits_a_machine_that_is_far_too_small() -> None:
