@@ -28,7 +28,8 @@ SUB_GROUP = 1_000_000_000  # elements: sub_group_size, what stage 3 updates at o
 _CONTEXT = 0.6 * GIB  # CUDA context and cuBLAS workspaces: an assumption
 _NCCL = 0.5 * GIB  # NCCL's channels and buffers, where there is more than one rank: an assumption
 _FRAGMENTS = 0.04  # share of the peak that the caching allocator cannot use: an assumption
-PROCESS = 0.44 * GIB  # Python, torch, DeepSpeed, transformers and the data, resident: benchmarks/memory.py
+_HEAP = 2**25  # glibc's largest M_MMAP_THRESHOLD: what is larger goes back to the system when it is freed
+PROCESS = 0.47 * GIB  # Python, torch, DeepSpeed, transformers and the data, resident: benchmarks/memory.py
 _PROCESS_WITH_GPU = 3 * GIB  # the same with CUDA's libraries: an assumption
 
 
@@ -99,7 +100,7 @@ def memory(architecture: Architecture, spread: Spread, work: Work, on_gpu: bool,
     states = list(_states(size, spread, work))
     here = (Place.NONE,) if on_gpu else (Place.NONE, Place.CPU)
     device = [item for place, item in states if place in here]
-    device += [*_buffers(size, spread, work, on_gpu), *_activations(kept)]
+    device += [*_buffers(size, spread, work, on_gpu), *_activations(kept, on_gpu)]
     device = [item for item in device if item.bytes]
     device += _overhead(tuple(device), spread, on_gpu)
     outside = [item for place, item in states if place is Place.CPU and place not in here]
@@ -193,8 +194,10 @@ def _zero_buffers(size: _Sizes, spread: Spread, on_gpu: bool) -> Iterator[Item]:
         yield Item("flat gradients of the update", 4 * at_once, Phase.UPDATE)
 
 
-def _activations(kept: Activations) -> Iterator[Item]:
-    yield Item("activations", kept.kept, Phase.FORWARD)
+def _activations(kept: Activations, on_gpu: bool) -> Iterator[Item]:
+    """On a CPU small tensors come from the heap of C, which gradients pin before it could shrink again."""
+    pinned = not on_gpu and kept.largest < _HEAP
+    yield Item("activations", kept.kept, Phase.ALWAYS if pinned else Phase.FORWARD)
     yield Item("attention mask", kept.mask, Phase.FORWARD | Phase.BACKWARD)
     yield Item("logits and loss", kept.loss, Phase.FORWARD)
     yield Item("one layer at work", kept.layer, Phase.BACKWARD)
