@@ -14,7 +14,7 @@ from tunefleet.plan.layout import Layout
 def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, degrees: Layout) -> dict[str, Any]:
     """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
     return {
-        **batch_keys(batch),
+        **batch_keys(batch, degrees),
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
         "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
         "zero_allow_untested_optimizer": True,
@@ -24,10 +24,10 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
     }
 
 
-def batch_keys(batch: Batch) -> dict[str, int]:
-    """How DeepSpeed calls the split of a step's rows."""
+def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
+    """How DeepSpeed calls the split of a step's rows: it counts tensor peers as if each had rows of its own."""
     return {
-        "train_batch_size": batch.total,
+        "train_batch_size": batch.total * degrees.tensor,
         "train_micro_batch_size_per_gpu": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
     }

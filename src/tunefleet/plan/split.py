@@ -58,5 +58,5 @@ def _with_micro_batch(plan: Plan, rows: int, note: str) -> Plan:
     batch = replace(plan.batch, micro=rows, accumulation=plan.batch.accumulation * times)
     train = replace(plan.config.train, micro_batch=rows, global_batch=batch.total)
     config = replace(plan.config, train=train)
-    engine = {**plan.engine, **batch_keys(batch)}
+    engine = {**plan.engine, **batch_keys(batch, plan.layout)}
     return replace(plan, config=config, batch=batch, engine=engine, notes=(*plan.notes, note))
