@@ -49,7 +49,8 @@ def strategies(gpus: int) -> dict[str, Spread]:
         "zero3": Spread(3, gpus),
         "zero3, optimizer on the host": Spread(3, gpus, optimizer_on=Place.CPU),
         "tensor 8 x zero1": Spread(1, gpus // 8, tensor=8),
-        "tensor 8 x pipeline 4 x zero1": Spread(1, gpus // 32, tensor=8, pipeline=4),
+        "tensor 8 x zero2": Spread(2, gpus // 8, tensor=8),
+        "pipeline 16 x zero1": Spread(1, gpus // 16, pipeline=16),
     }
 
 
