@@ -16,10 +16,11 @@ from typing import Any
 import yaml
 
 from tunefleet.base.units import count
+from tunefleet.config.parallel import Place
 from tunefleet.plan import parameters
 from tunefleet.plan.forecast import Forecast, forecast
 from tunefleet.plan.hardware import GIB, Cluster, cluster
-from tunefleet.plan.spread import Place, Spread
+from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 ROOT = Path(__file__).parents[1]
@@ -46,9 +47,10 @@ def strategies(gpus: int) -> dict[str, Spread]:
         "zero1": Spread(1, gpus),
         "zero2": Spread(2, gpus),
         "zero3": Spread(3, gpus),
-        "zero3, optimizer on the host": Spread(3, gpus, optimizer_on=Place.HOST),
+        "zero3, optimizer on the host": Spread(3, gpus, optimizer_on=Place.CPU),
         "tensor 8 x zero1": Spread(1, gpus // 8, tensor=8),
-        "tensor 8 x pipeline 4 x zero1": Spread(1, gpus // 32, tensor=8, pipeline=4),
+        "tensor 8 x zero2": Spread(2, gpus // 8, tensor=8),
+        "pipeline 16 x zero1": Spread(1, gpus // 16, pipeline=16),
     }
 
 

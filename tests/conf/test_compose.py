@@ -79,7 +79,7 @@ def test_every_choice_composes_and_plans(
     from_scratch = ["model.init=random"] if group == "model" and choice != "hf" else []
     words = [f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])]
     plan = planned(words, tmp_path, gpus=2 if (group, choice) in GPU_ONLY else 0)
-    if group not in ("experiment", "train", "evaluation", "checkpoint", "tracking"):
+    if group not in ("experiment", "train", "evaluation", "checkpoint", "tracking", "plan"):
         named = getattr(plan.config, group).name
         assert getattr(named, "value", named) == RESOLVED.get((group, choice), choice)
     if group == "model":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +10,16 @@ import pytest
 from tests.plan.test_make import planned
 from tests.plan.test_memory import OPT, published
 from tunefleet.base.errors import ConfigError
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.doors.compose import from_words
 from tunefleet.plan import Machine, Plan, guard
-from tunefleet.plan.advice import STRATEGIES, Advice, advice
+from tunefleet.plan.advice import STRATEGIES, Advice, advice, offered
 from tunefleet.plan.forecast import Forecast, forecast
 from tunefleet.plan.hardware import cluster
 from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 __all__ = ["planned"]  # the fixture
-CONF = Path(__file__).parents[2] / "conf" / "parallel"
 GPUS = Machine(gpus=8, cores=8)
 
 
@@ -45,16 +45,33 @@ def test_what_is_advised_fits_and_the_fastest_comes_first() -> None:
 def test_the_rows_of_a_step_stay() -> None:
     for one in advised(tried(Spread(0, 8), accumulation=2)):
         work = one.forecast.work
-        assert work.rows * work.accumulation == 16
-        assert ("train.global_batch=128" in one.words) == (work.rows != 8)
+        assert work.rows * work.accumulation * one.forecast.spread.data_parallel == 128
+        assert ("train.global_batch=128" in one.words) == (work.rows != 8 or one.forecast.spread.tensor > 1)
 
 
-def test_every_advised_strategy_has_a_file() -> None:
-    assert {one.name for one in STRATEGIES} <= {path.stem for path in CONF.glob("*.yaml")}
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: one.name)
+def test_an_advised_strategy_is_what_its_file_says(strategy: ParallelConfig) -> None:
+    assert from_words([f"parallel={strategy.name}"]).parallel == strategy
+
+
+def test_offload_is_advised_for_gpus_and_where_the_optimizer_can() -> None:
+    names = [one.name for one in offered(Work(1, 8), on_gpu=True)]
+    assert names[-2:] == ["zero2_offload", "zero3_offload"]
+    assert not [one for one in offered(Work(1, 8), on_gpu=False) if "offload" in one.name]
+    assert not [one for one in offered(Work(1, 8, offloadable=False), on_gpu=True) if "offload" in one.name]
 
 
 def test_nothing_fits_a_machine_that_is_far_too_small() -> None:
     assert not advised(tried(Spread(3, 1), "1xT4-16G"))
+
+
+def test_tensor_degrees_that_divide_the_heads_are_tried() -> None:
+    now = tried(Spread(0, 8), "8xH100-80G", length=8192, rows=1, checkpointing=True)
+    shape = published("llama-3.1-8b")
+    words = [one.words for one in advice(shape, now)]
+    assert any(word[:1] == ("parallel=tensor_zero1",) and word[-1] == "train.global_batch=8" for word in words), words
+    odd = shape | {"num_attention_heads": 31, "num_key_value_heads": 31, "head_dim": 128}
+    assert not any("parallel=tensor_zero1" in one.words for one in advice(odd, now))
 
 
 def test_degrees_are_left_as_they_are() -> None:
@@ -77,7 +94,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would(planned: Planned) -> N
     said = str(caught.value)
     assert said.startswith("memory: tiny does not fit 8xA100-40G: each GPU needs ")
     assert " GiB and has 39.4" in said
-    assert "These fit, best first: parallel=zero" in said
+    assert "These fit, best first: parallel=" in said
     assert "plan.force=true" in said
 
 

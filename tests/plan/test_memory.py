@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.memory import BUCKET, GIB, Memory, Phase, memory, total
 from tunefleet.plan.parameters import count
-from tunefleet.plan.spread import Place, Spread
+from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 MODELS = Path(__file__).parents[2] / "conf" / "model"
@@ -109,11 +110,11 @@ def test_deepspeed_s_buckets_exist_whatever_the_model() -> None:
 
 def test_offload_moves_states_to_the_host_or_the_disk() -> None:
     n = count(OPT).total
-    there = said(OPT, Spread(2, 2, optimizer_on=Place.HOST), here=2)
+    there = said(OPT, Spread(2, 2, optimizer_on=Place.CPU), here=2)
     on_host = {item.name: item.bytes for item in there.host}
     assert "optimizer states" not in sizes(there)
     assert on_host["optimizer states"] == 2 * (8 * n // 2)
-    disk = said(OPT, Spread(3, 2, optimizer_on=Place.DISK, parameters_on=Place.DISK), here=2).disk
+    disk = said(OPT, Spread(3, 2, optimizer_on=Place.NVME, parameters_on=Place.NVME), here=2).disk
     assert [item.name for item in disk] == ["parameters", "master weights (fp32)", "optimizer states"]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.plan.test_memory import OPT, published
+from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.hardware import Cluster, cluster
 from tunefleet.plan.parameters import count
 from tunefleet.plan.speed import Speed, flops_per_token, speed
-from tunefleet.plan.spread import Place, Spread
+from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 H100 = cluster("8xH100-80G")
@@ -79,8 +80,8 @@ def test_the_bubble_of_a_pipeline() -> None:
 
 
 def test_offload_costs_time() -> None:
-    on_device, on_host = of(Spread(2, 8)), of(Spread(2, 8, optimizer_on=Place.HOST))
-    on_disk = of(Spread(3, 8, optimizer_on=Place.DISK))
+    on_device, on_host = of(Spread(2, 8)), of(Spread(2, 8, optimizer_on=Place.CPU))
+    on_disk = of(Spread(3, 8, optimizer_on=Place.NVME))
     assert (on_device.seconds or 0) < (on_host.seconds or 0) < (on_disk.seconds or 0)
 
 

@@ -42,12 +42,13 @@ _ATTENTION_DROPOUTS = ("attention_dropout", "attn_pdrop")
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes on one device: kept until the backward pass, masks, the loss, and what one layer needs at once."""
+    """Bytes on one device: kept until the backward pass, masks, the loss, what one layer needs at once, one tensor."""
 
     kept: int
     mask: int
     loss: int
     layer: int
+    largest: int
 
 
 def activations(architecture: Architecture, work: Work, spread: Spread, on_gpu: bool) -> Activations:
@@ -66,6 +67,7 @@ def activations(architecture: Architecture, work: Work, spread: Spread, on_gpu: 
         mask=work.rows * work.length**2 * width * _kinds_of_mask(architecture) if work.packed else 0,
         loss=round(min(labelled, work.tile or labelled) * size.vocab * LOSS_BYTES + labelled * size.hidden * width),
         layer=round(layer) if work.checkpointing else round(2 * tokens * (size.hidden + size.ffn) * width),
+        largest=round(tokens * max(size.hidden, size.ffn) * width / spread.tensor),
     )
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Flag, auto
 
+from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan import parameters
 from tunefleet.plan.activations import Activations, activations
 from tunefleet.plan.families import Architecture
-from tunefleet.plan.spread import Place, Spread
+from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 GIB = 2**30
@@ -27,7 +28,8 @@ SUB_GROUP = 1_000_000_000  # elements: sub_group_size, what stage 3 updates at o
 _CONTEXT = 0.6 * GIB  # CUDA context and cuBLAS workspaces: an assumption
 _NCCL = 0.5 * GIB  # NCCL's channels and buffers, where there is more than one rank: an assumption
 _FRAGMENTS = 0.04  # share of the peak that the caching allocator cannot use: an assumption
-PROCESS = 0.44 * GIB  # Python, torch, DeepSpeed, transformers and the data, resident: benchmarks/memory.py
+_HEAP = 2**25  # glibc's largest M_MMAP_THRESHOLD: what is larger goes back to the system when it is freed
+PROCESS = 0.47 * GIB  # Python, torch, DeepSpeed, transformers and the data, resident: benchmarks/memory.py
 _PROCESS_WITH_GPU = 3 * GIB  # the same with CUDA's libraries: an assumption
 
 
@@ -96,13 +98,14 @@ def memory(architecture: Architecture, spread: Spread, work: Work, on_gpu: bool,
     size = _Sizes.of(architecture, spread, work)
     kept = activations(architecture, work, spread, on_gpu)
     states = list(_states(size, spread, work))
-    device = [item for place, item in states if place is Place.DEVICE]
-    device += [*_buffers(size, spread, work, on_gpu), *_activations(kept)]
+    here = (Place.NONE,) if on_gpu else (Place.NONE, Place.CPU)
+    device = [item for place, item in states if place in here]
+    device += [*_buffers(size, spread, work, on_gpu), *_activations(kept, on_gpu)]
     device = [item for item in device if item.bytes]
     device += _overhead(tuple(device), spread, on_gpu)
-    outside = [item for place, item in states if place is Place.HOST]
+    outside = [item for place, item in states if place is Place.CPU and place not in here]
     host = [_times(item, processes_here) for item in [*outside, *_start(size, on_gpu, device)]]
-    disk = [_times(item, processes_here) for place, item in states if place is Place.DISK]
+    disk = [_times(item, processes_here) for place, item in states if place is Place.NVME]
     return Memory(tuple(device), tuple(item for item in host if item.bytes), tuple(disk))
 
 
@@ -140,9 +143,12 @@ def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, I
     """What training must remember, and where: ZeRO, figure 1."""
     yield spread.parameters_on, Item("parameters", size.here * size.width // spread.share(3))
     if size.low and spread.zero_stage == 0:
-        yield Place.DEVICE, Item("autocast's 16-bit copies", size.here * 2, Phase.FORWARD | Phase.BACKWARD)
+        yield Place.NONE, Item("autocast's 16-bit copies", size.here * 2, Phase.FORWARD | Phase.BACKWARD)
     if spread.zero_stage and not (spread.zero_stage == 3 and size.width == 4):
         yield spread.optimizer_on, Item("master weights (fp32)", size.trained * 4 // spread.share(1))
+    if spread.copy_among > 1:
+        yield Place.NONE, Item("second copy of the parameters", size.here * size.width // spread.copy_among)
+    yield Place.CPU, Item("buffers of the drive", spread.drive_buffer * size.width)
     yield spread.optimizer_on, Item("optimizer states", size.trained * work.state_bytes // spread.share(1))
     yield _gradients(size, spread, work)
 
@@ -153,7 +159,7 @@ def _gradients(size: _Sizes, spread: Spread, work: Work) -> tuple[Place, Item]:
     kept = spread.zero_stage == 3 or (spread.zero_stage == 1 and size.width == 2 and not fp16)
     width = 2 if fp16 and spread.zero_stage else 4
     phases = Phase.ALWAYS if kept or work.accumulation > 1 else Phase.BACKWARD | Phase.SUM | Phase.UPDATE
-    place = spread.optimizer_on if spread.optimizer_on is Place.HOST else Place.DEVICE
+    place = spread.optimizer_on if spread.optimizer_on is Place.CPU else Place.NONE
     return place, Item("gradients", size.trained * width // spread.share(2), phases)
 
 
@@ -182,14 +188,16 @@ def _zero_buffers(size: _Sizes, spread: Spread, on_gpu: bool) -> Iterator[Item]:
     yield Item("buckets of gradients", bucket, Phase.ALWAYS if spread.zero_stage == 3 else Phase.BACKWARD)
     if spread.shards > 1 and size.low:
         yield Item("bucket in fp32 for the sum", touched * 4, Phase.BACKWARD)
-    if spread.optimizer_on is Place.DEVICE:
+    if spread.optimizer_on is Place.NONE:
         flat = size.trained // spread.share(1)
         at_once = min(flat, SUB_GROUP) if spread.zero_stage == 3 else flat
         yield Item("flat gradients of the update", 4 * at_once, Phase.UPDATE)
 
 
-def _activations(kept: Activations) -> Iterator[Item]:
-    yield Item("activations", kept.kept, Phase.FORWARD)
+def _activations(kept: Activations, on_gpu: bool) -> Iterator[Item]:
+    """On a CPU small tensors come from the heap of C, which gradients pin before it could shrink again."""
+    pinned = not on_gpu and kept.largest < _HEAP
+    yield Item("activations", kept.kept, Phase.ALWAYS if pinned else Phase.FORWARD)
     yield Item("attention mask", kept.mask, Phase.FORWARD | Phase.BACKWARD)
     yield Item("logits and loss", kept.loss, Phase.FORWARD)
     yield Item("one layer at work", kept.layer, Phase.BACKWARD)

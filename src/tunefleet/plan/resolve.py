@@ -9,8 +9,8 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.plan import hardware
-from tunefleet.plan.advice import STRATEGIES
-from tunefleet.plan.batch import batch
+from tunefleet.plan.advice import offered
+from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.families import Architecture
 from tunefleet.plan.forecast import Forecast, forecast
 from tunefleet.plan.hardware import Cluster
@@ -79,15 +79,15 @@ def _told(config: RunConfig, seen: Forecast) -> str:
 
 def _choices(config: RunConfig, layout: Layout) -> Iterator[RunConfig]:
     """From the best to the most modest: strategies first, then micro-batches that divide the global batch."""
-    for parallel in _strategies(config.parallel):
+    for parallel in _strategies(config, layout):
         for rows in _micro_batches(config, layout):
             yield replace(config, parallel=parallel, train=replace(config.train, micro_batch=rows))
 
 
-def _strategies(parallel: ParallelConfig) -> list[ParallelConfig]:
-    if parallel.name != AUTO:
-        return [parallel]
-    return [ParallelConfig(name=one.name, zero_stage=one.zero_stage) for one in STRATEGIES]
+def _strategies(config: RunConfig, layout: Layout) -> list[ParallelConfig]:
+    if config.parallel.name != AUTO:
+        return [config.parallel]
+    return offered(work(config, Batch(1, 1, layout.data_parallel)), layout.device == "cuda")
 
 
 def _micro_batches(config: RunConfig, layout: Layout) -> list[int]:

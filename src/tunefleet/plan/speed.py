@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunefleet.config.parallel import Place
 from tunefleet.plan import parameters
 from tunefleet.plan.families import Architecture
 from tunefleet.plan.hardware import Cluster, Gpu
-from tunefleet.plan.spread import Place, Spread
+from tunefleet.plan.spread import Spread
 from tunefleet.plan.work import Work
 
 _PCIE = 16.0  # GB/s between a GPU and its host, in practice: an assumption
@@ -117,10 +118,10 @@ def _offload(architecture: Architecture, spread: Spread, work: Work, machine: Cl
     here = _weights_here(architecture, spread)
     trained = (here if work.trained is None else min(work.trained, here)) / spread.share(1)
     seconds = 0.0
-    if spread.optimizer_on is not Place.DEVICE:
+    if spread.optimizer_on is not Place.NONE:
         seconds += trained * 6 / (_PCIE * 1e9)
-    if spread.parameters_on is not Place.DEVICE:
+    if spread.parameters_on is not Place.NONE:
         seconds += 2 * work.accumulation * here * 2 / spread.share(3) / (_PCIE * 1e9)
-    if spread.optimizer_on is Place.DISK:
+    if spread.optimizer_on is Place.NVME:
         seconds += 2 * trained * 12 * min(spread.world_size, max(1, machine.gpus)) / (_NVME * 1e9)
     return seconds

@@ -40,8 +40,10 @@ def as_before(plan: Plan, saved: Plan) -> Plan:
 
 
 def next_setting(plan: Plan) -> str:
-    """What to type after a run without `train.on_oom=split` that ran out of memory."""
+    """What to type after a run that ran out of memory; or what is done without it, under `train.on_oom=split`."""
     train = plan.config.train
+    if smaller := split(plan):
+        return f"it goes on with train.micro_batch={smaller.batch.micro}, where tunefleet has started its processes"
     if plan.batch.micro > 1:
         half = plan.batch.micro // 2
         return f"train.micro_batch={half} train.global_batch={plan.batch.total}, or train.on_oom=split"

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 
-from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.parallel import ParallelConfig, Place
 from tunefleet.plan.layout import Layout
-
-
-class Place(Enum):
-    """Where a state lies between its uses."""
-
-    DEVICE = "device"
-    HOST = "cpu"
-    DISK = "nvme"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A strategy as the memory plan sees it: ZeRO's stage, degrees, and what is offloaded where."""
+    """A strategy as the memory plan sees it: ZeRO's stage, degrees, and what is offloaded where.
+
+    `copy_among` ranks keep a second copy of the parameters among them (ZeRO++), 1 is no copy; `drive_buffer` is how
+    many numbers the buffers of a drive hold.
+    """
 
     zero_stage: int = 0
     data_parallel: int = 1
     tensor: int = 1
     pipeline: int = 1
     sequence: int = 1
-    optimizer_on: Place = Place.DEVICE
-    parameters_on: Place = Place.DEVICE
+    optimizer_on: Place = Place.NONE
+    parameters_on: Place = Place.NONE
+    copy_among: int = 1
+    drive_buffer: int = 0
 
     @property
     def shards(self) -> int:
@@ -46,4 +43,18 @@ class Spread:
 
 def spread(parallel: ParallelConfig, layout: Layout) -> Spread:
     """What `parallel` makes of the processes of `layout`."""
-    return Spread(parallel.zero_stage, layout.data_parallel, layout.tensor, layout.pipeline, layout.sequence)
+    degrees = Spread(0, layout.data_parallel, layout.tensor, layout.pipeline, layout.sequence)
+    return with_strategy(degrees, parallel, layout.processes_here)
+
+
+def with_strategy(degrees: Spread, parallel: ParallelConfig, processes_here: int) -> Spread:
+    """The same degrees with what `parallel` shares out and offloads."""
+    on_drive = Place.NVME in (parallel.offload_optimizer, parallel.offload_parameters)
+    return replace(
+        degrees,
+        zero_stage=parallel.zero_stage,
+        optimizer_on=parallel.offload_optimizer,
+        parameters_on=parallel.offload_parameters,
+        copy_among=processes_here if parallel.hierarchical is None else parallel.hierarchical,
+        drive_buffer=parallel.nvme_buffers * parallel.nvme_buffer_size if on_drive else 0,
+    )

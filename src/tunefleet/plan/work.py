@@ -8,10 +8,11 @@ from tunefleet.config import RunConfig
 from tunefleet.config.train import Precision
 from tunefleet.plan.batch import Batch
 
-STATE_BYTES = {"adamw": 8, "adam": 8, "cpu_adam": 8, "lion": 4, "adagrad": 4, "muon": 4, "adafactor": 0, "sgd": 0}
+STATE_BYTES = {"adamw": 8, "adam": 8, "adamw_8bit": 2, "lion": 4, "adagrad": 4, "muon": 4, "adafactor": 0, "sgd": 0}
 """fp32 states of an optimizer, bytes a trained parameter. Muon keeps 4 for matrices (its AdamW for the rest keeps 8);
 Adafactor's rows and columns are so few that they count as none."""
 _MOMENTUM = 4
+_ON_DEVICE_ALONE = ("muon", "adafactor", "adamw_8bit")
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Work:
     """A micro-batch of `rows` x `length` tokens, `accumulation` of them in a step.
 
     `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
-    parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter.
-    `tile` is how many tokens have logits at once, None for all.
+    parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter, and
+    `offloadable` whether they may lie on a host. `tile` is how many tokens have logits at once, None for all.
     """
 
     rows: int
@@ -33,6 +34,7 @@ class Work:
     learning: float = 1.0
     trained: int | None = None
     tile: int | None = None
+    offloadable: bool = True
 
     @property
     def tokens(self) -> int:
@@ -55,4 +57,5 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         state_bytes=STATE_BYTES.get(name, 8) + momentum,
         trained=trained,
         tile=train.loss_tile,
+        offloadable=name not in _ON_DEVICE_ALONE,
     )
