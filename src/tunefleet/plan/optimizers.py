@@ -97,7 +97,10 @@ def _unused_by_schedule(schedule: ScheduleConfig) -> list[str]:
 def _computed_by(optimizer: OptimizerConfig, on_cpu: bool) -> str:
     name = optimizer.name.value
     if on_cpu:
-        return f"DeepSpeed's CPU Adam computes {name}: where it is not built yet, the first run takes a minute longer."
+        return (
+            f"DeepSpeed's CPU Adam computes {name}: the first run takes a minute longer where it is not built, and a "
+            "continued run agrees within rounding (bit by bit with optimizer.cpu_kernel=torch, which is slower)."
+        )
     why = "there is no C++ compiler here" if optimizer.cpu_kernel is CpuKernel.AUTO and name in _adam_names() else ""
     return f"torch computes {name} on the CPU" + (f": {why}, and DeepSpeed's CPU Adam would be faster." if why else ".")
 
