@@ -37,9 +37,9 @@ STEADY = Horizon(total=100, warmup=0, evaluate_every=0, save_every=0, steps_per_
 PROMPTS = ["turn on the light", "a", "What is the capital of France?", "no", "Add two numbers."]
 LIMITS = Limits(batch=2, new_tokens=6, length=48)
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
-DIVIDED = [name for name, found in EVERY.items() if found["model_type"] in tensor.DIVISIONS]
-HEAD_NORMS = {"phi, norms of heads": {**EVERY["phi"], "qk_layernorm": True}}
-FAMILIES = {name: EVERY[name] for name in DIVIDED} | HEAD_NORMS
+_BY_FAMILY = {found["model_type"]: found for found in EVERY.values()}
+FAMILIES = {family: _BY_FAMILY[family] for family in tensor.DIVISIONS}
+FAMILIES["phi, norms of heads"] = {**_BY_FAMILY["phi"], "qk_layernorm": True}
 
 
 def plan_of(folder: Path, found: dict[str, Any], ranks: int, stage: int = 0, degree: int = 2, **train: Any) -> Plan:

@@ -22,20 +22,25 @@ def expect_divided(parameters: Mapping[str, nn.Parameter], plan: Plan) -> None:
     assert divided == expected, f"DeepSpeed divides other weights than the plan: {sorted(divided ^ expected)}"
 
 
-def whole(weights: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
-    """The weights of the whole model, on the CPU of every peer; a collective of the peers.
+def whole(weights: Mapping[str, Tensor], plan: Plan, keep: bool) -> dict[str, Tensor]:
+    """The weights of the whole model, on the CPU; a collective of the peers, of which those that `keep` get them.
 
     DeepSpeed's own way (GatherReplacedLayerParams) gives a weight other memory, and in bf16 it learns no more.
     """
-    return {name: _joined(weight.detach(), _dimension(plan, name)) for name, weight in weights.items()}
+    joined = {}
+    for name, weight in weights.items():
+        dim = _dimension(plan, name)
+        parts = [weight.detach()] if dim is None else _parts(weight.detach())
+        if keep:
+            joined[name] = parts[0].cpu() if dim is None else torch.cat([part.cpu() for part in parts], dim)
+    return joined
 
 
-def _joined(weight: Tensor, dim: int | None) -> Tensor:
-    if dim is None:
-        return weight.cpu()
+def _parts(weight: Tensor) -> list[Tensor]:
+    """What every peer holds of a weight, in their order."""
     parts = [torch.empty_like(weight, memory_format=torch.contiguous_format) for _ in range(_peers().size())]
     distributed.all_gather(parts, weight.contiguous(), group=_peers())
-    return torch.cat([part.cpu() for part in parts], dim)
+    return parts
 
 
 def clip(parameters: Mapping[str, nn.Parameter], plan: Plan) -> float:

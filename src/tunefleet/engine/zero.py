@@ -163,7 +163,7 @@ class ZeroEngine:
         else:
             state = self._engine.module.state_dict()
         if self._plan.layout.tensor > 1:
-            state = tensor.whole(state, self._plan)
+            state = tensor.whole(state, self._plan, keep=self._group.rank == 0)
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
