@@ -19,8 +19,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunefleet.plan.memory import GIB, PROCESS
+
 ROOT = Path(__file__).parents[1]
-LIBRARIES = 0.36  # GiB, as in tunefleet.plan.memory
+LIBRARIES = PROCESS / GIB
 _LLAMA = (
     "model.architecture={model_type: llama, vocab_size: 2048, hidden_size: 768, intermediate_size: 2048, "
     "num_hidden_layers: 4, num_attention_heads: 12, num_key_value_heads: 4, max_position_embeddings: 1024}"
@@ -53,30 +55,27 @@ class Case:
     words: tuple[str, ...]
 
 
+def _case(model: str, parallel: str, ranks: int, rows: int, length: int, precision: str, *more: str) -> Case:
+    settings = (f"micro_batch={rows}", f"sequence_length={length}", f"precision={precision}", *more)
+    return Case(model, parallel, ranks, tuple(f"train.{word}" for word in settings))
+
+
 CASES = (
-    Case("opt-tiny, 0.7M", "ddp", 1, ("train.micro_batch=8", "train.sequence_length=128", "train.precision=fp32")),
-    Case("opt-tiny, 0.7M", "zero2", 2, ("train.micro_batch=64", "train.sequence_length=256", "train.precision=fp32")),
-    Case("opt-125m", "ddp", 1, ("train.micro_batch=1", "train.sequence_length=256", "train.precision=fp32")),
-    Case("opt, 61M", "ddp", 1, ("train.micro_batch=8", "train.sequence_length=512", "train.precision=fp32")),
-    Case("opt, 61M", "zero1", 2, ("train.micro_batch=1", "train.sequence_length=256", "train.precision=fp32")),
-    Case("opt, 61M", "zero2", 2, ("train.micro_batch=1", "train.sequence_length=256", "train.precision=bf16")),
-    Case("opt, 61M", "zero3", 2, ("train.micro_batch=1", "train.sequence_length=256", "train.precision=fp32")),
-    Case("gpt2, 61M", "ddp", 1, ("train.micro_batch=2", "train.sequence_length=512", "train.precision=fp32")),
-    Case("llama, 28M", "ddp", 1, ("train.micro_batch=2", "train.sequence_length=512", "train.precision=fp32")),
-    Case("llama, 28M", "ddp", 1, ("train.micro_batch=8", "train.sequence_length=512", "train.precision=fp32")),
-    Case(
-        "llama, 28M",
-        "ddp",
-        1,
-        (
-            *("train.micro_batch=8", "train.sequence_length=512", "train.precision=fp32"),
-            "train.gradient_checkpointing=true",
-        ),
-    ),
-    Case("llama, 28M", "ddp", 1, ("train.micro_batch=4", "train.sequence_length=512", "train.precision=bf16")),
-    Case("llama, 28M", "zero1", 1, ("train.micro_batch=4", "train.sequence_length=512", "train.precision=fp32")),
-    Case("llama, 28M", "zero2", 2, ("train.micro_batch=2", "train.sequence_length=512", "train.precision=fp32")),
-    Case("llama, 28M", "zero3", 2, ("train.micro_batch=2", "train.sequence_length=512", "train.precision=bf16")),
+    _case("opt-tiny, 0.7M", "ddp", 1, 8, 128, "fp32"),
+    _case("opt-tiny, 0.7M", "ddp", 1, 64, 256, "fp32"),
+    _case("opt-tiny, 0.7M", "ddp", 1, 64, 256, "fp32", "gradient_checkpointing=true"),
+    _case("opt-tiny, 0.7M", "zero2", 2, 64, 256, "fp32"),
+    _case("llama, 28M", "ddp", 1, 2, 256, "fp32"),
+    _case("llama, 28M", "ddp", 1, 4, 512, "fp32"),
+    _case("llama, 28M", "ddp", 1, 4, 512, "fp32", "gradient_checkpointing=true"),
+    _case("llama, 28M", "zero1", 1, 2, 256, "fp32"),
+    _case("llama, 28M", "zero1", 2, 1, 256, "fp32"),
+    _case("llama, 28M", "zero2", 2, 1, 256, "fp32"),
+    _case("llama, 28M", "zero3", 2, 1, 256, "fp32"),
+    _case("llama, 28M", "zero2", 2, 1, 256, "bf16"),
+    _case("gpt2, 61M", "ddp", 1, 1, 256, "fp32"),
+    _case("opt, 61M", "zero3", 2, 1, 128, "fp32"),
+    _case("opt-125m", "ddp", 1, 1, 256, "fp32"),
 )
 
 

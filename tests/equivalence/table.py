@@ -71,7 +71,11 @@ TABLE = (
     Strategy("zeropp", ranks=(2, 4), settings={**_EXACT, "hierarchical": 2}),
     Strategy("zeropp", ranks=(2, 4), gpu_only=True),
     Strategy("zero3_nvme", ranks=(2,), settings={"nvme_path": "/tmp"}, gpu_only=True),
+    Strategy("tensor", ranks=(2,), precisions=("fp32",)),
+    Strategy("tensor_zero1", ranks=(4,)),
+    Strategy("tensor_zero2", ranks=(4,), precisions=("fp32",)),
     Strategy("single", ranks=(1,)),
+    Strategy("tensor", ranks=(4,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
 )
 

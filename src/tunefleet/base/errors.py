@@ -7,7 +7,8 @@
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
     ├── OutOfMemory               1   a device or a host had no room for what was asked for
-    └── RankFailure               1   one process of a run ended; the others were ended with it
+    ├── RankFailure               1   one process of a run ended; the others were ended with it
+    └── WorkerFailure             1   a process that prepares micro-batches for a rank ended
 
 Besides these, a run that is interrupted (SIGINT, SIGTERM) saves a checkpoint and ends with 130.
 """
@@ -63,6 +64,10 @@ class OutOfMemory(TunefleetError):
 
 class RankFailure(TunefleetError):
     """A process of a run ended before the run was over."""
+
+
+class WorkerFailure(TunefleetError):
+    """A process that prepares micro-batches ended before the run was over."""
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -81,6 +81,12 @@ def _stats(chosen: Namespace) -> None:
     look.stats(chosen.overrides)
 
 
+def _prepare(chosen: Namespace) -> None:
+    from tunefleet.doors import look
+
+    look.prepare(chosen.overrides)
+
+
 def _status(chosen: Namespace) -> None:
     watch.status(_named(chosen) if chosen.runs else register.runs(chosen.outputs))
 
@@ -169,6 +175,7 @@ _OF_DATA = "what `train.py OVERRIDES` would train on"
 _DATA_COMMANDS: tuple[_Command, ...] = (
     ("show", _show, "rows as the model sees them, with what is learnt coloured", [_OVERRIDES, _ROWS, _HTML]),
     ("stats", _stats, "what is read, dropped, cut and learnt, lengths, packing; refused as training is", [_OVERRIDES]),
+    ("prepare", _prepare, "prepare it now, on any machine that shares data.cache; checks what is there", [_OVERRIDES]),
 )
 _COMMANDS: tuple[_Command, ...] = (
     (

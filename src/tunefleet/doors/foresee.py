@@ -153,7 +153,8 @@ def _sum(items: Sequence[Item], phase: Phase) -> int:
 
 
 def _when(phase: Phase) -> str:
-    return {Phase.FORWARD: "end of a forward pass", Phase.BACKWARD: "end of a backward pass"}.get(phase, "update")
+    told = {Phase.FORWARD: "end of a forward pass", Phase.BACKWARD: "backward pass", Phase.SUM: "sum of gradients"}
+    return told.get(phase, "update")
 
 
 def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:

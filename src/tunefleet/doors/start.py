@@ -121,8 +121,14 @@ def expect_own(plan: Plan) -> None:
         changed = _differences(dump(there.config), dump(plan.config))
         raise RunError(
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
-            "Choose another name=, or none."
+            f"Choose another name=, or none.{_rows_of_a_step(there, plan)}"
         )
+
+
+def _rows_of_a_step(there: Plan, plan: Plan) -> str:
+    """How a run goes on with another number of processes: its steps keep their rows."""
+    had, has = there.batch.total, plan.batch.total
+    return f" Its steps have {had} rows, not {has}: train.global_batch={had} keeps them." if had != has else ""
 
 
 def _differences(old: dict[str, object], new: dict[str, object], where: str = "") -> list[str]:

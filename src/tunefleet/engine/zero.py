@@ -13,13 +13,14 @@ from typing import Any, cast
 import deepspeed
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
+from tunefleet.engine import reshard, tensor
 from tunefleet.engine.drive import expect_drive, expect_saveable
-from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.engine.rows import own_part
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
@@ -43,10 +44,14 @@ class ZeroEngine:
     ) -> None:
         self._plan = plan
         self._group = group
+        self._copies = Copies(group, plan.layout)
         self._learning_rate = learning_rate
         self._step = 0
         expect_drive(plan.config.parallel)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
+        if plan.layout.tensor > 1:
+            tensor.expect_divided(self._parameters(), plan)
+            self._engine.first_dataloader_check.remove()  # it cannot compare our micro-batches
 
     @property
     def model(self) -> nn.Module:
@@ -55,8 +60,19 @@ class ZeroEngine:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
+
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
+        if self._plan.layout.data_parallel < self._plan.layout.world_size:
+            return False  # peers of one copy saved parts of it
+        return self._plan.config.parallel.zero_stage == 0 or (
+            self._plan.config.optimizer.name is OptimizerName.ADAMW
+            and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
+            and all(weight.requires_grad for weight in self._engine.module.parameters())
+        )
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
@@ -99,12 +115,22 @@ class ZeroEngine:
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
 
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, for what another number of ranks saved."""
+        if self._plan.config.parallel.zero_stage == 0:
+            self.restore(folder, tag, step)
+        else:
+            reshard.load(self._engine, self._group, folder, tag, step)
+            self._step = step
+
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
             state = self._engine._zero3_consolidated_16bit_state_dict()  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
+        if self._plan.layout.tensor > 1:
+            state = tensor.whole(state, self._plan)
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
@@ -113,6 +139,8 @@ class ZeroEngine:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
         self._group.barrier()
         self._engine.destroy()
+        if self._plan.layout.tensor > 1:
+            tensor.forget()
         del self._engine
         gc.collect()
 
@@ -121,7 +149,7 @@ class ZeroEngine:
         for batch in micro_batches:
             own[0] += batch.tokens.numel()
             own[1] += int((batch.labels >= 0).sum())
-        tokens, learning = self._group.total(own)
+        tokens, learning = self._copies.total(own)
         assert learning > 0, "the data room keeps only rows with something to learn"
         return int(tokens), int(learning)
 
@@ -141,7 +169,7 @@ class ZeroEngine:
             total += loss.detach()
             if number < len(micro_batches):
                 self._engine.step()  # only counts: the boundary is the last one
-        return self._group.total([float(total.item())])[0] / learning
+        return self._copies.total([float(total.item())])[0] / learning
 
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
@@ -157,11 +185,13 @@ class ZeroEngine:
         scaler = self._engine.torch_autocast_z0_gradscaler
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
-        weights = self._engine.module.parameters()
-        norm = float(clip_grad_norm_(weights, self._plan.config.train.clip or math.inf))
+        norm = tensor.clip(self._parameters(), self._plan)
         self._expect_finite("gradient norm", norm)
         self._engine.step()
         return norm, not math.isfinite(norm)
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self._engine.module.named_parameters())
 
     def _expect_finite(self, what: str, value: float) -> None:
         """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""

@@ -74,7 +74,10 @@ class Batches(Protocol):
         """Rows taken so far by all ranks: the place to resume from."""
 
     def take(self, count: int) -> Sequence[MicroBatch]:
-        """The next `count` micro-batches: one optimizer step."""
+        """The next `count` micro-batches: one optimizer step. Raises `WorkerFailure`."""
+
+    def close(self) -> None:
+        """Ends what works ahead; nothing can be taken any more."""
 
 
 class Evaluable(Protocol):
@@ -86,7 +89,7 @@ class Evaluable(Protocol):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `model` computes as it does in training."""
@@ -98,6 +101,10 @@ class Evaluable(Protocol):
 class Engine(Evaluable, Protocol):
     """A model that trains; ZeRO and pipeline differ only behind `train_step`."""
 
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save."""
+
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step over all micro-batches of all ranks. Raises `NonFiniteLoss`."""
 
@@ -106,6 +113,9 @@ class Engine(Evaluable, Protocol):
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards and goes on after `step`; every rank must call it."""
+
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, where another number of processes saved them, and `any_size` is true."""
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0 and None elsewhere; every rank must call it."""

@@ -36,6 +36,18 @@ class Layout:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
 
+    def counts(self, rank: int) -> bool:
+        """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
+        return rank % (self.tensor * self.sequence) == 0 and rank < self.world_size // self.pipeline
+
+    def adds(self, rank: int) -> bool:
+        """Whether sums take what process `rank` found: sequence peers each see a part, tensor peers the same."""
+        return rank % self.tensor == 0 and rank < self.world_size // self.pipeline
+
+    def random_rank(self, rank: int) -> int:
+        """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
+        return rank // self.tensor
+
 
 def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> Layout:
     """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""

@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import checks, inputs, optimizers, parameters
+from tunefleet.plan import checks, inputs, optimizers, parameters, tensor
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -55,6 +55,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
     cpu_adam = optimizers.takes_cpu_adam(config, machine)
     identity = _identity(config, split, cpu_adam)
+    family = str(found.architecture.get("model_type"))
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
         name=name,
@@ -66,7 +67,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         sources=found,
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
-        engine=engine_config(config.parallel, config.train, split, degrees),
+        engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
         notes=(*checks.notes(config, degrees, found), *optimizers.notes(config, cpu_adam)),
         version=__version__,
         cpu_adam=cpu_adam,
@@ -97,17 +98,20 @@ def _absolute(config: RunConfig) -> RunConfig:
 
 
 def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
-    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
+    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
+
+    The rows of a step count, and not their split: any number of processes may go on with a run.
+    """
     sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    for setting in ("cache", "max_truncated", "max_unfilled"):
+    for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    for setting in ("threads", "on_oom"):
+    for setting in ("threads", "micro_batch", "on_oom"):
         values["train"].pop(setting)
-    values["optimizer"]["cpu_kernel"] = cpu_adam
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
-    values["batch"] = dump(split)
+    values["train"]["global_batch"] = split.total
+    values["optimizer"]["cpu_kernel"] = cpu_adam
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -27,18 +27,20 @@ SUB_GROUP = 1_000_000_000  # elements: sub_group_size, what stage 3 updates at o
 _CONTEXT = 0.6 * GIB  # CUDA context and cuBLAS workspaces: an assumption
 _NCCL = 0.5 * GIB  # NCCL's channels and buffers, where there is more than one rank: an assumption
 _FRAGMENTS = 0.04  # share of the peak that the caching allocator cannot use: an assumption
-_PROCESS = 0.36 * GIB  # Python, torch, DeepSpeed and transformers, resident: benchmarks/memory.py
+PROCESS = 0.44 * GIB  # Python, torch, DeepSpeed, transformers and the data, resident: benchmarks/memory.py
 _PROCESS_WITH_GPU = 3 * GIB  # the same with CUDA's libraries: an assumption
 
 
 class Phase(Flag):
-    """When an item is there: before the first step, while activations pile up, while gradients leave, in the update."""
+    """When an item is there: before the first step, at the end of a forward pass, while gradients come, while they
+    are summed over ranks, in the update."""
 
     START = auto()
     FORWARD = auto()
     BACKWARD = auto()
+    SUM = auto()
     UPDATE = auto()
-    ALWAYS = FORWARD | BACKWARD | UPDATE
+    ALWAYS = FORWARD | BACKWARD | SUM | UPDATE
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class _Sizes:
     largest: int
     width: int  # bytes of a weight
     low: bool  # whether products are in 16 bits
+    tied: bool  # whether embedding and head are one
 
     @staticmethod
     def of(architecture: Architecture, spread: Spread, work: Work) -> _Sizes:
@@ -129,7 +132,8 @@ class _Sizes:
         low = work.precision is not Precision.FP32
         width = 2 if low and spread.zero_stage else 4
         largest = max(shape.vocab * shape.hidden, shape.hidden * shape.ffn)
-        return _Sizes(counted.total, here, round(here * share), min(here, largest), width, low)
+        tied = not counted.head
+        return _Sizes(counted.total, here, round(here * share), min(round(here * share), largest), width, low, tied)
 
 
 def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, Item]]:
@@ -148,7 +152,7 @@ def _gradients(size: _Sizes, spread: Spread, work: Work) -> tuple[Place, Item]:
     fp16 = work.precision is Precision.FP16  # DeepSpeed accumulates fp16 gradients as they are
     kept = spread.zero_stage == 3 or (spread.zero_stage == 1 and size.width == 2 and not fp16)
     width = 2 if fp16 and spread.zero_stage else 4
-    phases = Phase.ALWAYS if kept or work.accumulation > 1 else Phase.BACKWARD | Phase.UPDATE
+    phases = Phase.ALWAYS if kept or work.accumulation > 1 else Phase.BACKWARD | Phase.SUM | Phase.UPDATE
     place = spread.optimizer_on if spread.optimizer_on is Place.HOST else Place.DEVICE
     return place, Item("gradients", size.trained * width // spread.share(2), phases)
 
@@ -156,9 +160,11 @@ def _gradients(size: _Sizes, spread: Spread, work: Work) -> tuple[Place, Item]:
 def _buffers(size: _Sizes, spread: Spread, work: Work, on_gpu: bool) -> Iterator[Item]:
     """What DeepSpeed and torch hold to communicate and to update."""
     if spread.zero_stage == 0 or (spread.zero_stage == 1 and work.precision is Precision.BF16):
-        yield Item("bucket of gradients", min(BUCKET, size.trained) * 4 * (spread.shards > 1), Phase.UPDATE)
+        yield Item("bucket of gradients", min(BUCKET, size.trained) * 4, Phase.SUM)  # even where there is one rank
     else:
         yield from _zero_buffers(size, spread, on_gpu)
+    copies = 2 if size.tied else 1  # a tied embedding has two gradients before they are one
+    yield Item("largest gradient", size.largest * copies * size.width, Phase.BACKWARD)
     if spread.zero_stage == 3:
         live = min(size.here, LIVE + PREFETCH) * size.width
         yield Item("gathered parameters", live, Phase.FORWARD | Phase.BACKWARD)
@@ -190,9 +196,9 @@ def _activations(kept: Activations) -> Iterator[Item]:
 
 
 def _overhead(items: tuple[Item, ...], spread: Spread, on_gpu: bool) -> list[Item]:
-    if not on_gpu:
-        return [Item("Python and libraries", round(_PROCESS))]
     peak = max(total(items, phase) for phase in Phase)
+    if not on_gpu:
+        return [Item("Python and libraries", round(PROCESS)), Item("fragmentation", round(_FRAGMENTS * peak))]
     return [
         Item("CUDA context", round(_CONTEXT), allocated=False),
         Item("NCCL", round(_NCCL) if spread.world_size > 1 else 0, allocated=False),

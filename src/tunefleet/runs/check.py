@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tunefleet.config.train import Precision
+from tunefleet.plan import tensor
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import trajectory
 from tunefleet.runs.trajectory import Trajectory
@@ -76,7 +77,8 @@ class Finding:
 def of(plan: Plan, name: str) -> Plan:
     """The plan with the tiny architecture `name` of MODELS."""
     sources = replace(plan.sources, architecture=dict(MODELS[name]), weights=None)
-    return replace(plan, sources=sources)
+    divided = tensor.fragment(name, plan.layout.tensor)
+    return replace(plan, sources=sources, engine={**plan.engine, **divided})
 
 
 def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Finding]:

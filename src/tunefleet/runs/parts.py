@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
+from tunefleet.config.data import Grouping
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
@@ -49,7 +50,7 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     model = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
     build.check_vocabulary(model, read.tokenizer)
     built = strategy(plan, group, model, read.horizon)
-    randomness.seed_all(config.train.seed, group.rank)
+    randomness.seed_all(config.train.seed, plan.layout.random_rank(group.rank))
     return built
 
 
@@ -69,14 +70,17 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
     """This rank's training rows from `position` on."""
+    config = plan.config.data
     return OrderedBatches(
         read.data.train,
         plan.batch,
         plan.layout.data_rank(group.rank),
         seed=plan.config.train.seed,
         pad=read.tokenizer.pad_token_id,
-        packed=plan.config.data.packing,
+        packed=config.packing,
         position=position,
+        grouping=Grouping.NEVER if config.packing else config.group_by_length,
+        workers=config.workers,
     )
 
 
@@ -95,4 +99,7 @@ def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
 def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
     """The checkpoints of the run; each holds the chat template that it was trained with."""
     texts = {CHAT_TEMPLATE: read.data.template.source}
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep, texts)
+    config = plan.config
+    return CheckpointStore(
+        plan.paths.checkpoints, plan.identity, group, config.checkpoint.keep, texts, config.train.seed
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from tunefleet.base.errors import DONE, INTERRUPTED, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
-from tunefleet.engine.group import ProcessGroup, join
+from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.engine.memory import peak_gib
 from tunefleet.model.export import export
 from tunefleet.plan.contracts import Engine, RunState, StepResult
@@ -50,6 +51,7 @@ class _Run:
     def __init__(self, plan: Plan, group: ProcessGroup, read: Material, engine: Engine, store: CheckpointStore) -> None:
         self._plan = plan
         self._group = group
+        self._copies = Copies(group, plan.layout)
         self._read = read
         self._engine = engine
         self._store = store
@@ -65,9 +67,9 @@ class _Run:
     def train(self) -> int:
         """The run, from its first or its resumed step on."""
         self._open()
-        batches = parts.batches(self._plan, self._group, self._read, self._state.position)
         accumulation = self._plan.batch.accumulation
-        self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
+        with closing(parts.batches(self._plan, self._group, self._read, self._state.position)) as batches:
+            self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
         self._console.close_bar()
         return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
 
@@ -108,7 +110,7 @@ class _Run:
 
     def _evaluate(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
-            losses = examine.losses(self._plan, self._engine, self._group, self._read)
+            losses = examine.losses(self._plan, self._engine, self._copies, self._read)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
 
     def _save(self, state: RunState) -> None:
@@ -134,8 +136,8 @@ class _Run:
         if self._plan.config.checkpoint.at_end:
             self._save(self._state)
         self._export()
-        record = examine.losses(self._plan, self._engine, self._group, self._read)
-        matches, said = examine.exact_matches(self._plan, self._engine, self._group, self._read)
+        record = examine.losses(self._plan, self._engine, self._copies, self._read)
+        matches, said = examine.exact_matches(self._plan, self._engine, self._copies, self._read)
         record |= matches
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         if self._shown:
