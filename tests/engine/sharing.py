@@ -14,7 +14,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.data.order import OrderedBatches, in_order
-from tunefleet.engine.group import ProcessGroup, join
+from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.export import export
@@ -68,7 +68,8 @@ def _measured(folder: Path, group: ProcessGroup, stage: int) -> list[Any]:
     """The same, and how far an export's logits are from the engine's after a step."""
     plan = planned(folder, group.size, stage, TALKATIVE)
     built = engine(plan, group)
-    found = evaluated(built, group, plan.layout.data_rank(group.rank), plan.layout.data_parallel)
+    copies = Copies(group, plan.layout)
+    found = evaluated(built, copies, copies.rank, copies.size)
     built.train_step(batches(plan, group).take(1))
     found.append(_export_apart(built, folder, tiny_tokenizer()))
     built.close()

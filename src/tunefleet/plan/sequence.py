@@ -29,15 +29,15 @@ Architecture = Mapping[str, Any]
 
 def complaints(config: RunConfig, architecture: Architecture) -> list[str]:
     """Why `parallel.sequence` processes cannot share the rows of this model."""
-    degree, others = config.parallel.sequence, ("tensor", "pipeline")
+    degree, stages = config.parallel.sequence, config.parallel.pipeline
     if degree == 1:
         return []
-    found = [
-        f"parallel.sequence: {degree} cannot be combined with parallel.{name}={getattr(config.parallel, name)}. "
-        f"Use parallel.{name}=1, or parallel.sequence=1."
-        for name in others
-        if getattr(config.parallel, name) > 1
-    ]
+    found = []
+    if stages > 1:
+        found.append(
+            f"parallel.sequence: {degree} cannot be combined with parallel.pipeline={stages}. "
+            "Use parallel.pipeline=1, or parallel.sequence=1."
+        )
     reason = refusal(architecture, config.train.sequence_length)
     if reason:
         found.append(
