@@ -61,7 +61,9 @@ class ZeroEngine:
         to = _DTYPES[self._plan.config.train.precision]
         if one_by_one(config):
             share_out(learner, config, self._group.rank, to, masters)
-        elif self._plan.config.parallel.zero_stage in (1, 2):
+        elif (
+            self._plan.config.parallel.zero_stage in (1, 2) and self._plan.layout.tensor == 1
+        ):  # else DeepSpeed cuts them
             for weight in learner.parameters():
                 given = weight.data
                 weight.data = given.to(to) if given.is_floating_point() else given  # as DeepSpeed would
