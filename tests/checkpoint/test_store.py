@@ -20,8 +20,9 @@ from tunefleet.plan.contracts import RunState
 class Engine:
     """Writes one file, and remembers what it read."""
 
-    def __init__(self, content: bytes = b"weights" * 1000, fails: bool = False) -> None:
+    def __init__(self, content: bytes = b"weights" * 1000, fails: bool = False, any_size: bool = False) -> None:
         self.content = content
+        self.any_size = any_size
         self.fails = fails
         self.step = -1
 
@@ -34,6 +35,9 @@ class Engine:
     def restore(self, folder: Path, tag: str, step: int) -> None:
         self.content = (folder / tag / "weights.pt").read_bytes()
         self.step = step
+
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        self.restore(folder, tag, step)
 
 
 def store(folder: Path, identity: str = "mine", keep: int = 2) -> CheckpointStore:
@@ -126,8 +130,26 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
         store(tmp_path, identity="other").restore(Engine())
     manifest = tmp_path / "step-00000007" / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
-    with pytest.raises(RunError, match=r"saved by 4 ranks, and this run has 1.*launch\.processes=4"):
+    with pytest.raises(RunError, match=r"shared out among 4 ranks, and this run has 1.*launch\.processes=4"):
         store(tmp_path).restore(Engine())
+
+
+def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path: Path) -> None:
+    def draw(seed: int) -> list[float]:
+        restored = CheckpointStore(tmp_path, "mine", Alone(), 2, seed=seed).restore(Engine(any_size=True))
+        assert restored == STATE
+        return torch.rand(3).tolist()
+
+    randomness.seed_all(3, rank=0)
+    store(tmp_path).save(Engine(), STATE)
+    same = draw(seed=3)
+    manifest = tmp_path / "step-00000007" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
+    anew = draw(seed=3)
+    assert anew != same
+    assert anew == draw(seed=3) != draw(seed=4)
+    randomness.seed_all(3, rank=0)
+    assert anew != torch.rand(3).tolist()  # not what the run drew at its start
 
 
 def test_a_checkpoint_holds_the_texts_of_its_run(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_run_goes_on_when_those_who_wait_for_it_are_killed(desk: Desk) -> None
     words = desk.typed(f"launch.python={desk.python()}", "train.max_steps=60", "launch.wait=true")
     with open(desk.folder / "output.txt", "wb") as output:
         waiting = subprocess.Popen(words, cwd=desk.folder, env=desk.environment, stdout=output)
-    wait_until(lambda: (desk.folder / "outputs").exists() and desk.runs, desk.told)
+    wait_until(lambda: [*desk.folder.glob("outputs/*/status.json")], desk.told)  # the plan lies there before
     desk.until_step(2)
     waiting.kill()
     waiting.wait()

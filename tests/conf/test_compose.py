@@ -51,9 +51,15 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
         ("data", "jsonl"): [f"data.path={rows}"],
         ("data", "mix"): [f"data.mix=[{{path: {rows}, weight: 2}}, {{path: hub:a/b, weight: 1}}]"],
         ("data", "snips"): [f"data.path={tmp_path}/*.jsonl"],
+        ("data", "snips-slots"): [f"data.path={tmp_path}/*.jsonl"],
         ("model", "hf"): [f"model.path={tmp_path}"],
+        ("parallel", "zero3_nvme"): [f"parallel.nvme_path={tmp_path}", "checkpoint.at_end=false"],
         ("adapter", "qlora"): ["model=hf", f"model.path={tmp_path}"],
     }
+
+
+RESOLVED = {("parallel", "auto"): "ddp"}  # a run is named after what was chosen
+GPU_ONLY = {("parallel", "zero3_nvme"), ("parallel", "zeropp"), ("optimizer", "adamw_8bit"), ("adapter", "qlora")}
 
 
 def planned(words: list[str], output_dir: Path, gpus: int = 0) -> Plan:
@@ -62,19 +68,31 @@ def planned(words: list[str], output_dir: Path, gpus: int = 0) -> Plan:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_plans(
-    group: str, choice: str, needs: dict[tuple[str, str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    group: str,
+    choice: str,
+    needs: dict[tuple[str, str], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tunefleet.plan.adapters.find_spec", lambda name: object())  # bitsandbytes is there
+    for module in ("optimizers", "adapters"):  # bitsandbytes is optional
+        monkeypatch.setattr(f"tunefleet.plan.{module}.find_spec", lambda name: object())
     from_scratch = ["model.init=random"] if group == "model" and choice != "hf" else []
-    plan = planned(
-        [f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])], tmp_path, gpus=choice == "qlora"
-    )
+    words = [f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])]
+    plan = planned(words, tmp_path, gpus=2 if (group, choice) in GPU_ONLY else 0)
     if group not in ("experiment", "train", "evaluation", "checkpoint", "tracking"):
         named = getattr(plan.config, group).name
-        assert getattr(named, "value", named) == choice
+        assert getattr(named, "value", named) == RESOLVED.get((group, choice), choice)
     if group == "model":
         assert plan.parameters
     assert plan.run_dir.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(("group", "choice"), sorted(GPU_ONLY))
+def test_what_needs_a_gpu_says_so_without_one(
+    group: str, choice: str, needs: dict[tuple[str, str], list[str]], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"GPU.*Use "):
+        planned([f"{group}={choice}", *needs.get((group, choice), [])], tmp_path)
 
 
 def test_every_group_of_the_configuration_has_a_choice() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
+import tracemalloc
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from tests.shared import shared_data
 from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.data.cleaning import Cleaning, normalised, text
 from tunefleet.data.conversation import Conversation, Turn
+from tunefleet.data.hashes import Hashes, Numbered
 from tunefleet.data.near import NearDuplicates
 
 LONG = "the quick brown fox jumps over the lazy dog while seven wizards quietly vex a jumbled box of quartz liquor jugs"
@@ -76,11 +80,12 @@ def test_exact_duplicates_are_the_same_words_said_by_the_same() -> None:
     assert len(cleaning.clean([talk("is it so?"), other])) == 2
 
 
-def test_a_duplicate_is_found_in_another_source() -> None:
+def test_a_duplicate_is_found_in_another_source(tmp_path: Path) -> None:
     cleaning = Cleaning(CleanConfig(duplicates=Duplicates.EXACT))
     assert cleaning.clean([talk("a")]) == [talk("a")]
     assert cleaning.clean([talk("a", number=7), talk("b")]) == [talk("b")]
-    assert [one.where for one in cleaning.removed] == ["rows.jsonl:7"]
+    cleaning.write(tmp_path / "removed.txt")
+    assert (tmp_path / "removed.txt").read_text() == "rows.jsonl:7: duplicate\n"
 
 
 def test_near_duplicates() -> None:
@@ -142,3 +147,37 @@ def triples(words: str) -> set[tuple[str, ...]]:
 
 def share(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
     return len(one & other) / len(one | other)
+
+
+def test_hashes_are_remembered_once_and_in_little_memory() -> None:
+    drawn = random.Random(0)
+    numbers = [1, 2, 2**64 - 1, *(drawn.getrandbits(64) for _ in range(20_000))]
+    numbers += [number & ~0xFFF for number in numbers[3:200]]  # many at one place
+    seen, known = Hashes(), set()
+    for number in [*numbers, *numbers]:
+        assert seen.add(number) is (number not in known)
+        known.add(number)
+    assert len(seen) == len(known)
+    assert len(seen._slots) * seen._slots.itemsize < 32 * len(known)
+
+
+def test_a_hash_may_have_many_numbers() -> None:
+    drawn = random.Random(0)
+    table, known = Numbered(), defaultdict(list)
+    keys = [drawn.getrandbits(64) & ~0xFF for _ in range(2_000)]
+    for number in range(6_000):
+        key = drawn.choice(keys)
+        table.add(key, number)
+        known[key].append(number)
+    assert all(sorted(table.of(key)) == known[key] for key in keys)
+    assert table.of(1) == []
+
+
+def test_near_duplicates_take_little_memory() -> None:
+    near = NearDuplicates(0.8)
+    tracemalloc.start()
+    for i in range(800):
+        near.is_new(" ".join(f"{i}w{j}" for j in range(8)))
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 800 * 2_500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -285,6 +286,38 @@ def test_names_of_labels_may_lie_in_a_file(tmp_path: Path) -> None:
 def test_a_label_without_a_name_is_refused(label: Any, names: tuple[str, ...], said: str) -> None:
     with pytest.raises(DataError, match=re.escape(f"{WHERE}: {said}")):
         read({"text": "a", "label": label}, label_names=names)
+
+
+# Slots
+
+PARTS = [{"text": "Weather in "}, {"text": "Paris ", "entity": "city"}, {"text": "and "}]
+
+
+@pytest.mark.parametrize(
+    ("parts", "slots"),
+    [
+        (PARTS, {"city": "Paris"}),
+        ([*PARTS, {"text": "Rome", "entity": "city"}, {"text": "!", "entity": None}], {"city": ["Paris", "Rome"]}),
+        ([{"text": "Weather"}], {}),
+    ],
+)
+def test_slots_are_learnt_with_the_intent(parts: Any, slots: Any) -> None:
+    found = turns({"text": "a", "label": "weather", "slots": parts})
+    assert json.loads(found[1][1]) == {"intent": "weather", "slots": slots}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ("city", "slots is not a list of parts"),
+        ([{"entity": "city"}], "slots is not a list of parts"),
+        ([{"text": "Paris", "entity": 3}], "entity is int instead of text"),
+        ([{"text": 3, "entity": "city"}], "city is int instead of text"),
+    ],
+)
+def test_slots_of_another_shape_are_refused(parts: Any, said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"{WHERE}: {said}")):
+        read({"text": "a", "label": "weather", "slots": parts})
 
 
 # One source, one format

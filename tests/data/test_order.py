@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from tests.plan.test_horizon import planned
 from tests.shared import dataset_of
+from tunefleet.config.data import Grouping
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import Order, OrderedBatches, in_order
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.contracts import MicroBatch
+from tunefleet.plan.horizon import horizon
 
 PAD = 0
 ROWS = 11
@@ -31,14 +35,14 @@ def rank(split: Batch, number: int, seed: int = 0, position: int = 0) -> Ordered
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 100])
 def test_each_epoch_is_a_permutation(rows: int) -> None:
-    order = Order(rows, seed=3)
+    order = Order(np.ones(rows, dtype=np.int64), seed=3)
     for epoch in range(4):
         assert sorted(order.rows(epoch * rows, rows)) == list(range(rows))
 
 
 def test_epochs_and_seeds_differ() -> None:
-    first, second = (Order(50, seed=0).rows(epoch * 50, 50) for epoch in (0, 1))
-    other = Order(50, seed=1).rows(0, 50)
+    first, second = (Order(np.ones(50, dtype=np.int64), seed=0).rows(epoch * 50, 50) for epoch in (0, 1))
+    other = Order(np.ones(50, dtype=np.int64), seed=1).rows(0, 50)
     assert first != second
     assert first != other
     assert second != other  # seed + epoch would make them equal
@@ -47,9 +51,9 @@ def test_epochs_and_seeds_differ() -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 10, 11, 12, 21, 22, 35])
 def test_order_is_a_pure_function_of_the_position(start: int) -> None:
-    whole = Order(ROWS, seed=5).rows(0, 50)
-    assert Order(ROWS, seed=5).rows(start, 10) == whole[start : start + 10]
-    walked = Order(ROWS, seed=5)
+    whole = Order(np.full(ROWS, 2), seed=5).rows(0, 50)
+    assert Order(np.full(ROWS, 2), seed=5).rows(start, 10) == whole[start : start + 10]
+    walked = Order(np.full(ROWS, 2), seed=5)
     walked.rows(40, 3)
     assert walked.rows(start, 10) == whole[start : start + 10]
 
@@ -59,7 +63,7 @@ SPLITS = [Batch(1, 4, 1), Batch(2, 2, 1), Batch(4, 1, 1), Batch(1, 1, 4), Batch(
 
 @pytest.mark.parametrize("split", SPLITS, ids=str)
 def test_every_split_reads_the_same_rows_at_each_step(split: Batch) -> None:
-    order = Order(ROWS, seed=0)
+    order = Order(np.full(ROWS, 2), seed=0)
     ranks = [rank(split, number) for number in range(split.data_parallel)]
     for step in range(8):  # almost three epochs of 11 rows, so that steps cross their ends
         taken = [row for r in ranks for row in rows_of(list(r.take(split.accumulation)))]
@@ -132,3 +136,31 @@ def test_empty_rows_of_in_order_learn_nothing() -> None:
     last = in_order(data(3), None, 1, 1, 2, PAD, packed=True)[-1]
     assert rows_of([last]) == []
     assert (last.labels == -100).all()
+
+
+CASES = np.random.default_rng(0).integers((1, 1, 1, 1, 1), (60, 6, 6, 6, 4), (60, 5)).tolist()
+
+
+@pytest.mark.parametrize(("rows", "micro", "accumulation", "ranks", "epochs"), CASES)
+def test_no_rank_runs_out_before_another_and_no_row_is_forgotten(
+    rows: int, micro: int, accumulation: int, ranks: int, epochs: int
+) -> None:
+    """The steps of a run come from all rows: every rank takes as much, whatever divides what."""
+    split = Batch(micro, accumulation, ranks)
+    steps = horizon(planned(split.total, train={"epochs": epochs}), rows).total
+    assert steps == -(-epochs * rows // split.total)
+    sharing = [
+        OrderedBatches(data(rows), split, number, seed=1, pad=PAD, packed=False, grouping=Grouping.STEP)
+        for number in range(ranks)
+    ]
+    seen: Counter[int] = Counter()
+    for _ in range(steps):
+        taken = [r.take(accumulation) for r in sharing]
+        assert {(len(share), len(batch.tokens)) for share in taken for batch in share} == {(accumulation, micro)}
+        of_step = [rows_of(list(share)) for share in taken]
+        seen += Counter(row for share in of_step for row in share)
+        if split.total <= rows:  # across the end of an epoch a row may come twice
+            assert max(Counter(row for share in of_step for row in share).values()) <= 2
+    assert set(seen) == set(range(rows))
+    assert min(seen.values()) >= epochs
+    assert sum(seen.values()) == steps * split.total

@@ -14,9 +14,10 @@ from tests.data.test_turn import chat, knowing
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation, Turn
-from tunefleet.data.encode import Encoded, encode
+from tunefleet.data.encode import encode
+from tunefleet.data.long_rows import Encoded
 from tunefleet.data.template import find
-from tunefleet.data.verify import check_boundary, verify
+from tunefleet.data.verify import check_boundary, verify, verify_uncut
 
 PLAIN = find("plain", None)
 TALK = talk("Yes, the light.", "No 好.")
@@ -110,12 +111,12 @@ def test_the_boundary_of_every_answer_is_looked_at(tokenizer: Any) -> None:
         check_boundary(later, one(tokenizer, SPACE_BEFORE, talk=later), template, tokenizer)
 
 
-@pytest.mark.parametrize("longest", range(1, 60, 7))
-def test_what_was_cut_is_not_held_against_a_row(tokenizer: Any, longest: int) -> None:
-    template = chat(tokenizer, PLAIN)
-    [encoded] = encode([TALK], template, tokenizer, TrainOn.RESPONSE, longest)
-    assert encoded.truncated
-    verify(TALK, encoded, template, tokenizer, TrainOn.RESPONSE)
+def test_what_was_cut_is_not_held_against_a_row(tokenizer: Any) -> None:
+    """A mask is looked at before anything is cut off."""
+    verify_uncut([TALK], chat(tokenizer, PLAIN), tokenizer, TrainOn.RESPONSE)
+    [cut] = encode([TALK], chat(tokenizer, PLAIN), tokenizer, TrainOn.RESPONSE, 43)
+    with pytest.raises(DataError):  # control: what was cut would be
+        check(tokenizer, PLAIN, cut)
 
 
 def test_answers_of_no_weight_are_not_missed(tokenizer: Any) -> None:

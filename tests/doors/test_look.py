@@ -88,6 +88,16 @@ def test_numbers_are_those_of_the_data(words: Sequence[str], capsys: pytest.Capt
     assert sum(bars) == 2 * 19  # every conversation stands in both histograms
 
 
+def test_padding_is_told_for_each_way_to_group(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert not re.search("^batches", said(capsys, "data", "stats", *words), re.MULTILINE)
+    unpacked = [*words, "data.packing=false", "train.micro_batch=2", "train.global_batch=8"]
+    told = re.search(r"^batches +padding (.*)$", said(capsys, "data", "stats", *unpacked), re.MULTILINE)
+    assert told
+    shares = {way: float(share) for share, way in re.findall(r"([\d.]+)% with (\w+)", told[1])}
+    assert set(shares) == {"never", "step", "window"}
+    assert shares["never"] > shares["step"] > 0
+
+
 def test_a_question_for_no_rows_is_refused(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "-n 0: there is nothing to show" in said(capsys, "data", "show", *words, "-n", "0", code=2)
 
@@ -146,3 +156,23 @@ def test_a_row_says_where_it_stands_and_whether_it_was_cut() -> None:
     assert coloured.text(LOOK, colours=False).plain == (
         "--- a.jsonl:1: 9 tokens, 3 learn, cut\nQuestion:\u27e6 answer</s>\u27e7\nmore\n"
     )
+
+
+def test_data_are_prepared_before_the_run_and_looked_at_again(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shared = [*words, "data.cache=cache"]
+    told = said(capsys, "data", "prepare", *shared)
+    assert re.search(r"^data +.*: 19 conversations in ", told, re.MULTILINE)
+    [folder] = re.findall(r"^lies in +(\S+), prepared in ", told, re.MULTILINE)
+    assert f"{folder}, found there, every byte as it was written, in " in said(capsys, "data", "prepare", *shared)
+    path = tmp_path / folder / "train" / "tokens.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    assert f"{folder}, prepared in" in said(capsys, "data", "prepare", *shared)
+    assert "no row has a token to learn" in said(capsys, "data", "prepare", *words, "train.sequence_length=8", code=2)
+
+
+def test_preparing_needs_no_deepspeed(words: Sequence[str]) -> None:
+    done = types("data", "prepare", *words, before="import sys; sys.modules['deepspeed'] = None\n")
+    assert done.returncode == 0, done.stderr
+    assert "prepared in" in done.stdout

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from tests.equivalence.trajectory import STEPS, data, engine
 from tests.plans import tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.data.order import OrderedBatches, in_order
@@ -17,6 +16,7 @@ from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer
 from tunefleet.model.export import export
 from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
+from tunefleet.runs.trajectory import STEPS, engine, rows
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
 
@@ -31,7 +31,7 @@ def exported(folder: Path, argument: Any) -> list[str]:
             name = f"stage{stage}-{precision}"
             plan = tiny_plan(folder, ranks=group.size, stage=stage, precision=precision, micro_batch=2)
             built = engine(plan, group)
-            batches = OrderedBatches(data(), plan.batch, group.rank, seed=3, pad=0, packed=True)
+            batches = OrderedBatches(rows(), plan.batch, group.rank, seed=3, pad=0, packed=True)
             for _ in range(2):
                 built.train_step(batches.take(plan.batch.accumulation))
             with torch.no_grad():
@@ -53,7 +53,7 @@ def losses(folder: Path, argument: Any) -> dict[str, float]:
     for stage in (0, 3):
         plan = tiny_plan(folder, ranks=group.size, stage=stage)
         built = engine(plan, group)
-        batches = in_order(data(), 13, 2, group.rank, group.size, 0, packed=True)
+        batches = in_order(rows(), 13, 2, group.rank, group.size, 0, packed=True)
         found[str(stage)] = mean_loss(built, group, batches)
         built.close()
     group.part()
@@ -69,10 +69,10 @@ def poisoned(folder: Path, argument: Any) -> dict[str, list[Any]]:
             plan = tiny_plan(folder, ranks=group.size, stage=stage)
             built = engine(plan, group)
             if where == "loss":
-                _poison_loss(built)
+                poison_loss(built)
             else:
-                _poison_gradient(built)
-            batches = OrderedBatches(data(), plan.batch, group.rank, seed=3, pad=0, packed=True)
+                poison_gradient(built)
+            batches = OrderedBatches(rows(), plan.batch, group.rank, seed=3, pad=0, packed=True)
             try:
                 built.train_step(batches.take(plan.batch.accumulation))
                 message = "no error"
@@ -88,10 +88,10 @@ def half(folder: Path, argument: Any) -> list[list[float]]:
     group = join()
     plan = tiny_plan(folder, precision="fp16")
     built = engine(plan, group)
-    batches = OrderedBatches(data(), plan.batch, 0, seed=3, pad=0, packed=True)
+    batches = OrderedBatches(rows(), plan.batch, 0, seed=3, pad=0, packed=True)
     results = []
     for step in range(STEPS):
-        handle = _poison_gradient(built) if step == 4 else None
+        handle = poison_gradient(built) if step == 4 else None
         results.append(built.train_step(batches.take(1)))
         if handle is not None:
             handle.remove()
@@ -100,12 +100,12 @@ def half(folder: Path, argument: Any) -> list[list[float]]:
     return [[r.loss for r in results], [float(r.skipped) for r in results]]
 
 
-def _poison_loss(built: Any) -> None:
+def poison_loss(built: Any) -> None:
     head = built.model.get_output_embeddings()
     head.register_forward_hook(lambda module, inputs, output: output * math.nan)
 
 
-def _poison_gradient(built: Any) -> Any:
+def poison_gradient(built: Any) -> Any:
     """The forward pass stays right; one gradient becomes infinite on its way back."""
 
     def spoil(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:

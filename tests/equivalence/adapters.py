@@ -12,7 +12,6 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch.nn.utils import clip_grad_norm_
 
-from tests.equivalence import trajectory
 from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
@@ -25,7 +24,7 @@ from tunefleet.plan.contracts import RunState
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
-from tunefleet.runs import parts
+from tunefleet.runs import parts, trajectory
 from tunefleet.runs.hand_over import hand_over
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
@@ -85,12 +84,12 @@ def plain(plan: Plan) -> dict[str, list[float]]:
             weight.requires_grad_("embed" not in name and "layers.0." not in name)
     learner = Learner(model)
     optimizer = build_optimizer(plan.config.optimizer, learner)
-    batches = OrderedBatches(trajectory.data(), plan.batch, 0, seed=3, pad=0, packed=True)
+    batches = OrderedBatches(trajectory.rows(), plan.batch, 0, seed=3, pad=0, packed=True)
     losses, norms = [], []
     for step in range(STEPS):
         (batch,) = batches.take(1)
         for group in optimizer.param_groups:
-            group["lr"] = trajectory._rate(plan)(step)
+            group["lr"] = trajectory.rate(plan)(step)
         loss = learner(batch) / (batch.labels >= 0).sum()
         loss.backward()
         norms.append(float(clip_grad_norm_([w for w in learner.parameters() if w.requires_grad], 1.0)))
@@ -172,7 +171,7 @@ def _other_base(plan: Plan, group: Any, store: CheckpointStore) -> str:
 
 def _batches(plan: Plan, group: Any, position: int) -> OrderedBatches:
     rank = plan.layout.data_rank(group.rank)
-    return OrderedBatches(trajectory.data(), plan.batch, rank, seed=3, pad=0, packed=True, position=position)
+    return OrderedBatches(trajectory.rows(), plan.batch, rank, seed=3, pad=0, packed=True, position=position)
 
 
 def _steps(engine: Any, batches: OrderedBatches, plan: Plan, count: int) -> Iterator[Any]:

@@ -12,12 +12,15 @@ from tunefleet.optim.schedules import learning_rate
 
 PEAK = 3e-4
 SHAPES = tuple(ScheduleName)
-FALLING = (ScheduleName.COSINE, ScheduleName.LINEAR)
+FALLING = (ScheduleName.COSINE, ScheduleName.LINEAR, ScheduleName.POLYNOMIAL)
+ENDING = (*FALLING, ScheduleName.WSD)  # at the floor at the last step
 
 
-def rates(name: ScheduleName, total: int, warmup: int, floor: float = 0.0) -> list[float]:
-    config = ScheduleConfig(name=name, floor=floor)
-    return [learning_rate(config, PEAK, step, total, warmup) for step in range(total)]
+def rates(
+    name: ScheduleName, total: int, warmup: int, floor: float = 0.0, decay: int = 7, power: float = 2.0
+) -> list[float]:
+    config = ScheduleConfig(name=name, floor=floor, power=power)
+    return [learning_rate(config, PEAK, step, total, warmup, decay) for step in range(total)]
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -29,7 +32,7 @@ def test_warm_up_rises_in_equal_steps_to_the_peak(name: ScheduleName, warmup: in
     assert max(found) == found[warmup - 1] == PEAK
 
 
-@pytest.mark.parametrize("name", FALLING)
+@pytest.mark.parametrize("name", ENDING)
 @pytest.mark.parametrize("floor", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("warmup", [0, 1, 99])
 def test_the_last_step_is_at_the_floor(name: ScheduleName, floor: float, warmup: int) -> None:
@@ -56,6 +59,34 @@ def test_the_shapes_by_their_formulas() -> None:
     assert cosine[34] > linear[34]  # a quarter of the way cosine is still higher
 
 
+def test_polynomial_by_its_formula() -> None:
+    for step, rate in enumerate(rates(ScheduleName.POLYNOMIAL, 110, 10, floor=0.2, power=3.0)[10:], 10):
+        assert rate == pytest.approx(PEAK * (0.2 + 0.8 * (1 - (step - 9) / 100) ** 3))
+    linear, straight = (rates(name, 50, 5, power=1.0) for name in (ScheduleName.LINEAR, ScheduleName.POLYNOMIAL))
+    assert straight == pytest.approx(linear)
+
+
+def test_wsd_is_stable_and_falls_at_the_end() -> None:
+    found = rates(ScheduleName.WSD, 100, 10, floor=0.2, decay=20)
+    assert found[9:80] == [PEAK] * 71
+    assert found[80:] == pytest.approx([PEAK * (1 - 0.8 * (step + 1) / 20) for step in range(20)])
+    assert rates(ScheduleName.WSD, 100, 10, decay=0)[-1] == PEAK
+    assert rates(ScheduleName.WSD, 100, 90, decay=40)[89:] == pytest.approx(
+        [PEAK * (1 - step / 10) for step in range(11)], abs=1e-18
+    )
+
+
+def test_inverse_sqrt_at_known_steps() -> None:
+    found = rates(ScheduleName.INVERSE_SQRT, 1000, 10)
+    assert found[9] == PEAK
+    assert found[39] == pytest.approx(PEAK / 2)  # the fortieth step: sqrt(10 / 40)
+    assert found[999] == pytest.approx(PEAK / 10)
+    assert rates(ScheduleName.INVERSE_SQRT, 1000, 10, floor=0.5)[999] == pytest.approx(PEAK * 0.55)
+    assert rates(ScheduleName.INVERSE_SQRT, 5, 0)[:4] == pytest.approx(
+        [PEAK, PEAK / math.sqrt(2), PEAK / math.sqrt(3), PEAK / 2]
+    )
+
+
 @pytest.mark.parametrize("floor", [0.0, 0.5])
 def test_constant_stays_at_the_peak(floor: float) -> None:
     assert rates(ScheduleName.CONSTANT, 20, 5, floor)[4:] == [PEAK] * 16
@@ -70,15 +101,15 @@ def test_warm_up_of_all_steps_ends_at_the_peak(name: ScheduleName) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_one_step_without_warm_up_is_finite(name: ScheduleName) -> None:
     [only] = rates(name, 1, 0)
-    assert only == (PEAK if name is ScheduleName.CONSTANT else pytest.approx(0.0, abs=1e-18))
+    assert only == (pytest.approx(0.0, abs=1e-18) if name in ENDING else PEAK)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [ScheduleName.CONSTANT, *ENDING])
 @pytest.mark.parametrize("warmup", [0, 5, 10])
 def test_beyond_the_end_it_stays_where_it_ended(name: ScheduleName, warmup: int) -> None:
     config = ScheduleConfig(name=name, floor=0.3)
     at_end = PEAK if name is ScheduleName.CONSTANT else 0.3 * PEAK
-    assert learning_rate(config, PEAK, 15, 10, warmup) == pytest.approx(at_end)
+    assert learning_rate(config, PEAK, 15, 10, warmup, decay=5) == pytest.approx(at_end)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -69,7 +69,7 @@ def test_everything_together() -> None:
         evaluation={"every": "0.5 epochs"},
         checkpoint={"every": 7},
     )
-    expected = Horizon(total=20, warmup=2, evaluate_every=5, save_every=7, steps_per_epoch=10.0)
+    expected = Horizon(total=20, warmup=2, evaluate_every=5, save_every=7, steps_per_epoch=10.0, decay=2)
     assert horizon(plan, 80) == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -43,6 +44,7 @@ def test_this_machine() -> None:
         processes_here=2,
         local_rank=0,
         launcher="the environment",
+        compiler=shutil.which("c++") is not None,
     )
 
 

@@ -68,7 +68,9 @@ def complaints(planned: Make, machine: Machine = CPU, **changes: Any) -> list[st
 
 def test_the_parts(planned: Make, tmp_path: Path) -> None:
     plan = planned(Machine(gpus=2, cores=8), train={"global_batch": 32})
-    assert asdict(plan.layout) == {"world_size": 2, "data_parallel": 2, "processes_here": 2, "device": "cuda"}
+    degrees = {"tensor": 1, "pipeline": 1, "sequence": 1}
+    expected = {"world_size": 2, "data_parallel": 2, "processes_here": 2, "device": "cuda", **degrees}
+    assert asdict(plan.layout) == expected
     assert asdict(plan.batch) == {"micro": 4, "accumulation": 4, "data_parallel": 2}
     assert plan.engine["train_batch_size"] == 32
     assert plan.parameters == 6560  # 130 rows of embeddings, 2 blocks of 2,224, a norm of 32
@@ -124,6 +126,7 @@ def test_a_plan_is_frozen(planned: Make) -> None:
         {"train": {"precision": "fp32"}},
         {"train": {"max_steps": 7}},
         {"data": {"packing": False}},
+        {"data": {"group_by_length": "window"}},
         {"data": {"max_rows": 10}},
         {"data": {"path": "demo"}},
         {"model": {"num_layers": 1}},
@@ -151,6 +154,10 @@ def test_what_changes_the_identity(planned: Make, changes: dict[str, Any]) -> No
         {"launch": {"port": 4000}},
         {"launch": {"processes": 1}},
         {"train": {"threads": 1}},
+        {"data": {"workers": 2}},
+        {"train": {"global_batch": 4}},  # what it was without saying so
+        {"train": {"micro_batch": 2, "global_batch": 4}},
+        {"train": {"micro_batch": 2, "global_batch": 4}, "launch": {"processes": 2}},
         {"experiment": {"claim": "none"}},
     ],
     ids=str,
@@ -297,7 +304,7 @@ def test_settings_that_are_not_used_are_noted(planned: Make) -> None:
     notes = planned(train={"max_steps": 3, "epochs": 2.5}, parallel={"name": "zero3", "zero_stage": 3}).notes
     assert notes == (
         "train.epochs=2.5 is not used: train.max_steps is set.",
-        "zero3 shares nothing out: there is one process.",
+        "zero3 shares nothing out: there is one copy of the model.",
     )
 
 

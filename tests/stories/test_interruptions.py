@@ -34,12 +34,66 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, s
     assert weights[0] == weights[1]
 
 
+def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Path) -> None:
+    """The losses are those of the whole run, up to rounding: no row is lost or taken twice."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    words = [
+        *WORDS,
+        "parallel=ddp",
+        "train.global_batch=4",
+        "train.precision=fp32",
+        "model.dropout=0",
+        "data.packing=false",
+    ]
+    for folder in (whole, parts):
+        folder.mkdir()
+    train(whole, *words)
+    _interrupt(parts, [*words, "data.workers=1"])
+    assert "goes on from step" in train(parts, *words, "launch.processes=2", "data.workers=1")
+    losses = [[r["train/loss"] for r in metrics(run_folder(folder)) if "train/loss" in r] for folder in (whole, parts)]
+    assert len(losses[0]) == STEPS
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # 40 steps of Adam magnify the rounding of another sum
+
+
+def test_a_killed_worker_ends_the_run_with_its_rows_and_nobody_is_left(tmp_path: Path) -> None:
+    words = [*WORDS, "parallel=ddp", "launch.processes=2", "data.workers=2", "checkpoint.every=5"]
+    process = start(tmp_path, *words)
+    _wait_for_steps(tmp_path, 8, process)
+    family = _descendants(process.pid)
+    os.kill(_worker(_rank_1(process.pid)), signal.SIGKILL)
+    assert process.wait(timeout=120) == 1
+    said = (tmp_path / "output.txt").read_text()
+    assert "tunefleet: rank 1 of 2 failed: a worker process of the data (pid " in said.splitlines()[-1]
+    assert "was killed by SIGKILL at the micro-batch of rows " in said.splitlines()[-1]
+    assert "Traceback" not in (run_folder(tmp_path) / "logs" / "rank1.log").read_text()
+    _expect_gone(family)
+    assert "goes on from step" in train(tmp_path, *words, "data.workers=0")
+
+
+def _worker(rank: int) -> int:
+    """A worker of a rank: a child of its fork server."""
+    return next(worker for child in _children(rank) for worker in _children(child))
+
+
+def _descendants(process: int) -> list[int]:
+    return [one for child in _children(process) for one in (child, *_descendants(child))]
+
+
+def _expect_gone(processes: list[int]) -> None:
+    deadline = time.monotonic() + 30
+    while (left := [p for p in processes if Path(f"/proc/{p}").exists()]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+
+
 def _interrupt(folder: Path, words: list[str]) -> None:
     """Ends a run by SIGTERM after its fifth step: it saves, says so, and leaves with 130."""
     process = start(folder, *words)
     _wait_for_steps(folder, 5, process)
+    family = _descendants(process.pid)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 130, (folder / "output.txt").read_text()[-3000:]
+    _expect_gone(family)
     run = run_folder(folder)
     assert status(run)["state"] == "interrupted"
     assert 5 <= status(run)["step"] < STEPS

@@ -6,7 +6,9 @@
     │   ├── DataError             2   a file or a row, named as file:line
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
-    └── RankFailure               1   one process of a run ended; the others were ended with it
+    ├── OutOfMemory               1   a device or a host had no room for what was asked for
+    ├── RankFailure               1   one process of a run ended; the others were ended with it
+    └── WorkerFailure             1   a process that prepares micro-batches for a rank ended
 
 Besides these, a run that is interrupted (SIGINT, SIGTERM) saves a checkpoint and ends with 130.
 """
@@ -56,8 +58,16 @@ class NonFiniteLoss(TunefleetError):
     exit_code = NON_FINITE
 
 
+class OutOfMemory(TunefleetError):
+    """A device or a host had no room for what was asked for."""
+
+
 class RankFailure(TunefleetError):
     """A process of a run ended before the run was over."""
+
+
+class WorkerFailure(TunefleetError):
+    """A process that prepares micro-batches ended before the run was over."""
 
 
 def exit_code_of(error: BaseException) -> int:

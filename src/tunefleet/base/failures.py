@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunefleet.base import files
-from tunefleet.base.errors import NonFiniteLoss, TunefleetError, UserError, exit_code_of
+from tunefleet.base.errors import NonFiniteLoss, OutOfMemory, TunefleetError, UserError, exit_code_of
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 
@@ -45,6 +44,8 @@ def cause_of(error: BaseException) -> Cause:
         return Cause.USER_ERROR
     if isinstance(error, NonFiniteLoss):
         return Cause.NON_FINITE
+    if isinstance(error, OutOfMemory):
+        return Cause.OUT_OF_MEMORY
     text = f"{type(error).__name__}: {error}".lower()
     return next((cause for cause, signs in _SIGNS if any(sign.lower() in text for sign in signs)), Cause.ERROR)
 
@@ -59,7 +60,7 @@ def read(path: Path) -> Failure | None:
     try:
         record = files.read_json(path)
         return Failure(**{**record, "cause": Cause(record["cause"])})
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 

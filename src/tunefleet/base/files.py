@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
     """Replaces `path` by `text` (UTF-8) atomically; its folder is made if it is missing."""
+    write_lines(path, [text])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """As `write_text`, for text that comes in parts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with open(temporary, "w", encoding="utf-8") as stream:
-        stream.write(text)
+        stream.writelines(lines)
         stream.flush()
         os.fsync(stream.fileno())
     publish(temporary, path)

@@ -83,6 +83,11 @@ class RunPaths:
         return self.root / "cancelled"
 
     @property
+    def trajectories(self) -> Path:
+        """What `tunefleet check` compares: losses, norms and weights of its tiny models."""
+        return self.root / "trajectories.json"
+
+    @property
     def curve(self) -> Path:
         """The loss curve as a picture."""
         return self.root / "loss.png"

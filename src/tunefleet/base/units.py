@@ -73,7 +73,7 @@ def percent(amount: float) -> Duration:
 
 def count(number: float) -> str:
     """A large number in three digits: 1.32B, 45.2M, 9.6k, 512."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}" if isinstance(number, float) else str(number)

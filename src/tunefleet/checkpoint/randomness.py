@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 
-def seed_all(seed: int, rank: int) -> None:
-    """Seeds this rank: equal ranks of two runs draw equally, two ranks of a run do not."""
-    drawn = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+def seed_all(seed: int, rank: int, step: int = 0) -> None:
+    """Seeds this rank after `step`: equal ranks of two runs draw equally, two ranks of a run do not."""
+    drawn = int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
     random.seed(drawn)
     np.random.seed(drawn)
     torch.manual_seed(drawn)

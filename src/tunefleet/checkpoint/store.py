@@ -26,17 +26,24 @@ _BLOCK = 1 << 22
 class CheckpointStore:
     """The checkpoints of a run below `folder`; `keep` newest ones stay. Every method is collective.
 
-    `texts` are small files by name that every checkpoint holds.
+    `texts` are small files by name that every checkpoint holds; from `seed` a rank draws that was not there before.
     """
 
     def __init__(
-        self, folder: Path, identity: str, group: Group, keep: int, texts: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        identity: str,
+        group: Group,
+        keep: int,
+        texts: Mapping[str, str] | None = None,
+        seed: int = 0,
     ) -> None:
         self._folder = folder
         self._identity = identity
         self._group = group
         self._keep = keep
         self._texts = texts or {}
+        self._seed = seed
 
     def save(self, engine: Engine, state: RunState) -> None:
         """Saves all ranks' shards; the pointer moves only when every byte is on the disk."""
@@ -56,18 +63,31 @@ class CheckpointStore:
     def restore(self, engine: Engine) -> RunState | None:
         """Goes on from the newest checkpoint: weights, optimizer, random states; returns its state.
 
-        Raises `RunError` where a file is missing or changed, or another number of ranks saved it.
+        Another number of ranks than saved it draws anew, from the seed and the step. Raises `RunError` where a file is
+        missing or changed, or where this number of ranks cannot read it.
         """
         folder = _pointed(self._folder)
         if folder is None:
             return None
         manifest = self._manifest(folder)
+        same = manifest["ranks"] == self._group.size
+        if not same and not engine.any_size:
+            raise RunError(
+                f"{folder}: shared out among {manifest['ranks']} ranks, and this run has {self._group.size}. "
+                f"Only as many can go on: launch.processes={manifest['ranks']}."
+            )
         self._check(folder, manifest)
         state = RunState(**manifest["state"])
-        engine.restore(folder, _SHARDS, state.step)
-        random_file = folder / f"random-{self._group.rank}.pt"
-        randomness.restore(torch.load(random_file, weights_only=True))
+        (engine.restore if same else engine.restore_resized)(folder, _SHARDS, state.step)
+        self._draw_on(folder, state.step, same)
         return state
+
+    def _draw_on(self, folder: Path, step: int, same: bool) -> None:
+        if same:
+            saved = folder / f"random-{self._group.rank}.pt"
+            randomness.restore(torch.load(saved, weights_only=True))
+        else:
+            randomness.seed_all(self._seed, self._group.rank, step)
 
     def _clear(self, temporary: Path) -> None:
         if self._group.rank == 0:
@@ -103,11 +123,6 @@ class CheckpointStore:
             manifest: dict[str, Any] = files.read_json(path)
         except (OSError, json.JSONDecodeError) as error:
             raise RunError(f"{path}: cannot be read: {error}. {self._next_move()}") from None
-        if manifest["ranks"] != self._group.size:
-            raise RunError(
-                f"{path}: saved by {manifest['ranks']} ranks, and this run has {self._group.size}. "
-                f"Go on with launch.processes={manifest['ranks']}."
-            )
         if manifest["identity"] != self._identity:
             raise RunError(f"{path}: of another configuration. Choose another name=...")
         return manifest

@@ -57,7 +57,7 @@ COLUMNS = {
     Format.CHOSEN: {"prompt", "conversations", "chosen", "system", "tools"},
     Format.TREE: {"tree"},
     Format.PARALLEL: {"source", "target"},
-    Format.LABELLED: {"text", "label"},
+    Format.LABELLED: {"text", "label", "slots"},
     Format.TEXT: {"text"},
 }
 """The names that each format looks for."""
@@ -71,11 +71,27 @@ class TrainOn(Enum):
     ALL = "all"
 
 
+class LongRows(Enum):
+    """What becomes of a conversation that is longer than a row; plain text is always split."""
+
+    TRUNCATE = "truncate"
+    SPLIT = "split"
+    DROP = "drop"
+
+
 class OnBadRow(Enum):
     """What happens to a row that cannot be read."""
 
     ERROR = "error"
     SKIP = "skip"
+
+
+class Grouping(Enum):
+    """Which rows come together where packing is off (docs/data.md)."""
+
+    NEVER = "never"
+    STEP = "step"
+    WINDOW = "window"
 
 
 @dataclass(frozen=True)
@@ -150,12 +166,19 @@ class DataConfig(SourceConfig):
     """Chat template: `auto` (the tokenizer's own, else `plain`), a name, or a path to a Jinja file."""
     train_on: TrainOn = TrainOn.RESPONSE
     """Which tokens carry a loss: every answer (`response`), only the `last` one of a conversation, or `all` text."""
+    long_rows: LongRows = LongRows.TRUNCATE
+    """What becomes of conversations longer than `train.sequence_length`: `truncate` cuts (an answer in the middle, so
+    that its end is learnt), `split` makes several rows of one, `drop` leaves them out."""
     max_truncated: float = ranged(0.5, at_least=0, at_most=1)
-    """Largest share of training rows that may be cut at `train.sequence_length`; above it the data are refused."""
+    """Largest share of training rows that may be cut or left out for their length; above it the data are refused."""
     max_unfilled: float = ranged(0.01, at_least=0, at_most=1)
     """Largest share of a file's rows with the same unfilled {placeholder}, {{placeholder}} or <PLACEHOLDER>."""
     packing: bool = True
     """Put several conversations into one row; they do not see each other."""
+    group_by_length: Grouping = Grouping.STEP
+    """Without packing: `step` sorts the rows of each step by length; `window` makes steps of rows of similar length."""
+    workers: int = ranged(0, at_least=0)
+    """Processes of each rank that put micro-batches together ahead of training; 0 is the training process itself."""
     tokenizer: str | None = None
     """Tokenizer for models that start from scratch and have none on this machine; `demo` is the built-in one."""
     cache: str = "outputs/cache"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 RANGE = "range"
+WORDS = "words"
 
 
 def ranged(
@@ -15,10 +17,12 @@ def ranged(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    words: Mapping[str, int] | None = None,
 ) -> Any:
-    """A field with `default` whose number must lie in the given range."""
+    """A field with `default` whose number must lie in the given range; `words` stand for numbers outside it."""
     bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
-    return field(default=default, metadata={RANGE: {k: v for k, v in bounds.items() if v is not None}})
+    given = {k: v for k, v in bounds.items() if v is not None}
+    return field(default=default, metadata={RANGE: given, WORDS: words or {}})
 
 
 def outside(value: float, bounds: dict[str, float]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import Duration
-from tunefleet.config.fields import RANGE, in_words, outside
+from tunefleet.config.fields import RANGE, WORDS, in_words, outside
 
 T = TypeVar("T")
 
@@ -87,14 +87,17 @@ def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: 
         return _dataclass(kind, value, where, complaints)
     if member := _listed(kind):
         return _dataclasses(member, value, where, complaints)
-    bounds = declared.metadata.get(RANGE, {})
+    bounds, words = declared.metadata.get(RANGE, {}), declared.metadata.get(WORDS, {})
+    if isinstance(value, str) and value in words:
+        return words[value]
     try:
         converted = _convert(kind, value)
         if bounds and outside(converted, bounds):
             raise ValueError
         return converted
     except (ValueError, TypeError):
-        allowed = _allowed(kind) + (f" {in_words(bounds)}" if bounds else "") + (", or null" if optional else "")
+        allowed = _allowed(kind) + (f" {in_words(bounds)}" if bounds else "")
+        allowed += "".join(f", or {word}" for word in [*words, *["null"] * optional])
         complaints.append(f"{where}: {value!r} is not allowed. Allowed: {allowed}.")
         return None
 

@@ -13,6 +13,7 @@ from tunefleet.config.launch import LaunchConfig
 from tunefleet.config.model import ModelConfig
 from tunefleet.config.optimizer import OptimizerConfig, ScheduleConfig
 from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.plan import PlanConfig
 from tunefleet.config.tracking import TrackingConfig
 from tunefleet.config.train import TrainConfig
 
@@ -50,4 +51,5 @@ class RunConfig:
     checkpoint: CheckpointConfig = CheckpointConfig()
     tracking: TrackingConfig = TrackingConfig()
     launch: LaunchConfig = LaunchConfig()
+    plan: PlanConfig = PlanConfig()
     experiment: ExperimentConfig = ExperimentConfig()

@@ -16,12 +16,19 @@ class Precision(Enum):
     FP16 = "fp16"
 
 
+class OnOom(Enum):
+    """What follows when memory runs out."""
+
+    STOP = "stop"
+    SPLIT = "split"
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The training loop. A row is `sequence_length` tokens when packing is on, else one conversation."""
 
-    micro_batch: int = ranged(4, at_least=1)
-    """Rows that one process computes at once."""
+    micro_batch: int = ranged(4, at_least=1, words={"auto": 0})
+    """Rows that one process computes at once; `auto` takes the most that the forecast says fit (global_batch stays)."""
     global_batch: int | None = ranged(None, at_least=1)
     """Rows of one optimizer step over all processes; null is micro_batch x processes."""
     epochs: float = ranged(1.0, above=0)
@@ -32,10 +39,19 @@ class TrainConfig:
     """Tokens of a packed row, and the most that is kept of one conversation."""
     precision: Precision = Precision.BF16
     """Number format of weights and activations."""
+    master_weights: bool = True
+    """bf16 at ZeRO stages 1 to 3: whether fp32 copies of weights are updated. Without them moments are bf16 too, and
+    updates much smaller than a weight are lost."""
     clip: float = ranged(1.0, at_least=0)
     """Largest gradient norm; 0 is no clipping."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    loss_tile: int | None = ranged(None, at_least=1)
+    """Learning tokens whose logits exist at once; null is all of a micro-batch. Less memory, about one more pass
+    through the output projection."""
+    on_oom: OnOom = OnOom.STOP
+    """When memory runs out: `stop`, or `split`: start again from the last checkpoint with half the micro-batch and
+    twice the accumulation (the same global batch). Only on one machine, in processes that tunefleet starts."""
     seed: int = ranged(0, at_least=0)
     """Seed of weights, order and dropout; follows the top-level `seed`."""
     threads: int | None = ranged(None, at_least=1)

@@ -20,9 +20,9 @@ class BadRows:
         self._told: list[str] = []
 
     @property
-    def skips(self) -> bool:
-        """Whether bad rows are left out."""
-        return self._skip
+    def count(self) -> int:
+        """Rows that were left out."""
+        return len(self._told)
 
     def add(self, error: DataError) -> None:
         """Leaves a row out. Raises `DataError` where it may not, or where there are too many of them."""
@@ -41,8 +41,3 @@ class BadRows:
         """Writes the report, a line for each row that was left out."""
         if self._told:
             files.write_text(self._report, "".join(f"{line}\n" for line in self._told))
-
-
-def count(report: Path) -> int:
-    """The rows that a report tells."""
-    return len(report.read_text(encoding="utf-8").splitlines()) if report.is_file() else 0

@@ -6,34 +6,32 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from tunefleet.base import files
 from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.data.conversation import Conversation
+from tunefleet.data.hashes import Hashes
 from tunefleet.data.near import NearDuplicates
 
 Keeps = Callable[[Conversation], bool]
 _KEPT_CONTROLS = "\n\t"
-
-
-@dataclass(frozen=True)
-class Removed:
-    """A conversation that was left out: the step, and where it was read."""
-
-    step: str
-    where: str
+_IN_MEMORY = 10_000  # lines of the report
 
 
 class Cleaning:
     """The steps of one data set, over all its sources: a duplicate is found wherever the first one stands."""
 
-    def __init__(self, config: CleanConfig) -> None:
+    def __init__(self, config: CleanConfig, waiting: Path | None = None) -> None:
+        """The report of a large data set waits in the file `waiting`."""
         self._normalise = config.normalise
         self._steps = _steps(config)
-        self.removed: list[Removed] = []
+        self._counts: Counter[str] = Counter()
+        self._told: list[str] = []
+        self._waiting = waiting
 
     def clean(self, conversations: Iterable[Conversation]) -> list[Conversation]:
         """The conversations that every step keeps, in their order."""
@@ -45,7 +43,7 @@ class Cleaning:
 
     def counts(self) -> Mapping[str, int]:
         """How many conversations each step removed."""
-        return Counter(removed.step for removed in self.removed)
+        return dict(self._counts)
 
     def told(self) -> str:
         """`, after data.clean left out 12: too short`, for an error; empty where nothing was left out."""
@@ -54,20 +52,28 @@ class Cleaning:
 
     def write(self, report: Path) -> None:
         """Writes a line for each conversation that was left out."""
-        if self.removed:
-            files.write_text(report, "".join(f"{one.where}: {one.step}\n" for one in self.removed))
+        if self._counts:
+            files.write_lines(report, chain(self._waited(), self._told))
+
+    def _waited(self) -> Iterator[str]:
+        if self._waiting and self._waiting.is_file():
+            with open(self._waiting, encoding="utf-8") as stream:
+                yield from stream
 
     def _kept(self, talk: Conversation) -> bool:
         step = next((name for name, keeps in self._steps.items() if not keeps(talk)), None)
         if step:
-            self.removed.append(Removed(step, talk.where))
+            self._counts[step] += 1
+            self._tell(f"{talk.where}: {step}\n")
         return step is None
 
-
-def counted(report: Path) -> Mapping[str, int]:
-    """How many conversations each step removed, from the report; empty where there is none."""
-    lines = report.read_text(encoding="utf-8").splitlines() if report.is_file() else []
-    return Counter(line.rpartition(": ")[2] for line in lines)
+    def _tell(self, line: str) -> None:
+        self._told.append(line)
+        if self._waiting and len(self._told) == _IN_MEMORY:
+            self._waiting.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._waiting, "a", encoding="utf-8") as stream:
+                stream.writelines(self._told)
+            self._told.clear()
 
 
 def text(talk: Conversation) -> str:
@@ -98,16 +104,17 @@ def _steps(config: CleanConfig) -> dict[str, Keeps]:
 
 
 class _Exact:
-    """Keeps a conversation whose roles and words, white space and capitals aside, were not there before."""
+    """Keeps a conversation whose roles and words, white space and capitals aside, were not there before.
+
+    Of five million rows, one is taken for another by its hash with a probability of less than one in a million.
+    """
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
+        self._seen = Hashes()
 
     def __call__(self, talk: Conversation) -> bool:
         words = "\0".join(f"{turn.role}\0{' '.join(turn.content.lower().split())}" for turn in talk.turns)
-        before = len(self._seen)
-        self._seen.add(hashlib.blake2b(words.encode(), digest_size=16).digest())
-        return len(self._seen) > before
+        return self._seen.add(int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest()))
 
 
 def _normalised(talk: Conversation) -> Conversation:

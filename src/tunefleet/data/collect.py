@@ -1,9 +1,8 @@
-"""Which conversations does a source hold, bad rows aside?"""
+"""Which conversations does a source hold, and which rows are bad?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 from tunefleet.base.errors import DataError
 from tunefleet.data.bad_rows import BadRows
@@ -12,32 +11,33 @@ from tunefleet.data.formats.reading import Reader, UnknownFormat
 from tunefleet.data.row import Read
 from tunefleet.data.sources import Source
 
-Check = Callable[[Conversation], Any]
+Said = list[Conversation] | DataError
+"""What a row says, or why it says nothing."""
 
 
-def collect(source: Source, bad: BadRows, check: Check | None = None) -> list[Conversation]:
-    """Every conversation of `source`. Raises `DataError` for a row that may not be left out.
-
-    Where bad rows are left out, so is one that `check` refuses; else its refusal comes when it is used.
-    """
+def rows(source: Source) -> Iterator[Said]:
+    """Every row of `source`: its conversations, or why it is bad. Raises `DataError` for what no row can mend."""
     reader = Reader(source.config)
-    found: list[Conversation] = []
     for row in source.rows():
-        try:
-            found += _conversations(row, reader, check if bad.skips else None)
-        except UnknownFormat:
-            raise
-        except DataError as error:
-            bad.add(error)
+        yield _said(row, reader)
     reader.finish()
+
+
+def collect(source: Source, bad: BadRows) -> list[Conversation]:
+    """Every conversation of a small source. Raises `DataError` for a row that may not be left out."""
+    found: list[Conversation] = []
+    for said in rows(source):
+        if isinstance(said, DataError):
+            bad.add(said)
+        else:
+            found += said
     return found
 
 
-def _conversations(row: Read, reader: Reader, check: Check | None) -> list[Conversation]:
-    if isinstance(row, DataError):
-        raise row
-    conversations = reader.conversations(row)
-    for conversation in conversations:
-        if check:
-            check(conversation)
-    return conversations
+def _said(row: Read, reader: Reader) -> Said:
+    try:
+        return row if isinstance(row, DataError) else reader.conversations(row)
+    except UnknownFormat:
+        raise
+    except DataError as error:
+        return error

@@ -55,15 +55,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order, and the functions that the assistant may call.
-
-    `where` is file:line for messages; `source` is the word for its source, where there are several.
-    """
+    """Turns in order, and the functions that the assistant may call. `where` is file:line for messages."""
 
     turns: tuple[Turn, ...]
     where: str
     tools: tuple[Mapping[str, Any], ...] = ()
-    source: str = ""
 
     @property
     def is_text(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.base import files
-from tunefleet.data.encode import Encoded
+from tunefleet.data import growing
+from tunefleet.data.growing import Growing
+from tunefleet.data.packing import packed
+from tunefleet.data.store import Stored
+from tunefleet.data.tally import Tally
 
 
 @dataclass(frozen=True)
 class Card:
-    """What was prepared. `rows` are what a micro-batch is made of; lengths are in tokens."""
+    """What was prepared. `rows` are what a micro-batch is made of; lengths are in tokens.
+
+    `truncated` were cut, `split` became several conversations, `too_long` were left out for their length, and
+    `dropped` for having nothing to learn.
+    """
 
     name: str
     conversations: int
@@ -27,11 +35,13 @@ class Card:
     dropped: int
     longest: int
     row_length: int
+    split: int = 0
+    too_long: int = 0
 
     @property
     def read(self) -> int:
-        """Conversations that were read: kept and dropped."""
-        return self.conversations + self.dropped
+        """Conversations that were read: kept and left out. A split one counts as its parts."""
+        return self.conversations + self.dropped + self.too_long
 
     @property
     def filled(self) -> float:
@@ -50,7 +60,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Conversation i is tokens[starts[i] : starts[i+1]]; row r holds conversations packs[bounds[r] : bounds[r+1]]."""
+    """Conversation i is tokens[starts[i] : starts[i+1]]; row r holds conversations packs[bounds[r] : bounds[r+1]].
+
+    In a mixture a conversation may be in several rows, or in none.
+    """
 
     card: Card
     tokens: NDArray[np.int32]
@@ -73,34 +86,52 @@ class Dataset:
 _ARRAYS = ("tokens", "learns", "starts", "packs", "bounds")
 
 
-def write(
-    folder: Path, card: dict[str, Any], encoded: Sequence[Encoded], rows: Sequence[Sequence[int]], examples: Any
-) -> None:
-    """Writes a data set; the folder is new."""
-    folder.mkdir(parents=True)
-    arrays = {
-        "tokens": _joined([e.tokens for e in encoded], np.int32),
-        "learns": _joined([e.learns for e in encoded], np.bool_),
-        "starts": _bounds([len(e.tokens) for e in encoded]),
-        "packs": _joined([np.asarray(row) for row in rows], np.int64),
-        "bounds": _bounds([len(row) for row in rows]),
-    }
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+def write_rows(folder: Path, stored: Stored, row_length: int, packing: bool) -> int:
+    """Writes which conversations of a store share a row, and seals nothing yet; returns the number of rows."""
+    packs, bounds = Growing(folder / "packs.npy", np.int64), Growing(folder / "bounds.npy", np.int64)
+    bounds.append([0])
+    end = rows = 0
+    for numbers, counts in packed(stored.passes(), row_length) if packing else _alone(stored):
+        packs.append(numbers)
+        bounds.append(end + np.cumsum(counts))
+        end += len(numbers)
+        rows += len(counts)
+    packs.finish()
+    bounds.finish()
+    return rows
+
+
+def _alone(stored: Stored) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
+    return ((lines["number"], np.ones(len(lines), np.int64)) for lines in stored.passes())
+
+
+def card(name: str, counted: Tally, rows: int, row_length: int) -> Card:
+    """The card of a data set."""
+    return Card(
+        name=name,
+        conversations=int(counted.kept.sum()),
+        rows=rows,
+        tokens=int(counted.tokens.sum()),
+        learning_tokens=int(counted.learning.sum()),
+        truncated=int(counted.truncated.sum()),
+        dropped=counted.dropped,
+        longest=counted.longest,
+        row_length=row_length,
+        split=int(counted.split.sum()),
+        too_long=int(counted.too_long.sum()),
+    )
+
+
+def seal(folder: Path, card: Card, examples: Iterable[Example]) -> None:
+    """Writes what is not an array, and what every file is."""
     files.write_json(folder / "examples.json", [asdict(example) for example in examples])
-    files.write_json(folder / "card.json", card)
+    files.write_json(folder / "card.json", asdict(card))
+    growing.seal(folder)
 
 
 def read(folder: Path) -> Dataset:
     """Maps a data set into memory. Raises `OSError`, `ValueError` or `TypeError` where it is broken."""
+    growing.expect_sizes(folder)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     examples = [Example(**example) for example in files.read_json(folder / "examples.json")]
     return Dataset(card=Card(**files.read_json(folder / "card.json")), examples=examples, **arrays)
-
-
-def _joined(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
-    return np.concatenate([np.zeros(0, dtype=dtype), *parts]).astype(dtype, copy=False)
-
-
-def _bounds(lengths: Sequence[int]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64))]).astype(np.int64)

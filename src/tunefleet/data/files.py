@@ -11,7 +11,7 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SUFFIXES, FileType, SourceConfig
-from tunefleet.data import raw, tables
+from tunefleet.data import json_list, raw, tables
 from tunefleet.data.row import Read, Row
 from tunefleet.plan.inputs import suffix
 
@@ -88,6 +88,8 @@ def _json(path: Path, source: SourceConfig) -> Iterator[Read]:
 
 def _in_lines(path: Path) -> bool:
     """Whether the first line is a value by itself and another line follows (or both begin as an object does)."""
+    if raw.on_one_line(path) and json_list.is_list(path):  # which may be long
+        return False
     first, second, *_ = [*islice((line.strip() for _, line in _filled(path)), 2), b"", b""]
     return bool(second) and (first[:1] + second[:1] == b"{{" or _parses(first))
 
@@ -112,10 +114,10 @@ def _json_lines(path: Path) -> Iterator[_Value]:
 
 
 def _json_whole(path: Path) -> Iterator[_Value]:
+    if json_list.is_list(path):
+        return ((row, f"{path}: row {number}") for number, row in enumerate(json_list.values(path), 1))
     value = _parsed(path)
-    if not isinstance(value, list):
-        return iter([(value, f"{path}:1")] if value is not None else [])
-    return ((row, f"{path}: row {number}") for number, row in enumerate(value, 1))
+    return iter([(value, f"{path}:1")] if value is not None else [])
 
 
 def _parsed(path: Path) -> Any:

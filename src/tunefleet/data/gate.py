@@ -2,99 +2,58 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
-
-import numpy as np
+from collections.abc import Iterator
 
 from tunefleet.base.errors import DataError
-from tunefleet.config.data import DataConfig
-from tunefleet.data.conversation import Conversation
-from tunefleet.data.encode import Encoded, Pair
-from tunefleet.data.placeholders import unfilled
-
-Pairs = Sequence[Pair]
-_EXAMPLES = 3  # places that a refusal names
+from tunefleet.config.data import DataConfig, LongRows
+from tunefleet.data.seen import File, Seen, listed
+from tunefleet.data.tally import Tally
 
 
-def expect_learnable(rows: Pairs, config: DataConfig, longest: int, stops: Sequence[int]) -> None:
+def expect_learnable(seen: Seen, tally: Tally, config: DataConfig, longest: int) -> None:
     """Lets training rows through. Raises `DataError` with every complaint and places as file:line.
 
-    A file must hold something to learn within `longest` tokens; some answer must end with a token of `stops`; not
-    more than `config.max_truncated` of the rows may be cut; no placeholder may stand in more than
-    `config.max_unfilled` of a file's rows.
+    A file must hold something to learn within `longest` tokens; some answer must end with a token at which
+    generation stops; not more than `config.max_truncated` of the rows may be cut, or left out for their length; no
+    placeholder may stand in more than `config.max_unfilled` of a file's rows.
     """
     complaints = [
-        *(complaint for file, part in _by_file(rows).items() for complaint in _of_file(file, part, config, longest)),
-        *_never_stops(rows, stops, longest),
-        *_cut(rows, config.max_truncated, longest),
+        *(c for number, file in enumerate(seen.files) for c in _of_file(file, number, tally, config, longest)),
+        *_never_stops(seen, tally, longest),
+        *_too_long(seen, tally, config, longest),
     ]
     if complaints:
         raise DataError(*complaints)
 
 
-def learns(encoded: Encoded) -> bool:
-    """Whether a row has anything to learn: its first token is predicted from nothing."""
-    return bool(encoded.learns[1:].any())
-
-
-def _of_file(file: str, rows: Pairs, config: DataConfig, longest: int) -> Iterator[str]:
-    if not any(learns(encoded) for _, encoded in rows):
+def _of_file(file: File, number: int, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
+    if tally.rows[number] and not tally.kept[number]:
         yield (
-            f"{file}: no row has a token to learn within train.sequence_length={longest} ({_places(rows)}). "
-            "Make it longer, or look at the rows: tunefleet data show."
+            f"{file.name}: no row has a token to learn within train.sequence_length={longest} "
+            f"({listed(file.places('read'))}). Make it longer, or look at the rows: tunefleet data show."
         )
-    talks = [conversation for conversation, _ in rows if not conversation.is_text]
-    for word, places in unfilled(talks, config.max_unfilled).items():
+    for word, found in file.placeholders.unfilled(config.max_unfilled).items():
         yield (
-            f"{file}: {word} was left unfilled in {len(places):,} of {len(talks):,} rows ({_listed(places)}). Fill it "
-            "in, or allow it with data.max_unfilled=1."
+            f"{file.name}: {word} was left unfilled in {found.count:,} of {file.placeholders.conversations:,} rows "
+            f"({listed(found.places)}). Fill it in, or allow it with data.max_unfilled=1."
         )
 
 
-def _never_stops(rows: Pairs, stops: Sequence[int], longest: int) -> Iterator[str]:
-    learnt = [(conversation, encoded) for conversation, encoded in rows if learns(encoded)]
-    if learnt and not any(np.isin(encoded.tokens[1:][encoded.learns[1:]], stops).any() for _, encoded in learnt):
+def _never_stops(seen: Seen, tally: Tally, longest: int) -> Iterator[str]:
+    if tally.kept.any() and not tally.stops.any():
         yield (
-            f"data: no answer's end is learnt in {len(learnt):,} rows ({_places(learnt)}), so the model would never "
-            f"stop. Make train.sequence_length={longest} longer, or choose a data.template that ends answers with "
-            "{{ eos_token }}."
+            f"data: no answer's end is learnt in {tally.kept.sum():,} rows ({listed(seen.places('learnt'))}), so the "
+            f"model would never stop. Make train.sequence_length={longest} longer, or choose a data.template that ends "
+            "answers with {{ eos_token }}."
         )
 
 
-def _cut(rows: Pairs, most: float, longest: int) -> Iterator[str]:
-    cut = [(conversation, encoded) for conversation, encoded in rows if encoded.truncated]
-    if len(cut) > most * len(rows):
+def _too_long(seen: Seen, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
+    long, rows = int((tally.truncated + tally.too_long).sum()), int(tally.rows.sum())
+    if long > config.max_truncated * rows:
+        fate = "left out" if config.long_rows is LongRows.DROP else "cut"
         yield (
-            f"data.max_truncated: {len(cut):,} of {len(rows):,} rows ({len(cut) / len(rows):.1%}) are longer than "
-            f"train.sequence_length={longest} and would be cut ({_places(cut)}); allowed are {most:.1%}. "
-            "Make it longer, or allow more."
+            f"data.max_truncated: {long:,} of {rows:,} rows ({long / rows:.1%}) are longer than "
+            f"train.sequence_length={longest} and would be {fate} ({listed(seen.places('long'))}); allowed are "
+            f"{config.max_truncated:.1%}. Make it longer, allow more, or split them with data.long_rows=split."
         )
-
-
-def _by_file(rows: Pairs) -> dict[str, Pairs]:
-    """Rows by the file that they were read from, after the source of a mixture that names it."""
-    parts: defaultdict[str, list[Pair]] = defaultdict(list)
-    for conversation, encoded in rows:
-        parts[_named(conversation, conversation.where.rpartition(":")[0])].append((conversation, encoded))
-    return dict(parts)
-
-
-def _named(conversation: Conversation, place: str) -> str:
-    return f"{conversation.source}: {place}" if conversation.source else place
-
-
-def _places(rows: Pairs) -> str:
-    """Of every source the first places before any second one, so that a mixture is told from end to end."""
-    by_source: defaultdict[str, list[str]] = defaultdict(list)
-    for conversation, _ in rows:
-        by_source[conversation.source].append(_named(conversation, conversation.where))
-    turns = zip_longest(*by_source.values())
-    return _listed([place for turn in turns for place in turn if place])
-
-
-def _listed(places: Sequence[str]) -> str:
-    """The first few; a mixture may hold a row twice."""
-    different = list(dict.fromkeys(places))
-    return ", ".join([*different[:_EXAMPLES], *(["..."] if len(different) > _EXAMPLES else [])])

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunefleet.config.data import MixedSource
 
-T = TypeVar("T")
 
-
-def mixed(parts: Sequence[Sequence[T]], mix: Sequence[MixedSource], seed: int) -> list[T]:
-    """The rows of a mixture, source after source; training draws their order."""
-    counts = shares([len(part) for part in parts], mix)
-    return [
-        part[i]
-        for number, (part, count) in enumerate(zip(parts, counts, strict=True))
-        for i in drawn(len(part), count, [seed, number])
-    ]
+def mixed(sizes: Sequence[int], mix: Sequence[MixedSource], seed: int) -> list[NDArray[np.uint32]]:
+    """How often each row stands in a mixture of sources with `sizes` rows: an array for each source."""
+    counts = shares(sizes, mix)
+    pairs = zip(sizes, counts, strict=True)
+    return [drawn(size, count, [seed, number]) for number, (size, count) in enumerate(pairs)]
 
 
 def shares(sizes: Sequence[int], mix: Sequence[MixedSource]) -> list[int]:
@@ -42,9 +37,9 @@ def _apportioned(total: int, weights: Sequence[float]) -> list[int]:
     return counts
 
 
-def drawn(size: int, count: int, seed: Sequence[int]) -> list[int]:
-    """`count` numbers of `size` rows: every row as often as every other, and a random part of them once more."""
-    if not size:
-        return []
-    extra = np.random.default_rng(list(seed)).permutation(size)[: count % size]
-    return list(range(size)) * (count // size) + sorted(extra.tolist())
+def drawn(size: int, count: int, seed: Sequence[int]) -> NDArray[np.uint32]:
+    """How often each of `size` rows is drawn: as often as every other, and a random part of them once more."""
+    times = np.full(size, count // max(1, size), dtype=np.uint32)
+    if size:
+        times[np.random.default_rng(list(seed)).permutation(size)[: count % size]] += 1
+    return times

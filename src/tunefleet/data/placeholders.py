@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from tunefleet.data.conversation import Conversation
 
 # {{ name }}, {name}, <NAME>; not \begin{array}, ${name}, x_{max}, or {x}, which mathematics and code are full of.
 _PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_]\w+ ?\}\}|(?<![\w\\$^{}])\{[A-Za-z_]\w+\}|<[A-Z][A-Z0-9_]{2,}>")
+_PLACES = 4  # of each placeholder that are remembered
 
 
-def unfilled(conversations: Sequence[Conversation], most: float) -> dict[str, list[str]]:
-    """{placeholder: where it stands} for those that more than the share `most` of the conversations hold.
+@dataclass
+class Found:
+    """How many conversations hold a placeholder, and where the first of them stand."""
 
-    One row may speak about {name}; a template that nobody filled says it again and again.
-    """
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for conversation in conversations:
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+
+class Placeholders:
+    """Those of many conversations."""
+
+    def __init__(self) -> None:
+        self.conversations = 0
+        self._found: dict[str, Found] = {}
+
+    def see(self, conversation: Conversation) -> None:
+        """Looks at one of them."""
+        self.conversations += 1
         for placeholder in {word for turn in conversation.turns for word in _in(turn.content)}:
-            found[placeholder].append(conversation.where)
-    return {word: places for word, places in sorted(found.items()) if len(places) > most * len(conversations)}
+            found = self._found.setdefault(placeholder, Found())
+            found.count += 1
+            if len(found.places) < _PLACES:
+                found.places.append(conversation.where)
+
+    def unfilled(self, most: float) -> dict[str, Found]:
+        """Those that more than the share `most` of the conversations hold.
+
+        One row may speak about {name}; a template that nobody filled says it again and again.
+        """
+        return {word: found for word, found in sorted(self._found.items()) if found.count > most * self.conversations}
 
 
 def _in(text: str) -> list[str]:

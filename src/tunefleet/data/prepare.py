@@ -1,81 +1,86 @@
-"""Prepares data once: from sources to memory-mapped data sets, in a cache named by their content."""
+"""Prepares data once: from sources to memory-mapped data sets, in one pass and in bounded memory."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tunefleet import __version__
-from tunefleet.base import files
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
-from tunefleet.config.load import dump
-from tunefleet.data import bad_rows, cleaning, dataset, gate, template, wanted
+from tunefleet.data import cache, dataset, gate, template, wanted
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.cleaning import Cleaning
-from tunefleet.data.collect import collect
+from tunefleet.data.collect import rows
 from tunefleet.data.conversation import Conversation
-from tunefleet.data.dataset import Card, Dataset, Example
-from tunefleet.data.encode import Encoded, Pair, in_pairs
+from tunefleet.data.dataset import Dataset, Example
+from tunefleet.data.encode import Encoder
+from tunefleet.data.held_out import HeldOut
 from tunefleet.data.mix import mixed
-from tunefleet.data.packing import pack
+from tunefleet.data.sample import Sample
+from tunefleet.data.seen import Seen
 from tunefleet.data.sources import Source
+from tunefleet.data.store import Store, Stored
+from tunefleet.data.stream import Talk, Talks, encoded
+from tunefleet.data.tally import tally
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
-from tunefleet.data.verify import verify
+from tunefleet.data.verify import verify_uncut
 
-_LAYOUT = 4  # of the files in the cache: raise it when they change
-_AT_ONCE = 2_000  # conversations tokenised together
-_VERIFIED = 64  # conversations of a set whose masks are compared with inference
+_REMOVED = "removed_rows.txt"
+_VERIFIED = 64  # conversations of a source whose masks are compared with inference
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Training rows, validation rows by split, the template that rendered them, and two reports of rows left out."""
+    """Training rows, validation rows by split, the template that rendered them, and how many rows were left out.
+
+    They lie in `folder`; `found` says that they were there already.
+    """
 
     train: Dataset
     validation: dict[str, Dataset]
     template: ChatTemplate
-    report: Path
-    removed_report: Path
+    folder: Path
+    found: bool
+    bad_rows: int
+    """Rows that were left out; `report` says why."""
+    removed: Mapping[str, int]
+    """How many rows each step of `data.clean` left out; `removed_report` names them."""
 
     @property
-    def bad_rows(self) -> int:
-        """Rows that were left out; `report` says why."""
-        return bad_rows.count(self.report)
+    def report(self) -> Path:
+        """Names bad rows that were left out."""
+        return cache.bad_rows(self.folder)
 
     @property
-    def removed(self) -> Mapping[str, int]:
-        """How many rows each step of `data.clean` left out; `removed_report` names them."""
-        return cleaning.counted(self.removed_report)
+    def removed_report(self) -> Path:
+        """Names rows that were left out on purpose."""
+        return cache.removed_rows(self.folder)
 
 
-def prepare(config: DataConfig, tokenizer: Any, sequence_length: int) -> Prepared:
-    """The data of a run; a second call finds them in `config.cache`.
+def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: bool = False) -> Prepared:
+    """The data of a run; a second call finds them in `config.cache`, and if `thorough` reads every byte of them.
 
     Safe in many processes at once: one prepares, the others wait. Raises `DataError` with file and line.
     """
     chat = chat_template(config, tokenizer)
-    folder = Path(config.cache) / _fingerprint(config, chat, tokenizer, sequence_length)
-    with _alone(folder):
-        found = _read(folder)
+    folder = cache.folder_of(config, chat, tokenizer, sequence_length)
+    with cache.alone(folder):
+        there = found = cache.read(folder, thorough)
         if found is None:
-            shutil.rmtree(folder, ignore_errors=True)
             _write(folder, config, chat, tokenizer, sequence_length)
-            found = _read(folder)
+            found = cache.read(folder)
     assert found is not None
-    train = found.pop("train")
-    return Prepared(train, found, chat, _report(folder), _removed(folder))
+    unseen = {name: data for name, data in found.sets.items() if name != "train"}
+    return Prepared(found.sets["train"], unseen, chat, folder, there is not None, found.bad_rows, found.removed)
 
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
@@ -95,163 +100,126 @@ def _with_specials(source: str, tokenizer: Any) -> ChatTemplate:
     return ChatTemplate(source, specials)
 
 
-def _fingerprint(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> str:
-    parts = [
-        str(_LAYOUT),
-        __version__,
-        json.dumps({**dump(config), "cache": "", "name": ""}, sort_keys=True),
-        *(source.fingerprint() for source in wanted.training(config) + wanted.validation(config)),
-        chat.source,
-        json.dumps(chat.specials, sort_keys=True),
-        _identity(tokenizer),
-        str(sequence_length),
-    ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-
-
-def _identity(tokenizer: Any) -> str:
-    """The tokenizer without how it was called last."""
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
-    return json.dumps({**described, "padding": None, "truncation": None}, sort_keys=True)
-
-
-def _report(folder: Path) -> Path:
-    return folder.with_suffix(".bad_rows.txt")
-
-
-def _removed(folder: Path) -> Path:
-    return folder.with_suffix(".removed_rows.txt")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time for this folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read(folder: Path) -> dict[str, Dataset] | None:
-    """The data sets in `folder`; None where it is missing or broken."""
-    try:
-        names = files.read_json(folder / "names.json")
-        return {name: dataset.read(folder / name) for name in names}
-    except (OSError, EOFError, ValueError, TypeError, KeyError):
-        return None
+def training_rows(config: DataConfig, tokenizer: Any, sequence_length: int, count: int) -> list[Conversation]:
+    """The first rows that `prepare` takes for training: cleaned, without bad or held-out ones, of one source after
+    the other. It reads no further than it must. Raises `DataError`.
+    """
+    chat = chat_template(config, tokenizer)
+    folder = cache.folder_of(config, chat, tokenizer, sequence_length)
+    one = _Preparation(config, chat, tokenizer, sequence_length, folder, folder)
+    found: list[Conversation] = []
+    for source in wanted.training(config):
+        some = islice(one.held_out().training(enumerate(one.rows(source))), count - len(found))
+        found += [talk.conversation for _, row in sorted(some) for talk in row]
+    return found[:count]
 
 
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that died, or of a refusal: numbers come again
-    bad, clean = _bad_rows(config, folder), Cleaning(config.clean)
-    sets = _conversations(config, chat, bad, clean)
-    for name, conversations in sets.items():
-        _write_set(temporary / name, name, conversations, config, chat, tokenizer, longest)
-    files.write_json(temporary / "names.json", list(sets))
-    bad.write()
-    clean.write(_removed(folder))
-    files.publish(temporary, folder)
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: numbers come again
+    try:
+        _Preparation(config, chat, tokenizer, longest, folder, temporary).run()
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def training_rows(config: DataConfig, tokenizer: Any, sequence_length: int) -> list[Conversation]:
-    """Every training row as `prepare` takes it: cleaned, mixed, without bad or held-out rows. Raises `DataError`."""
-    chat = chat_template(config, tokenizer)
-    folder = Path(config.cache) / _fingerprint(config, chat, tokenizer, sequence_length)
-    return _conversations(config, chat, _bad_rows(config, folder), Cleaning(config.clean))["train"]
+class _Preparation:
+    """All that the data sets of one configuration share while they are written."""
 
+    def __init__(
+        self, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int, folder: Path, temporary: Path
+    ) -> None:
+        self._config = config
+        self._chat = chat
+        self._tokenizer = tokenizer
+        self._longest = longest
+        self._folder = folder
+        self._temporary = temporary
+        self._encoder = Encoder(chat, tokenizer, config.train_on, longest, config.long_rows)
+        self._stops = end_of_turn(chat, tokenizer).stops
+        skips = config.on_bad_row is OnBadRow.SKIP
+        self._bad = BadRows(cache.bad_rows(folder), config.max_bad_rows) if skips else BadRows()
+        self._clean = Cleaning(config.clean, temporary / _REMOVED)
+        self._unseen = wanted.validation(config)
 
-def _bad_rows(config: DataConfig, folder: Path) -> BadRows:
-    return BadRows(_report(folder), config.max_bad_rows) if config.on_bad_row is OnBadRow.SKIP else BadRows()
+    def run(self) -> None:
+        """Validation first: it is small, and may be refused too."""
+        names = [source.name for source in self._unseen]
+        for source in self._unseen:
+            self._write_validation(source.name, self._verified(source, clean=False))
+        names += self._write_training()
+        self._bad.write()
+        self._clean.write(cache.removed_rows(self._folder))
+        (self._temporary / _REMOVED).unlink(missing_ok=True)
+        cache.publish(self._temporary, self._folder, ["train", *names], self._bad.count, self._clean.counts())
 
+    def rows(self, source: Source, clean: bool = True) -> Iterator[Talks]:
+        """Conversations of a source, encoded."""
+        step = self._clean.clean if clean else self._clean.normalise
+        return encoded(rows(source), step, self._bad, self._encoder)
 
-def _conversations(
-    config: DataConfig, chat: ChatTemplate, bad: BadRows, clean: Cleaning
-) -> dict[str, list[Conversation]]:
-    def read(source: Source) -> list[Conversation]:
-        return collect(source, bad, lambda conversation: chat.render(conversation, config.train_on))
+    def held_out(self) -> HeldOut[Any]:
+        """Draws validation rows from a source, where there are no other ones."""
+        return HeldOut(0 if self._unseen else self._config.validation_rows)
 
-    training = {source.name: clean.clean(read(source)) for source in wanted.training(config)}
-    unseen = {source.name: clean.normalise(read(source)) for source in wanted.validation(config)}
-    for source in wanted.training(config):
-        if not training[source.name]:
-            raise DataError(f"{source.config.path}: no rows{clean.told()}.")
-    if not unseen:
-        split = {name: _held_out(rows, config.validation_rows) for name, rows in training.items()}
-        training = {name: kept for name, (kept, _) in split.items()}
-        unseen = {name if config.mix else "validation": held_out for name, (_, held_out) in split.items()}
-    return {"train": _mixed(training, config) if config.mix else training["train"], **unseen}
+    def word(self, source: Source) -> str:
+        """What a source is called, where there are several."""
+        return source.name if self._config.mix else ""
 
+    def _verified(self, source: Source, clean: bool = True) -> Iterator[Talks]:
+        """Rows that stream by; behind the last one a few of them have been compared with inference."""
+        sample = Sample[Conversation](_VERIFIED)
+        for row in self.rows(source, clean):
+            for talk in row:
+                sample.see(talk.conversation)
+            yield row
+        verify_uncut(sample.chosen(), self._chat, self._tokenizer, self._config.train_on)
 
-def _mixed(sources: Mapping[str, list[Conversation]], config: DataConfig) -> list[Conversation]:
-    parts = [[replace(conversation, source=name) for conversation in rows] for name, rows in sources.items()]
-    found = mixed(parts, config.mix, config.mix_seed)
-    if not found:
-        raise DataError("data.mix: so few epochs of so few rows leave none to train on. Raise data.mix.*.epochs.")
-    return found
+    def _write_training(self) -> list[str]:
+        """Writes the training set, and what is held out of its sources; returns the names of that."""
+        store, seen, names = Store(self._temporary / "train", self._stops), Seen(), []
+        for source in wanted.training(self._config):
+            draw = self.held_out()
+            store.begin()
+            count = 0
+            for row in draw.training(self._verified(source)):
+                count += 1
+                for talk in row:
+                    store.add(talk, seen.see(talk, self.word(source)))
+            if not count + len(draw.rows):
+                raise DataError(f"{source.config.path}: no rows{self._clean.told()}.")
+            if not self._unseen:
+                names.append(source.name if self._config.mix else "validation")
+                self._write_validation(names[-1], draw.rows)
+        self._write_set("train", self._mixed(store.finish()), seen, ())
+        return names
 
+    def _mixed(self, stored: Stored) -> Stored:
+        if not self._config.mix:
+            return stored
+        sizes = [part.talks for part in stored.parts]
+        times: NDArray[np.uint32] = np.concatenate(mixed(sizes, self._config.mix, self._config.mix_seed))
+        if not times.any():
+            raise DataError("data.mix: so few epochs of so few rows leave none to train on. Raise data.mix.*.epochs.")
+        return replace(stored, times=times)
 
-def _held_out(conversations: list[Conversation], most: int) -> tuple[list[Conversation], list[Conversation]]:
-    """What to train on and what to validate with: the same rows whatever the run's seed, at most a tenth held out.
+    def _write_validation(self, name: str, held_out: Iterable[Talks]) -> None:
+        store, examples = Store(self._temporary / name, self._stops), []
+        store.begin()
+        for talk in (talk for row in held_out for talk in row):
+            store.add(talk, 0)
+            examples += [] if talk.conversation.is_text else [self._example(talk)]
+        self._write_set(name, store.finish(), None, examples)
 
-    Both directions of a translation are on one side.
-    """
-    rows = list(dict.fromkeys(conversation.where for conversation in conversations))
-    drawn = np.random.default_rng(0).permutation(len(rows))[: min(most, len(rows) // 10)]
-    chosen = {rows[i] for i in drawn}
-    return [c for c in conversations if c.where not in chosen], [c for c in conversations if c.where in chosen]
+    def _write_set(self, name: str, stored: Stored, seen: Seen | None, examples: Sequence[Example]) -> None:
+        counted = tally(stored, len(seen.files) if seen else 1)
+        if seen:
+            gate.expect_learnable(seen, counted, self._config, self._longest)
+        folder = self._temporary / name
+        count = dataset.write_rows(folder, stored, self._longest, self._config.packing)
+        stored.path.unlink()
+        dataset.seal(folder, dataset.card(name, counted, count, self._longest), examples)
 
-
-def _write_set(
-    folder: Path,
-    name: str,
-    conversations: Sequence[Conversation],
-    config: DataConfig,
-    chat: ChatTemplate,
-    tokenizer: Any,
-    longest: int,
-) -> None:
-    pairs = _encode_all(conversations, lambda part: in_pairs(part, chat, tokenizer, config.train_on, longest))
-    for conversation, one in _spread(pairs):
-        verify(conversation, one, chat, tokenizer, config.train_on)
-    if name == "train":
-        gate.expect_learnable(pairs, config, longest, end_of_turn(chat, tokenizer).stops)
-    encoded = [one for _, one in pairs]
-    kept = [one for one in encoded if gate.learns(one)]
-    lengths = [len(e.tokens) for e in kept]
-    rows = pack(lengths, longest) if config.packing else [[i] for i in range(len(kept))]
-    card = _card(name, encoded, kept, len(rows), longest)
-    examples = [] if name == "train" else [_example(c, chat) for c in conversations if not c.is_text]
-    dataset.write(folder, asdict(card), kept, rows, examples)
-
-
-def _spread(pairs: Sequence[Pair]) -> list[Pair]:
-    """A few of them, from the first to the last."""
-    last = len(pairs) - 1
-    numbers = sorted({i * last // (_VERIFIED - 1) for i in range(_VERIFIED)}) if pairs else []
-    return [pairs[i] for i in numbers]
-
-
-def _encode_all(
-    conversations: Sequence[Conversation], encoder: Callable[[Sequence[Conversation]], list[Pair]]
-) -> list[Pair]:
-    parts = [conversations[i : i + _AT_ONCE] for i in range(0, len(conversations), _AT_ONCE)]
-    return [pair for part in parts for pair in encoder(part)]
-
-
-def _card(name: str, encoded: Sequence[Encoded], kept: Sequence[Encoded], rows: int, row_length: int) -> Card:
-    return Card(
-        name=name,
-        conversations=len(kept),
-        rows=rows,
-        tokens=sum(len(e.tokens) for e in kept),
-        learning_tokens=sum(int(e.learns[1:].sum()) for e in kept),
-        truncated=sum(e.truncated for e in encoded),
-        dropped=len(encoded) - len(kept),
-        longest=max((len(e.tokens) for e in kept), default=0),
-        row_length=row_length,
-    )
-
-
-def _example(conversation: Conversation, chat: ChatTemplate) -> Example:
-    return Example(conversation.question, chat.prompt(conversation.question, conversation.tools), conversation.answer)
+    def _example(self, talk: Talk) -> Example:
+        one = talk.conversation
+        return Example(one.question, self._chat.prompt(one.question, one.tools), one.answer)

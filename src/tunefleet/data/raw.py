@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from tunefleet.base.errors import DataError
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 20  # bytes in memory
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -27,6 +29,31 @@ def whole(path: Path) -> bytes:
     """The content, unpacked. Raises `DataError`."""
     with _named(path, lambda: ""), _opened(path) as stream:
         return bytes(stream.read()).removeprefix(_BOM)
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The content as UTF-8, a part at a time. Raises `DataError`."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    read = 0
+    with _named(path, lambda: ""), _opened(path) as stream:
+        while block := stream.read(_BLOCK):
+            read += len(block)
+            yield _decoded(decoder, block, path, read)
+        yield _decoded(decoder, b"", path, read)
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, read: int) -> str:
+    try:
+        return decoder.decode(block, final=not block)
+    except UnicodeDecodeError as error:
+        place = read - len(error.object) + error.start
+        raise DataError(f"{path}: not UTF-8 at byte {place}. Convert the file with `iconv -t utf-8`.") from None
+
+
+def on_one_line(path: Path) -> bool:
+    """Whether much of the content stands on the first line. Raises `DataError`."""
+    with _named(path, lambda: ""), _opened(path) as stream:
+        return len(stream.readline(_BLOCK)) == _BLOCK
 
 
 def text(raw: bytes, where: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from tunefleet.base.errors import DataError
 from tunefleet.config.data import FileType, SourceConfig
 from tunefleet.data import demo, files, hub
 from tunefleet.data.demo import generate
+from tunefleet.data.digests import digest
 from tunefleet.data.row import Read, Row
 from tunefleet.plan import inputs
 
@@ -32,13 +32,13 @@ class Source:
             return islice(files.aligned(Path(str(config.path)), Path(config.target_path)), config.max_rows)
         return islice(self._read(), config.max_rows)
 
-    def fingerprint(self) -> str:
-        """Changes when the content does."""
+    def fingerprint(self, memory: Path | None = None) -> str:
+        """Changes when the content does; the folder `memory` remembers large files."""
         config = self.config
-        digest = hashlib.sha256(f"{config.subset}|{config.split}|{config.max_rows}|".encode())
+        found = hashlib.sha256(f"{config.subset}|{config.split}|{config.max_rows}|".encode())
         for path in [*self._files(), *(Path(p) for p in (config.target_path, config.label_file) if p)]:
-            digest.update(_digest(path))
-        return digest.hexdigest()
+            found.update(digest(path, memory))
+        return found.hexdigest()
 
     def _demo(self) -> Iterator[Row]:
         split = self.config.split or "train"
@@ -63,11 +63,3 @@ class Source:
         if named and not named.file:
             return replace(config, split=None, file_type=FileType.ARROW)
         return replace(config, split=None) if inputs.has_split_folder(config) else config
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None

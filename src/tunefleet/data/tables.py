@@ -12,6 +12,8 @@ from tunefleet.base.errors import DataError
 from tunefleet.data import raw
 from tunefleet.data.row import Row
 
+_AT_ONCE = 1_000  # rows
+
 
 def parquet(path: Path) -> Iterator[Row]:
     """Every row of a Parquet file. Raises `DataError`."""
@@ -19,7 +21,7 @@ def parquet(path: Path) -> Iterator[Row]:
 
     with _named(path, "Parquet"):
         file = pyarrow.parquet.ParquetFile(_content(path))
-        yield from _rows(path, file.iter_batches(), file.schema_arrow)
+        yield from _rows(path, file.iter_batches(batch_size=_AT_ONCE), file.schema_arrow)
 
 
 def arrow(path: Path) -> Iterator[Row]:
@@ -47,9 +49,14 @@ def _rows(path: Path, batches: Any, schema: Any) -> Iterator[Row]:
     labels = _labels(schema)
     number = 0
     for batch in batches:
-        for values in batch.to_pylist():
+        for values in _values(batch):
             number += 1
             yield Row(_in_words(values, labels), f"{path}: row {number}")
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any]]:
+    """A batch may hold very many rows, each of which is many objects of Python."""
+    return (row for start in range(0, batch.num_rows, _AT_ONCE) for row in batch.slice(start, _AT_ONCE).to_pylist())
 
 
 def _labels(schema: Any) -> dict[str, Sequence[str]]:

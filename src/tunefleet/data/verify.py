@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,18 @@ import numpy as np
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation
-from tunefleet.data.encode import Encoded
+from tunefleet.data.encode import in_pairs
+from tunefleet.data.long_rows import Encoded
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import EndOfTurn, end_of_turn
+
+
+def verify_uncut(
+    conversations: Sequence[Conversation], template: ChatTemplate, tokenizer: Any, train_on: TrainOn
+) -> None:
+    """Looks at a few conversations as they are before anything is cut off. Raises `DataError`."""
+    for conversation, encoded in in_pairs(conversations, template, tokenizer, train_on, sys.maxsize):
+        verify(conversation, encoded, template, tokenizer, train_on)
 
 
 def verify(
@@ -95,9 +105,8 @@ def _expect_first_tokens(
 
 def _expect_stops(conversation: Conversation, encoded: Encoded, end: EndOfTurn, tokenizer: Any) -> None:
     edges = np.flatnonzero(encoded.learns & ~np.append(encoded.learns[1:], False))
-    last = len(encoded.tokens) - 1
     for edge in edges.tolist():
-        if encoded.tokens[edge] not in end.stops and not (encoded.truncated and edge == last):
+        if encoded.tokens[edge] not in end.stops:
             raise DataError(
                 f"{conversation.where}: an answer ends with {tokenizer.decode(encoded.tokens[edge])!r}, and generation "
                 f"stops at {_names(end.stops, tokenizer)}: the model would not learn to stop. Use a template that ends "

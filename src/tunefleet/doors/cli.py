@@ -23,8 +23,19 @@ RUN is a run's directory, its name, or the only beginning of it; SWEEP is what a
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends with 0, or with the exit code of what went wrong (src/tunefleet/base/errors.py)."""
     with friendly():
-        chosen = _parser().parse_args(arguments)
+        chosen = _chosen(arguments)
         sys.exit(chosen.act(chosen))
+
+
+def _chosen(arguments: Sequence[str] | None) -> Namespace:
+    """What was typed; argparse itself takes no overrides behind an option."""
+    parser = _parser()
+    chosen, rest = parser.parse_known_args(arguments)
+    if rest and ("overrides" not in chosen or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        chosen.overrides += rest
+    return chosen
 
 
 def _parser() -> ArgumentParser:
@@ -47,11 +58,15 @@ def _add(commands: Any, described: Sequence[_Command]) -> None:
 
 
 def _plan(chosen: Namespace) -> None:
-    from tunefleet.doors import compose  # Hydra takes 0.3 s, which other commands can do without
-    from tunefleet.doors.start import announce
-    from tunefleet.plan import Machine, make
+    from tunefleet.doors import foresee  # Hydra takes 0.3 s, which other commands can do without
 
-    announce(make(compose.from_words(chosen.overrides), Machine.this()))
+    (foresee.grid if chosen.multirun else foresee.one)(chosen.overrides, chosen.machine, chosen.of_rows)
+
+
+def _check(chosen: Namespace) -> int:
+    from tunefleet.doors.check import check
+
+    return check(chosen.overrides)
 
 
 def _show(chosen: Namespace) -> None:
@@ -64,6 +79,12 @@ def _stats(chosen: Namespace) -> None:
     from tunefleet.doors import look
 
     look.stats(chosen.overrides)
+
+
+def _prepare(chosen: Namespace) -> None:
+    from tunefleet.doors import look
+
+    look.prepare(chosen.overrides)
 
 
 def _status(chosen: Namespace) -> None:
@@ -143,6 +164,10 @@ _LINES: _Argument = ("-n --lines", {"type": int, "default": 100, "help": "how ma
 _NOW: _Argument = ("--now", {"action": "store_true", "help": "do not save"})
 _FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and preempted ones: what it does anyway"})
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
+
+_MACHINE: _Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
+_OF_ROWS: _Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "rows of data, for hours"})
+_MULTIRUN: _Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
 _MERGED: _Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
 _ALONE: _Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})
 _ROWS: _Argument = ("-n --rows", {"type": int, "default": 5, "metavar": "ROWS", "help": "how many, 5 by default"})
@@ -152,9 +177,16 @@ _OF_DATA = "what `train.py OVERRIDES` would train on"
 _DATA_COMMANDS: tuple[_Command, ...] = (
     ("show", _show, "rows as the model sees them, with what is learnt coloured", [_OVERRIDES, _ROWS, _HTML]),
     ("stats", _stats, "what is read, dropped, cut and learnt, lengths, packing; refused as training is", [_OVERRIDES]),
+    ("prepare", _prepare, "prepare it now, on any machine that shares data.cache; checks what is there", [_OVERRIDES]),
 )
 _COMMANDS: tuple[_Command, ...] = (
-    ("plan", _plan, "what `train.py OVERRIDES` would run, without running it", [_OVERRIDES]),
+    (
+        "plan",
+        _plan,
+        "what `train.py OVERRIDES` would run, whether it fits, how long it takes; nothing is started",
+        [_OVERRIDES, _MACHINE, _OF_ROWS, _MULTIRUN],
+    ),
+    ("check", _check, "whether a strategy computes the right thing on this machine: parallel=zero3", [_OVERRIDES]),
     ("status", _status, "how runs stand, and why", [_ANY]),
     ("ls", _ls, "list runs", [_FILTERS, _STATES]),
     ("logs", _logs, "what a process of a run wrote", [_RUN, _FOLLOW, _RANK, _LINES]),

@@ -18,7 +18,7 @@ from tunefleet.doors.point import HEAD, Point
 from tunefleet.doors.start import start
 from tunefleet.doors.submit import submit
 from tunefleet.launch import side_by_side
-from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan import Machine, Plan, guard, make
 from tunefleet.plan.job import expected
 from tunefleet.plan.share import Share, share
 
@@ -69,7 +69,10 @@ def _planned(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> 
         plan = _collect(partial(_plan, config, places.machine, point), complaints, f"[{name}] ")
         points += [Point(f"[{number}/{len(words)}]", name, point, plan)] if plan else []
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
-        complaints.append("two points of the grid have the same run directory: leave name= out, or vary it.")
+        complaints.append(
+            "two points of the grid have the same run directory: leave name= out, or vary it. "
+            "The split of a batch over micro-batches and processes makes no other run."
+        )
     if len({_one_for_all(point.plan) for point in points}) > 1:
         complaints.append("launch: name, snapshot, wait and dry_run are one for all points. Make several grids of it.")
     if complaints:
@@ -89,7 +92,9 @@ def _names(words: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _plan(config: DictConfig, machine: Machine, words: Sequence[str]) -> Plan:
-    return make(typed(config), machine, words)
+    plan = make(typed(config), machine, words)
+    guard.expect_fit(plan, machine)
+    return plan
 
 
 def _places(composed: Sequence[DictConfig]) -> Share | None:

@@ -1,14 +1,15 @@
-"""What one asks of data before training: `tunefleet data show` and `tunefleet data stats`."""
+"""What one asks of data before training: `tunefleet data show`, `data stats` and `data prepare`."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from tunefleet.base import files
+from tunefleet.base import files, text
 from tunefleet.base.errors import ConfigError
 from tunefleet.doors import coloured, compose
 from tunefleet.doors.rank import prepare_environment
@@ -30,6 +31,18 @@ def show(words: Sequence[str], count: int, html: Path | None) -> None:
     else:
         files.write_text(html, coloured.page(plan.name, found))
         print(os.path.relpath(html))
+
+
+def prepare(words: Sequence[str]) -> None:
+    """Prepares what `train.py WORDS` would train on, as the run itself would, and prints what it is, and where."""
+    plan = _ready(words)
+    from tunefleet.runs import look, prepared
+
+    started = time.monotonic()
+    found = look.prepared(plan)
+    how = "found there, every byte as it was written," if found.found else "prepared"
+    told = f"{os.path.relpath(found.folder)}, {how} in {time.monotonic() - started:.1f} s"
+    print(text.listed({**prepared.rows(plan, found), "lies in": told}))
 
 
 def stats(words: Sequence[str]) -> None:

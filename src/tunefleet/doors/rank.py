@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from tunefleet.base import failures, status
@@ -25,15 +26,24 @@ def main() -> None:
 
 
 def run(plan: Plan) -> int:
-    """Trains the plan in this rank; returns the exit code. A failure is written down and does not return."""
+    """Trains the plan in this rank; returns the exit code."""
     prepare_environment(plan)
-    rank = int(os.environ["RANK"])
-    if rank == 0:
+    if os.environ["RANK"] == "0":
         status.start_heartbeat(plan.paths.heartbeat)
-    try:
-        from tunefleet.runs.train import train  # torch starts here
+    return guarded(plan, lambda: _train(plan))
 
-        return train(plan)
+
+def _train(plan: Plan) -> int:
+    from tunefleet.runs.train import train  # torch starts here
+
+    return train(plan)
+
+
+def guarded(plan: Plan, act: Callable[[], int]) -> int:
+    """What `act` returns; a failure is written down and does not return."""
+    rank = int(os.environ["RANK"])
+    try:
+        return act()
     except BaseException as error:
         failures.write(plan.paths, Failure.of(rank, error))
         _say(rank, error)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunefleet.base import status, text
+from tunefleet.base import failures, status, text
 from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
@@ -17,7 +17,7 @@ from tunefleet.config.load import dump
 from tunefleet.doors import rank
 from tunefleet.launch import adopted, local, provenance, submission
 from tunefleet.launch.standing import Observer
-from tunefleet.plan import Machine, Plan
+from tunefleet.plan import Machine, Plan, split
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -28,7 +28,7 @@ def start(plan: Plan, machine: Machine) -> int:
         if machine.rank == 0:
             print(done(plan))
         return DONE
-    return _adopt(plan, machine) if machine.world_size else _start(plan)
+    return _adopt(plan, machine) if machine.world_size else _start(_as_before(plan))
 
 
 def is_done(plan: Plan) -> bool:
@@ -50,7 +50,23 @@ def _start(plan: Plan) -> int:
     _expect_no_job(plan)
     with alone(plan):
         _open(plan)
-        return local.run(plan)
+        code = local.run(plan)
+        while code and (smaller := _after_memory_ran_out(plan)):
+            plan = smaller
+            _open(plan)
+            code = local.run(plan)
+        return code
+
+
+def _as_before(plan: Plan) -> Plan:
+    """With the micro-batch that memory has left it with."""
+    return split.as_before(plan, Plan.read(plan.paths.root)) if plan.paths.plan.exists() else plan
+
+
+def _after_memory_ran_out(plan: Plan) -> Plan | None:
+    """The run in smaller micro-batches, where that is wanted and memory is why it failed."""
+    first = failures.first(failures.read_all(plan.paths))
+    return split.split(plan) if first and first.cause is Cause.OUT_OF_MEMORY else None
 
 
 def _expect_no_job(plan: Plan) -> None:
@@ -105,8 +121,14 @@ def expect_own(plan: Plan) -> None:
         changed = _differences(dump(there.config), dump(plan.config))
         raise RunError(
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
-            "Choose another name=, or none."
+            f"Choose another name=, or none.{_rows_of_a_step(there, plan)}"
         )
+
+
+def _rows_of_a_step(there: Plan, plan: Plan) -> str:
+    """How a run goes on with another number of processes: its steps keep their rows."""
+    had, has = there.batch.total, plan.batch.total
+    return f" Its steps have {had} rows, not {has}: train.global_batch={had} keeps them." if had != has else ""
 
 
 def _differences(old: dict[str, object], new: dict[str, object], where: str = "") -> list[str]:

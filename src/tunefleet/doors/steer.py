@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from tunefleet.base import status
 from tunefleet.base.errors import DONE, RunError
-from tunefleet.base.status import Cause, State, Status
+from tunefleet.base.status import State, Status
 from tunefleet.config.load import dump
 from tunefleet.doors import compose
 from tunefleet.doors.start import REPOSITORY, start
 from tunefleet.doors.submit import submit
-from tunefleet.launch import provenance, queue, submission
+from tunefleet.launch import ending, provenance, queue, submission
 from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, machine_for, make
@@ -25,19 +25,19 @@ from tunefleet.plan import Machine, Plan, machine_for, make
 def cancel(runs: Sequence[Run], now: bool) -> None:
     """Ends runs for good: those that train save first, unless `now`; a run that waits leaves the queue."""
     observer = Observer()
-    jobs: dict[str, list[str]] = {"--signal=TERM": [], "--quiet": []}
+    asked: list[str] = []  # numbers of jobs whose ranks save first
+    taken: list[str] = []  # of jobs that wait, or end at once
     for run in runs:
         standing = observer.status(run.paths)
         if standing is None or standing.state.final:
             said = f"nothing to cancel, it {f'is {standing.state.value}' if standing else 'never started'}"
         elif place := submission.place(run.paths):
-            said = _cancel_job(
-                run, standing, place.job, jobs["--quiet" if now or not standing.state.alive else "--signal=TERM"]
-            )
+            gently = standing.state.alive and not now
+            said = _cancel_job(run, standing, place.job, asked if gently else taken)
         else:
             said = _cancel_here(run, standing, now)
         print(f"{run.name}: {said}")
-    for how, numbers in jobs.items():
+    for how, numbers in (("--signal=TERM", asked), ("--quiet", taken)):
         if numbers:
             queue.ask("scancel", how, *numbers)
 
@@ -96,8 +96,7 @@ def _cancel_job(run: Run, standing: Status, job: str | None, numbers: list[str])
     if standing.state.alive:
         run.paths.stop.touch()  # for ranks that srun has not started yet: a signal would not reach them
         return f"job {job} ends"
-    moved = standing.moved(state=State.CANCELLED, cause=Cause.CANCELLED, reason="cancelled by a person")
-    status.write(run.paths.status, moved)
+    status.write(run.paths.status, ending.BY_A_PERSON.of(standing))
     return f"job {job} is cancelled"
 
 

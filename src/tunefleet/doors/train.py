@@ -14,7 +14,7 @@ from tunefleet.doors import compose, overrides
 from tunefleet.doors.friendly import friendly
 from tunefleet.doors.start import start
 from tunefleet.doors.submit import submit
-from tunefleet.plan import machine_for, make
+from tunefleet.plan import guard, machine_for, make
 
 
 def main() -> None:
@@ -32,4 +32,5 @@ def one(composed: DictConfig) -> None:
         config = compose.typed(composed)
         machine = machine_for(config)
         plan = make(config, machine, overrides.typed(HydraConfig.get().overrides.task))
+        guard.expect_fit(plan, machine)
         sys.exit(submit([plan]) if plan.job else start(plan, machine))

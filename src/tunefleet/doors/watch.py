@@ -100,11 +100,14 @@ def _row(run: Run, now: Status | None) -> tuple[str, ...]:
         clock(now.seconds_left) if now.seconds_left is not None and now.state.alive else "-",
         str(now.restarts),
     )
-    return (run.name, now.state.value, *numbers, _why(now))
+    return (run.name, now.state.value, *numbers, _shortened(_why(now)))
 
 
 def _why(now: Status) -> str:
-    said = ": ".join(part for part in (now.cause.value, now.reason) if part)
+    return ": ".join(part for part in (now.cause.value, now.reason) if part)
+
+
+def _shortened(said: str) -> str:
     return said if len(said) <= 90 else f"{said[:87]}..."
 
 
@@ -113,7 +116,7 @@ def _card(run: Run, now: Status | None) -> dict[str, str]:
     if now is None:
         return card
     told = {
-        "why": ": ".join(part for part in (now.cause.value, now.reason) if part),
+        "why": _why(now),
         "step": f"{now.step} of {now.total_steps}, saved at {now.saved_step}" if now.total_steps else "",
         "loss": f"{now.loss:.4f}" if now.loss is not None else "",
         "speed": f"{count(now.tokens_per_second)} tokens/s" if now.tokens_per_second else "",

@@ -10,6 +10,8 @@ import deepspeed
 import torch
 from torch import distributed
 
+from tunefleet.plan.layout import Layout
+
 
 class ProcessGroup:
     """All ranks of a run; every method is a collective that every rank must call."""
@@ -18,6 +20,7 @@ class ProcessGroup:
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         self.device = _device()
+        self._peers: dict[int, distributed.ProcessGroup] = {}
 
     def agree(self, code: int) -> int:
         """The largest `code` of any rank."""
@@ -41,10 +44,47 @@ class ProcessGroup:
         """Waits for every rank."""
         distributed.barrier()
 
+    def peers(self, degree: int) -> distributed.ProcessGroup | None:
+        """This rank's group of `degree` adjacent ranks; None where it is alone."""
+        if degree > 1 and degree not in self._peers:
+            self._peers[degree] = distributed.new_subgroups(degree)[0]  # type: ignore[no-untyped-call]
+        return self._peers.get(degree)
+
     def part(self) -> None:
         """The last call of a run that went well; without it some good runs abort at exit."""
         distributed.barrier()
         distributed.destroy_process_group()
+
+
+class Copies:
+    """The copies of the model as a group: peers of one copy read the same rows, and a token counts once.
+
+    `rank` is the share of the rows that this process reads, of `size` shares.
+    """
+
+    def __init__(self, group: ProcessGroup, layout: Layout) -> None:
+        self.rank = layout.data_rank(group.rank)
+        self.size = layout.data_parallel
+        self._group = group
+        self._speakers = [rank for rank in range(group.size) if layout.speaks(rank)]
+        self._counts = layout.counts(group.rank)
+
+    def agree(self, code: int) -> int:
+        """The largest `code` of any process."""
+        return self._group.agree(code)
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """The sums over all copies, in double precision."""
+        return self._group.total([number if self._counts else 0.0 for number in numbers])
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all copies, in the order of their ranks."""
+        gathered = self._group.gather(value)
+        return [gathered[rank] for rank in self._speakers]
+
+    def barrier(self) -> None:
+        """Waits for every process."""
+        self._group.barrier()
 
 
 def join() -> ProcessGroup:

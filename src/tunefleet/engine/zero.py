@@ -13,15 +13,17 @@ from typing import Any, cast
 import deepspeed
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from tunefleet.base import files
 from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
-from tunefleet.engine import frozen
-from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine import frozen, reshard, tensor
+from tunefleet.engine.drive import expect_drive, expect_saveable
+from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.engine.masters import Masters
+from tunefleet.engine.rows import own_part
 from tunefleet.engine.sharing import one_by_one, share_out
 from tunefleet.plan import adapters
 from tunefleet.plan.contracts import MicroBatch, StepResult
@@ -48,12 +50,17 @@ class ZeroEngine:
     ) -> None:
         self._plan = plan
         self._group = group
+        self._copies = Copies(group, plan.layout)
         self._learning_rate = learning_rate
         self._step = 0
+        expect_drive(plan.config.parallel)
         self._frozen = frozen.any_frozen(learner)
         masters = self._prepare(learner)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
         masters.set()
+        if plan.layout.tensor > 1:
+            tensor.expect_divided(self._parameters(), plan)
+            self._engine.first_dataloader_check.remove()  # it cannot compare our micro-batches
 
     def _prepare(self, learner: nn.Module) -> Masters:
         """Shares the weights out where stage 3 can; returns what masters must start from."""
@@ -61,9 +68,7 @@ class ZeroEngine:
         to = _DTYPES[self._plan.config.train.precision]
         if one_by_one(config):
             share_out(learner, config, self._group.rank, to, masters)
-        elif (
-            self._plan.config.parallel.zero_stage in (1, 2) and self._plan.layout.tensor == 1
-        ):  # else DeepSpeed cuts them
+        elif self._plan.config.parallel.zero_stage in (1, 2) and self._plan.layout.tensor == 1:  # it divides them later
             for weight in learner.parameters():
                 given = weight.data
                 weight.data = given.to(to) if given.is_floating_point() else given  # as DeepSpeed would
@@ -77,12 +82,24 @@ class ZeroEngine:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
+
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
+        if self._plan.layout.data_parallel < self._plan.layout.world_size:
+            return False  # peers of one copy saved parts of it
+        return self._plan.config.parallel.zero_stage == 0 or (
+            self._plan.config.optimizer.name is OptimizerName.ADAMW
+            and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
+            and all(weight.requires_grad for weight in self._engine.module.parameters())
+        )
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
         started = time.perf_counter()
+        micro_batches = [self._own(batch) for batch in micro_batches]
         tokens, learning = self._count(micro_batches)
         lr = self._set_learning_rate()
         loss = self._accumulate(micro_batches, learning)
@@ -94,6 +111,7 @@ class ZeroEngine:
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
+        micro_batch = self._own(micro_batch)
         self._engine.eval()
         with torch.no_grad():
             total = self._engine(self._here(micro_batch))
@@ -107,7 +125,8 @@ class ZeroEngine:
         return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
 
     def save(self, folder: Path, tag: str) -> None:
-        """Writes this rank's shards below folder/tag; every rank must call it."""
+        """Writes this rank's shards below folder/tag; every rank must call it. Raises `RunError` where it cannot."""
+        expect_saveable(self._plan.config.parallel)
         if not self._frozen:
             self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
             return
@@ -119,6 +138,7 @@ class ZeroEngine:
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        expect_saveable(self._plan.config.parallel)
         if self._frozen:
             frozen.expect(folder, self._base())
         path, _ = self._engine.load_checkpoint(
@@ -127,6 +147,14 @@ class ZeroEngine:
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
 
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, for what another number of ranks saved."""
+        if self._plan.config.parallel.zero_stage == 0:
+            self.restore(folder, tag, step)
+        else:
+            reshard.load(self._engine, self._group, folder, tag, step)
+            self._step = step
+
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
@@ -134,6 +162,8 @@ class ZeroEngine:
             state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
+        if self._plan.layout.tensor > 1:
+            state = tensor.whole(state, self._plan)
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
@@ -147,6 +177,8 @@ class ZeroEngine:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
         self._group.barrier()
         self._engine.destroy()
+        if self._plan.layout.tensor > 1:
+            tensor.forget()
         del self._engine
         gc.collect()
 
@@ -155,7 +187,7 @@ class ZeroEngine:
         for batch in micro_batches:
             own[0] += batch.tokens.numel()
             own[1] += int((batch.labels >= 0).sum())
-        tokens, learning = self._group.total(own)
+        tokens, learning = self._copies.total(own)
         assert learning > 0, "the data room keeps only rows with something to learn"
         return int(tokens), int(learning)
 
@@ -167,7 +199,7 @@ class ZeroEngine:
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. DeepSpeed averages over ranks and steps."""
-        averaged_over = self._plan.batch.data_parallel * self._plan.batch.accumulation
+        averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         for number, batch in enumerate(micro_batches, 1):
             loss = self._engine(self._here(batch))
@@ -175,12 +207,12 @@ class ZeroEngine:
             total += loss.detach()
             if number < len(micro_batches):
                 self._engine.step()  # only counts: the boundary is the last one
-        return self._group.total([float(total.item())])[0] / learning
+        return self._copies.total([float(total.item())])[0] / learning
 
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
         before = self._engine.skipped_steps
-        self._engine.step()
+        self._apply()
         skipped = bool(self._engine.skipped_steps > before)
         norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
         self._expect_finite("gradient norm", norm)
@@ -191,11 +223,21 @@ class ZeroEngine:
         scaler = self._engine.torch_autocast_z0_gradscaler
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
-        weights = self._engine.module.parameters()
-        norm = float(clip_grad_norm_(weights, self._plan.config.train.clip or math.inf))
+        norm = self._clip()
         self._expect_finite("gradient norm", norm)
-        self._engine.step()
+        self._apply()
         return norm, not math.isfinite(norm)
+
+    def _clip(self) -> float:
+        """Clips the gradients of stage 0; returns their norm before."""
+        return tensor.clip(self._parameters(), self._plan)
+
+    def _apply(self) -> None:
+        """Updates the weights, and makes the gradients zero."""
+        self._engine.step()
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self._engine.module.named_parameters())
 
     def _expect_finite(self, what: str, value: float) -> None:
         """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""
@@ -204,6 +246,10 @@ class ZeroEngine:
                 f"the {what} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
                 "Look at the rows of that step, lower optimizer.lr, or lengthen schedule.warmup."
             )
+
+    def _own(self, batch: MicroBatch) -> MicroBatch:
+        degree = self._plan.layout.sequence
+        return own_part(batch, self._group.rank % degree, degree)
 
     def _here(self, batch: MicroBatch) -> MicroBatch:
         moved: dict[str, Any] = {

@@ -35,23 +35,13 @@ def main() -> None:
 
 def begin(run: RunPaths, key: str) -> str:
     """Opens an attempt; returns shell that exports what its ranks need. Empty where the run must not start again."""
-    place = submission.place(run)
-    if place and place.submission.key != key:  # SLURM had the job after its submitter died, and a person tried again
-        print(f"tunefleet: {run.root.name} was submitted again since, as {place.submission.key}", file=sys.stderr)
-        return ""
     plan = Plan.read(run.root)
     now = status.read(run.status) or Status(State.QUEUED)
-    if now.state.final and attempts.refusal(now.cause, [], plan.config.launch):
-        print(f"tunefleet: {run.root.name} is {now.state.value} and does not start again", file=sys.stderr)
+    if not _is_its_turn(run, key, now, plan):
         return ""
-    done = attempts.read(run, key)
-    killed = [*done[:-1], replace(done[-1], last=now.saved_step)] if done and done[-1].last is None else done
-    refused = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch) if done else None
-    if run.cancelled.exists():
-        _settle(run, Ending(Cause.CANCELLED, "cancelled by a person"))
-        return ""
-    if refused:
-        _settle(run, _given_up(now, refused))
+    over = ending.BY_A_PERSON if run.cancelled.exists() else _no_progress(run, key, now, plan)
+    if over:
+        _settle(run, over)
         return ""
     failures.clear(run)
     run.stop.unlink(missing_ok=True)
@@ -60,6 +50,30 @@ def begin(run: RunPaths, key: str) -> str:
     status.write(run.status, starting)
     port = str(plan.config.launch.port or free_port())
     return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
+
+
+def _is_its_turn(run: RunPaths, key: str, now: Status, plan: Plan) -> bool:
+    """Whether this job is the run's last one, and the run not over; else says why it is not."""
+    place = submission.place(run)
+    said = ""
+    if place and place.submission.key != key:  # SLURM had the job after its submitter died, and a person tried again
+        said = f"was submitted again since, as {place.submission.key}"
+    elif now.state.final and attempts.refusal(now.cause, [], plan.config.launch):
+        said = f"is {now.state.value} and does not start again"
+    if said:
+        print(f"tunefleet: {run.root.name} {said}", file=sys.stderr)
+    return not said
+
+
+def _no_progress(run: RunPaths, key: str, now: Status, plan: Plan) -> Ending | None:
+    """Why a run that was killed before does not start once more; None where it does."""
+    done = attempts.read(run, key)
+    if not done:
+        return None
+    killed = [*done[:-1], replace(done[-1], last=now.saved_step)] if done[-1].last is None else done
+    refused = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch)
+    before = f" (before: {now.reason})" if now.reason else ""
+    return Ending(Cause.NO_PROGRESS, f"{refused}{before}") if refused else None
 
 
 def end(run: RunPaths, key: str, code: int) -> int:
@@ -84,7 +98,7 @@ def end(run: RunPaths, key: str, code: int) -> int:
 def _again(run: RunPaths, found: Ending, in_queue: bool) -> int:
     """Sends the job back into the queue, unless SLURM has done so: after the failure of another machine."""
     if queue.state_of(_job(), _restarts()) == "CANCELLED":  # by scancel, since we looked: requeueing would undo it
-        _settle(run, Ending(Cause.CANCELLED, "cancelled by scancel"))
+        _settle(run, ending.BY_SCANCEL)
         return FAILED
     now = status.read(run.status) or Status(State.STARTING)
     again = now.moved(state=State.REQUEUED, cause=found.cause, reason=found.reason, restarts=now.restarts + 1)
@@ -101,13 +115,8 @@ def _again(run: RunPaths, found: Ending, in_queue: bool) -> int:
 def _settle(run: RunPaths, found: Ending) -> None:
     """The one final state."""
     now = status.read(run.status) or Status(State.STARTING)
-    status.write(run.status, now.moved(state=found.state, cause=found.cause, reason=found.reason))
+    status.write(run.status, found.of(now))
     print(f"tunefleet: {found.state.value}: {found.reason}", file=sys.stderr)
-
-
-def _given_up(now: Status, refused: str) -> Ending:
-    before = f" (before: {now.reason})" if now.reason else ""
-    return Ending(Cause.NO_PROGRESS, f"{refused}{before}")
 
 
 def _run(folder: Path) -> tuple[RunPaths, str]:

@@ -42,6 +42,14 @@ class Ending:
         }
         return special.get(self.cause, State.FAILED)
 
+    def of(self, now: Status) -> Status:
+        """The final status of a run that stood at `now`."""
+        return now.moved(state=self.state, cause=self.cause, reason=self.reason)
+
+
+BY_A_PERSON = Ending(Cause.CANCELLED, "cancelled by a person")
+BY_SCANCEL = Ending(Cause.CANCELLED, "cancelled by scancel")
+
 
 def of_attempt(now: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
     """The ending of an attempt whose ranks are gone: from their files, srun's exit code, SLURM's word for the job."""
@@ -51,7 +59,7 @@ def of_attempt(now: Status, failed: Sequence[Failure], code: int, job_state: str
     if first and first.cause is not Cause.LOST_PEER:
         return Ending(first.cause, f"rank {first.rank} failed: {first.message}")
     if cancelled or job_state == "CANCELLED":
-        return Ending(Cause.CANCELLED, "cancelled by a person" if cancelled else "cancelled by scancel")
+        return BY_A_PERSON if cancelled else BY_SCANCEL
     if now.state is State.CHECKPOINTING and now.cause in _SAVED:
         return _saved(now)
     return of_job(job_state) or _killed(code)

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from tunefleet.base import failures, status
@@ -19,6 +18,9 @@ from tunefleet.base.errors import FAILED, INTERRUPTED
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
+from tunefleet.launch import ending
+from tunefleet.launch.ending import Ending
+from tunefleet.launch.signals import caught
 from tunefleet.plan.plan import Plan
 
 _RANK_MODULE = "tunefleet.doors.rank"
@@ -27,14 +29,14 @@ _GRACE = 20.0  # seconds for the others to notice, after one failed, and again a
 _LOG_LINES = 20
 
 
-def run(plan: Plan) -> int:
+def run(plan: Plan, module: str = _RANK_MODULE) -> int:
     """Runs the plan in new processes and waits; returns the run's exit code. Ctrl-C saves and stops."""
     paths = plan.paths
     failures.clear(paths)
     paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
-        ranks = _Ranks(paths, [_start(plan, rank, port, closing) for rank, port in _ranks(plan)])
-        with ranks.forwarding_signals():
+        ranks = _Ranks(paths, [_start(plan, module, rank, port, closing) for rank, port in _ranks(plan)])
+        with caught(ranks.forward):
             ranks.watch()
     return ranks.verdict()
 
@@ -69,33 +71,23 @@ class _Ranks:
             return 0
         code = self.processes[self.first_failure].returncode
         if code == INTERRUPTED or (self.signals and code < 0):
-            self._settle(State.INTERRUPTED, Cause.INTERRUPT, "")
+            self._settle(Ending(Cause.INTERRUPT, ""))
             return INTERRUPTED
         if self.paths.cancelled.exists() and code < 0:
-            self._settle(State.CANCELLED, Cause.CANCELLED, "cancelled by a person")
+            self._settle(ending.BY_A_PERSON)
             return FAILED
         reason = self._reason(self.first_failure)
-        self._settle(State.FAILED, self._cause(self.first_failure), reason)
+        self._settle(Ending(self._cause(self.first_failure), reason))
         if self.first_failure != 0 or code < 0:
             print(f"tunefleet: {reason}", file=sys.stderr)
         return FAILED if code < 0 else code
 
-    @contextmanager
-    def forwarding_signals(self) -> Iterator[None]:
+    def forward(self) -> None:
         """Ctrl-C and SIGTERM reach every rank once, a second one kills them."""
-
-        def forward(number: int, frame: FrameType | None) -> None:
-            self.signals += 1
-            if self.signals == 1:
-                print("\ntunefleet: saving, then stopping; once more to stop at once.", file=sys.stderr)
-            self._signal(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
-
-        old = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        self.signals += 1
+        if self.signals == 1:
+            print("\ntunefleet: saving, then stopping; once more to stop at once.", file=sys.stderr)
+        self._signal(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
 
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""
@@ -124,10 +116,10 @@ class _Ranks:
         told = self._failure(rank)
         return told.cause if told else Cause.KILLED if self.processes[rank].returncode < 0 else Cause.ERROR
 
-    def _settle(self, state: State, cause: Cause, reason: str) -> None:
+    def _settle(self, found: Ending) -> None:
         now = status.read(self.paths.status) or Status(State.STARTING)
         if not now.state.final:
-            status.write(self.paths.status, now.moved(state=state, cause=cause, reason=reason))
+            status.write(self.paths.status, found.of(now))
 
     def _signal(self, number: int) -> None:
         for process in self.processes:
@@ -140,7 +132,7 @@ def _ranks(plan: Plan) -> Iterator[tuple[int, int]]:
     return ((rank, port) for rank in range(plan.layout.processes_here))
 
 
-def _start(plan: Plan, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
+def _start(plan: Plan, module: str, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
     """Rank 0 writes to this console, the others to their logs; a session of its own keeps Ctrl-C for us."""
     log: Any = None
     if rank > 0:
@@ -148,7 +140,7 @@ def _start(plan: Plan, rank: int, port: int, closing: ExitStack) -> subprocess.P
         path.parent.mkdir(parents=True, exist_ok=True)
         log = closing.enter_context(open(path, "wb"))
     return subprocess.Popen(
-        [sys.executable, "-m", _RANK_MODULE, plan.run_dir],
+        [sys.executable, "-m", module, plan.run_dir],
         env={**os.environ, **rank_environment(plan, rank, port)},
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import hashlib
-import json
 import os
 import platform
 import shlex
@@ -116,7 +116,7 @@ def read(path: Path) -> Provenance | None:
         known = {f.name: saved[f.name] for f in fields(Provenance) if f.name in saved}
         diff = RunPaths(path.parent).diff.read_bytes().decode() if saved["dirty"] else ""  # line ends as they were
         return Provenance(**{**known, "diff": diff})
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -143,11 +143,12 @@ def _facts(provenance: Provenance) -> dict[str, str]:
 
 def _digests(paths: Iterable[str]) -> dict[str, str]:
     """A digest of each file that exists, quick for any size: its length, its first and its last 8 MiB."""
-    return {path: _digest(Path(path)) for path in paths if Path(path).is_file()}
+    found = {path: Path(path).stat() for path in paths if Path(path).is_file()}
+    return {path: _digest(path, now.st_size, now.st_mtime_ns) for path, now in found.items()}
 
 
-def _digest(path: Path) -> str:
-    size = path.stat().st_size
+@functools.cache  # the points of a sweep share their files
+def _digest(path: str, size: int, changed: int) -> str:
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as stream:
         digest.update(stream.read(_END))

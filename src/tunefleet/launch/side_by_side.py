@@ -8,13 +8,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Protocol
 
 from tunefleet.base.errors import INTERRUPTED
+from tunefleet.launch.signals import caught
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.share import Share
 
@@ -42,7 +41,7 @@ class Point(Protocol):
 def run(points: Sequence[Point], share: Share) -> bool:
     """Runs the points and waits; returns whether a person interrupted. Ctrl-C lets all running ones save."""
     row = _Row(share, deque(points))
-    with row.hearing_signals():
+    with caught(row.hear):
         row.run()
     return row.heard > 0
 
@@ -73,19 +72,9 @@ class _Row:
             self._collect()
             self._fill()
 
-    @contextmanager
-    def hearing_signals(self) -> Iterator[None]:
+    def hear(self) -> None:
         """Ctrl-C and SIGTERM are only counted: the loop passes them on."""
-
-        def hear(number: int, frame: FrameType | None) -> None:
-            self.heard += 1
-
-        old = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        self.heard += 1
 
     def _fill(self) -> None:
         """Starts points until no slot is free."""

@@ -49,8 +49,7 @@ class Observer:
         jobs = self._jobs()
         if jobs is None:
             return now if now.state.alive and not _silent(run, now) else now.noted("SLURM does not answer")
-        place.submission.find(jobs)
-        job = place.job
+        job = place.find(jobs)
         if job is None:
             never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
             return now.noted("being submitted") if place.submission.open else _settle(run, now, never)
@@ -131,7 +130,7 @@ def _settle(run: RunPaths, seen: Status, found: Ending) -> Status:
     if (latest.state, latest.updated) != (seen.state, seen.updated):
         return latest
     if run.cancelled.exists():
-        found = Ending(Cause.CANCELLED, "cancelled by a person")
-    settled = seen.moved(state=found.state, cause=found.cause, reason=found.reason)
+        found = ending.BY_A_PERSON
+    settled = found.of(seen)
     status.write(run.status, settled)
     return settled

@@ -55,16 +55,21 @@ class Submission:
 
     def job_of(self, index: int) -> str | None:
         """The number of one run's job."""
-        job = self.job
+        return self.numbered(self.job, index)
+
+    def numbered(self, job: str | None, index: int) -> str | None:
+        """What SLURM calls the run at `index` of the submission that it calls `job`."""
         return job and (f"{job}_{index}" if len(self.runs) > 1 else job)
 
     def find(self, queue: Mapping[str, Entry]) -> str | None:
         """The number, from the queue where the submitter ended before it could write it down."""
-        if self.job is None:
+        known = self.job
+        if known is None:
             found = next((entry.job for entry in queue.values() if entry.comment == self.key), None)
-            if found:
-                self.accepted(found.split("_")[0])
-        return self.job
+            known = found and found.split("_")[0]
+            if known:
+                self.accepted(known)
+        return known
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,10 @@ class Place:
     def job(self) -> str | None:
         """SLURM's number of the run's job, where it is known."""
         return self.submission.job_of(self.index)
+
+    def find(self, queue: Mapping[str, Entry]) -> str | None:
+        """The same, where need be from the queue."""
+        return self.submission.numbered(self.submission.find(queue), self.index)
 
 
 def intend(outputs: Path, runs: Sequence[RunPaths]) -> Submission:

@@ -2,38 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
+from tunefleet.optim.adagrad import Adagrad
+from tunefleet.optim.cpu_adam import cpu_adam
+from tunefleet.optim.lion import Lion
+from tunefleet.optim.muon import Muon, hidden_matrices
+
+Groups = list[dict[str, Any]]
 
 
-def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    """The optimizer over the trainable weights of `model`."""
+def build(config: OptimizerConfig, model: nn.Module, on_cpu: bool = False) -> Optimizer:
+    """The optimizer over the trainable weights of `model`; `on_cpu` takes DeepSpeed's Adam for offloaded states.
+
+    Which of them go with which strategy: `plan/optimizers.py`.
+    """
     groups = parameter_groups(model, config)
-    if config.name is OptimizerName.SGD:
-        return SGD(groups, lr=config.lr, momentum=config.momentum)
-    fused = {"fused": True} if torch.cuda.is_available() else {}
-    return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, **fused)
+    return cpu_adam(groups, config) if on_cpu else _BUILD[config.name](groups, config)
 
 
-def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Trainable weights in two groups: decayed, and not (biases, norms, embeddings and a head tied to them)."""
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> Groups:
+    """Trainable weights in groups: decayed, and not (biases, norms, embeddings and a head tied to them).
+
+    For muon they say besides whether they are hidden `matrices`.
+    """
     embeddings = {
         id(weight) for module in model.modules() if isinstance(module, nn.Embedding) for weight in module.parameters()
     }
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices = hidden_matrices(model) if config.name is OptimizerName.MUON else set()
 
     def spared(weight: nn.Parameter) -> bool:
         return weight.ndim <= 1 or (id(weight) in embeddings and not config.decay_embeddings)
 
-    decayed = [weight for weight in trainable if not spared(weight)]
-    kept = [weight for weight in trainable if spared(weight)]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for weight in model.parameters():
+        if weight.requires_grad:
+            groups.setdefault((id(weight) in matrices, spared(weight)), []).append(weight)
+    return [
+        {"params": groups[key], "weight_decay": 0.0 if key[1] else config.weight_decay, "matrices": key[0]}
+        for key in sorted(groups)
     ]
-    return [group for group in groups if group["params"]]
+
+
+def _adamw(groups: Groups, config: OptimizerConfig) -> Optimizer:
+    fused = {"fused": True} if torch.cuda.is_available() else {}
+    return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, **fused)
+
+
+def _adam(groups: Groups, config: OptimizerConfig) -> Optimizer:
+    fused = {"fused": True} if torch.cuda.is_available() else {}
+    return Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, **fused)
+
+
+def _adamw_8bit(groups: Groups, config: OptimizerConfig) -> Optimizer:
+    """Dettmers et al., 8-bit Optimizers via Block-wise Quantization, 2022."""
+    import bitsandbytes  # only where the plan has found it: it is no dependency, and has no use without a GPU
+
+    optimizer: Optimizer = bitsandbytes.optim.AdamW8bit(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    return optimizer
+
+
+_BUILD: dict[OptimizerName, Callable[[Groups, OptimizerConfig], Optimizer]] = {
+    OptimizerName.ADAMW: _adamw,
+    OptimizerName.ADAM: _adam,
+    OptimizerName.ADAMW_8BIT: _adamw_8bit,
+    OptimizerName.ADAFACTOR: lambda groups, config: Adafactor(groups, lr=config.lr),
+    OptimizerName.LION: lambda groups, config: Lion(groups, config.lr, config.betas),
+    OptimizerName.MUON: lambda groups, config: Muon(groups, config.lr, config.momentum, config.betas, config.eps),
+    OptimizerName.ADAGRAD: lambda groups, config: Adagrad(groups, config.lr, config.eps),
+    OptimizerName.SGD: lambda groups, config: SGD(groups, lr=config.lr, momentum=config.momentum),
+}

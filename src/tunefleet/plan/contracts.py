@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 IGNORED = -100
@@ -22,6 +23,7 @@ class MicroBatch:
     `labels[i]` is the token to predict at position i (already shifted), or IGNORED where nothing learns.
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
     (padding is a segment of its own) and are None where each row is one conversation.
+    Where processes share rows, `segments` are those of whole rows: [rows, length x peers].
     """
 
     tokens: Tensor
@@ -73,7 +75,10 @@ class Batches(Protocol):
         """Rows taken so far by all ranks: the place to resume from."""
 
     def take(self, count: int) -> Sequence[MicroBatch]:
-        """The next `count` micro-batches: one optimizer step."""
+        """The next `count` micro-batches: one optimizer step. Raises `WorkerFailure`."""
+
+    def close(self) -> None:
+        """Ends what works ahead; nothing can be taken any more."""
 
 
 class Evaluable(Protocol):
@@ -85,7 +90,7 @@ class Evaluable(Protocol):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `model` computes as it does in training."""
@@ -97,6 +102,10 @@ class Evaluable(Protocol):
 class Engine(Evaluable, Protocol):
     """A model that trains; ZeRO and pipeline differ only behind `train_step`."""
 
+    @property
+    def any_size(self) -> bool:
+        """Whether any number of processes can restore what these save."""
+
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step over all micro-batches of all ranks. Raises `NonFiniteLoss`."""
 
@@ -106,11 +115,27 @@ class Engine(Evaluable, Protocol):
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards and goes on after `step`; every rank must call it."""
 
+    def restore_resized(self, folder: Path, tag: str, step: int) -> None:
+        """The same, where another number of processes saved them, and `any_size` is true."""
+
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0 and None elsewhere; every rank must call it."""
 
     def close(self) -> None:
         """Frees everything; every rank must call it, at the end of a run that went well."""
+
+
+class Line(Protocol):
+    """The stages of one copy of a pipeline, in a row: what a stage needs to generate with the others."""
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Hidden states of the stage before."""
+
+    def send(self, hidden: Tensor) -> None:
+        """Hands hidden states to the next stage."""
+
+    def from_last(self, tensor: Tensor) -> Tensor:
+        """The last stage's `tensor`, on every stage; the others give one of its shape and dtype."""
 
 
 class Group(Protocol):

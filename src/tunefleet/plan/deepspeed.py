@@ -6,20 +6,30 @@ from typing import Any
 
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.train import Precision, TrainConfig
+from tunefleet.plan import offload
 from tunefleet.plan.batch import Batch
+from tunefleet.plan.layout import Layout
 
 
-def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch) -> dict[str, Any]:
+def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, degrees: Layout) -> dict[str, Any]:
     """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
     return {
-        "train_batch_size": batch.total,
+        **batch_keys(batch, degrees),
+        "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
+        "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": None,
+        **offload.added(parallel),
+        **_precision(parallel, train),
+    }
+
+
+def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
+    """How DeepSpeed calls the split of a step's rows: it counts peers of a copy as if each had rows of its own."""
+    return {
+        "train_batch_size": batch.total * degrees.tensor * degrees.sequence,
         "train_micro_batch_size_per_gpu": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
-        "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
-        "zero_optimization": {"stage": parallel.zero_stage},
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": 1_000_000_000,
-        **_precision(parallel, train),
     }
 
 
@@ -32,6 +42,9 @@ def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
         return {"torch_autocast": {"enabled": True, "dtype": name}}
     if train.precision is Precision.FP16:
         return {"fp16": {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 500}}
+    if not train.master_weights:
+        low = {"bf16_master_weights_and_grads": True, "bf16_optimizer_states": True}
+        return {"bf16": {"enabled": True, **low}, "data_types": {"grad_accum_dtype": "bf16"}}
     return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
 
 

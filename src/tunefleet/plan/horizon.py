@@ -11,13 +11,14 @@ from tunefleet.plan.plan import Plan
 
 @dataclass(frozen=True)
 class Horizon:
-    """Optimizer steps: the whole run, its warm-up, and the cadences (0 is never)."""
+    """Optimizer steps: the whole run, its warm-up and final decay, and the cadences (0 is never)."""
 
     total: int
     warmup: int
     evaluate_every: int
     save_every: int
     steps_per_epoch: float
+    decay: int = 0
 
 
 def horizon(plan: Plan, rows: int) -> Horizon:
@@ -30,6 +31,7 @@ def horizon(plan: Plan, rows: int) -> Horizon:
         evaluate_every=_cadence(plan.config.evaluation.every, total, per_epoch),
         save_every=_cadence(plan.config.checkpoint.every, total, per_epoch),
         steps_per_epoch=per_epoch,
+        decay=min(plan.config.schedule.decay.in_steps(total, per_epoch), total),
     )
 
 

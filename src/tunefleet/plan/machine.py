@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tunefleet.plan.ranks import ranks
 class Machine:
     """The processes that a run can have. `world_size` is set where `launcher` has started ranks already.
 
+    `compiler` is whether DeepSpeed could build its C++ here.
     `processes_here` and `local_rank` are None where the launcher does not say them.
     """
 
@@ -25,16 +27,18 @@ class Machine:
     processes_here: int | None = None
     local_rank: int | None = None
     launcher: str = ""
+    compiler: bool = False
 
     @staticmethod
     def this(environment: Mapping[str, str] = os.environ) -> Machine:
         """This machine, without asking torch. Raises `ConfigError` where launchers contradict each other."""
         gpus, cores = len(devices(environment)), len(os.sched_getaffinity(0))
+        compiler = shutil.which(environment.get("CXX") or "c++") is not None  # as torch.utils.cpp_extension looks
         started = ranks(environment)
         if started is None:
-            return Machine(gpus, cores)
+            return Machine(gpus, cores, compiler=compiler)
         here = 1 if started.world_size == 1 else started.processes_here
-        return Machine(gpus, cores, started.world_size, started.rank, here, started.local_rank, started.by)
+        return Machine(gpus, cores, started.world_size, started.rank, here, started.local_rank, started.by, compiler)
 
 
 def devices(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,14 +13,17 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import adapters, checks, inputs, parameters
+from tunefleet.plan import adapters, checks, inputs, optimizers, parameters, tensor
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
 from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
-from tunefleet.plan.plan import Plan
+from tunefleet.plan.memory import GIB
+from tunefleet.plan.plan import Expected, Plan
+from tunefleet.plan.resolve import foreseen, resolve, where
 from tunefleet.plan.sources import Sources, sources
+from tunefleet.plan.stages import boundaries
 
 T = TypeVar("T")
 
@@ -30,10 +33,15 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     config = _absolute(config)
     complaints = checks.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
-    machine = promised(config.launch) if expected(config.launch) else machine
+    if expected(config.launch):
+        machine = replace(promised(config.launch), compiler=machine.compiler)  # its machines have this one's software
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
-    split = _collect(lambda: batch(config.train, degrees.data_parallel), complaints) if degrees else None
+    chosen: tuple[str, ...] = ()
+    if degrees and found and not complaints:
+        config, chosen = _resolved(config, degrees, found, machine, complaints)
+    known = degrees if config.train.micro_batch else None
+    split = _collect(lambda: batch(config.train, known.data_parallel), complaints) if known else None
     if degrees:
         complaints += checks.device(config, degrees)
     if found:
@@ -42,11 +50,15 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
         complaints += adapters.complaints(config, degrees.device, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
-    return replace(_plan(config, degrees, found, split, machine), job=asked, words=tuple(words))
+    plan = _plan(config, degrees, found, split, machine)
+    expectations = _expected(plan, machine)
+    return replace(plan, job=asked, words=tuple(words), notes=(*chosen, *plan.notes), expected=expectations)
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
-    identity = _identity(config, degrees, split)
+    cpu_adam = optimizers.takes_cpu_adam(config, machine)
+    identity = _identity(config, split, cpu_adam)
+    family = str(found.architecture.get("model_type"))
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
         name=name,
@@ -58,10 +70,19 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         sources=found,
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
-        engine=engine_config(config.parallel, config.train, split),
-        notes=checks.notes(config, degrees, found),
+        engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
+        notes=(*checks.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
         version=__version__,
+        stages=boundaries(found.architecture, config.parallel),
+        cpu_adam=cpu_adam,
     )
+
+
+def _resolved(
+    config: RunConfig, degrees: Layout, found: Sources, machine: Machine, complaints: list[str]
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """`config` without `auto`; with it, where that fails."""
+    return _collect(lambda: resolve(config, degrees, found.architecture, machine), complaints) or (config, ())
 
 
 def _collect(decide: Callable[[], T], complaints: list[str]) -> T | None:
@@ -80,16 +101,31 @@ def _absolute(config: RunConfig) -> RunConfig:
     return replace(config, data=data)
 
 
-def _identity(config: RunConfig, degrees: Layout, split: Batch) -> str:
-    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved."""
+def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
+    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
+
+    The rows of a step count, and not their split: any number of processes may go on with a run.
+    """
     sections = ("data", "model", "adapter", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    for setting in ("cache", "max_truncated", "max_unfilled"):
+    for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    values["train"].pop("threads")
+    for setting in ("threads", "micro_batch", "on_oom"):
+        values["train"].pop(setting)
+    for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
+        values["parallel"].pop(setting)
     values["adapter"].pop("merge")
-    values["batch"] = dump(split)
+    values["train"]["global_batch"] = split.total
+    values["optimizer"]["cpu_kernel"] = cpu_adam
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _expected(plan: Plan, machine: Machine) -> Expected | None:
+    try:
+        seen = foreseen(plan.config, plan.layout, plan.sources.architecture, where(plan.config, machine))
+    except ValueError:
+        return None
+    return Expected(seen.memory.measurable_bytes / GIB, seen.speed.tokens_per_second)
 
 
 def _parameters(found: Sources) -> int | None:

@@ -20,11 +20,24 @@ from tunefleet.plan.batch import Batch
 from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
+from tunefleet.plan.stages import describe
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the forecast says, to be compared with what is measured: GiB of one process, tokens/s of all of them."""
+
+    peak: float
+    tokens_per_second: float | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed."""
+    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
+
+    Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
+    `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
+    """
 
     name: str
     run_dir: str
@@ -38,8 +51,11 @@ class Plan:
     engine: dict[str, Any]
     notes: tuple[str, ...]
     version: str
+    stages: tuple[int, ...] = ()
     job: Job | None = None
     words: tuple[str, ...] = ()
+    expected: Expected | None = None
+    cpu_adam: bool = False
 
     @property
     def paths(self) -> RunPaths:
@@ -54,6 +70,7 @@ class Plan:
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
         family = self.sources.architecture.get("model_type")
         asked = {"job": self.job.summary()} if self.job else {}
+        cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
         beside = {}
         if config.adapter.name is not AdapterName.NONE:
             beside["adapter"] = adapters.summary(config.adapter, self.sources.architecture, self.parameters)
@@ -63,6 +80,7 @@ class Plan:
             "model": f"{config.model.name} ({family}): {parameters}, {weights}",
             **beside,
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
+            **cut,
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",

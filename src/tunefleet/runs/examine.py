@@ -31,7 +31,7 @@ class Sample:
 
 
 def losses(plan: Plan, model: Evaluable, group: Group, read: Material) -> dict[str, Any]:
-    """Loss and perplexity of every validation split, as a record to log. Collective."""
+    """Loss and perplexity of every validation split, as a record to log. Collective of `group`, the model's copies."""
     record: dict[str, Any] = {}
     for split, data in read.data.validation.items():
         if not len(data):
@@ -41,8 +41,8 @@ def losses(plan: Plan, model: Evaluable, group: Group, read: Material) -> dict[s
             data,
             config.evaluation.max_rows,
             config.evaluation.batch,
-            plan.layout.data_rank(group.rank),
-            plan.layout.data_parallel if group.size > 1 else 1,
+            group.rank,
+            group.size,
             read.tokenizer.pad_token_id,
             config.data.packing,
         )
@@ -52,7 +52,7 @@ def losses(plan: Plan, model: Evaluable, group: Group, read: Material) -> dict[s
 
 
 def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) -> tuple[dict[str, Any], list[Sample]]:
-    """Exact match of every split, as a record to log, and every answer. Collective."""
+    """Exact match of every split, as a record to log, and every answer. Collective, as `losses`."""
     record: dict[str, Any] = {}
     samples: list[Sample] = []
     stops = parts.stops(read.data.template, read.tokenizer)

@@ -28,12 +28,16 @@ def _facts(lengths: Lengths, packed: bool) -> dict[str, str]:
     rows = f"{card.rows:,} of {card.row_length:,} tokens, {card.filled:.2%} filled, {1 - card.filled:.2%} padding"
     alone = card.tokens / max(1, card.conversations * card.row_length)
     saved = f" ({alone:.2%} filled without packing)" if packed else " (padded to the longest of a batch: less)"
+    ways = ", ".join(f"{share:.1%} with {way.value}" for way, share in lengths.padding.items())
+    grouped = {"batches": f"padding {ways} (data.group_by_length)"} if ways else {}
     return {
         "read": f"{card.read:,} conversations, {card.dropped:,} dropped for having nothing to learn",
-        "cut": f"{card.truncated:,} ({card.truncated / max(1, card.read):.2%}) at {card.row_length:,} tokens",
+        "too long": f"{card.truncated:,} cut ({card.truncated / max(1, card.read):.2%}), {card.split:,} split into "
+        f"several, {card.too_long:,} left out, at {card.row_length:,} tokens",
         "tokens": f"{count(card.tokens)}, {count(card.learning_tokens)} learn ({learning:.1%})",
         "longest": f"{card.longest:,} tokens",
         "rows": rows + saved,
+        **grouped,
     }
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.config.data import Grouping
 from tunefleet.data import prepare
 from tunefleet.data.dataset import Card, Dataset
-from tunefleet.data.encode import Encoded, in_pairs
+from tunefleet.data.encode import in_pairs
+from tunefleet.data.grouping import row_lengths
+from tunefleet.data.long_rows import Encoded
+from tunefleet.data.order import Order
+from tunefleet.data.prepare import Prepared
 from tunefleet.model import tokenizer
 from tunefleet.plan.plan import Plan
 
@@ -29,11 +34,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Lengths:
-    """The conversations of a split: tokens and learning tokens of each, both of shape [conversations]."""
+    """The conversations of a split: tokens and learning tokens of each, both of shape [conversations].
+
+    `padding` is its share of an epoch's micro-batches, for each way of `data.group_by_length`; none with packing.
+    """
 
     card: Card
     tokens: NDArray[np.int64]
     learning: NDArray[np.int64]
+    padding: Mapping[Grouping, float]
 
 
 def rows(plan: Plan, count: int) -> list[Look]:
@@ -44,15 +53,22 @@ def rows(plan: Plan, count: int) -> list[Look]:
     words = _tokenizer(plan)
     data, longest = plan.config.data, plan.config.train.sequence_length
     chat = prepare.chat_template(data, words)
-    talks = prepare.training_rows(data, words, longest)[:count]
-    pairs = in_pairs(talks, chat, words, data.train_on, longest)[:count]
+    talks = prepare.training_rows(data, words, longest, count)
+    pairs = in_pairs(talks, chat, words, data.train_on, longest, data.long_rows)[:count]
     return [_look(talk.where, one, words) for talk, one in pairs]
 
 
 def lengths(plan: Plan) -> dict[str, Lengths]:
     """Every split, prepared as for training, and refused as for training. Raises `DataError`."""
-    prepared = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
-    return {name: _lengths(data) for name, data in {"train": prepared.train, **prepared.validation}.items()}
+    found = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
+    unseen = {name: _lengths(data, {}) for name, data in found.validation.items()}
+    return {"train": _lengths(found.train, _padding(plan, found.train)), **unseen}
+
+
+def prepared(plan: Plan) -> Prepared:
+    """The data of a run, prepared now or found; every byte that was found is read again. Raises `DataError`."""
+    data, longest = plan.config.data, plan.config.train.sequence_length
+    return prepare.prepare(data, _tokenizer(plan), longest, thorough=True)
 
 
 def _tokenizer(plan: Plan) -> Any:
@@ -77,7 +93,14 @@ def _decoded(ids: Sequence[int], words: Any) -> str:
     return str(words.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)) if ids else ""
 
 
-def _lengths(data: Dataset) -> Lengths:
-    before = np.concatenate([[0], np.cumsum(data.learns, dtype=np.int64)])
+def _padding(plan: Plan, data: Dataset) -> dict[Grouping, float]:
+    if plan.config.data.packing or not len(data):
+        return {}
+    seed, batch = plan.config.train.seed, plan.batch
+    return {way: Order(row_lengths(data), seed, batch.total, way).padding(batch.micro) for way in Grouping}
+
+
+def _lengths(data: Dataset, padding: Mapping[Grouping, float]) -> Lengths:
+    learns = np.add.reduceat(data.learns, data.starts[:-1], dtype=np.int64) if len(data) else np.zeros(0, np.int64)
     firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never learnt
-    return Lengths(data.card, np.diff(data.starts), np.diff(before[data.starts]) - firsts)
+    return Lengths(data.card, np.diff(data.starts)[data.packs], (learns - firsts)[data.packs], padding)

@@ -11,17 +11,21 @@ from transformers import PreTrainedModel
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
 from tunefleet.config.adapter import AdapterName
+from tunefleet.config.data import Grouping
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
+from tunefleet.engine import pipeline
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.sharing import one_by_one
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import adapters, build, tokenizer
 from tunefleet.model.freeze import freeze
 from tunefleet.model.learner import Learner
+from tunefleet.model.stages import Stage
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
@@ -52,7 +56,7 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     """The model under DeepSpeed; from scratch its weights depend on the seed alone."""
     config = plan.config
     built = strategy(plan, group, model(plan, read.tokenizer), read.horizon)
-    randomness.seed_all(config.train.seed, group.rank)
+    randomness.seed_all(config.train.seed, plan.layout.random_rank(group.rank))
     return built
 
 
@@ -85,21 +89,41 @@ def learning(plan: Plan, model: PreTrainedModel) -> None:
 def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
-    learner = Learner(model)
-    rate = partial(learning_rate, config.schedule, config.optimizer.lr, total=steps.total, warmup=steps.warmup)
-    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner), rate)
+    lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
+    rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
+    if plan.stages:
+        stage = _stage(plan, group, model)
+        module = pipeline.joined(stage, plan.layout)
+        optimizer = optimizers.build(config.optimizer, module, plan.cpu_adam)
+        return PipelineEngine(plan, group, stage, module, optimizer, rate)
+    learner = Learner(
+        model,
+        peers=group.peers(plan.layout.sequence),
+        tile=config.train.loss_tile,
+        agree=group.agree if config.parallel.zero_stage == 3 else int,
+    )
+    return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
+
+
+def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
+    """This rank's stage of the pipeline; the rest of `model` is let go."""
+    number = plan.layout.stage(group.rank)
+    return Stage(model, plan.stages[number], plan.stages[number + 1])
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
     """This rank's training rows from `position` on."""
+    config = plan.config.data
     return OrderedBatches(
         read.data.train,
         plan.batch,
         plan.layout.data_rank(group.rank),
         seed=plan.config.train.seed,
         pad=read.tokenizer.pad_token_id,
-        packed=plan.config.data.packing,
+        packed=config.packing,
         position=position,
+        grouping=Grouping.NEVER if config.packing else config.group_by_length,
+        workers=config.workers,
     )
 
 
@@ -118,4 +142,7 @@ def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
 def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
     """The checkpoints of the run; each holds the chat template that it was trained with."""
     texts = {CHAT_TEMPLATE: read.data.template.source}
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, plan.config.checkpoint.keep, texts)
+    config = plan.config
+    return CheckpointStore(
+        plan.paths.checkpoints, plan.identity, group, config.checkpoint.keep, texts, config.train.seed
+    )

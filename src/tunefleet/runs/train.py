@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
 from tunefleet.base import files, status
-from tunefleet.base.errors import DONE, INTERRUPTED
+from tunefleet.base.errors import DONE, INTERRUPTED, OutOfMemory
+from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
-from tunefleet.engine.group import ProcessGroup, join
+from tunefleet.engine.group import Copies, ProcessGroup, join
+from tunefleet.engine.memory import peak_gib
 from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts, words
@@ -30,9 +33,13 @@ def train(plan: Plan) -> int:
     """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
     read = parts.material(plan)
     group = join()
-    engine = parts.engine(plan, group, read)
-    run = _Run(plan, group, read, engine, parts.store(plan, group, read))
-    code = run.train()
+    try:
+        engine = parts.engine(plan, group, read)
+        code = _Run(plan, group, read, engine, parts.store(plan, group, read)).train()
+    except (RuntimeError, MemoryError) as error:
+        if cause_of(error) is Cause.OUT_OF_MEMORY:
+            raise OutOfMemory(words.out_of_memory(plan, error, peak_gib())) from error
+        raise
     engine.close()
     group.part()
     return code
@@ -44,6 +51,7 @@ class _Run:
     def __init__(self, plan: Plan, group: ProcessGroup, read: Material, engine: Engine, store: CheckpointStore) -> None:
         self._plan = plan
         self._group = group
+        self._copies = Copies(group, plan.layout)
         self._read = read
         self._engine = engine
         self._store = store
@@ -59,9 +67,9 @@ class _Run:
     def train(self) -> int:
         """The run, from its first or its resumed step on."""
         self._open()
-        batches = parts.batches(self._plan, self._group, self._read, self._state.position)
         accumulation = self._plan.batch.accumulation
-        self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
+        with closing(parts.batches(self._plan, self._group, self._read, self._state.position)) as batches:
+            self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
         self._console.close_bar()
         return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
 
@@ -86,7 +94,7 @@ class _Run:
             self._console.say(f"goes on from step {self._state.step}")
 
     def _log(self, state: RunState, result: StepResult) -> None:
-        self._trackers.log(_record(state, result))
+        self._trackers.log({**_record(state, result), **self._memory()})
         self._settle(
             State.RUNNING,
             step=state.step,
@@ -95,9 +103,14 @@ class _Run:
             seconds_left=self._console.seconds_left(state.step),
         )
 
+    def _memory(self) -> dict[str, float]:
+        """The most that this rank has held so far, beside what the plan says."""
+        expected = self._plan.expected
+        return {"memory/peak_gib": peak_gib()} | ({"memory/expected_gib": expected.peak} if expected else {})
+
     def _evaluate(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
-            losses = examine.losses(self._plan, self._engine, self._group, self._read)
+            losses = examine.losses(self._plan, self._engine, self._copies, self._read)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
 
     def _save(self, state: RunState) -> None:
@@ -123,8 +136,8 @@ class _Run:
         if self._plan.config.checkpoint.at_end:
             self._save(self._state)
         self._export()
-        record = examine.losses(self._plan, self._engine, self._group, self._read)
-        matches, said = examine.exact_matches(self._plan, self._engine, self._group, self._read)
+        record = examine.losses(self._plan, self._engine, self._copies, self._read)
+        matches, said = examine.exact_matches(self._plan, self._engine, self._copies, self._read)
         record |= matches
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         if self._shown:

@@ -46,4 +46,4 @@ def _model(plan: Plan) -> PlainModel:
     alone = exported_alone(plan.config.adapter)  # transformers then reads the model that the adapter names, too
     kind = attention(AutoConfig.from_pretrained(plan.sources.weights if alone else folder))
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype="auto")
-    return PlainModel(Learner(model))
+    return PlainModel(Learner(model, tile=plan.config.train.loss_tile))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunefleet.base.units import clock, count
-from tunefleet.data.dataset import Card
+from tunefleet.plan import split
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import prepared
 from tunefleet.runs.examine import Sample
 from tunefleet.runs.parts import Material
 
@@ -16,30 +17,12 @@ from tunefleet.runs.parts import Material
 def data_rows(plan: Plan, read: Material) -> dict[str, str]:
     """What the data add to the plan."""
     card, steps = read.data.train.card, read.horizon
-    splits = [f"{name} {data.card.conversations:,}" for name, data in read.data.validation.items()]
     epochs = steps.total / steps.steps_per_epoch
-    removed = ", ".join(f"{number:,} {step}" for step, number in read.data.removed.items())
-    cleaned = {"left out": f"{removed}, see {read.data.removed_report}"} if removed else {}
-    bad = {"bad rows": f"{read.data.bad_rows:,} left out, see {read.data.report}"} if read.data.bad_rows else {}
     return {
-        "data": _card(plan, card),
-        **cleaned,
-        **bad,
-        "validation": ", ".join(splits) or "none",
+        **prepared.rows(plan, read.data),
         "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.rows:,} rows / {plan.batch.total} rows a step, "
         f"warm-up {steps.warmup}",
     }
-
-
-def _card(plan: Plan, card: Card) -> str:
-    rows = f"{card.rows:,} rows of {card.row_length} tokens ({card.filled:.1%} filled)"
-    lost = [f"{number:,} {what}" for what, number in (("cut", card.truncated), ("dropped", card.dropped)) if number]
-    return (
-        f"{plan.config.data.name}: {card.conversations:,} conversations in "
-        f"{rows if plan.config.data.packing else 'a row each'}, {count(card.tokens)} tokens, "
-        f"{count(card.learning_tokens)} learn, longest {card.longest:,}"
-        + (f" ({', '.join(lost)} of {card.read:,} read)" if lost else "")
-    )
 
 
 def results(record: dict[str, Any]) -> dict[str, str]:
@@ -85,3 +68,12 @@ def next_commands(plan: Plan) -> list[str]:
         f"tunefleet evaluate {run}",
         "python train.py -m optimizer.lr=1e-3,3e-3 train.max_steps=20",
     ]
+
+
+def out_of_memory(plan: Plan, error: BaseException, peak: float) -> str:
+    """What ran out, the numbers, and the next setting."""
+    expected = f", and {plan.expected.peak:.2f} GiB were foreseen" if plan.expected else ""
+    return (
+        f"out of memory with {plan.batch} of {plan.config.train.sequence_length} tokens: this process held up to "
+        f"{peak:.2f} GiB{expected}. {str(error).splitlines()[0]} Next: {split.next_setting(plan)}."
+    )

@@ -7,6 +7,7 @@ import netrc
 import os
 import queue
 import threading
+from hashlib import sha256
 from typing import Any
 
 from tunefleet.config.load import dump
@@ -68,7 +69,7 @@ class WandbSink:
             entity=tracking.entity,
             group=tracking.group or f"{self._plan.config.data.name}/{self._plan.config.model.name}",
             name=self._plan.name,
-            id=f"{self._plan.identity[:16]}",
+            id=sha256(f"{self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
             resume="allow",
             tags=tracking.tags,
             config=dump(self._plan.config),

@@ -11,6 +11,7 @@ from tunefleet.config.data import SourceConfig
 from tunefleet.data import raw
 from tunefleet.data.conversation import Turn
 from tunefleet.data.formats.fields import get
+from tunefleet.data.formats.slots import with_slots
 from tunefleet.data.row import Row
 
 Turns = tuple[Turn, ...]
@@ -26,9 +27,9 @@ def parallel(row: Row, source: SourceConfig) -> list[Turns]:
 
 
 def labelled(row: Row, source: SourceConfig, names: Sequence[str]) -> list[Turns]:
-    """`text` is asked and the name of `label` answered."""
+    """`text` is asked and the name of `label` answered, with its `slots` where there are any."""
     words = {"text": get(row, "text", str), "labels": ", ".join(names)}
-    return [_asked(source.instruction or "{text}", words, _label(row, names))]
+    return [_asked(source.instruction or "{text}", words, with_slots(_label(row, names), row))]
 
 
 def label_names(source: SourceConfig) -> tuple[str, ...]:

@@ -1,0 +1,35 @@
+"""What does a command say beside its intent: the marked parts of a text, by the name of their slot."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tunefleet.base.errors import DataError
+from tunefleet.data.formats.fields import text
+from tunefleet.data.row import Row
+
+_SHAPE = "a list of parts such as {text: Paris, entity: city}"
+
+
+def with_slots(intent: str, row: Row) -> str:
+    """The intent alone, or where the row has `slots`, JSON: `{"intent": "GetWeather", "slots": {"city": "Paris"}}`.
+
+    `slots` are the parts of the text in order, as SNIPS has them; one with an `entity` is a slot. A slot that is
+    said twice becomes a list. Raises `DataError`.
+    """
+    if "slots" not in row.values:
+        return intent
+    return json.dumps({"intent": intent, "slots": _slots(row)}, ensure_ascii=False)
+
+
+def _slots(row: Row) -> dict[str, Any]:
+    parts = row.values["slots"]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) and "text" in part for part in parts):
+        raise DataError(f"{row.where}: slots is not {_SHAPE}.")
+    said: dict[str, list[str]] = {}
+    for part in parts:
+        if part.get("entity") is not None:
+            name = text(part["entity"], f"{row.where}: entity")
+            said.setdefault(name, []).append(text(part["text"], f"{row.where}: {name}").strip())
+    return {name: words[0] if len(words) == 1 else words for name, words in said.items()}

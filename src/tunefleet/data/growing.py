@@ -1,0 +1,79 @@
+"""Arrays on the disk that grow at their end (`.npy` files of one dimension), and whether they are as they were."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from tunefleet.base import files
+
+_MANIFEST = "files.json"  # of a folder: bytes and CRC-32 of every other file in it
+_BLOCK = 1 << 22  # bytes read at once
+
+
+class Growing:
+    """Appends to `path`; numpy reserves room in the header for the length, which is known at the end.
+
+    The file is open only while something is written, so that a preparation that is refused leaves none open.
+    """
+
+    def __init__(self, path: Path, dtype: Any) -> None:
+        self._path = path
+        self._dtype = np.dtype(dtype)
+        self._length = 0
+        with open(path, "wb") as stream:
+            self._write_header(stream)
+
+    def append(self, values: Sequence[Any] | NDArray[Any]) -> None:
+        """Writes `values` behind what is there."""
+        array = np.ascontiguousarray(values, dtype=self._dtype)
+        self._length += len(array)
+        with open(self._path, "ab") as stream:
+            stream.write(array.data)
+
+    def finish(self) -> None:
+        """Writes the length, and everything to the disk itself."""
+        with open(self._path, "r+b") as stream:
+            self._write_header(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _write_header(self, stream: BinaryIO) -> None:
+        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self._length,)}
+        npy.write_array_header_1_0(stream, header)
+
+
+def seal(folder: Path) -> None:
+    """Writes down what every file in `folder` is, before it is published."""
+    described = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in sorted(folder.iterdir())}
+    files.write_json(folder / _MANIFEST, described)
+    files.sync_folder(folder)
+
+
+def expect_sizes(folder: Path) -> None:
+    """Raises `ValueError` or `OSError` where a file of a sealed folder is missing, or longer or shorter than it was."""
+    for name, described in files.read_json(folder / _MANIFEST).items():
+        size = (folder / name).stat().st_size
+        if size != described["bytes"]:
+            raise ValueError(f"{folder / name} has {size} bytes instead of {described['bytes']}")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every byte of a sealed folder is as it was written; it reads them all."""
+    described = files.read_json(folder / _MANIFEST)
+    return all(_crc32(folder / name) == file["crc32"] for name, file in described.items())
+
+
+def _crc32(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    return crc

@@ -1,0 +1,49 @@
+"""Which rows are held out for validation: drawn while rows stream by, the same whatever the run's seed."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+_SHARE = 10  # at most one row in so many is held out
+
+
+class HeldOut(Generic[T]):
+    """Keeps `most` rows, or a tenth where that is less; only they are in memory.
+
+    Every row has a random key, and those with the least keys are held out (bottom-k sampling): a uniform draw in
+    one pass, without knowing how many rows there are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._keys = random.Random(0)
+        self._waiting: list[tuple[float, int, T]] = []
+        self._seen = 0
+        self.rows: list[T] = []
+
+    def training(self, rows: Iterable[T]) -> Iterator[T]:
+        """The rows to train on, about in their order; afterwards `rows` are the others."""
+        for row in rows:
+            self._seen += 1
+            entry = (-self._keys.random(), self._seen, row)  # the largest key first
+            if len(self._waiting) < self._most:
+                heapq.heappush(self._waiting, entry)
+            else:
+                yield heapq.heappushpop(self._waiting, entry)[2]
+        yield from self._finish()
+
+    def _finish(self) -> list[T]:
+        """What waited and is not held out after all."""
+        by_key = sorted(self._waiting, key=lambda entry: (-entry[0], entry[1]))
+        count = min(self._most, self._seen // _SHARE)
+        self._waiting = []
+        self.rows = _in_order(by_key[:count])
+        return _in_order(by_key[count:])
+
+
+def _in_order(entries: Iterable[tuple[float, int, T]]) -> list[T]:
+    return [row for _, _, row in sorted(entries, key=lambda entry: entry[1])]

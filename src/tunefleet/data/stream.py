@@ -1,0 +1,112 @@
+"""How a source of any size becomes tokens in bounded memory: row after row, in their order, on all cores.
+
+A chunk of rows is read, cleaned and rendered while the chunks before it are tokenised: the tokenizer's threads
+hold no lock of Python. Threads, not processes: the tokenizer takes most of the time and scales by itself, a
+process would first import transformers for seconds, and conversations would have to be sent to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.data.bad_rows import BadRows
+from tunefleet.data.collect import Said
+from tunefleet.data.conversation import Conversation
+from tunefleet.data.encode import Encoder
+from tunefleet.data.long_rows import Encoded
+from tunefleet.data.template import Rendered
+
+_ROWS = 500  # of a chunk
+_CHARACTERS = 2_000_000  # of a chunk, about
+_AHEAD = 3  # chunks that are tokenised, or wait for it
+_THREADS = 2  # that call the tokenizer, so that its cores need not wait for the end of a chunk
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation and what of it is trained on: one part, or several."""
+
+    conversation: Conversation
+    parts: list[Encoded]
+
+
+Talks = list[Talk]
+"""What one row says; both directions of a translation."""
+_Written = list[tuple[Conversation, Rendered]] | DataError
+_Chunk = tuple[list[_Written], Future[Any]]
+
+
+def encoded(
+    rows: Iterable[Said], clean: Callable[[list[Conversation]], list[Conversation]], bad: BadRows, encoder: Encoder
+) -> Iterator[Talks]:
+    """Rows that are neither bad nor cleaned away, in their order.
+
+    Which rows these are, and which error is raised, depends neither on cores nor on time. Raises `DataError`.
+    """
+    written = (_written(row, clean, encoder) for row in rows)
+    for items, tokenised in _tokenised(_chunks(written), encoder):
+        good = [pair for item in items if not isinstance(item, DataError) for pair in item]
+        parts = encoder.masked([talk for talk, _ in good], [text for _, text in good], tokenised)
+        for item in items:
+            if isinstance(item, DataError):
+                bad.add(item)
+            elif item:
+                yield [Talk(talk, next(parts)) for talk, _ in item]
+
+
+def _written(row: Said, clean: Callable[[list[Conversation]], list[Conversation]], encoder: Encoder) -> _Written:
+    """A row whose template refuses one of its conversations is bad as a whole."""
+    if isinstance(row, DataError):
+        return row
+    try:
+        return [(talk, encoder.render(talk)) for talk in clean(row)]
+    except DataError as error:
+        return error
+
+
+def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[tuple[list[_Written], Any]]:
+    """Chunks in their order. What ends the reading is raised after the rows before it have been seen."""
+    pending: deque[_Chunk] = deque()
+    ended: Exception | None = None
+    with ThreadPoolExecutor(_THREADS) as threads:
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except (DataError, ConfigError) as error:
+                chunk, ended = None, error
+            if chunk is None:
+                break
+            pending.append((chunk, threads.submit(encoder.tokenise, _texts(chunk))))
+            if len(pending) > _AHEAD:
+                yield _finished(pending)
+        while pending:
+            yield _finished(pending)
+    if ended:
+        raise ended
+
+
+def _finished(pending: deque[_Chunk]) -> tuple[list[_Written], Any]:
+    items, tokenised = pending.popleft()
+    return items, tokenised.result()
+
+
+def _texts(chunk: list[_Written]) -> list[str]:
+    return [text.text for item in chunk if not isinstance(item, DataError) for _, text in item]
+
+
+def _chunks(rows: Iterable[_Written]) -> Iterator[list[_Written]]:
+    chunk: list[_Written] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += 0 if isinstance(row, DataError) else sum(len(text.text) for _, text in row)
+        if len(chunk) == _ROWS or characters > _CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

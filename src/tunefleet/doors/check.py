@@ -1,0 +1,95 @@
+"""Does a strategy compute the right thing here? `tunefleet check parallel=zero3`, in a minute or two."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunefleet.base import files, text
+from tunefleet.base.errors import DONE, FAILED
+from tunefleet.config import RunConfig
+from tunefleet.doors import compose
+from tunefleet.doors.rank import prepare_environment
+from tunefleet.launch import local
+from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan.layout import layout
+
+if TYPE_CHECKING:
+    from tunefleet.runs.check import Finding
+
+_RANK_MODULE = "tunefleet.doors.check_rank"
+_DEFAULTS = (
+    "data=demo",
+    "model=opt-tiny",
+    "optimizer.lr=3e-3",
+    "optimizer.weight_decay=0.1",
+    "train.precision=fp32",
+    "train.sequence_length=48",
+    "checkpoint.every=null",
+    "tracking=files",
+)
+
+
+def check(words: Sequence[str]) -> int:
+    """Trains tiny models as `WORDS` say, on this machine's processes, and by a plain torch loop; compares.
+
+    Returns the exit code: 1 where a loss, a gradient norm or the weights go another way.
+    """
+    machine = Machine.this()
+    with tempfile.TemporaryDirectory(prefix="tunefleet-check-") as folder:
+        plan = make(_config(words, machine, Path(folder)), machine)
+        print(f"checking {plan.summary()['spread']}, {plan.batch}: twenty steps of tiny models against a plain loop")
+        print(*(f"note: {note}" for note in plan.notes), sep="\n", flush=True)
+        plan.save()
+        code = local.run(plan, _RANK_MODULE)
+        return _compared(plan, files.read_json(plan.paths.trajectories)) if code == DONE else code
+
+
+def _config(words: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
+    """What was typed, with enough processes and rows for every rank to have two micro-batches a step."""
+    config = compose.from_words([*_DEFAULTS, *words])
+    if not (machine.gpus or config.launch.processes):
+        parallel = config.parallel
+        most = parallel.max_processes or max(2, parallel.tensor * parallel.pipeline * parallel.sequence)
+        config = replace(config, launch=replace(config.launch, processes=most))
+    copies = layout(config.parallel, config.launch, machine).data_parallel
+    rows = copies * max(2, -(-4 // copies))
+    return replace(config, output_dir=str(folder), train=replace(config.train, micro_batch=1, global_batch=rows))
+
+
+def _compared(plan: Plan, ours: Mapping[str, Any]) -> int:
+    prepare_environment(plan)
+    from tunefleet.runs import check, trajectory  # torch starts here
+
+    plain = {name: trajectory.plain(check.of(plan, name)) for name in check.MODELS}
+    precision = plan.config.train.precision
+    found = [one for name in plain for one in check.compare(name, plain[name], ours[name], precision)]
+    print(_steps(plain, ours))
+    print(_table(found))
+    right = all(one.right for one in found)
+    verdict = "follows the plain loop" if right else "DOES NOT follow the plain loop: do not train with it here"
+    print(f"\n{plan.config.parallel.name} {verdict}")
+    return DONE if right else FAILED
+
+
+def _steps(plain: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The losses side by side, of every fifth step and the last."""
+    last = len(next(iter(plain.values()))["losses"]) - 1
+    head = ("step", *(f"{name}, {who}" for name in plain for who in ("plain", "here")))
+    shown = [
+        (str(step + 1), *(f"{found[name]['losses'][step]:.6f}" for name in plain for found in (plain, ours)))
+        for step in sorted({*range(0, last, 5), last})
+    ]
+    return text.columns([head, *shown])
+
+
+def _table(found: Sequence[Finding]) -> str:
+    head = ("model", "quantity", "difference", "allowed", "")
+    shown = [
+        (one.model, one.quantity, f"{one.difference:.1e}", f"{one.allowed:.0e}", "right" if one.right else "WRONG")
+        for one in found
+    ]
+    return "\n" + text.columns([head, *shown])

@@ -1,0 +1,35 @@
+"""One process of `tunefleet check`: `python -m tunefleet.doors.check_rank RUN_DIRECTORY`; trains the tiny models."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.doors.rank import end_with_launcher, guarded, prepare_environment
+from tunefleet.plan.plan import Plan
+
+
+def main() -> None:
+    """Ends with 0 when the trajectories are written, or with the exit code of what went wrong."""
+    end_with_launcher()
+    plan = Plan.read(Path(sys.argv[1]))
+    prepare_environment(plan)
+    sys.exit(guarded(plan, lambda: _follow(plan)))
+
+
+def _follow(plan: Plan) -> int:
+    from tunefleet.engine.group import join  # torch starts here
+    from tunefleet.runs import check, trajectory
+
+    group = join()
+    found = {name: trajectory.trained(check.of(plan, name), group) for name in check.MODELS}
+    if int(os.environ["RANK"]) == 0:
+        files.write_json(plan.paths.trajectories, found)
+    group.part()
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""How much memory has this process held at most?"""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+
+_GIB = 2**30
+_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+
+
+def peak_gib() -> float:
+    """GiB: on a GPU what torch has allocated on it, else the resident size of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / _GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT / _GIB

@@ -1,0 +1,36 @@
+"""Adam for states in host memory: DeepSpeed's C++, built when it is first used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from deepspeed.ops.adam import DeepSpeedCPUAdam
+from torch.optim import Optimizer
+from torch.utils import cpp_extension
+
+from tunefleet.base.builds import await_build
+from tunefleet.base.errors import RunError
+from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
+
+
+def cpu_adam(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
+    """DeepSpeed's CPU Adam or AdamW. Raises `RunError` where it cannot be built."""
+    _put_ninja_on_path()
+    await_build(Path(cpp_extension._get_build_directory("cpu_adam", verbose=False)))
+    decoupled = config.name is OptimizerName.ADAMW
+    try:
+        optimizer: Optimizer = DeepSpeedCPUAdam(
+            groups, lr=config.lr, betas=config.betas, eps=config.eps, adamw_mode=decoupled
+        )
+    except RuntimeError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise RunError(f"DeepSpeed's CPU Adam cannot be built: {reason}. Use optimizer.cpu_kernel=torch.") from error
+    return optimizer
+
+
+def _put_ninja_on_path() -> None:
+    """ninja is installed beside this Python, which need not be on the PATH."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}"

@@ -1,0 +1,106 @@
+"""Does a strategy compute the right thing on this machine: compares its trajectory with a plain torch loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tunefleet.config.train import Precision
+from tunefleet.plan import tensor
+from tunefleet.plan.plan import Plan
+from tunefleet.plan.stages import boundaries
+from tunefleet.runs import trajectory
+from tunefleet.runs.trajectory import Trajectory
+
+_SIZES = {"vocab_size": trajectory.VOCABULARY, "hidden_size": 64, "num_hidden_layers": 4, "max_position_embeddings": 64}
+MODELS: Mapping[str, dict[str, Any]] = {
+    "opt": {
+        **_SIZES,
+        "model_type": "opt",
+        "word_embed_proj_dim": 64,
+        "ffn_dim": 128,
+        "num_attention_heads": 8,
+        "do_layer_norm_before": True,
+        "activation_function": "gelu",  # one sign that rounding flips at ReLU's kink is 1e-4 of a gradient norm
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    },
+    "llama": {
+        **_SIZES,
+        "model_type": "llama",
+        "intermediate_size": 96,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": False,
+    },
+}
+"""The architectures that are compared: one with tied embeddings and biases, one with grouped heads and neither."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The largest relative differences: of losses, of gradient norms, of weights (to the largest weight)."""
+
+    losses: float
+    norms: float
+    weights: float
+
+
+TOLERANCES = {
+    # Rounding of another order of sums; Adam divides by tiny second moments early on, which magnifies it in weights.
+    Precision.FP32: Tolerance(1e-5, 5e-5, 1e-4),
+    # Weights and activations have 8 bits of mantissa (2^-8 = 0.4 %), and errors of 20 steps add up.
+    Precision.BF16: Tolerance(0.03, 0.15, 0.1),
+    # 11 bits; the loss scale skips the first steps until it fits.
+    Precision.FP16: Tolerance(0.03, 0.15, 0.1),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of one model, compared over all steps."""
+
+    model: str
+    quantity: str
+    difference: float
+    allowed: float
+
+    @property
+    def right(self) -> bool:
+        """Whether it follows the plain loop; a NaN does not."""
+        return self.difference <= self.allowed
+
+
+def of(plan: Plan, name: str) -> Plan:
+    """The plan with the tiny architecture `name` of MODELS."""
+    layers = max(MODELS[name]["num_hidden_layers"], plan.layout.pipeline)
+    architecture = {**MODELS[name], "num_hidden_layers": layers}
+    sources = replace(plan.sources, architecture=architecture, weights=None)
+    divided = tensor.fragment(name, plan.layout.tensor)
+    cut = boundaries(architecture, plan.config.parallel)
+    return replace(plan, sources=sources, engine={**plan.engine, **divided}, stages=cut)
+
+
+def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Finding]:
+    """Losses, norms and weights of the model `name`: the largest relative difference of each, and what is allowed."""
+    allowed = TOLERANCES[precision]
+    return [
+        Finding(name, "loss", _furthest(plain["losses"], ours["losses"]), allowed.losses),
+        Finding(name, "gradient norm", _furthest(plain["norms"], ours["norms"]), allowed.norms),
+        Finding(name, "weights", _off(plain["weights"], ours["weights"]), allowed.weights),
+    ]
+
+
+def _furthest(plain: list[float], ours: list[float]) -> float:
+    return float(np.max(np.abs(np.asarray(ours) / np.asarray(plain) - 1)))
+
+
+def _off(plain: list[float], ours: list[float]) -> float:
+    """Relative to the largest weight: many are near zero. Other weights than the plain ones are infinitely far."""
+    if len(plain) != len(ours):
+        return math.inf
+    return float(np.max(np.abs(np.asarray(ours) - np.asarray(plain))) / np.max(np.abs(plain)))

@@ -1,0 +1,29 @@
+"""What is a person told about prepared data: what there is, and what was left out?"""
+
+from __future__ import annotations
+
+from tunefleet.base.units import count
+from tunefleet.data.dataset import Card
+from tunefleet.data.prepare import Prepared
+from tunefleet.plan.plan import Plan
+
+
+def rows(plan: Plan, data: Prepared) -> dict[str, str]:
+    """What was prepared, and what was left out."""
+    splits = [f"{name} {unseen.card.conversations:,}" for name, unseen in data.validation.items()]
+    removed = ", ".join(f"{number:,} {step}" for step, number in data.removed.items())
+    cleaned = {"left out": f"{removed}, see {data.removed_report}"} if removed else {}
+    bad = {"bad rows": f"{data.bad_rows:,} left out, see {data.report}"} if data.bad_rows else {}
+    return {"data": _card(plan, data.train.card), **cleaned, **bad, "validation": ", ".join(splits) or "none"}
+
+
+def _card(plan: Plan, card: Card) -> str:
+    rows = f"{card.rows:,} rows of {card.row_length} tokens ({card.filled:.1%} filled)"
+    fates = {"cut": card.truncated, "split": card.split, "too long": card.too_long, "dropped": card.dropped}
+    lost = [f"{number:,} {fate}" for fate, number in fates.items() if number]
+    return (
+        f"{plan.config.data.name}: {card.conversations:,} conversations in "
+        f"{rows if plan.config.data.packing else 'a row each'}, {count(card.tokens)} tokens, "
+        f"{count(card.learning_tokens)} learn, longest {card.longest:,}"
+        + (f" ({', '.join(lost)} of {card.read:,} read)" if lost else "")
+    )

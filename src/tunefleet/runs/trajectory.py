@@ -1,0 +1,126 @@
+"""Twenty steps of a tiny model, by an engine or by a plain torch loop: losses, gradient norms, weights."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.utils import clip_grad_norm_
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tunefleet.data.dataset import Card, Dataset
+from tunefleet.data.order import OrderedBatches
+from tunefleet.data.packing import pack
+from tunefleet.model.learner import Learner
+from tunefleet.optim.build import build as build_optimizer
+from tunefleet.optim.schedules import learning_rate
+from tunefleet.plan.contracts import Group, MicroBatch
+from tunefleet.plan.horizon import Horizon
+from tunefleet.plan.plan import Plan
+from tunefleet.runs import parts
+
+STEPS = 20
+WARMUP = 3
+VOCABULARY = 97
+ROW = 48
+
+Trajectory = dict[str, list[float]]
+"""`losses` and `norms` of every step, and a sample of the final `weights`."""
+
+
+def rows(number: int = 40) -> Dataset:
+    """Packed rows of conversations whose lengths and numbers of learning tokens differ widely.
+
+    Every token follows from the one before it, so that there is something to learn.
+    """
+    drawn = np.random.default_rng(7)
+    lengths = drawn.integers(4, ROW, size=number * 2)
+    tokens = [_chain(int(drawn.integers(3, VOCABULARY)), n) for n in lengths]
+    learns = [np.arange(n) >= max(1, drawn.integers(1, n)) for n in lengths]
+    packs = pack(lengths.tolist(), ROW)
+    bounds = np.cumsum([0] + [len(p) for p in packs])
+    card = Card("train", len(lengths), len(packs), int(lengths.sum()), 0, 0, 0, ROW, ROW)
+    starts = np.cumsum([0, *lengths])
+    return Dataset(card, np.concatenate(tokens), np.concatenate(learns), starts, np.concatenate(packs), bounds, [])
+
+
+def batches(plan: Plan, rank: int) -> OrderedBatches:
+    """What a process reads: its data-parallel share of `rows`."""
+    return OrderedBatches(rows(), plan.batch, plan.layout.data_rank(rank), seed=3, pad=0, packed=True)
+
+
+def model(architecture: dict[str, Any]) -> Any:
+    """A tiny model whose weights depend on nothing but its architecture."""
+    torch.manual_seed(11)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture), attn_implementation="sdpa")
+
+
+def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
+    """The reference, by hand: the whole global batch at once, its mean token loss, torch's optimizer and clipping."""
+    device = torch.device(plan.layout.device)
+    whole = replace(plan, batch=replace(plan.batch, micro=plan.batch.total, accumulation=1, data_parallel=1))
+    learner = Learner(model(plan.sources.architecture)).to(device)
+    optimizer = build_optimizer(plan.config.optimizer, learner)
+    read = batches(whole, 0)
+    losses, norms = [], []
+    for step in range(steps):
+        batch = _on(device, read.take(1)[0])
+        for group in optimizer.param_groups:
+            group["lr"] = rate(plan)(step)
+        loss = learner(batch) / (batch.labels >= 0).sum()
+        loss.backward()
+        norms.append(float(clip_grad_norm_(learner.parameters(), plan.config.train.clip)))
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    return {"losses": losses, "norms": norms, "weights": sampled(learner.model.state_dict())}
+
+
+def engine(plan: Plan, group: Any) -> Any:
+    """The engine of a plan around the tiny model, put together as a run does it."""
+    steps = Horizon(total=STEPS, warmup=WARMUP, evaluate_every=0, save_every=0, steps_per_epoch=10)
+    return parts.strategy(plan, group, model(plan.sources.architecture), steps)
+
+
+def trained(plan: Plan, group: Group, steps: int = STEPS) -> Trajectory:
+    """The same by the engine, in every rank; `weights` are empty on others than the first."""
+    built = engine(plan, group)
+    read = batches(plan, group.rank)
+    results = [built.train_step(read.take(plan.batch.accumulation)) for _ in range(steps)]
+    weights = built.weights()
+    built.close()
+    sample = sampled(weights) if weights is not None else []
+    return {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results], "weights": sample}
+
+
+def rate(plan: Plan) -> Any:
+    """The learning rate of each step."""
+    return partial(learning_rate, plan.config.schedule, plan.config.optimizer.lr, total=STEPS, warmup=WARMUP)
+
+
+def _chain(first: int, length: int) -> NDArray[np.int32]:
+    tokens = [first]
+    while len(tokens) < length:
+        tokens.append((tokens[-1] * 5 + 7) % (VOCABULARY - 3) + 3)
+    return np.asarray(tokens, dtype=np.int32)
+
+
+def _on(device: torch.device, batch: MicroBatch) -> MicroBatch:
+    moved: dict[str, Any] = {f.name: t.to(device) for f in fields(batch) if (t := getattr(batch, f.name)) is not None}
+    return replace(batch, **moved)
+
+
+def sampled(weights: dict[str, torch.Tensor]) -> list[float]:
+    """Of every weight, in the order of their names: enough to see any of them go another way.
+
+    Without the biases of keys: softmax forgets them, their gradient is rounding, and Adam makes steps of it.
+    """
+    compared = {name: weight for name, weight in weights.items() if not name.endswith(_KEY_BIASES)}
+    return [float(v) for _, w in sorted(compared.items()) for v in w.detach().float().flatten()[::37]]
+
+
+_KEY_BIASES = ("c_attn.bias", "query_key_value.bias", "k_proj.bias")

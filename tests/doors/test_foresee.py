@@ -1,0 +1,109 @@
+"""Does `tunefleet plan` say what a run needs, whether it fits, what would fit and how long it takes?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.doors import cli, foresee
+
+LLAMA = ("model=llama-3.1-8b", "model.init=random", "model.tokenizer=demo", "train.sequence_length=2048")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, where: str | None = None, rows: int | None = None) -> str:
+    foresee.one(words, where, rows)
+    return capsys.readouterr().out
+
+
+def test_items_verdict_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, *LLAMA, "parallel=ddp", where="8xH100-80G")
+    assert "spread     ddp on 8 cuda processes, bf16" in out
+    assert "GiB in each GPU of 8xH100-80G, at the peak (end of a forward pass):" in out
+    for item in ("parameters", "optimizer states", "activations", "logits and loss", "attention mask", "CUDA context"):
+        assert f"\n  {item} " in out
+    assert "does not fit: each GPU needs" in out
+    commands = [line.split("python train.py ")[1] for line in out.splitlines() if "python train.py " in line]
+    assert commands
+    assert all("parallel=ddp" not in command for command in commands)
+    assert all(command.count("parallel=") == 1 and set(LLAMA) <= set(command.split()) for command in commands)
+
+
+def test_an_advised_command_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, *LLAMA, where="8xH100-80G")
+    best = next(line for line in out.splitlines() if "python train.py " in line).split("python train.py ")[1]
+    assert "\nfits: " in said(capsys, *best.split(), where="8xH100-80G")
+
+
+def test_time_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (*LLAMA, "parallel=zero3", "train.gradient_checkpointing=true")
+    assert "1,000 steps: " in said(capsys, *words, where="2x8xH100")
+    steps = said(capsys, *words, "train.max_steps=50", where="2x8xH100")
+    assert "\n50 steps: " in steps
+    assert " GPU-hours\n" in steps
+    assert "assumed: 40% of 989 TFLOP/s; 450 GB/s within a host, 50 GB/s between hosts" in steps
+    assert "\n32 steps: " in said(capsys, *words, where="2x8xH100", rows=2048)  # 16 GPUs x 4 rows
+
+
+def test_a_cpu_is_compared_with_its_host(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys)
+    assert "GiB in each process, at the peak" in out
+    assert "GiB of each host are left" in out
+
+
+def test_an_unknown_machine_is_not_made_up(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, *LLAMA, "launch=slurm", "launch.gpus_per_node=8", "launch.time=1h")
+    assert "fits? Nobody knows the memory of the machines of the job: give --machine 8xH100-80G or so" in out
+
+
+def test_a_family_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    shape = "model.architecture={model_type: rwkv, vocab_size: 2048, hidden_size: 16, num_hidden_layers: 2}"
+    words = ("model=hf", shape, "model.init=random", "model.tokenizer=demo", "data.packing=false")
+    assert "memory     not counted: no formula for the family rwkv" in said(capsys, *words)
+
+
+def test_a_grid_is_a_table_and_a_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (*LLAMA, "parallel=zero1,zero3", "optimizer.lr=0.1,0.2", "train.max_steps=100")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", "-m", *words, "--machine", "8xA100-80G"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code in (None, 0)
+    assert lines[0].split() == ["point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours"]
+    assert [line.split()[0:3] for line in lines[1:5]] == [
+        ["parallel=zero1", "optimizer.lr=0.1", "zero1"],
+        ["parallel=zero1", "optimizer.lr=0.2", "zero1"],
+        ["parallel=zero3", "optimizer.lr=0.1", "zero3"],
+        ["parallel=zero3", "optimizer.lr=0.2", "zero3"],
+    ]
+    assert "does not fit" in lines[1]
+    total = sum(float(line.split()[-1]) for line in lines[1:5])
+    assert lines[-1].startswith("4 points: ")
+    assert float(lines[-1].split()[2]) == pytest.approx(total, abs=0.2)
+
+
+def test_overrides_may_follow_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["plan", "--machine", "1xH100-80G", "name=behind"])
+    assert "run        behind" in capsys.readouterr().out
+
+
+def test_a_published_model_needs_no_files(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    out = said(capsys, "model=opt-66b", "parallel=zero3", where="8xH100-80G")
+    assert "note: planned without the model's files" in out
+    assert "hf download facebook/opt-66b" in out
+    assert "65.7B parameters" in out
+    with pytest.raises(ConfigError, match=r"model\.path"):
+        said(capsys, "model=hf", "model.path=some/where", where="8xH100-80G")
+
+
+def test_words_for_no_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"plan.machine: '8' is not a machine"):
+        said(capsys, where="8")

@@ -1,0 +1,121 @@
+"""When memory runs out in one rank: do all stop with one message, and does `split` go on with the same steps?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plans import tiny_plan
+from tunefleet.base import status
+from tunefleet.base.status import Cause, State
+from tunefleet.config.train import OnOom
+from tunefleet.doors.compose import from_words
+from tunefleet.doors.start import start
+from tunefleet.launch import local
+from tunefleet.plan import Machine, Plan, make, split
+from tunefleet.tracking import metrics
+
+CPU = Machine(gpus=0, cores=2)
+WORDS = ("train.sequence_length=32", "train.micro_batch=8", "train.max_steps=6", "parallel=zero1", "tracking=files")
+SHORT = ("evaluation.max_rows=2", "evaluation.generate_rows=0", "checkpoint.export=false", "tracking.log_every=1")
+
+
+def planned(folder: Path, *words: str) -> Plan:
+    rows = (f"output_dir={folder}", "data.cache=" + str(folder / "cache"), "schedule.warmup=0", "name=" + words[0])
+    return make(from_words([*WORDS, *SHORT, *rows, *words[1:]]), CPU)
+
+
+def losses(plan: Plan) -> list[float]:
+    return [record["train/loss"] for record in metrics.read(plan.paths.metrics) if "train/loss" in record]
+
+
+def test_one_rank_without_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Three runs: one that has room, one that stops, and one that splits and follows the first."""
+    roomy = planned(tmp_path, "roomy", "launch.processes=2")
+    assert start(roomy, CPU) == 0
+    monkeypatch.setattr(local, "run", partial(local.run, module="tests.doors.rank_without_memory"))
+
+    stopped = planned(tmp_path, "stopped", "launch.processes=2")
+    assert start(stopped, CPU) == 1
+    now = status.read(stopped.paths.status)
+    assert now is not None
+    assert (now.state, now.cause) == (State.FAILED, Cause.OUT_OF_MEMORY)
+    assert now.reason.startswith("rank 1 of 2 failed: out of memory with 16 rows = 8 micro x 1 accumulation x 2")
+    assert "Tried to allocate 2.00 GiB" in now.reason
+    assert "GiB were foreseen" in now.reason
+    assert "Next: train.micro_batch=4 train.global_batch=16, or train.on_oom=split." in now.reason
+    capfd.readouterr()
+
+    going_on = planned(tmp_path, "going-on", "launch.processes=2", "train.on_oom=split", "checkpoint.every=1")
+    assert start(going_on, CPU) == 0
+    saved = Plan.read(going_on.paths.root)
+    assert (saved.batch.micro, saved.batch.accumulation, saved.batch.total) == (4, 2, 16)
+    assert saved.identity == going_on.identity
+    assert saved.notes[-1] == "memory ran out with train.micro_batch=8: goes on with 4"
+    assert "note: memory ran out with train.micro_batch=8: goes on with 4" in capfd.readouterr().out
+    assert losses(going_on) == pytest.approx(losses(roomy), rel=1e-5)
+    assert len(losses(roomy)) == 6
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return tiny_plan(tmp_path, micro_batch=8, global_batch=16)
+
+
+def splitting(plan: Plan, **changes: Any) -> Plan:
+    config = replace(plan.config, train=replace(plan.config.train, on_oom=OnOom.SPLIT))
+    return replace(plan, config=config, **changes)
+
+
+def test_half_the_rows_twice_as_often(plan: Plan) -> None:
+    half = split.halved(plan)
+    assert half is not None
+    assert (half.batch.micro, half.batch.accumulation, half.batch.total) == (4, 4, 16)
+    assert half.engine["train_micro_batch_size_per_gpu"] == 4
+    assert half.engine["gradient_accumulation_steps"] == 4
+    assert half.engine | plan.engine == plan.engine
+    assert half.identity == plan.identity
+
+
+def test_an_odd_number_of_rows_is_the_least(tmp_path: Path) -> None:
+    assert split.halved(tiny_plan(tmp_path, micro_batch=3)) is None
+    assert split.halved(tiny_plan(tmp_path, micro_batch=1)) is None
+
+
+def test_it_is_not_split_unasked(plan: Plan) -> None:
+    assert split.split(plan) is None
+    assert split.split(splitting(plan)) is not None
+
+
+def test_the_next_start_takes_what_the_last_one_came_down_to(plan: Plan) -> None:
+    asked = splitting(plan)
+    smaller = split.split(asked)
+    assert smaller is not None
+    assert split.as_before(asked, smaller).batch == smaller.batch
+    assert split.as_before(plan, smaller) is plan
+    assert split.as_before(asked, replace(smaller, identity="another")) is asked
+    assert split.as_before(asked, asked) is asked
+
+
+def test_how_memory_is_answered_is_no_part_of_a_run_s_identity(tmp_path: Path) -> None:
+    assert tiny_plan(tmp_path).identity == tiny_plan(tmp_path, on_oom="split").identity
+
+
+@pytest.mark.parametrize(
+    ("settings", "ranks", "stage", "expected"),
+    [
+        ({"micro_batch": 6}, 1, 0, "train.micro_batch=3 train.global_batch=6, or train.on_oom=split"),
+        ({"micro_batch": 1}, 1, 0, "train.gradient_checkpointing=true"),
+        ({"micro_batch": 1, "gradient_checkpointing": True}, 2, 1, "parallel=zero2"),
+        ({"micro_batch": 1, "gradient_checkpointing": True}, 2, 3, "a shorter train.sequence_length, or more GPUs"),
+    ],
+)
+def test_the_next_setting(tmp_path: Path, settings: dict[str, Any], ranks: int, stage: int, expected: str) -> None:
+    plan = tiny_plan(tmp_path, ranks=ranks, stage=stage, **settings)
+    assert split.next_setting(plan).startswith(expected)

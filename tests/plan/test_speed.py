@@ -1,0 +1,90 @@
+"""Are the FLOPs those of the papers, and do more GPUs, stages and degrees cost what they must?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plan.test_memory import OPT, published
+from tunefleet.config.train import Precision
+from tunefleet.plan.hardware import Cluster, cluster
+from tunefleet.plan.parameters import count
+from tunefleet.plan.speed import Speed, flops_per_token, speed
+from tunefleet.plan.spread import Place, Spread
+from tunefleet.plan.work import Work
+
+H100 = cluster("8xH100-80G")
+
+
+def of(spread: Spread, machine: Cluster = H100, **work: int | bool) -> Speed:
+    return speed(published("llama-3.1-8b"), spread, Work(**{"rows": 1, "length": 2048, **work}), machine)  # type: ignore[arg-type]
+
+
+def test_six_flops_a_weight_and_twelve_a_score() -> None:
+    """PaLM, appendix B; the lookup of an embedding is no product, a tied head is one."""
+    counted = count(OPT)
+    assert flops_per_token(OPT, 16) == 6 * (counted.layers + 100 * 8) + 12 * 2 * 8 * 16
+
+
+def test_llama_2_70b_needs_six_times_its_size() -> None:
+    """At 4,096 tokens the scores of a 70B Llama add about a tenth to 6 N."""
+    llama = published("llama-3.1-8b") | {
+        **{"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80},
+        **{"num_attention_heads": 64, "vocab_size": 32000},
+    }
+    assert flops_per_token(llama, 4096) / (6 * 69e9) == pytest.approx(1.075, abs=0.02)
+
+
+def test_frozen_weights_save_a_third() -> None:
+    shape = published("llama-3.1-8b")
+    assert flops_per_token(shape, 1, trained=0) / flops_per_token(shape, 1) == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_a_step_by_hand() -> None:
+    """One GPU sends nothing: tokens x FLOPs over 40 % of 989 TFLOP/s."""
+    found = of(Spread(0, 1))
+    assert found.sent == 0
+    assert found.seconds == pytest.approx(2048 * flops_per_token(published("llama-3.1-8b"), 2048) / (989e12 * 0.4))
+
+
+def test_what_is_sent_is_the_zero_paper_s() -> None:
+    """Gradients are summed in fp32: an all-reduce moves 2 x 4 bytes a weight; gathering in bf16 moves 2."""
+    shape = published("llama-3.1-8b")
+    n, most = count(shape).total, 7 / 8
+    work = Work(1, 2048)
+    sent = [speed(shape, Spread(stage, 8), work, H100).sent for stage in range(4)]
+    assert sent == pytest.approx([8 * n * most, 10 * n * most, 10 * n * most, (2 * 2 + 4) * n * most])
+
+
+def test_zero_3_gathers_again_with_checkpointing_and_for_every_micro_batch() -> None:
+    n = count(published("llama-3.1-8b")).total * 7 / 8
+    assert of(Spread(3, 8), checkpointing=True).sent == pytest.approx((3 * 2 + 4) * n)
+    assert of(Spread(3, 8), accumulation=4).sent == pytest.approx(4 * 8 * n)
+
+
+def test_a_network_is_slower_than_nvlink() -> None:
+    within = of(Spread(2, 8)).communication or 0
+    across = of(Spread(2, 16), cluster("2x8xH100-80G")).communication or 0
+    assert across > 5 * within
+
+
+def test_computing_again_takes_a_third_longer() -> None:
+    assert (of(Spread(0, 1), checkpointing=True).seconds or 0) / (of(Spread(0, 1)).seconds or 1) == pytest.approx(4 / 3)
+
+
+def test_the_bubble_of_a_pipeline() -> None:
+    plain = of(Spread(0, 8), accumulation=12).compute or 1
+    staged = of(Spread(0, 2, pipeline=4), accumulation=12).compute or 0
+    assert staged / plain == pytest.approx((1 + 3 / 12) / 4)  # a quarter of the rows on as many GPUs
+    assert of(Spread(0, 2, pipeline=4), accumulation=12).tokens * 4 == of(Spread(0, 8), accumulation=12).tokens
+
+
+def test_offload_costs_time() -> None:
+    on_device, on_host = of(Spread(2, 8)), of(Spread(2, 8, optimizer_on=Place.HOST))
+    on_disk = of(Spread(3, 8, optimizer_on=Place.DISK))
+    assert (on_device.seconds or 0) < (on_host.seconds or 0) < (on_disk.seconds or 0)
+
+
+def test_an_unknown_speed_is_not_made_up() -> None:
+    found = speed(OPT, Spread(), Work(1, 16, precision=Precision.FP32), Cluster("this"))
+    assert (found.seconds, found.tokens_per_second) == (None, None)
+    assert found.flops > 0
