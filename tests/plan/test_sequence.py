@@ -36,8 +36,12 @@ def test_key_heads_may_be_fewer_than_the_degree(tmp_path: Path) -> None:
 
 
 def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
-    said = refused(tmp_path, 2, LLAMA, tensor=2)
-    assert "parallel.sequence: 2 cannot be combined with parallel.tensor=2. Use parallel.tensor=1" in "\n".join(said)
+    said = "\n".join(refused(tmp_path, 2, LLAMA, pipeline=2))
+    assert "parallel.sequence: 2 cannot be combined with parallel.pipeline=2. Use parallel.pipeline=1" in said
+    assert refused(tmp_path, 2, LLAMA, tensor=2, zero_stage=1) == (
+        "parallel: DeepSpeed does not combine tensor(2) with sequence(2). "
+        "Use parallel.sequence=1, or parallel.tensor=1.",
+    )
 
 
 @pytest.mark.parametrize("family", ["bloom", "gptj", "mpt", "falcon", "gemma2", "mamba", "never-heard-of"])
