@@ -28,7 +28,8 @@ _CARDS = Path(__file__).parents[2] / "conf" / "parallel"
 class Strategy:
     """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings.
 
-    `splits` are micro-batches: in fp32 each of them that fits, in bf16 the widest.
+    `splits` are micro-batches: in fp32 each of them that fits, in bf16 the widest; `train` changes settings of the
+    training loop.
     """
 
     name: str
@@ -37,7 +38,11 @@ class Strategy:
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = MODELS
     splits: tuple[int, ...] = (1, 2, 4)
+    train: Mapping[str, Any] = field(default_factory=dict)
     gpu_only: bool = False
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{name}{value}" for name, value in {**self.settings, **self.train}.items())])
 
     @property
     def parallel(self) -> dict[str, Any]:
@@ -56,6 +61,13 @@ TABLE = (
     Strategy("zero1"),
     Strategy("zero2"),
     Strategy("zero3"),
+    Strategy("zero3", ranks=(2,), precisions=("fp32",), splits=(1,), train={"loss_tile": 5}),  # uneven tiles
+    Strategy("sequence", ranks=(2, 4), splits=(1, 2)),
+    Strategy("sequence", ranks=(2, 4), splits=(2,), settings={"zero_stage": 2}, models=("llama",)),
+    Strategy("sequence", ranks=(2, 4), splits=(2,), settings={"zero_stage": 1}, models=("opt",)),
+    Strategy("sequence", ranks=(2,), precisions=("fp32",), splits=(2,), settings={"zero_stage": 0}),
+    Strategy("sequence", ranks=(4,), precisions=("fp32",), splits=(4,), settings={"sequence": 4}, models=("llama",)),
+    Strategy("sequence", ranks=(2,), precisions=("fp32",), splits=(2,), train={"loss_tile": 5}),
     Strategy("zero2_offload", ranks=(2,)),
     Strategy("zero3_offload", ranks=(2,)),
     Strategy("zeropp", ranks=(2, 4), settings={**_EXACT, "hierarchical": 2}),
@@ -84,7 +96,7 @@ class Case:
     precision: str
 
     def __str__(self) -> str:
-        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row].name}-micro{self.micro_batch}-{self.precision}"
+        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row]}-micro{self.micro_batch}-{self.precision}"
 
     def plan(self, folder: Path) -> Plan:
         """The plan of this run."""
@@ -96,6 +108,7 @@ class Case:
             micro_batch=self.micro_batch,
             global_batch=GLOBAL_BATCH,
             precision=self.precision,
+            **TABLE[self.row].train,
         )
 
 

@@ -131,6 +131,10 @@ def test_fp16_needs_zero_1_and_a_gpu(tmp_path: Path) -> None:
     )
 
 
+def test_the_last_stage_computes_its_logits_at_once(tmp_path: Path) -> None:
+    assert "Use train.loss_tile=null" in complaint(tmp_path, train={"loss_tile": 64})
+
+
 def test_families_without_stages_are_named_with_those_that_have_them(tmp_path: Path) -> None:
     found = complaint(tmp_path, {**LLAMA, "model_type": "olmo"})
     assert found == (

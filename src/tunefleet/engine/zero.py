@@ -21,6 +21,7 @@ from tunefleet.config.train import Precision
 from tunefleet.engine import reshard, tensor
 from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import Copies, ProcessGroup
+from tunefleet.engine.rows import own_part
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
 
@@ -59,7 +60,7 @@ class ZeroEngine:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
     @property
@@ -76,6 +77,7 @@ class ZeroEngine:
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
         started = time.perf_counter()
+        micro_batches = [self._own(batch) for batch in micro_batches]
         tokens, learning = self._count(micro_batches)
         lr = self._set_learning_rate()
         loss = self._accumulate(micro_batches, learning)
@@ -87,6 +89,7 @@ class ZeroEngine:
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
+        micro_batch = self._own(micro_batch)
         self._engine.eval()
         with torch.no_grad():
             total = self._engine(self._here(micro_batch))
@@ -158,7 +161,7 @@ class ZeroEngine:
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. DeepSpeed averages over ranks and steps."""
-        averaged_over = self._plan.batch.data_parallel * self._plan.batch.accumulation
+        averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         for number, batch in enumerate(micro_batches, 1):
             loss = self._engine(self._here(batch))
@@ -205,6 +208,10 @@ class ZeroEngine:
                 f"the {what} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
                 "Look at the rows of that step, lower optimizer.lr, or lengthen schedule.warmup."
             )
+
+    def _own(self, batch: MicroBatch) -> MicroBatch:
+        degree = self._plan.layout.sequence
+        return own_part(batch, self._group.rank % degree, degree)
 
     def _here(self, batch: MicroBatch) -> MicroBatch:
         moved: dict[str, Any] = {

@@ -23,6 +23,7 @@ class MicroBatch:
     `labels[i]` is the token to predict at position i (already shifted), or IGNORED where nothing learns.
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
     (padding is a segment of its own) and are None where each row is one conversation.
+    Where processes share rows, `segments` are those of whole rows: [rows, length x peers].
     """
 
     tokens: Tensor
@@ -89,7 +90,7 @@ class Evaluable(Protocol):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `model` computes as it does in training."""

@@ -25,9 +25,9 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
 
 
 def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
-    """How DeepSpeed calls the split of a step's rows: it counts tensor peers as if each had rows of its own."""
+    """How DeepSpeed calls the split of a step's rows: it counts peers of a copy as if each had rows of its own."""
     return {
-        "train_batch_size": batch.total * degrees.tensor,
+        "train_batch_size": batch.total * degrees.tensor * degrees.sequence,
         "train_micro_batch_size_per_gpu": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
     }

@@ -76,6 +76,11 @@ def complaints(config: RunConfig) -> list[str]:
             "parallel.sequence: does not go with a pipeline: DeepSpeed exchanges the tokens of a row within a whole "
             "model only, not within a stage. Use parallel.sequence=1, or parallel.pipeline=1."
         )
+    if config.train.loss_tile:
+        found.append(
+            "train.loss_tile: does not go with a pipeline: the last stage computes a micro-batch's logits at once. "
+            "Use train.loss_tile=null and a smaller train.micro_batch."
+        )
     if parallel.offload_optimizer is not Place.NONE:
         found.append(
             "parallel.offload_optimizer: does not go with a pipeline: nobody has measured that stages in host memory "

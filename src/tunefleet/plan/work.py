@@ -20,6 +20,7 @@ class Work:
 
     `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
     parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter.
+    `tile` is how many tokens have logits at once, None for all.
     """
 
     rows: int
@@ -31,6 +32,7 @@ class Work:
     state_bytes: int = 8
     learning: float = 1.0
     trained: int | None = None
+    tile: int | None = None
 
     @property
     def tokens(self) -> int:
@@ -52,4 +54,5 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         checkpointing=train.gradient_checkpointing,
         state_bytes=STATE_BYTES.get(name, 8) + momentum,
         trained=trained,
+        tile=train.loss_tile,
     )

@@ -67,7 +67,12 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
         module = pipeline.joined(stage, plan.layout)
         optimizer = optimizers.build(config.optimizer, module, plan.cpu_adam)
         return PipelineEngine(plan, group, stage, module, optimizer, rate)
-    learner = Learner(model)
+    learner = Learner(
+        model,
+        peers=group.peers(plan.layout.sequence),
+        tile=config.train.loss_tile,
+        agree=group.agree if config.parallel.zero_stage == 3 else int,
+    )
     return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
 
 

@@ -44,4 +44,4 @@ def _model(plan: Plan) -> PlainModel:
     folder = exported(plan)
     kind = attention(AutoConfig.from_pretrained(folder))
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype="auto")
-    return PlainModel(Learner(model))
+    return PlainModel(Learner(model, tile=plan.config.train.loss_tile))
