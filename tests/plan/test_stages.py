@@ -113,7 +113,7 @@ def test_idle_share(stages: int, accumulation: int, share: float) -> None:
             2,
             ("parallel.offload_optimizer", "parallel=zero2_offload."),
         ),
-        ({"sequence": 2}, 4, ("parallel.sequence", "Use parallel.sequence=1, or parallel.pipeline=1.")),
+        ({"sequence": 2}, 4, ("parallel.sequence: 2 cannot be combined with", "Use parallel.pipeline=1")),
         ({"pipeline": 5}, 5, ("parallel.pipeline: 5 stages need a block each, and deep has 4.", "pipeline=4 or less")),
     ],
 )

@@ -61,7 +61,7 @@ def describe(stages: tuple[int, ...], accumulation: int) -> str:
 
 
 def complaints(config: RunConfig) -> list[str]:
-    """What a pipeline cannot be combined with: the settings alone tell."""
+    """What a pipeline cannot be combined with, beside tensor and sequence: those say so themselves."""
     parallel = config.parallel
     if parallel.pipeline == 1:
         return []
@@ -70,11 +70,6 @@ def complaints(config: RunConfig) -> list[str]:
         found.append(
             f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
             "whole until the last micro-batch. Use parallel=pipeline_zero1, or parallel=zero3 without a pipeline."
-        )
-    if parallel.sequence > 1:
-        found.append(
-            "parallel.sequence: does not go with a pipeline: DeepSpeed exchanges the tokens of a row within a whole "
-            "model only, not within a stage. Use parallel.sequence=1, or parallel.pipeline=1."
         )
     if config.train.loss_tile:
         found.append(
