@@ -113,7 +113,7 @@ def test_idle_share(stages: int, accumulation: int, share: float) -> None:
             2,
             ("parallel.offload_optimizer", "parallel=zero2_offload."),
         ),
-        ({"sequence": 2}, 4, ("parallel.sequence", "parallel.pipeline=1")),
+        ({"sequence": 2}, 4, ("parallel.sequence: 2 cannot be combined with", "Use parallel.pipeline=1")),
         ({"pipeline": 5}, 5, ("parallel.pipeline: 5 stages need a block each, and deep has 4.", "pipeline=4 or less")),
     ],
 )
@@ -129,10 +129,6 @@ def test_fp16_needs_zero_1_and_a_gpu(tmp_path: Path) -> None:
     assert "Use train.precision=bf16, or parallel=pipeline_zero1 on GPUs." in complaint(
         tmp_path, train={"precision": "fp16"}
     )
-
-
-def test_the_last_stage_computes_its_logits_at_once(tmp_path: Path) -> None:
-    assert "Use train.loss_tile=null" in complaint(tmp_path, train={"loss_tile": 64})
 
 
 def test_families_without_stages_are_named_with_those_that_have_them(tmp_path: Path) -> None:

@@ -49,9 +49,10 @@ class Stage(nn.Module):
     The names of its weights are those of the whole model.
 
     The caller of `compute` hands hidden states on. When `model` generates, the stand-ins do so over `line`.
+    `tile` is how many tokens' logits the last stage has at once.
     """
 
-    def __init__(self, model: PreTrainedModel, first: int, end: int) -> None:
+    def __init__(self, model: PreTrainedModel, first: int, end: int, tile: int | None = None) -> None:
         super().__init__()
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         self.is_first, self.is_last = first == 0, end == len(_blocks(model))
@@ -68,7 +69,7 @@ class Stage(nn.Module):
             head.register_forward_hook(lambda module, inputs, logits: self._share(logits))
         else:
             self._leave_head(model)
-        self.learner = Learner(model)
+        self.learner = Learner(model, tile=tile)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -136,7 +137,7 @@ class Stage(nn.Module):
 
     def _share(self, output: Tensor) -> Tensor:
         """In the place of the head, and behind it: every stage chooses the next token from the same logits."""
-        if self._handed:
+        if self._handed or self.model.training:  # where tiles are computed again, nobody else computes
             return output
         shape = (*output.shape[:-1], self._vocabulary)
         logits = output.float() if self.is_last else output.new_empty(shape, dtype=torch.float32)
@@ -144,6 +145,7 @@ class Stage(nn.Module):
 
     def _neighbours(self) -> Line:
         assert self.line is not None, "the engine joins the stages before anything is generated"
+        assert not self.model.training, "stages generate together in evaluation mode only"
         return self.line
 
 

@@ -61,7 +61,7 @@ def describe(stages: tuple[int, ...], accumulation: int) -> str:
 
 
 def complaints(config: RunConfig) -> list[str]:
-    """What a pipeline cannot be combined with: the settings alone tell."""
+    """What a pipeline cannot be combined with, beside tensor and sequence: those say so themselves."""
     parallel = config.parallel
     if parallel.pipeline == 1:
         return []
@@ -70,11 +70,6 @@ def complaints(config: RunConfig) -> list[str]:
         found.append(
             f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
             "whole until the last micro-batch. Use parallel=pipeline_zero1, or parallel=zero3 without a pipeline."
-        )
-    if config.train.loss_tile:
-        found.append(
-            "train.loss_tile: does not go with a pipeline: the last stage computes a micro-batch's logits at once. "
-            "Use train.loss_tile=null and a smaller train.micro_batch."
         )
     if parallel.offload_optimizer is not Place.NONE:
         found.append(

@@ -108,7 +108,7 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
 def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
     """This rank's stage of the pipeline; the rest of `model` is let go."""
     number = plan.layout.stage(group.rank)
-    return Stage(model, plan.stages[number], plan.stages[number + 1])
+    return Stage(model, plan.stages[number], plan.stages[number + 1], plan.config.train.loss_tile)
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:
