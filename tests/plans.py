@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.shared import architecture
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
 from tunefleet.plan import Machine, Plan, make
@@ -41,7 +42,10 @@ LLAMA: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-ARCHITECTURES = {"opt": OPT, "llama": LLAMA}
+DEEP: dict[str, Any] = {**OPT, "num_hidden_layers": 4, "word_embed_proj_dim": 16}
+"""As OPT 350M, its embedding is narrower than its blocks."""
+ARCHITECTURES = {"opt": OPT, "llama": LLAMA, "deep": DEEP}
+ARCHITECTURES |= {family: architecture(family) for family in ("gpt2", "gpt_neox", "mistral", "qwen2")}
 
 
 def tiny_plan(

@@ -54,11 +54,12 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
         ("data", "snips-slots"): [f"data.path={tmp_path}/*.jsonl"],
         ("model", "hf"): [f"model.path={tmp_path}"],
         ("parallel", "zero3_nvme"): [f"parallel.nvme_path={tmp_path}", "checkpoint.at_end=false"],
+        ("adapter", "qlora"): ["model=hf", f"model.path={tmp_path}"],
     }
 
 
 RESOLVED = {("parallel", "auto"): "ddp"}  # a run is named after what was chosen
-GPU_ONLY = {("parallel", "zero3_nvme"), ("parallel", "zeropp"), ("optimizer", "adamw_8bit")}
+GPU_ONLY = {("parallel", "zero3_nvme"), ("parallel", "zeropp"), ("optimizer", "adamw_8bit"), ("adapter", "qlora")}
 
 
 def planned(words: list[str], output_dir: Path, gpus: int = 0) -> Plan:
@@ -73,7 +74,8 @@ def test_every_choice_composes_and_plans(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tunefleet.plan.optimizers.find_spec", lambda name: True)  # bitsandbytes is optional
+    for module in ("optimizers", "adapters"):  # bitsandbytes is optional
+        monkeypatch.setattr(f"tunefleet.plan.{module}.find_spec", lambda name: object())
     from_scratch = ["model.init=random"] if group == "model" and choice != "hf" else []
     words = [f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])]
     plan = planned(words, tmp_path, gpus=2 if (group, choice) in GPU_ONLY else 0)

@@ -21,7 +21,6 @@ from tunefleet.config.fields import ranged
 from tunefleet.config.load import dump, load
 from tunefleet.config.model import Init, ModelConfig
 from tunefleet.config.optimizer import OptimizerConfig, ScheduleConfig, ScheduleName
-from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.tracking import TrackingConfig
 from tunefleet.config.train import Precision, TrainConfig
 
@@ -167,9 +166,9 @@ def test_a_misspelt_group_names_the_group() -> None:
 
 
 def test_a_key_like_no_other_lists_what_there_is() -> None:
-    complaint = only_complaint({"parallel": {"qqqq": 1}})
-    known = ", ".join(declared.name for declared in fields(ParallelConfig))
-    assert complaint == f"parallel.qqqq: unknown key. Known: {known}."
+    complaint = only_complaint({"schedule": {"qqqq": 1}})
+    known = ", ".join(f.name for f in fields(ScheduleConfig))
+    assert complaint == f"schedule.qqqq: unknown key. Known: {known}."
 
 
 def members() -> dict[str, str]:

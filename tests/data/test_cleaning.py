@@ -6,6 +6,8 @@ import json
 import random
 import subprocess
 import sys
+import tracemalloc
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests.shared import shared_data
 from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.data.cleaning import Cleaning, normalised, text
 from tunefleet.data.conversation import Conversation, Turn
-from tunefleet.data.hashes import Hashes
+from tunefleet.data.hashes import Hashes, Numbered
 from tunefleet.data.near import NearDuplicates
 
 LONG = "the quick brown fox jumps over the lazy dog while seven wizards quietly vex a jumbled box of quartz liquor jugs"
@@ -157,3 +159,25 @@ def test_hashes_are_remembered_once_and_in_little_memory() -> None:
         known.add(number)
     assert len(seen) == len(known)
     assert len(seen._slots) * seen._slots.itemsize < 32 * len(known)
+
+
+def test_a_hash_may_have_many_numbers() -> None:
+    drawn = random.Random(0)
+    table, known = Numbered(), defaultdict(list)
+    keys = [drawn.getrandbits(64) & ~0xFF for _ in range(2_000)]
+    for number in range(6_000):
+        key = drawn.choice(keys)
+        table.add(key, number)
+        known[key].append(number)
+    assert all(sorted(table.of(key)) == known[key] for key in keys)
+    assert table.of(1) == []
+
+
+def test_near_duplicates_take_little_memory() -> None:
+    near = NearDuplicates(0.8)
+    tracemalloc.start()
+    for i in range(800):
+        near.is_new(" ".join(f"{i}w{j}" for j in range(8)))
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 800 * 2_500

@@ -55,11 +55,11 @@ def plan_of(folder: Path, found: dict[str, Any], ranks: int, stage: int = 0, deg
     )
 
 
-def plain(plan: Plan, rows: Dataset, steps: int) -> dict[str, Any]:
+def plain(plan: Plan, data: Dataset, steps: int) -> dict[str, Any]:
     """Losses, norms and weights of `steps` steps by one process and a torch loop."""
     learner = Learner(build(plan.sources, seed=5))
     optimizer = build_optimizer(plan.config.optimizer, learner)
-    batches = OrderedBatches(rows, plan.batch, 0, seed=3, pad=0, packed=True)
+    batches = OrderedBatches(data, plan.batch, 0, seed=3, pad=0, packed=True)
     losses, norms = [], []
     for _ in range(steps):
         (batch,) = batches.take(1)
@@ -168,10 +168,10 @@ def _losses(
     return [list(column) for column in columns]
 
 
-def even_rows(rows: int = 12) -> Dataset:
+def even_rows(number: int = 12) -> Dataset:
     """Rows of one length, so that peers which read different ones still have tensors of one shape."""
     draw = np.random.default_rng(2)
-    return dataset_of([(draw.integers(3, VOCABULARY, ROW).tolist(), [True] * ROW) for _ in range(rows)])
+    return dataset_of([(draw.integers(3, VOCABULARY, ROW).tolist(), [True] * ROW) for _ in range(number)])
 
 
 def whole_batch(folder: Path) -> Plan:

@@ -69,9 +69,9 @@ def poisoned(folder: Path, argument: Any) -> dict[str, list[Any]]:
             plan = tiny_plan(folder, ranks=group.size, stage=stage)
             built = engine(plan, group)
             if where == "loss":
-                _poison_loss(built)
+                poison_loss(built)
             else:
-                _poison_gradient(built)
+                poison_gradient(built)
             batches = OrderedBatches(rows(), plan.batch, group.rank, seed=3, pad=0, packed=True)
             try:
                 built.train_step(batches.take(plan.batch.accumulation))
@@ -91,7 +91,7 @@ def half(folder: Path, argument: Any) -> list[list[float]]:
     batches = OrderedBatches(rows(), plan.batch, 0, seed=3, pad=0, packed=True)
     results = []
     for step in range(STEPS):
-        handle = _poison_gradient(built) if step == 4 else None
+        handle = poison_gradient(built) if step == 4 else None
         results.append(built.train_step(batches.take(1)))
         if handle is not None:
             handle.remove()
@@ -100,12 +100,12 @@ def half(folder: Path, argument: Any) -> list[list[float]]:
     return [[r.loss for r in results], [float(r.skipped) for r in results]]
 
 
-def _poison_loss(built: Any) -> None:
+def poison_loss(built: Any) -> None:
     head = built.model.get_output_embeddings()
     head.register_forward_hook(lambda module, inputs, output: output * math.nan)
 
 
-def _poison_gradient(built: Any) -> Any:
+def poison_gradient(built: Any) -> Any:
     """The forward pass stays right; one gradient becomes infinite on its way back."""
 
     def spoil(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:

@@ -20,19 +20,29 @@ from tunefleet.plan.plan import Plan
 GLOBAL_BATCH = 4
 RANKS = (1, 2, 4)
 MODELS = ("opt", "llama")
+FAMILIES = ("gpt2", "gpt_neox", "mistral", "qwen2")
 _CARDS = Path(__file__).parents[2] / "conf" / "parallel"
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings."""
+    """A file of conf/parallel, the ranks and precisions that it is followed with, and changes of its settings.
+
+    `splits` are micro-batches: in fp32 each of them that fits, in bf16 the widest; `train` changes settings of the
+    training loop.
+    """
 
     name: str
     ranks: tuple[int, ...] = RANKS
     precisions: tuple[str, ...] = ("fp32", "bf16")
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = MODELS
+    splits: tuple[int, ...] = (1, 2, 4)
+    train: Mapping[str, Any] = field(default_factory=dict)
     gpu_only: bool = False
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{name}{value}" for name, value in {**self.settings, **self.train}.items())])
 
     @property
     def parallel(self) -> dict[str, Any]:
@@ -51,6 +61,13 @@ TABLE = (
     Strategy("zero1"),
     Strategy("zero2"),
     Strategy("zero3"),
+    Strategy("zero3", ranks=(2,), precisions=("fp32",), splits=(1,), train={"loss_tile": 5}),  # uneven tiles
+    Strategy("sequence", ranks=(2, 4), splits=(1, 2)),
+    Strategy("sequence", ranks=(2, 4), splits=(2,), settings={"zero_stage": 2}, models=("llama",)),
+    Strategy("sequence", ranks=(2, 4), splits=(2,), settings={"zero_stage": 1}, models=("opt",)),
+    Strategy("sequence", ranks=(2,), precisions=("fp32",), splits=(2,), settings={"zero_stage": 0}),
+    Strategy("sequence", ranks=(4,), precisions=("fp32",), splits=(4,), settings={"sequence": 4}, models=("llama",)),
+    Strategy("sequence", ranks=(2,), precisions=("fp32",), splits=(2,), train={"loss_tile": 5}),
     Strategy("zero2_offload", ranks=(2,)),
     Strategy("zero3_offload", ranks=(2,)),
     Strategy("zeropp", ranks=(2, 4), settings={**_EXACT, "hierarchical": 2}),
@@ -59,8 +76,11 @@ TABLE = (
     Strategy("tensor", ranks=(2,), precisions=("fp32",)),
     Strategy("tensor_zero1", ranks=(4,)),
     Strategy("tensor_zero2", ranks=(4,), precisions=("fp32",)),
+    Strategy("pipeline_zero1", ranks=(2, 4), splits=(1, 2)),
     Strategy("single", ranks=(1,)),
     Strategy("tensor", ranks=(4,)),
+    Strategy("pipeline", ranks=(2,), precisions=("fp32",), models=FAMILIES, splits=(1,)),
+    Strategy("pipeline", ranks=(4,), settings={"pipeline": 4}, models=("deep",), splits=(1,)),
     Strategy("ddp"),  # last, with single: DeepSpeed's autocast (stage 0, bf16) is global to the process
 )
 
@@ -76,7 +96,7 @@ class Case:
     precision: str
 
     def __str__(self) -> str:
-        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row].name}-micro{self.micro_batch}-{self.precision}"
+        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row]}-micro{self.micro_batch}-{self.precision}"
 
     def plan(self, folder: Path) -> Plan:
         """The plan of this run."""
@@ -88,6 +108,7 @@ class Case:
             micro_batch=self.micro_batch,
             global_batch=GLOBAL_BATCH,
             precision=self.precision,
+            **TABLE[self.row].train,
         )
 
 
@@ -97,12 +118,12 @@ def gpus() -> int:
 
 
 def cases(ranks: int) -> list[Case]:
-    """Every case for `ranks` processes; in fp32 every split of the global batch, in bf16 the widest micro-batch."""
+    """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch."""
     found = []
     for number, strategy in enumerate(TABLE):
         if ranks in strategy.ranks and (gpus() >= ranks or not strategy.gpu_only):
             widest = GLOBAL_BATCH // strategy.copies(ranks)
-            splits = [micro for micro in (1, 2, 4) if micro <= widest]
+            splits = [micro for micro in strategy.splits if micro <= widest]
             runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]
             found += [Case(number, m, ranks, micro, p) for p, micro in runs for m in strategy.models]
     return found

@@ -113,3 +113,11 @@ def test_a_pipeline_s_first_stage_has_as_many_micro_batches_as_stages() -> None:
     one = activations(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1), on_gpu=True)
     four = activations(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1, pipeline=4), on_gpu=True)
     assert four.kept == one.kept  # a quarter of the layers, four times
+
+
+def test_in_tiles_only_one_of_them_has_logits() -> None:
+    shape = larger("llama")
+    whole, tiled = (activations(shape, Work(ROWS, LENGTH, tile=t), Spread(zero_stage=1), True) for t in (None, 16))
+    assert tiled.kept == whole.kept
+    assert whole.loss - tiled.loss == (ROWS * LENGTH - 16) * shape["vocab_size"] * LOSS_BYTES
+    assert activations(shape, Work(ROWS, LENGTH, tile=10_000), Spread(zero_stage=1), True) == whole

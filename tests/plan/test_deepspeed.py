@@ -50,7 +50,7 @@ def test_the_whole_dictionary(stage: int, precision: str) -> None:
         "gradient_clipping": CLIP[stage],
         "zero_optimization": {"stage": stage},
         "zero_allow_untested_optimizer": True,
-        "steps_per_print": 1_000_000_000,
+        "steps_per_print": None,
         **PRECISION[stage, precision],
     }
 

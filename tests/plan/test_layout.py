@@ -88,18 +88,19 @@ def test_degrees_that_do_not_divide_the_processes(degrees: dict[str, int], proce
 
 
 @pytest.mark.parametrize(
-    ("degrees", "speakers", "drawn"),
+    ("degrees", "speakers", "counting", "drawn"),
     [
-        ({}, [0, 1, 2, 3], [0, 1, 2, 3]),
-        ({"tensor": 2}, [0, 2], [0, 0, 1, 1]),
-        ({"sequence": 2}, [0, 2], [0, 1, 2, 3]),
-        ({"pipeline": 2}, [0, 1], [0, 1, 2, 3]),
-        ({"tensor": 4}, [0], [0, 0, 0, 0]),
+        ({}, [0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]),
+        ({"tensor": 2}, [0, 2], [0, 2], [0, 0, 1, 1]),
+        ({"sequence": 2}, [0, 2], [0, 1, 2, 3], [0, 1, 2, 3]),  # each has a part of the tokens
+        ({"pipeline": 2}, [0, 1], [0, 1], [0, 1, 2, 3]),
+        ({"tensor": 4}, [0], [0], [0, 0, 0, 0]),
     ],
 )
 def test_one_process_speaks_for_each_copy_and_tensor_peers_draw_alike(
-    degrees: dict[str, int], speakers: list[int], drawn: list[int]
+    degrees: dict[str, int], speakers: list[int], counting: list[int], drawn: list[int]
 ) -> None:
     found = layout(ParallelConfig(name="mine", **degrees), LaunchConfig(), Machine(world_size=4))
-    assert [rank for rank in range(4) if found.counts(rank)] == speakers
+    assert [rank for rank in range(4) if found.speaks(rank)] == speakers
+    assert [rank for rank in range(4) if found.counts(rank)] == counting
     assert [found.random_rank(rank) for rank in range(4)] == drawn

@@ -116,6 +116,11 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
             "does not combine tensor(2) with pipeline(2). Use parallel.pipeline=1, or parallel.tensor=1.",
         ),
         ({"sequence": 2}, "does not combine tensor(2) with sequence(2). Use parallel.sequence=1"),
+        (
+            {"optimizer": {"name": "adafactor"}},
+            "adafactor looks at whole matrices, and tensor peers have parts of them.",
+        ),
+        ({"optimizer": {"name": "muon"}}, "Use optimizer=adamw, or parallel=zero2."),
         ({"train": {"precision": "fp16"}}, "Use train.precision=bf16, or parallel=tensor_zero1."),
     ],
 )

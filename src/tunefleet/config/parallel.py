@@ -8,6 +8,13 @@ from enum import Enum
 from tunefleet.config.fields import ranged
 
 
+class Partition(Enum):
+    """What the stages of a pipeline have alike."""
+
+    PARAMETERS = "parameters"
+    UNIFORM = "uniform"
+
+
 class Place(Enum):
     """Where something lies that the device need not hold all the time: nowhere else, host memory, or a drive."""
 
@@ -28,6 +35,8 @@ class ParallelConfig:
     """Processes that share every layer: each computes a part of its heads and of its feed-forward."""
     pipeline: int = ranged(1, at_least=1)
     """Processes that hold different layers: each passes its activations on to the next."""
+    partition: Partition = Partition.PARAMETERS
+    """Pipeline: what its stages have alike: `parameters` (embedding and head counted), or blocks (`uniform`)."""
     sequence: int = ranged(1, at_least=1)
     """Processes that share every row: each computes a part of its tokens."""
     max_processes: int | None = ranged(None, at_least=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunefleet.config.adapter import AdapterConfig
 from tunefleet.config.checkpoint import CheckpointConfig
 from tunefleet.config.data import DataConfig
 from tunefleet.config.evaluation import EvaluationConfig
@@ -41,6 +42,7 @@ class RunConfig:
     """Folder below which every run has its own directory."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    adapter: AdapterConfig = AdapterConfig()
     parallel: ParallelConfig = ParallelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()

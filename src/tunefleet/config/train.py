@@ -46,6 +46,9 @@ class TrainConfig:
     """Largest gradient norm; 0 is no clipping."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    loss_tile: int | None = ranged(None, at_least=1)
+    """Learning tokens whose logits exist at once; null is all of a micro-batch. Less memory, about one more pass
+    through the output projection."""
     on_oom: OnOom = OnOom.STOP
     """When memory runs out: `stop`, or `split`: start again from the last checkpoint with half the micro-batch and
     twice the accumulation (the same global batch). Only on one machine, in processes that tunefleet starts."""

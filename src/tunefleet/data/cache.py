@@ -22,6 +22,7 @@ from tunefleet.data.template import ChatTemplate
 
 _LAYOUT = 5  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES = "names.json"
+_AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
 
 
 def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> Path:
@@ -30,7 +31,7 @@ def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_l
     parts = [
         str(_LAYOUT),
         __version__,
-        json.dumps({**dump(config), "cache": "", "name": ""}, sort_keys=True),
+        json.dumps({**dump(config), **_AFTERWARDS}, sort_keys=True),
         *(source.fingerprint(digests) for source in wanted.training(config) + wanted.validation(config)),
         chat.source,
         json.dumps(chat.specials, sort_keys=True),

@@ -1,4 +1,4 @@
-"""Which 64-bit hashes were there before: a set at 12 to 24 bytes each, where Python's own takes about a hundred."""
+"""Which 64-bit hashes were there before: tables at 12 to 36 bytes each, where Python's own take a hundred and more."""
 
 from __future__ import annotations
 
@@ -44,3 +44,45 @@ class Hashes:
         for number in before:
             if number:
                 self._slots[self._place(number)] = number
+
+
+class Numbered:
+    """Hashes with the numbers that they came with; a hash may have many. Built as `Hashes` is."""
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * _SLOTS))
+        self._numbers = array("I", bytes(4 * _SLOTS))
+        self._count = 0
+
+    def of(self, key: int) -> list[int]:
+        """The numbers of a hash."""
+        key = key or 1
+        mask = len(self._slots) - 1
+        place = key & mask
+        found = []
+        while self._slots[place]:
+            if self._slots[place] == key:
+                found.append(self._numbers[place])
+            place = (place + 1) & mask
+        return found
+
+    def add(self, key: int, number: int) -> None:
+        """Remembers another number of a hash."""
+        if 3 * self._count >= 2 * len(self._slots):
+            self._grow()
+        self._put(key or 1, number)
+        self._count += 1
+
+    def _put(self, key: int, number: int) -> None:
+        mask = len(self._slots) - 1
+        place = key & mask
+        while self._slots[place]:
+            place = (place + 1) & mask
+        self._slots[place], self._numbers[place] = key, number
+
+    def _grow(self) -> None:
+        keys, numbers = self._slots, self._numbers
+        self._slots, self._numbers = array("Q", bytes(16 * len(keys))), array("I", bytes(8 * len(numbers)))
+        for key, number in zip(keys, numbers, strict=True):
+            if key:
+                self._put(key, number)

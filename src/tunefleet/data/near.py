@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections import defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.data.hashes import Numbered
+
 _PERMUTATIONS = 128
 _BANDS = 32  # of 4 numbers each: texts of similarity 0.5 meet in one with 87 %, of 0.8 with more than 99.9 %
 _TRIPLE = 3  # words
+_ROOM = 1_000  # signatures, at the beginning
 
 
 class NearDuplicates:
@@ -21,23 +24,38 @@ class NearDuplicates:
 
     def __init__(self, similarity: float) -> None:
         self._similarity = similarity
-        self._signatures: list[NDArray[np.uint64]] = []
-        self._bands: list[defaultdict[bytes, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
+        self._signatures = np.empty((_ROOM, _PERMUTATIONS), dtype=np.uint32)
+        self._count = 0
+        self._bands = Numbered()
 
     def is_new(self, text: str) -> bool:
-        """Whether no text before was nearly the same; then it is remembered."""
+        """Whether no text before was nearly the same; then it is remembered, at about 1.5 kB."""
         signature = _signature(text)
-        keys = [band.tobytes() for band in signature.reshape(_BANDS, -1)]
-        met = {i for band, key in zip(self._bands, keys, strict=True) for i in band.get(key, ())}
-        if any(self._alike(signature, self._signatures[i]) for i in met):
+        keys = _keys(signature)
+        met = {number for key in keys for number in self._bands.of(key)}
+        if any(self._alike(signature, self._signatures[number]) for number in met):
             return False
-        for band, key in zip(self._bands, keys, strict=True):
-            band[key].append(len(self._signatures))
-        self._signatures.append(signature)
+        for key in keys:
+            self._bands.add(key, self._count)
+        self._remember(signature)
         return True
 
-    def _alike(self, one: NDArray[np.uint64], other: NDArray[np.uint64]) -> bool:
+    def _remember(self, signature: NDArray[np.uint32]) -> None:
+        if self._count == len(self._signatures):
+            room = np.empty((self._count // 2, _PERMUTATIONS), dtype=np.uint32)
+            self._signatures = np.concatenate([self._signatures, room])
+        self._signatures[self._count] = signature
+        self._count += 1
+
+    def _alike(self, one: NDArray[np.uint32], other: NDArray[np.uint32]) -> bool:
         return float(np.mean(one == other)) >= self._similarity
+
+
+def _keys(signature: NDArray[np.uint32]) -> list[int]:
+    """A hash for each band and what stands in it."""
+    bands = signature.reshape(_BANDS, -1)
+    found = (hashlib.blake2b(bytes([i]) + band.tobytes(), digest_size=8).digest() for i, band in enumerate(bands))
+    return [int.from_bytes(key) for key in found]
 
 
 def _draw() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -49,7 +67,7 @@ def _draw() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 _FACTORS, _SHIFTS = _draw()
 
 
-def _signature(text: str) -> NDArray[np.uint64]:
+def _signature(text: str) -> NDArray[np.uint32]:
     """The least hash of any triple under each multiply-shift function (Dietzfelbinger et al., 1997).
 
     The same in every process and on every machine.
@@ -57,5 +75,6 @@ def _signature(text: str) -> NDArray[np.uint64]:
     words = text.lower().split()
     triples = {" ".join(words[i : i + _TRIPLE]) for i in range(max(1, len(words) - _TRIPLE + 1))}
     hashes = np.fromiter((zlib.crc32(triple.encode()) for triple in triples), dtype=np.uint64, count=len(triples))
-    least: NDArray[np.uint64] = ((hashes[:, None] * _FACTORS + _SHIFTS) >> np.uint64(32)).min(axis=0)
-    return least
+    least = ((hashes[:, None] * _FACTORS + _SHIFTS) >> np.uint64(32)).min(axis=0)
+    signature: NDArray[np.uint32] = least.astype(np.uint32)
+    return signature

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class ChatTemplate:
     source: str
     specials: Mapping[str, str]
 
-    @property
+    @cached_property
     def marked(self) -> bool:
         """Whether the template marks what the assistant says with {% generation %}."""
         return bool(_MARKER.search(self.source))
@@ -139,6 +140,8 @@ def _called(turns: Sequence[Turn]) -> list[str]:
 
 def _expect_functions(text: str, names: Sequence[str], conversation: Conversation) -> None:
     """Each name stands there as often as it is given."""
+    if not names:  # most conversations have none
+        return
     left_out = [name for name, times in Counter(names).items() if text.count(name) < times]
     if left_out:
         raise DataError(

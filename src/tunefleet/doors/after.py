@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tunefleet.base import text
+from tunefleet.base.errors import RunError
+from tunefleet.config.adapter import AdapterName
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.plan import Plan
 
 
-def export(run: Run, folder: Path | None) -> None:
-    """Writes the newest checkpoint in Hugging Face form, and says where."""
+def export(run: Run, folder: Path | None, merge: bool | None = None) -> None:
+    """Writes the newest checkpoint in Hugging Face form, and says where; `merge` overrules `adapter.merge`."""
     plan = _ready(run)
+    if merge is not None:
+        if plan.config.adapter.name is AdapterName.NONE:
+            raise RunError(f"{plan.name}: was trained without an adapter. Leave --merged and --adapter out.")
+        adapter = replace(plan.config.adapter, merge=merge)
+        plan = replace(plan, config=replace(plan.config, adapter=adapter))
     from tunefleet.runs.export import export as write
 
     print(os.path.relpath(write(plan, folder)))

@@ -130,7 +130,7 @@ def _reproduce(chosen: Namespace) -> int:
 
 
 def _export(chosen: Namespace) -> None:
-    after.export(_one(chosen), chosen.to)
+    after.export(_one(chosen), chosen.to, chosen.merge)
 
 
 def _evaluate(chosen: Namespace) -> None:
@@ -168,6 +168,8 @@ _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export
 _MACHINE: _Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
 _OF_ROWS: _Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "rows of data, for hours"})
 _MULTIRUN: _Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
+_MERGED: _Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
+_ALONE: _Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})
 _ROWS: _Argument = ("-n --rows", {"type": int, "default": 5, "metavar": "ROWS", "help": "how many, 5 by default"})
 _HTML: _Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
 
@@ -192,7 +194,7 @@ _COMMANDS: tuple[_Command, ...] = (
     ("resume", _resume, "start saved runs again, from their newest checkpoint", [_RUNS]),
     ("retry", _retry, "resume those of the runs that failed", [_ANY, _FAILED]),
     ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
-    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO]),
+    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO, _MERGED, _ALONE]),
     ("evaluate", _evaluate, "measure the exported model on every validation split", [_RUN]),
     ("chat", _chat, "talk with the exported model", [_RUN]),
 )

@@ -20,6 +20,7 @@ class ProcessGroup:
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         self.device = _device()
+        self._peers: dict[int, distributed.ProcessGroup] = {}
 
     def agree(self, code: int) -> int:
         """The largest `code` of any rank."""
@@ -43,6 +44,12 @@ class ProcessGroup:
         """Waits for every rank."""
         distributed.barrier()
 
+    def peers(self, degree: int) -> distributed.ProcessGroup | None:
+        """This rank's group of `degree` adjacent ranks; None where it is alone."""
+        if degree > 1 and degree not in self._peers:
+            self._peers[degree] = distributed.new_subgroups(degree)[0]  # type: ignore[no-untyped-call]
+        return self._peers.get(degree)
+
     def part(self) -> None:
         """The last call of a run that went well; without it some good runs abort at exit."""
         distributed.barrier()
@@ -50,7 +57,7 @@ class ProcessGroup:
 
 
 class Copies:
-    """The copies of the model as a group: peers of one copy read the same rows, and count once.
+    """The copies of the model as a group: peers of one copy read the same rows, and a token counts once.
 
     `rank` is the share of the rows that this process reads, of `size` shares.
     """
@@ -59,7 +66,7 @@ class Copies:
         self.rank = layout.data_rank(group.rank)
         self.size = layout.data_parallel
         self._group = group
-        self._speakers = [rank for rank in range(group.size) if layout.counts(rank)]
+        self._speakers = [rank for rank in range(group.size) if layout.speaks(rank)]
         self._counts = layout.counts(group.rank)
 
     def agree(self, code: int) -> int:

@@ -25,7 +25,7 @@ def expect_divided(parameters: Mapping[str, nn.Parameter], plan: Plan) -> None:
 def whole(weights: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
     """The weights of the whole model, on the CPU of every peer; a collective of the peers.
 
-    DeepSpeed's own way (GatherReplacedLayerParams) gives a weight other memory, from which ZeRO's steps are lost.
+    DeepSpeed's own way (GatherReplacedLayerParams) gives a weight other memory, and in bf16 it learns no more.
     """
     return {name: _joined(weight.detach(), _dimension(plan, name)) for name, weight in weights.items()}
 

@@ -15,14 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tunefleet.base import files
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
-from tunefleet.engine import reshard, tensor
+from tunefleet.engine import frozen, reshard, tensor
 from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import Copies, ProcessGroup
+from tunefleet.engine.masters import Masters
+from tunefleet.engine.rows import own_part
+from tunefleet.engine.sharing import one_by_one, share_out
+from tunefleet.plan import adapters
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
+
+_DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
 
 
 class ZeroEngine:
@@ -47,10 +54,26 @@ class ZeroEngine:
         self._learning_rate = learning_rate
         self._step = 0
         expect_drive(plan.config.parallel)
+        self._frozen = frozen.any_frozen(learner)
+        masters = self._prepare(learner)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
+        masters.set()
         if plan.layout.tensor > 1:
             tensor.expect_divided(self._parameters(), plan)
             self._engine.first_dataloader_check.remove()  # it cannot compare our micro-batches
+
+    def _prepare(self, learner: nn.Module) -> Masters:
+        """Shares the weights out where stage 3 can; returns what masters must start from."""
+        config, masters = self._plan.engine, Masters()
+        to = _DTYPES[self._plan.config.train.precision]
+        if one_by_one(config):
+            share_out(learner, config, self._group.rank, to, masters)
+        elif self._plan.config.parallel.zero_stage in (1, 2) and self._plan.layout.tensor == 1:  # it divides them later
+            for weight in learner.parameters():
+                given = weight.data
+                weight.data = given.to(to) if given.is_floating_point() else given  # as DeepSpeed would
+                masters.keep(weight, given)
+        return masters
 
     @property
     def model(self) -> nn.Module:
@@ -59,7 +82,7 @@ class ZeroEngine:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
     @property
@@ -76,6 +99,7 @@ class ZeroEngine:
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
         started = time.perf_counter()
+        micro_batches = [self._own(batch) for batch in micro_batches]
         tokens, learning = self._count(micro_batches)
         lr = self._set_learning_rate()
         loss = self._accumulate(micro_batches, learning)
@@ -87,6 +111,7 @@ class ZeroEngine:
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
+        micro_batch = self._own(micro_batch)
         self._engine.eval()
         with torch.no_grad():
             total = self._engine(self._here(micro_batch))
@@ -96,19 +121,29 @@ class ZeroEngine:
     def precision(self) -> torch.autocast:
         """The context in which the bare model computes as it does in training."""
         low = "torch_autocast" in self._plan.engine
-        names = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
-        dtype = names[self._plan.config.train.precision]
+        dtype = _DTYPES[self._plan.config.train.precision]
         return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
 
     def save(self, folder: Path, tag: str) -> None:
         """Writes this rank's shards below folder/tag; every rank must call it. Raises `RunError` where it cannot."""
         expect_saveable(self._plan.config.parallel)
-        self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+        if not self._frozen:
+            self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+            return
+        with frozen.left_out(self._engine.module):
+            self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
+        base = self._base()
+        if self._group.rank == 0:
+            files.write_json(folder / frozen.FILE, {"base": base})
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
         expect_saveable(self._plan.config.parallel)
-        path, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_lr_scheduler_states=False)
+        if self._frozen:
+            frozen.expect(folder, self._base())
+        path, _ = self._engine.load_checkpoint(
+            str(folder), tag=tag, load_lr_scheduler_states=False, load_module_strict=not self._frozen
+        )
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
 
@@ -121,9 +156,10 @@ class ZeroEngine:
             self._step = step
 
     def weights(self) -> dict[str, Tensor] | None:
-        """The whole model's weights on rank 0, None elsewhere; every rank must call it."""
+        """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
-            state = self._engine._zero3_consolidated_16bit_state_dict()  # any dtype, despite its name
+            alone = adapters.exported_alone(self._plan.config.adapter)
+            state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
         if self._plan.layout.tensor > 1:
@@ -131,6 +167,11 @@ class ZeroEngine:
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
+
+    def _base(self) -> int:
+        """The number of all frozen weights; every rank must call it."""
+        part = frozen.fingerprint(self._engine.module, self._group.rank, self._group.size)
+        return frozen.together(self._group.gather(part))
 
     def close(self) -> None:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
@@ -158,7 +199,7 @@ class ZeroEngine:
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. DeepSpeed averages over ranks and steps."""
-        averaged_over = self._plan.batch.data_parallel * self._plan.batch.accumulation
+        averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         for number, batch in enumerate(micro_batches, 1):
             loss = self._engine(self._here(batch))
@@ -171,7 +212,7 @@ class ZeroEngine:
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
         before = self._engine.skipped_steps
-        self._engine.step()
+        self._apply()
         skipped = bool(self._engine.skipped_steps > before)
         norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
         self._expect_finite("gradient norm", norm)
@@ -182,10 +223,18 @@ class ZeroEngine:
         scaler = self._engine.torch_autocast_z0_gradscaler
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
-        norm = tensor.clip(self._parameters(), self._plan)
+        norm = self._clip()
         self._expect_finite("gradient norm", norm)
-        self._engine.step()
+        self._apply()
         return norm, not math.isfinite(norm)
+
+    def _clip(self) -> float:
+        """Clips the gradients of stage 0; returns their norm before."""
+        return tensor.clip(self._parameters(), self._plan)
+
+    def _apply(self) -> None:
+        """Updates the weights, and makes the gradients zero."""
+        self._engine.step()
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         return dict(self._engine.module.named_parameters())
@@ -197,6 +246,10 @@ class ZeroEngine:
                 f"the {what} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
                 "Look at the rows of that step, lower optimizer.lr, or lengthen schedule.warmup."
             )
+
+    def _own(self, batch: MicroBatch) -> MicroBatch:
+        degree = self._plan.layout.sequence
+        return own_part(batch, self._group.rank % degree, degree)
 
     def _here(self, batch: MicroBatch) -> MicroBatch:
         moved: dict[str, Any] = {

@@ -6,8 +6,16 @@ import copy
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from safetensors import SafetensorError
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
+from transformers.initialization import no_init_weights
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.plan.sources import Sources
@@ -23,12 +31,20 @@ def attention(config: Any) -> str:
     return "sdpa" if getattr(family, "_supports_sdpa", False) else "eager"
 
 
-def build(sources: Sources, seed: int, gradient_checkpointing: bool = False) -> PreTrainedModel:
+def build(
+    sources: Sources, seed: int, gradient_checkpointing: bool = False, as_filed: bool = False, four_bits: bool = False
+) -> PreTrainedModel:
     """The model in fp32 on the CPU. From scratch, the weights depend on `seed` alone.
+
+    With `as_filed`, weights of files keep the number format that they have there, and stay in the file until they
+    are read (safetensors are mapped into memory); with `four_bits` they are quantised, on the GPU.
 
     Raises `ConfigError` where the files do not hold every weight, or the family has no gradient checkpointing.
     """
-    model = _pretrained(sources.weights) if sources.weights else _from_scratch(sources.architecture, seed)
+    if sources.weights:
+        model = _pretrained(sources.weights, as_filed, _four_bits() if four_bits else {})
+    else:
+        model = _from_scratch(sources.architecture, seed)
     model.config.use_cache = False
     if gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
@@ -51,15 +67,27 @@ def _from_scratch(architecture: dict[str, Any], seed: int) -> PreTrainedModel:
 _NOT_ARCHITECTURE = ("torch_dtype", "dtype", "transformers_version", "_name_or_path")
 
 
-def _pretrained(folder: str) -> PreTrainedModel:
+def _four_bits() -> dict[str, Any]:
+    """What `from_pretrained` is told for weights of 4 bits, on this process's GPU (Dettmers et al., 2023)."""
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": settings, "device_map": {"": torch.cuda.current_device()}, "dtype": torch.bfloat16}
+
+
+def _pretrained(folder: str, as_filed: bool, quantised: dict[str, Any]) -> PreTrainedModel:
     try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
-            attn_implementation=attention(AutoConfig.from_pretrained(folder, local_files_only=True)),
-            dtype=torch.float32,
+            attn_implementation=attention(config),
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
+            **{"dtype": "auto" if as_filed else torch.float32, **quantised},
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"model.path: {folder} cannot be loaded: {error}") from None
@@ -69,7 +97,21 @@ def _pretrained(folder: str) -> PreTrainedModel:
             f"model.path: {folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}. "
             "They would be random. Get the whole model, or set model.init=random."
         )
+    if as_filed:
+        _exact_constants(model)
     return model
+
+
+def _exact_constants(model: PreTrainedModel) -> None:
+    """Gives constants that are in no file (Gemma's scale, XGLM's sinusoids) the values that they have in fp32."""
+    with no_init_weights(), init_empty_weights(include_buffers=False):
+        kind = attention(model.config)
+        exact = AutoModelForCausalLM.from_config(model.config, attn_implementation=kind, dtype=torch.float32)
+    filed = model.state_dict()
+    for name, constant in exact.named_buffers():
+        if constant.is_floating_point():
+            where, _, last = name.rpartition(".")
+            setattr(model.get_submodule(where), last, filed[name].float() if name in filed else constant)
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:

@@ -2,49 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from tunefleet.model.tiles import tiled_loss
+from tunefleet.model.ulysses import shared_rows
 from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 
 class Learner(nn.Module):
-    """A causal language model that takes a micro-batch and returns the sum of its token losses (fp32)."""
+    """A causal language model that takes a micro-batch and returns the sum of its token losses (fp32).
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    `peers` are processes that share rows: each calls it with its own part of them, and gets the loss of that.
+    `tile` is how many tokens' logits exist at once; `agree` makes ranks compute equally many tiles.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        peers: ProcessGroup | None = None,
+        tile: int | None = None,
+        agree: Callable[[int], int] = int,
+    ) -> None:
         super().__init__()
+        self._peers = peers
+        self._tile = tile
+        self._agree = agree
         self.model = model
         self._windows = _windows(model.config)
         _let_alibi_see_segments(model.base_model)
         if hasattr(model.config, "output_router_logits"):
             model.config.output_router_logits = False  # their own loss is not trained, and takes no 4-D mask
+        if peers and model.is_gradient_checkpointing:  # what is computed again is computed outside of `forward`
+            again = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), self._shared())}
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=again)
         self._labelled: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._only_labelled)
 
     def forward(self, batch: MicroBatch) -> Tensor:
         """The sum over the labelled positions of -log p(label), a scalar; 0 where there is none."""
-        self._labelled = batch.labels != IGNORED
-        try:
-            logits = self.model(
-                input_ids=batch.tokens,
-                position_ids=batch.positions,
-                attention_mask=self._mask(batch),
-                use_cache=False,
-            ).logits
-            return functional.cross_entropy(logits.float(), batch.labels[self._labelled], reduction="sum")
-        finally:
-            self._labelled = None
+        with self._shared():
+            if self._tile:
+                return tiled_loss(self.model, self._inputs(batch), batch.labels, self._tile, self._agree)
+            self._labelled = batch.labels != IGNORED
+            try:
+                logits = self.outputs(batch)
+                return functional.cross_entropy(logits.float(), batch.labels[self._labelled], reduction="sum")
+            finally:
+                self._labelled = None
+
+    def outputs(self, batch: MicroBatch) -> Tensor:
+        """What the model's output projection gives: logits [rows, length, vocabulary]."""
+        return cast(Tensor, self.model(**self._inputs(batch)).logits)
+
+    def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
+        return {
+            "input_ids": batch.tokens,
+            "position_ids": batch.positions,
+            "attention_mask": self._mask(batch),
+            "use_cache": False,
+        }
+
+    def _shared(self) -> AbstractContextManager[None]:
+        return shared_rows(self.model, self._peers) if self._peers else nullcontext()
 
     def _mask(self, batch: MicroBatch) -> Tensor | dict[str, Tensor] | None:
         """None is plain causal attention: padding lies on the right, where no label looks."""
-        if batch.segments is None:
+        segments = batch.segments
+        if segments is None and self._peers and any(self._windows.values()):
+            segments = torch.ones_like(batch.tokens).tile(self._peers.size())  # the model would mask its part alone
+        if segments is None:
             return None
         dtype = self._mask_dtype()
-        masks = {kind: segment_mask(batch.segments, dtype, window) for kind, window in self._windows.items()}
+        masks = {kind: segment_mask(segments, dtype, window) for kind, window in self._windows.items()}
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def _mask_dtype(self) -> torch.dtype:

@@ -10,7 +10,7 @@ The method is Korthikanti et al. 2022 (arXiv:2205.05198, section 4): a sum over 
 - a gated feed-forward keeps gate, its activation, up and their product; ReLU keeps its output alone; GELU its input
   and output; the tanh written out in Python (`gelu_new`) five tensors.
 - the loss has logits only where a label is: 12 bytes for each of them at the height of its backward pass (log-softmax,
-  its gradient and that of the negative log-likelihood, all fp32).
+  its gradient and that of the negative log-likelihood, all fp32); in tiles, for those of one tile.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def activations(architecture: Architecture, work: Work, spread: Spread, on_gpu: 
     return Activations(
         kept=round(kept),
         mask=work.rows * work.length**2 * width * _kinds_of_mask(architecture) if work.packed else 0,
-        loss=round(labelled * (size.vocab * LOSS_BYTES + size.hidden * width)),
+        loss=round(min(labelled, work.tile or labelled) * size.vocab * LOSS_BYTES + labelled * size.hidden * width),
         layer=round(layer) if work.checkpointing else round(2 * tokens * (size.hidden + size.ffn) * width),
         largest=round(tokens * max(size.hidden, size.ffn) * width / spread.tensor),
     )

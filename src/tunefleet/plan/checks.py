@@ -9,7 +9,8 @@ from typing import Any
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
-from tunefleet.plan import checks_tensor, data_checks, offload, optimizers, packing, parameters
+from tunefleet.plan import checks_tensor, data_checks, offload, optimizers, packing, parameters, sequence, stages
+from tunefleet.plan.batch import Batch
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
@@ -18,7 +19,7 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, 
 
 def values(config: RunConfig) -> list[str]:
     """Complaints about settings alone."""
-    complaints = data_checks.values(config.data) + checks_tensor.values(config)
+    complaints = data_checks.values(config.data) + checks_tensor.values(config) + stages.complaints(config)
     if any(not 0 <= beta < 1 for beta in config.optimizer.betas):
         complaints.append(
             f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
@@ -54,7 +55,11 @@ def device(config: RunConfig, degrees: Layout) -> list[str]:
 
 def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
     """Complaints about settings that do not go with the model."""
-    complaints = checks_tensor.architecture(config, found)
+    complaints = [
+        *checks_tensor.architecture(config, found),
+        *sequence.complaints(config, found),
+        *stages.misfits(config, found),
+    ]
     reason = packing.refusal(found, config.train.sequence_length) if config.data.packing else None
     if reason:
         complaints.append(
@@ -77,12 +82,12 @@ def _longest(found: Mapping[str, Any]) -> int | None:
         return None
 
 
-def notes(config: RunConfig, degrees: Layout, found: Sources) -> tuple[str, ...]:
+def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> tuple[str, ...]:
     """What a person should hear although nothing is wrong."""
-    said = []
+    said = stages.notes(config.parallel, degrees, split)
     if config.train.max_steps and config.train.epochs != 1.0:
         said.append(f"train.epochs={config.train.epochs:g} is not used: train.max_steps is set.")
-    if config.parallel.zero_stage and degrees.data_parallel == 1:
+    if config.parallel.zero_stage and degrees.replicas == 1:
         said.append(f"{config.parallel.name} shares nothing out: there is one copy of the model.")
     if degrees.processes_here % degrees.tensor:
         said.append("tensor peers are on different machines, and every layer waits for the network between them.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 IGNORED = -100
@@ -22,6 +23,7 @@ class MicroBatch:
     `labels[i]` is the token to predict at position i (already shifted), or IGNORED where nothing learns.
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
     (padding is a segment of its own) and are None where each row is one conversation.
+    Where processes share rows, `segments` are those of whole rows: [rows, length x peers].
     """
 
     tokens: Tensor
@@ -88,7 +90,7 @@ class Evaluable(Protocol):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over ranks, so that every rank must compute together."""
+        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `model` computes as it does in training."""
@@ -121,6 +123,19 @@ class Engine(Evaluable, Protocol):
 
     def close(self) -> None:
         """Frees everything; every rank must call it, at the end of a run that went well."""
+
+
+class Line(Protocol):
+    """The stages of one copy of a pipeline, in a row: what a stage needs to generate with the others."""
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Hidden states of the stage before."""
+
+    def send(self, hidden: Tensor) -> None:
+        """Hands hidden states to the next stage."""
+
+    def from_last(self, tensor: Tensor) -> Tensor:
+        """The last stage's `tensor`, on every stage; the others give one of its shape and dtype."""
 
 
 class Group(Protocol):

@@ -18,16 +18,16 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
         "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
         "zero_allow_untested_optimizer": True,
-        "steps_per_print": 1_000_000_000,
+        "steps_per_print": None,
         **offload.added(parallel),
         **_precision(parallel, train),
     }
 
 
 def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
-    """How DeepSpeed calls the split of a step's rows: it counts tensor peers as if each had rows of its own."""
+    """How DeepSpeed calls the split of a step's rows: it counts peers of a copy as if each had rows of its own."""
     return {
-        "train_batch_size": batch.total * degrees.tensor,
+        "train_batch_size": batch.total * degrees.tensor * degrees.sequence,
         "train_micro_batch_size_per_gpu": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
     }

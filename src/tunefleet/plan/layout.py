@@ -27,17 +27,30 @@ class Layout:
     pipeline: int = 1
     sequence: int = 1
 
+    @property
+    def replicas(self) -> int:
+        """Processes over which gradients are summed and ZeRO shares out: sequence peers are among them."""
+        return self.data_parallel * self.sequence
+
     def data_rank(self, rank: int) -> int:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
 
     def counts(self, rank: int) -> bool:
+        """Whether process `rank` counts its tokens: tensor peers and stages have the same, sequence peers parts."""
+        return rank % self.tensor == 0 and rank < self.world_size // self.pipeline
+
+    def speaks(self, rank: int) -> bool:
         """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
-        return rank % (self.tensor * self.sequence) == 0 and rank < self.world_size // self.pipeline
+        return self.counts(rank) and rank % (self.tensor * self.sequence) == 0
 
     def random_rank(self, rank: int) -> int:
         """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
         return rank // self.tensor
+
+    def stage(self, rank: int) -> int:
+        """Which stage of the pipeline process `rank` is; 0 where there is none."""
+        return rank // (self.world_size // self.pipeline)
 
 
 def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> Layout:

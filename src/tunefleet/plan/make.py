@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import checks, inputs, optimizers, parameters, tensor
+from tunefleet.plan import adapters, checks, inputs, optimizers, parameters, tensor
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -23,6 +23,7 @@ from tunefleet.plan.memory import GIB
 from tunefleet.plan.plan import Expected, Plan
 from tunefleet.plan.resolve import foreseen, resolve, where
 from tunefleet.plan.sources import Sources, sources
+from tunefleet.plan.stages import boundaries
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
         complaints += checks.device(config, degrees)
     if found:
         complaints += checks.architecture(config, found.architecture)
+    if degrees and found:
+        complaints += adapters.complaints(config, degrees.device, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
     plan = _plan(config, degrees, found, split, machine)
@@ -68,8 +71,9 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
         engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
-        notes=(*checks.notes(config, degrees, found), *optimizers.notes(config, cpu_adam)),
+        notes=(*checks.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
         version=__version__,
+        stages=boundaries(found.architecture, config.parallel),
         cpu_adam=cpu_adam,
     )
 
@@ -102,7 +106,7 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
 
     The rows of a step count, and not their split: any number of processes may go on with a run.
     """
-    sections = ("data", "model", "parallel", "optimizer", "schedule", "train")
+    sections = ("data", "model", "adapter", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
@@ -110,6 +114,7 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
         values["train"].pop(setting)
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
+    values["adapter"].pop("merge")
     values["train"]["global_batch"] = split.total
     values["optimizer"]["cpu_kernel"] = cpu_adam
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -103,11 +103,11 @@ def refusal(architecture: Architecture, length: int) -> str | None:
         return "with ALiBi it takes no mask that tells the conversations of a row apart"
     if architecture.get("sliding_window") and family not in WINDOWED:
         return "its config.json has a sliding_window, which the family does not use"
-    return _stretching(architecture, length)
+    return stretching(architecture, length)
 
 
-def _stretching(architecture: Architecture, length: int) -> str | None:
-    """Rotary embeddings that change for a whole batch with its longest conversation."""
+def stretching(architecture: Architecture, length: int) -> str | None:
+    """Why a rotary embedding changes for a whole batch with its longest conversation; None where it does not."""
     rope = architecture.get("rope_parameters") or architecture.get("rope_scaling") or {}
     kind = rope.get("rope_type") or rope.get("type")
     keys = ("original_max_position_embeddings", "max_position_embeddings")

@@ -13,11 +13,14 @@ from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.units import count
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
+from tunefleet.plan import adapters
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
+from tunefleet.plan.stages import describe
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Expected:
 class Plan:
     """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
 
+    Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
     `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
     """
 
@@ -47,6 +51,7 @@ class Plan:
     engine: dict[str, Any]
     notes: tuple[str, ...]
     version: str
+    stages: tuple[int, ...] = ()
     job: Job | None = None
     words: tuple[str, ...] = ()
     expected: Expected | None = None
@@ -65,11 +70,17 @@ class Plan:
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
         family = self.sources.architecture.get("model_type")
         asked = {"job": self.job.summary()} if self.job else {}
+        cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
+        beside = {}
+        if config.adapter.name is not AdapterName.NONE:
+            beside["adapter"] = adapters.summary(config.adapter, self.sources.architecture, self.parameters)
         return {
             "run": self.name,
             "kept in": os.path.relpath(self.run_dir),
             "model": f"{config.model.name} ({family}): {parameters}, {weights}",
+            **beside,
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
+            **cut,
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig
-from tunefleet.plan import hardware
+from tunefleet.plan import adapters, hardware
 from tunefleet.plan.advice import offered
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.families import Architecture
@@ -34,9 +34,14 @@ def where(config: RunConfig, machine: Machine) -> Cluster:
 
 def foreseen(config: RunConfig, layout: Layout, architecture: Architecture, place: Cluster) -> Forecast:
     """The forecast of a run. Raises ValueError for a family that cannot be counted."""
-    task = work(config, batch(config.train, layout.data_parallel))
+    task = work(config, batch(config.train, layout.data_parallel), _trained(config, architecture))
     on_gpu = layout.device == "cuda"
     return forecast(architecture, spread(config.parallel, layout), task, place, on_gpu, layout.processes_here)
+
+
+def _trained(config: RunConfig, architecture: Architecture) -> int | None:
+    """How many parameters learn, where an adapter leaves the others alone."""
+    return adapters.lora_parameters(architecture, config.adapter) or None
 
 
 def resolve(

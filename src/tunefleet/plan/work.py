@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
 from tunefleet.plan.batch import Batch
 
@@ -21,7 +22,8 @@ class Work:
 
     `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
     parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter, and
-    `offloadable` whether they may lie on a host.
+    `offloadable` whether they may lie on a host. `tile` is how many tokens have logits at once, None for all.
+    `quantised` is whether frozen weights of linear layers have 4 bits.
     """
 
     rows: int
@@ -34,6 +36,8 @@ class Work:
     learning: float = 1.0
     trained: int | None = None
     offloadable: bool = True
+    tile: int | None = None
+    quantised: bool = False
 
     @property
     def tokens(self) -> int:
@@ -56,4 +60,6 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         state_bytes=STATE_BYTES.get(name, 8) + momentum,
         trained=trained,
         offloadable=name not in _ON_DEVICE_ALONE,
+        tile=train.loss_tile,
+        quantised=config.adapter.name is AdapterName.QLORA,
     )

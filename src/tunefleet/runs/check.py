@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tunefleet.config.train import Precision
+from tunefleet.plan import tensor
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.stages import boundaries
 from tunefleet.runs import trajectory
 from tunefleet.runs.trajectory import Trajectory
 
@@ -75,8 +77,12 @@ class Finding:
 
 def of(plan: Plan, name: str) -> Plan:
     """The plan with the tiny architecture `name` of MODELS."""
-    sources = replace(plan.sources, architecture=dict(MODELS[name]), weights=None)
-    return replace(plan, sources=sources)
+    layers = max(MODELS[name]["num_hidden_layers"], plan.layout.pipeline)
+    architecture = {**MODELS[name], "num_hidden_layers": layers}
+    sources = replace(plan.sources, architecture=architecture, weights=None)
+    divided = tensor.fragment(name, plan.layout.tensor)
+    cut = boundaries(architecture, plan.config.parallel)
+    return replace(plan, sources=sources, engine={**plan.engine, **divided}, stages=cut)
 
 
 def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Finding]:

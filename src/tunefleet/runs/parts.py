@@ -6,18 +6,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.data import Grouping
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
+from tunefleet.engine import pipeline
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.pipeline import PipelineEngine
+from tunefleet.engine.sharing import one_by_one
 from tunefleet.engine.zero import ZeroEngine
-from tunefleet.model import build, tokenizer
+from tunefleet.model import adapters, build, tokenizer
+from tunefleet.model.freeze import freeze
 from tunefleet.model.learner import Learner
+from tunefleet.model.stages import Stage
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
@@ -47,20 +55,60 @@ def material(plan: Plan) -> Material:
 def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     """The model under DeepSpeed; from scratch its weights depend on the seed alone."""
     config = plan.config
-    model = build.build(plan.sources, config.train.seed, config.train.gradient_checkpointing)
-    build.check_vocabulary(model, read.tokenizer)
-    built = strategy(plan, group, model, read.horizon)
+    built = strategy(plan, group, model(plan, read.tokenizer), read.horizon)
     randomness.seed_all(config.train.seed, plan.layout.random_rank(group.rank))
     return built
+
+
+def model(plan: Plan, words: Any) -> PreTrainedModel:
+    """The model on the CPU with what learns in it: all of it, all but what is frozen, or an adapter."""
+    config = plan.config
+    shared = one_by_one(plan.engine) and not config.adapter.dora  # DoRA measures the weights, in fp32
+    built = build.build(
+        plan.sources,
+        config.train.seed,
+        config.train.gradient_checkpointing,
+        as_filed=shared,
+        four_bits=config.adapter.name is AdapterName.QLORA,
+    )
+    build.check_vocabulary(built, words)
+    learning(plan, built)
+    return built
+
+
+def learning(plan: Plan, model: PreTrainedModel) -> None:
+    """Freezes what does not learn, and puts in the adapter."""
+    config = plan.config
+    if config.adapter.name is not AdapterName.NONE:
+        base = config.model.path if plan.sources.weights else None
+        adapters.attach(model, config.adapter, config.train.seed, base)
+    elif config.model.freeze:
+        freeze(model, config.model.freeze)
 
 
 def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
-    learner = Learner(model)
     lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
+    if plan.stages:
+        stage = _stage(plan, group, model)
+        module = pipeline.joined(stage, plan.layout)
+        optimizer = optimizers.build(config.optimizer, module, plan.cpu_adam)
+        return PipelineEngine(plan, group, stage, module, optimizer, rate)
+    learner = Learner(
+        model,
+        peers=group.peers(plan.layout.sequence),
+        tile=config.train.loss_tile,
+        agree=group.agree if config.parallel.zero_stage == 3 else int,
+    )
     return ZeroEngine(plan, group, learner, optimizers.build(config.optimizer, learner, plan.cpu_adam), rate)
+
+
+def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
+    """This rank's stage of the pipeline; the rest of `model` is let go."""
+    number = plan.layout.stage(group.rank)
+    return Stage(model, plan.stages[number], plan.stages[number + 1])
 
 
 def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> OrderedBatches:

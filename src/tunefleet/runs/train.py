@@ -15,11 +15,11 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.engine.memory import peak_gib
-from tunefleet.model.export import export
 from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts, words
 from tunefleet.runs.examine import Sample
+from tunefleet.runs.hand_over import hand_over
 from tunefleet.runs.parts import Material
 from tunefleet.tracking import metrics, plots, wandb
 from tunefleet.tracking.console import Console
@@ -149,9 +149,9 @@ class _Run:
         if self._plan.config.checkpoint.export:
             weights = self._engine.weights()
             if weights is not None:
-                chat, words = self._read.data.template, self._read.tokenizer
-                stops = parts.stops(chat, words)
-                export(self._plan.paths.export, self._engine.model, weights, words, chat.source, stops)
+                model: Any = self._engine.model
+                chat = self._read.data.template
+                hand_over(self._plan, self._plan.paths.export, model, weights, self._read.tokenizer, chat)
 
     def _close(self, record: dict[str, Any], said: list[Sample], trained: float) -> None:
         say = self._console.say

@@ -12,6 +12,7 @@ from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.model.build import attention
 from tunefleet.model.learner import Learner
+from tunefleet.plan.adapters import exported_alone
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts
 from tunefleet.runs.export import exported
@@ -42,6 +43,7 @@ def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) 
 
 def _model(plan: Plan) -> PlainModel:
     folder = exported(plan)
-    kind = attention(AutoConfig.from_pretrained(folder))
+    alone = exported_alone(plan.config.adapter)  # transformers then reads the model that the adapter names, too
+    kind = attention(AutoConfig.from_pretrained(plan.sources.weights if alone else folder))
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype="auto")
-    return PlainModel(Learner(model))
+    return PlainModel(Learner(model, tile=plan.config.train.loss_tile))

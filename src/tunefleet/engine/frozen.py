@@ -1,0 +1,93 @@
+"""Which weights do not learn: they stay out of checkpoints, so a checkpoint says by a number which they were."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tunefleet.base import files
+from tunefleet.base.errors import RunError
+
+FILE = "frozen.json"  # in every checkpoint that leaves weights out
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BLOCK = 1 << 20
+_BITS = (1 << 64) - 1
+
+
+def fingerprint(module: nn.Module, rank: int, ranks: int) -> int:
+    """This rank's part of a 64-bit number that depends on every bit of every frozen weight, and on its place.
+
+    The parts of all ranks, added modulo 2^64, are the same however weights are shared out: every element is
+    multiplied by a number of its own. Whole weights are counted by one rank each.
+    """
+    total = 0
+    for number, (name, weight) in enumerate(_frozen(module)):
+        salt = zlib.crc32(name.encode())
+        if hasattr(weight, "ds_tensor"):
+            total += _sum(*_share(weight, rank), salt)
+        elif number % ranks == rank:
+            total += _sum(weight.detach().flatten(), 0, salt)
+    return total & _BITS
+
+
+def together(parts: list[int]) -> int:
+    """The number of all ranks' parts."""
+    return sum(parts) & _BITS
+
+
+def expect(folder: Path, base: int) -> None:
+    """Raises `RunError` where the checkpoint in `folder` was made beside other frozen weights than `base`."""
+    if files.read_json(folder / FILE)["base"] != base:
+        raise RunError(
+            f"{folder}: was trained beside other frozen weights than the model has now. Put the files of model.path "
+            "back that it was started with (or the versions in provenance.json, where model.init=random)."
+        )
+
+
+def any_frozen(module: nn.Module) -> bool:
+    """Whether some weight does not learn."""
+    return any(True for _ in _frozen(module))
+
+
+@contextmanager
+def left_out(module: nn.Module) -> Iterator[None]:
+    """Within it, the state of `module` holds no frozen weight: not under the second name of a tied one either."""
+
+    def drop(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+        for name, weight in module.named_parameters(remove_duplicate=False):
+            if not weight.requires_grad:
+                state.pop(prefix + name, None)
+
+    handle = module.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _frozen(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, weight) for name, weight in module.named_parameters() if not weight.requires_grad)
+
+
+def _share(weight: Any, rank: int) -> tuple[Tensor, int]:
+    """(elements of this rank, number of the first), without the padding of the last share."""
+    share = weight.ds_tensor.detach().flatten()
+    first = rank * share.numel()
+    return share[: max(0, min(share.numel(), weight.ds_numel - first))], first
+
+
+def _sum(values: Tensor, first: int, salt: int) -> int:
+    """Sum of bits x (an odd number of the place) modulo 2^64, which int64 computes by itself."""
+    words = values.contiguous().view(_WORDS[values.element_size()])
+    total = 0
+    for start in range(0, words.numel(), _BLOCK):
+        block = words[start : start + _BLOCK].to(torch.int64)
+        places = torch.arange(first + start, first + start + block.numel(), device=block.device)
+        total += int((block * ((places + salt) * 0x9E3779B97F4A7C1 * 2 + 1)).sum())
+    return total

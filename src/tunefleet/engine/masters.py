@@ -1,0 +1,29 @@
+"""Where fp32 masters start: at the weights as they were given, not at their 16-bit copies."""
+
+from __future__ import annotations
+
+import torch
+from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+from torch import Tensor, nn
+
+
+class Masters:
+    """Values of weights that 16 bits round. DeepSpeed makes its masters of the rounded ones; these replace them."""
+
+    def __init__(self) -> None:
+        self._exact: list[tuple[nn.Parameter, Tensor]] = []
+
+    def keep(self, weight: nn.Parameter, values: Tensor) -> None:
+        """`values` are those of the whole weight, or of this rank's share where ZeRO-3 has shared it out."""
+        rounded = torch.promote_types(values.dtype, weight.dtype) != weight.dtype
+        if weight.requires_grad and rounded:
+            self._exact.append((weight, values))
+
+    def set(self) -> None:
+        """Gives DeepSpeed's masters the values that were kept, and forgets them."""
+        for weight, values in self._exact:
+            if hasattr(weight, "ds_tensor"):
+                safe_set_local_fp32_param(weight, values.to(weight.device, torch.float32))
+            else:
+                safe_set_full_fp32_param(weight, values.to(weight.device, torch.float32))
+        self._exact.clear()

@@ -1,0 +1,211 @@
+"""One optimizer step through the stages of a pipeline, each in a process of its own, by DeepSpeed's 1F1B schedule."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.runtime.pipe.schedule import OptimizerStep
+from deepspeed.runtime.pipe.topology import PipeDataParallelTopology
+from torch import Tensor, distributed, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+
+from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.zero import ZeroEngine
+from tunefleet.plan.contracts import Line, MicroBatch
+from tunefleet.plan.layout import Layout
+from tunefleet.plan.plan import Plan
+
+
+class Stage(Protocol):
+    """What this rank computes of a micro-batch; see `model/stages.py`."""
+
+    is_first: bool
+    is_last: bool
+    is_tied: bool
+    line: Line | None
+
+    @property
+    def model(self) -> Any:
+        """The Hugging Face model, with stand-ins for what other stages hold."""
+
+    @property
+    def tied_weight(self) -> nn.Parameter | None:
+        """This stage's copy of an embedding that is the head too."""
+
+    def load(self, micro_batches: Sequence[MicroBatch]) -> None:
+        """Gives the micro-batches of the next forward passes."""
+
+    def compute(self, batch: MicroBatch, arrived: Tensor | None) -> Tensor:
+        """Hidden states for the next stage; the last stage gives the sum of token losses."""
+
+
+class Tied(nn.Embedding):
+    """Holds a stage's copy of an embedding that is the head too: DeepSpeed adds the gradients of both up.
+
+    An embedding also where it is the head, so that the optimizer treats both copies alike.
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__(0, weight.shape[1])
+        self.weight = weight
+
+
+def joined(stage: Any, layout: Layout) -> PipelineModule:
+    """The pipeline of all ranks' stages, one layer each in DeepSpeed's eyes; every rank must call it."""
+    number = layout.stage(distributed.get_rank())
+    kind = type(stage)
+    layers: list[Any] = [stage if other == number else LayerSpec(kind) for other in range(layout.pipeline)]
+    if stage.is_tied:
+        ends = [TiedLayerSpec("embedding", Tied, stage.tied_weight, forward_fn=_pass) for _ in range(2)]
+        layers = [ends[0], *layers, ends[1]]
+    with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():  # it prints its layers, and broadcasts weights
+        return PipelineModule(
+            layers,
+            topology=PipeDataParallelTopology(num_pp=layout.pipeline, num_dp=layout.data_parallel),
+            partition_method=f"type:^{kind.__name__}$",  # one of this kind for each rank
+            dynamic_shape=True,  # rows are padded to the longest of their micro-batch
+        )
+
+
+def _pass(tied: nn.Module, value: Tensor) -> Tensor:
+    return value
+
+
+class PipelineEngine(ZeroEngine):
+    """The same as `ZeroEngine`, at stage 0 or 1, for a model in stages."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        group: ProcessGroup,
+        stage: Stage,
+        module: PipelineModule,
+        optimizer: Optimizer,
+        learning_rate: Callable[[int], float],
+    ) -> None:
+        module.loss_fn = self._scaled
+        super().__init__(plan, group, module, optimizer, learning_rate)
+        self._engine._INSTRUCTION_MAP = {**self._engine._INSTRUCTION_MAP, OptimizerStep: _later}
+        self._stage = stage
+        self._line = _Line(module.mpu(), group.device)
+        self._weight = math.nan
+        self._total = torch.zeros((), dtype=torch.float64, device=group.device)
+        stage.line = self._line
+
+    @property
+    def model(self) -> nn.Module:
+        """The Hugging Face model, with stand-ins for what other stages hold: all stages generate together."""
+        return cast(nn.Module, self._stage.model)
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
+        """(sum of token losses, learning tokens) of this rank's rows, from stage to stage; without gradients."""
+        batch, model = self._here(micro_batch), self._stage.model
+        model.eval()
+        with torch.no_grad(), self.precision():
+            width = (*batch.tokens.shape, model.config.hidden_size)
+            output = self._stage.compute(
+                batch, None if self._stage.is_first else self._line.receive(width, model.dtype)
+            )
+        model.train()
+        if not self._stage.is_last:
+            self._line.send(output)
+        total = self._line.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))
+        return float(total.item()), int((micro_batch.labels >= 0).sum())
+
+    def restore(self, folder: Path, tag: str, step: int) -> None:
+        """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        with torch.no_grad():  # DeepSpeed broadcasts tied weights
+            super().restore(folder, tag, step)
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """The whole model's weights on rank 0, from the stages of the first copy; every rank must call it."""
+        own = {} if self._plan.layout.data_rank(self._group.rank) else self._stage.model.state_dict()
+        tied = next((name for name, weight in own.items() if self._is_tied(weight)), None)
+        sent = {name: weight for name, weight in own.items() if name != tied}
+        told = self._group.gather(([(name, weight.shape, weight.dtype) for name, weight in sent.items()], tied))
+        if self._group.rank:
+            for weight in sent.values():
+                distributed.send(weight.detach().contiguous(), 0)
+            return None
+        found = {name: weight.detach().cpu() for name, weight in own.items()}
+        for rank, (weights, copy) in enumerate(told[1:], 1):
+            found |= {name: self._sent(rank, shape, dtype).cpu() for name, shape, dtype in weights}
+            if tied and copy:  # one tensor with two names, as in a whole model
+                found[copy] = found[tied]
+        return found
+
+    def _is_tied(self, weight: Tensor) -> bool:
+        held = self._stage.tied_weight
+        return held is not None and weight.data_ptr() == held.data_ptr()
+
+    def _sent(self, rank: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        weight = torch.empty(shape, dtype=dtype, device=self._group.device)
+        distributed.recv(weight, rank)
+        return weight
+
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
+        """Gradients of all micro-batches; returns the mean loss. The optimizer's step waits for `_apply`."""
+        here = [self._here(batch) for batch in micro_batches]
+        self._stage.load(here)
+        self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / learning
+        self._total.zero_()
+        self._engine.train_batch(iter([(batch.tokens, None) for batch in here]))
+        return self._group.total([float(self._total.item())])[0] / learning  # other stages add nothing
+
+    def _scaled(self, loss: Tensor, labels: None) -> Tensor:
+        """The last stage's sum of token losses, so that DeepSpeed's averages give the mean over all tokens."""
+        if torch.is_grad_enabled():
+            self._total += loss.detach()
+        return loss * self._weight
+
+    def _apply(self) -> None:
+        self._engine._exec_optimizer_step()
+
+    def _clip(self) -> float:
+        """Clips to the norm over all stages, where a tied weight counts once; returns the norm."""
+        weights = [weight for weight in self._engine.module.parameters() if weight.grad is not None]
+        own = [weight.grad for weight in weights if not weight.ds_pipe_replicated]
+        square = float(get_total_norm(own)) ** 2
+        norm = math.sqrt(self._group.total([square])[0] / self._plan.layout.data_parallel)
+        clip_grads_with_norm_(weights, self._plan.config.train.clip or math.inf, torch.tensor(norm))
+        return norm
+
+
+def _later(engine: Any) -> None:
+    """In the place of the schedule's last instruction: losses and norms are looked at before weights are touched."""
+
+
+class _Line:
+    """The stages of this copy of the model, over torch's own messages."""
+
+    def __init__(self, grid: Any, device: torch.device) -> None:
+        self._before = grid.stage_to_global(max(0, grid.get_stage_id() - 1))
+        last = grid.get_pipe_parallel_world_size() - 1
+        self._next = grid.stage_to_global(min(last, grid.get_stage_id() + 1))
+        self._last = grid.stage_to_global(last)
+        self._group = grid.get_pipe_parallel_group()
+        self._device = device
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Hidden states of the stage before."""
+        hidden = torch.empty(tuple(shape), dtype=dtype, device=self._device)
+        distributed.recv(hidden, self._before)
+        return hidden
+
+    def send(self, hidden: Tensor) -> None:
+        """Hands hidden states to the next stage."""
+        distributed.send(hidden.contiguous(), self._next)
+
+    def from_last(self, tensor: Tensor) -> Tensor:
+        """The last stage's `tensor`, on every stage."""
+        shared = tensor.contiguous()
+        distributed.broadcast(shared, self._last, group=self._group)
+        return shared

@@ -1,0 +1,47 @@
+"""How weights are shared out at the start of ZeRO-3: one after another, so that no rank holds the whole model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import deepspeed
+import torch
+from torch import Tensor, nn
+
+from tunefleet.engine.masters import Masters
+
+
+def share_out(module: nn.Module, config: dict[str, Any], rank: int, to: torch.dtype, masters: Masters) -> None:
+    """Leaves this rank its share of every weight of `module`, in the number format `to`. Collective.
+
+    A weight that still lies in a file is read here and forgotten, so the peak is the share and one weight. Without
+    this DeepSpeed would first turn the whole model into `to`, in every process.
+    """
+    convert = None
+    for weight in module.parameters():
+        given = weight.data
+        weight.data = given.to(to)
+        convert = convert or _first(config, to)
+        convert(param_list=[weight])
+        masters.keep(weight, _share(weight, rank, given))
+
+
+def one_by_one(config: dict[str, Any]) -> bool:
+    """Whether weights are shared out here. ZeRO++ keeps second copies and NVMe swaps: DeepSpeed does it then."""
+    zero = config["zero_optimization"]
+    own_ways = any(key.startswith("zero_") for key in zero) or zero.get("offload_param", {}).get("device") == "nvme"
+    return bool(zero["stage"] == 3 and not own_ways)
+
+
+def _first(config: dict[str, Any], to: torch.dtype) -> Any:
+    """DeepSpeed's function that shares weights out, which it hangs on those that it has shared out already."""
+    seed: Any = nn.Linear(1, 1, bias=False)
+    deepspeed.zero.Init(module=seed, config_dict_or_path=config, dtype=to)
+    return seed.weight.convert_to_zero_parameters
+
+
+def _share(weight: Any, rank: int, values: Tensor) -> Tensor:
+    """What `rank` holds of `values`, filled up with zeros to the common size."""
+    size = weight.ds_tensor.numel()
+    own = values.flatten()[rank * size : (rank + 1) * size]
+    return torch.cat([own, own.new_zeros(size - own.numel())])  # a copy: a view would keep the whole weight

@@ -1,0 +1,69 @@
+"""How is a loss computed without the logits of all its tokens at once?
+
+Tokens go through the output projection in tiles; the logits of a tile are forgotten, and computed again in the
+backward pass (Bekman et al. 2025, Arctic Long Sequence Training, https://arxiv.org/abs/2506.13996).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from tunefleet.plan.contracts import IGNORED
+
+
+def tiled_loss(
+    model: PreTrainedModel, inputs: Mapping[str, Any], labels: Tensor, tile: int, agree: Callable[[int], int]
+) -> Tensor:
+    """The sum of token losses at `labels` [rows, length], with logits of at most `tile` tokens at once.
+
+    `agree` turns this rank's number of tiles into that of all ranks: under ZeRO-3 each use of the output projection
+    gathers it, so ranks that use it more often than others would wait for ever.
+    """
+    given = model.base_model(**inputs)
+    learns = labels != IGNORED
+    hidden, labels = given.last_hidden_state[learns], labels[learns]
+    tiles = max(1, agree(-(-len(labels) // tile)))
+    parts = zip(hidden.tensor_split(tiles), labels.tensor_split(tiles), strict=True)
+    losses = [
+        checkpoint(_loss, model, given, *part, use_reentrant=False, preserve_rng_state=False)  # nothing drops out
+        for part in parts
+    ]
+    return torch.stack(losses).sum()
+
+
+def _loss(model: PreTrainedModel, given: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+    """The sum of losses of tokens with the hidden states [tokens, width]."""
+    logits = _after_base(model, replace(given, last_hidden_state=hidden[None])).logits[0]
+    return functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def _after_base(model: PreTrainedModel, given: Any) -> Any:
+    """What `model` makes of its base's output: the projection, and what a family does before and after it."""
+    rest = copy.copy(model)  # shares all weights and hooks
+    rest._modules = {**model._modules, model.base_model_prefix: _Given(given)}
+    return rest.forward(input_ids=None, use_cache=False)
+
+
+class _Given(nn.Module):
+    """Stands for the base of a model, and returns what the base returned before."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self._output = output
+
+    @property
+    def decoder(self) -> _Given:
+        """OPT asks the decoder of its base."""
+        return self
+
+    def forward(self, *args: Any, **settings: Any) -> Any:
+        return self._output

@@ -1,0 +1,70 @@
+"""Does the number of frozen weights see every change, and no difference of sharing; do they stay out of states?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tunefleet.engine.frozen import fingerprint, left_out, together
+
+DTYPES = (torch.float32, torch.bfloat16, torch.uint8)
+
+
+def model(dtype: torch.dtype = torch.float32) -> Any:
+    """Two frozen weights, tied ones among them, and one that learns."""
+    torch.manual_seed(0)
+    made: Any = nn.ModuleDict({name: nn.Linear(5, 3, bias=False) for name in ("one", "two", "learns")})
+    made["tied"] = nn.Module()
+    for name in ("one", "two"):
+        value = (made[name].weight.detach() * 100).to(dtype)
+        made[name].weight = nn.Parameter(value, requires_grad=False)
+    made["tied"].register_parameter("weight", made["one"].weight)
+    return made
+
+
+def number(made: Any, ranks: int = 1) -> int:
+    return together([fingerprint(made, rank, ranks) for rank in range(ranks)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_bit_and_every_place_counts(dtype: torch.dtype) -> None:
+    first = number(model(dtype))
+    assert number(model(dtype)) == first
+    changed, swapped, exchanged = model(dtype), model(dtype), model(dtype)
+    changed["two"].weight.data.view(torch.uint8)[2, 1] ^= 1
+    swapped["two"].weight.data[0] = swapped["two"].weight.data[1]
+    one, two = exchanged["one"].weight.data.clone(), exchanged["two"].weight.data.clone()
+    exchanged["one"].weight.data, exchanged["two"].weight.data = two, one
+    assert len({first, number(changed), number(swapped), number(exchanged)}) == 4
+
+
+def test_what_learns_does_not_count() -> None:
+    made = model()
+    before = number(made)
+    made["learns"].weight.data += 1
+    assert number(made) == before
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_it_does_not_matter_how_weights_are_shared_out(ranks: int) -> None:
+    assert number(model(), ranks) == number(model())
+    parts = []
+    for rank in range(ranks):
+        made = model()
+        for name in ("one", "two"):
+            weight = made[name].weight
+            size = -(-weight.numel() // ranks)
+            padded = nn.functional.pad(weight.detach().flatten(), (0, size * ranks - weight.numel()), value=7.0)
+            weight.ds_tensor, weight.ds_numel = padded[rank * size : (rank + 1) * size], weight.numel()
+        parts.append(fingerprint(made, rank, ranks))
+    assert together(parts) == number(model())
+
+
+def test_frozen_weights_stay_out_of_a_state_under_both_names() -> None:
+    made = model()
+    with left_out(made):
+        assert list(made.state_dict()) == ["learns.weight"]
+    assert len(made.state_dict()) == 4

@@ -1,0 +1,57 @@
+"""What ranks do in the test of Ulysses: families on parts of rows, against whole rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from tests.families import EVERY
+from tests.model.test_packing_families import PACKED, PADDED, Answer, answer, apart, built, gradients_apart
+from tunefleet.engine.group import ProcessGroup, join
+from tunefleet.engine.rows import own_part
+from tunefleet.model.learner import Learner
+from tunefleet.plan.contracts import MicroBatch
+
+
+def differences(folder: Path, names: list[str]) -> dict[str, dict[str, float] | str]:
+    """How far loss or gradients of shared rows are from those of whole ones, for each family; or the error."""
+    torch.set_num_threads(1)
+    group = join()
+    found: dict[str, dict[str, float] | str] = {}
+    for name in names:
+        try:
+            found[name] = _measured(name, group)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    group.part()
+    return found
+
+
+def _measured(name: str, group: ProcessGroup) -> dict[str, float]:
+    whole, model = Learner(built(EVERY[name])).train(), built(EVERY[name])
+    if model.supports_gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    parts = Learner(model, peers=group.peers(group.size)).train()
+    assert PACKED.segments is not None
+    one_segment = replace(PACKED, segments=torch.ones_like(PACKED.segments))
+    packed = answer(whole, [PACKED])
+    return {
+        "packed": _far(_together(parts, PACKED, group), packed),
+        "no segments": _far(_together(parts, one_segment, group), packed),
+        "padded": _far(_together(parts, PADDED, group), answer(whole, [PADDED])),
+    }
+
+
+def _far(one: Answer, other: Answer) -> float:
+    return max(apart(one[0], other[0]), gradients_apart(one[1], other[1]))
+
+
+def _together(parts: Learner, batch: MicroBatch, group: ProcessGroup) -> Answer:
+    """The loss and the gradients of all ranks, each with its part of the rows."""
+    loss, gradients = answer(parts, [own_part(batch, group.rank, group.size)])
+    for gradient in gradients.values():
+        distributed.all_reduce(gradient)
+    return group.total([loss])[0], gradients

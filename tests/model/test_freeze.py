@@ -1,0 +1,35 @@
+"""Do exactly the named weights stop learning, and is a name that is wrong told?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.shared import tiny_model
+from tunefleet.base.errors import ConfigError
+from tunefleet.model.freeze import freeze
+
+
+def test_patterns_freeze_what_they_name() -> None:
+    model = tiny_model("opt")
+    freeze(model, ("*.layers.0.*", "model.decoder.embed_positions.weight"))
+    for name, weight in model.named_parameters():
+        assert weight.requires_grad == (".layers.0." not in name and "embed_positions" not in name), name
+
+
+def test_a_tied_weight_has_both_names() -> None:
+    model = tiny_model("opt")
+    freeze(model, ("lm_head.weight",))
+    assert not model.get_input_embeddings().weight.requires_grad
+
+
+def test_a_pattern_that_names_nothing_is_told_with_near_names() -> None:
+    with pytest.raises(
+        ConfigError, match=r"model\.decoder\.embed_tokns\.weight matches no weight.*embed_tokens"
+    ) as told:
+        freeze(tiny_model("opt"), ("model.decoder.embed_tokns.weight", "*.layers.0.*", "layers.1.fc9.weight"))
+    assert len(told.value.complaints) == 2
+
+
+def test_something_must_learn() -> None:
+    with pytest.raises(ConfigError, match="freezes every weight"):
+        freeze(tiny_model("opt"), ("model.*", "lm_head*"))
