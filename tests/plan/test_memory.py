@@ -96,6 +96,12 @@ def test_only_what_is_trained_has_gradients_and_states() -> None:
     assert found["optimizer states"] == pytest.approx(8 * n / 20, abs=8)
 
 
+def test_frozen_weights_of_four_bits() -> None:
+    shape = published("llama-3.1-8b")
+    whole = sizes(said(shape, Spread(2, 1), trained=1000))["parameters"]
+    assert 0.25 < sizes(said(shape, Spread(2, 1), trained=1000, quantised=True))["parameters"] / whole < 0.4
+
+
 def test_optimizers_differ_in_their_states() -> None:
     n = count(OPT).total
     assert sizes(said(OPT, Spread(1, 1), state_bytes=4))["optimizer states"] == 4 * n

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig
-from tunefleet.plan import hardware
+from tunefleet.plan import adapters, hardware
 from tunefleet.plan.advice import offered
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.families import Architecture
@@ -34,9 +34,14 @@ def where(config: RunConfig, machine: Machine) -> Cluster:
 
 def foreseen(config: RunConfig, layout: Layout, architecture: Architecture, place: Cluster) -> Forecast:
     """The forecast of a run. Raises ValueError for a family that cannot be counted."""
-    task = work(config, batch(config.train, layout.data_parallel))
+    task = work(config, batch(config.train, layout.data_parallel), _trained(config, architecture))
     on_gpu = layout.device == "cuda"
     return forecast(architecture, spread(config.parallel, layout), task, place, on_gpu, layout.processes_here)
+
+
+def _trained(config: RunConfig, architecture: Architecture) -> int | None:
+    """How many parameters learn, where an adapter leaves the others alone."""
+    return adapters.lora_parameters(architecture, config.adapter) or None
 
 
 def resolve(
@@ -63,6 +68,8 @@ def resolve(
 
 def nearest(tried: Forecast) -> str:
     """What to do where no setting helps."""
+    if all(said.startswith("each host") for said in tried.lacks) and tried.on_gpu:
+        return "Use fewer processes on each host, or say what it has: host_memory in a YAML file (docs/planner.md)."
     return "Use more or larger GPUs, a smaller model, or a shorter train.sequence_length; plan.force=true tries it."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
 from tunefleet.plan.batch import Batch
 
@@ -22,6 +23,7 @@ class Work:
     `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
     parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter, and
     `offloadable` whether they may lie on a host. `tile` is how many tokens have logits at once, None for all.
+    `quantised` is whether frozen weights of linear layers have 4 bits.
     """
 
     rows: int
@@ -33,8 +35,9 @@ class Work:
     state_bytes: int = 8
     learning: float = 1.0
     trained: int | None = None
-    tile: int | None = None
     offloadable: bool = True
+    tile: int | None = None
+    quantised: bool = False
 
     @property
     def tokens(self) -> int:
@@ -56,6 +59,7 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         checkpointing=train.gradient_checkpointing,
         state_bytes=STATE_BYTES.get(name, 8) + momentum,
         trained=trained,
-        tile=train.loss_tile,
         offloadable=name not in _ON_DEVICE_ALONE,
+        tile=train.loss_tile,
+        quantised=config.adapter.name is AdapterName.QLORA,
     )
