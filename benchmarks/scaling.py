@@ -69,7 +69,10 @@ def main() -> None:
             cells = [_cell(shape, spread, place, chosen.length) for spread in strategies(gpus).values()]
             print(f"| {gpus} | " + " | ".join(cells) + " |")
         whole = parameters.count(shape).total * 4 * 8 / GIB
-        print(f"\nOn each host, before the first step: {whole:,.0f} GiB, as 8 processes build the whole model in fp32.")
+        print(
+            f"\nOn each host, before the first step: {whole:,.0f} GiB, as 8 processes build the whole model in fp32; "
+            "ZeRO-3 reads weights from files one by one."
+        )
 
 
 def _cell(shape: dict[str, Any], spread: Spread, place: Cluster, length: int) -> str:

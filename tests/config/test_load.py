@@ -21,6 +21,7 @@ from tunefleet.config.fields import ranged
 from tunefleet.config.load import dump, load
 from tunefleet.config.model import Init, ModelConfig
 from tunefleet.config.optimizer import OptimizerConfig, ScheduleConfig, ScheduleName
+from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.tracking import TrackingConfig
 from tunefleet.config.train import Precision, TrainConfig
 

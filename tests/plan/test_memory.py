@@ -124,6 +124,20 @@ def test_offload_moves_states_to_the_host_or_the_disk() -> None:
     assert [item.name for item in disk] == ["parameters", "master weights (fp32)", "optimizer states"]
 
 
+def test_ranks_of_zero_3_read_their_share_of_files() -> None:
+    """In fp32 beside 16-bit weights, until masters have it; from scratch, and with a second copy, the whole model."""
+    shape = published("opt-66b")
+    whole = 8 * 4 * count(shape).total
+
+    def on_host(from_files: bool, copy_among: int = 1) -> int:
+        spread, work = Spread(3, 32, copy_among=copy_among), Work(1, 128, from_files=from_files)
+        return memory(shape, spread, work, True, 8).host_bytes
+
+    assert on_host(from_files=True) < whole / 10
+    assert on_host(from_files=False) > whole
+    assert on_host(from_files=True, copy_among=8) > whole
+
+
 def test_every_process_builds_the_whole_model_on_its_host_first() -> None:
     shape = published("opt-66b")
     here = said(shape, Spread(3, 8), here=8)

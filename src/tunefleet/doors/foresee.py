@@ -85,7 +85,10 @@ def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
         scratch = replace(config.model, init=Init.RANDOM, tokenizer=DEMO)
         plan = make(replace(config, model=scratch), machine, words)
         absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
-        return replace(plan, notes=(*plan.notes, absent))
+        there = replace(plan.sources, weights=config.model.path)
+        return replace(
+            plan, config=replace(plan.config, model=config.model), sources=there, notes=(*plan.notes, absent)
+        )
 
 
 def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:

@@ -105,7 +105,7 @@ def memory(architecture: Architecture, spread: Spread, work: Work, on_gpu: bool,
     device = [item for item in device if item.bytes]
     device += _overhead(tuple(device), spread, on_gpu)
     outside = [item for place, item in states if place is Place.CPU and place not in here]
-    host = [_times(item, processes_here) for item in [*outside, *_start(size, on_gpu, device)]]
+    host = [_times(item, processes_here) for item in [*outside, *_start(size, spread, work, on_gpu, device)]]
     disk = [_times(item, processes_here) for place, item in states if place is Place.NVME]
     return Memory(tuple(device), tuple(item for item in host if item.bytes), tuple(disk))
 
@@ -218,11 +218,20 @@ def _overhead(items: tuple[Item, ...], spread: Spread, on_gpu: bool) -> list[Ite
     ]
 
 
-def _start(size: _Sizes, on_gpu: bool, device: list[Item]) -> list[Item]:
-    """What a process holds on its host: beside a GPU the libraries, and the whole model until it is shared out."""
+def _start(size: _Sizes, spread: Spread, work: Work, on_gpu: bool, device: list[Item]) -> list[Item]:
+    """What a process holds on its host: beside a GPU the libraries, and the whole model until it is shared out.
+
+    Under ZeRO-3 weights of files are read and shared out one by one (`engine/sharing.py`), and what 16 bits would
+    round is kept until masters have it; ZeRO++ and a drive read the whole model.
+    """
     if not on_gpu:
         return device
-    start = Item("the whole model at the start (fp32)", size.whole * 4, Phase.START)
+    one_by_one = work.from_files and spread.zero_stage == 3 and spread.copy_among == 1
+    if one_by_one and spread.parameters_on is not Place.NVME:
+        share = size.whole // spread.share(3) if size.low else 0
+        start = Item("weights at the start, read one by one (fp32)", (size.largest + share) * 4, Phase.START)
+    else:
+        start = Item("the whole model at the start (fp32)", size.whole * 4, Phase.START)
     return [Item("Python and libraries", round(_PROCESS_WITH_GPU), Phase.START | Phase.ALWAYS), start]
 
 

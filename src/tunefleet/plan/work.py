@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
+from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
 from tunefleet.plan.batch import Batch
 
@@ -23,7 +24,7 @@ class Work:
     `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
     parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter, and
     `offloadable` whether they may lie on a host. `tile` is how many tokens have logits at once, None for all.
-    `quantised` is whether frozen weights of linear layers have 4 bits.
+    `quantised` is whether frozen weights of linear layers have 4 bits, `from_files` whether weights lie in files.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Work:
     offloadable: bool = True
     tile: int | None = None
     quantised: bool = False
+    from_files: bool = False
 
     @property
     def tokens(self) -> int:
@@ -62,4 +64,5 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         offloadable=name not in _ON_DEVICE_ALONE,
         tile=train.loss_tile,
         quantised=config.adapter.name is AdapterName.QLORA,
+        from_files=config.model.init is Init.PRETRAINED,
     )
