@@ -177,7 +177,7 @@ class ZeroEngine:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
         self._group.barrier()
         self._engine.destroy()
-        if self._plan.layout.tensor > 1:
+        if self._plan.layout.replicas < self._plan.layout.world_size:
             tensor.forget()
         del self._engine
         gc.collect()
