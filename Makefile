@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python train.py
 
 test: setup check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
