@@ -1,6 +1,6 @@
 """Do adapters and partly frozen models train as plain peft does, resume, and leave as they were trained?
 
-Tolerances as in test_trajectory: fp32 1e-5 for losses; bf16 3 %.
+Tolerances as in test_one_rank: fp32 1e-5 for losses; bf16 3 %.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Does every optimizer follow its plain loop under every strategy that it is offered with, and go on from a checkpoint?
 
-Two ranks, five steps. fp32: as in test_trajectory.py. Muon orthogonalises in bf16 (torch.optim.Muon), so that the
+Two ranks, five steps. fp32: as in test_one_rank.py. Muon orthogonalises in bf16 (torch.optim.Muon), so that the
 rounding of a gradient can change an update by 2^-8 of itself: its losses are within 1e-4, its norms within 5e-3. Lion
 and Adagrad turn a gradient of pure rounding (a key's bias has none: softmax does not see it) into whole steps: of their
 weights at least 99 % are within the tolerance, and their losses and norms are as tight as the others'.

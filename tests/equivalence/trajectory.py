@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.equivalence.table import Case
+from tests.equivalence.table import Case, cases
+from tests.ranks import run_in_ranks
+from tunefleet.config.train import Precision
 from tunefleet.engine.group import join
 from tunefleet.model.learner import Learner
 from tunefleet.plan.contracts import MicroBatch
 from tunefleet.plan.plan import Plan
+from tunefleet.runs.check import Finding, compare
 from tunefleet.runs.trajectory import Trajectory, model, trained
 
 
-def all_cases(folder: Path, cases: Sequence[dict[str, Any]]) -> list[Trajectory]:
+def all_cases(folder: Path, asked: Sequence[dict[str, Any]]) -> list[Trajectory]:
     """Every case, in the ranks that are there."""
     torch.set_num_threads(1)
     group = join()
-    found = [trained(Case(**case).plan(folder), group) for case in cases]
+    found = [trained(Case(**case).plan(folder), group) for case in asked]
     group.part()
     return found
+
+
+def followed_by(ranks: int, folder: Path) -> dict[Case, Trajectory]:
+    """Every case of the table for so many ranks, which are started once."""
+    asked = [asdict(case) for case in cases(ranks)]
+    results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, asked)
+    return dict(zip(cases(ranks), results[0], strict=True))
+
+
+def furthest(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> list[Finding]:
+    """The quantities that are further from the plain loop than is allowed."""
+    found = compare(case.model, reference[case.model], followed[case], Precision(case.precision))
+    return [one for one in found if not one.right]
 
 
 def mean_of_means(plan: Plan, batches: Sequence[MicroBatch]) -> float:

@@ -1,0 +1,19 @@
+"""Does every strategy and every split of the same global batch follow one trajectory? Here with two processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.equivalence.table import Case, cases
+from tests.equivalence.trajectory import followed_by, furthest
+from tunefleet.runs.trajectory import Trajectory
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
+    return followed_by(2, tmp_path_factory.mktemp("two"))
+
+
+@pytest.mark.parametrize("case", cases(2), ids=str)
+def test_follows_the_plain_loop(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> None:
+    assert furthest(case, followed, reference) == []
