@@ -50,12 +50,12 @@ def run_folder(folder: Path) -> Path:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of a run, without what a clock says."""
+    """The records of a run, without what a clock says, and how much memory a process took."""
     path = run / "metrics.jsonl"
     if not path.exists():
         return []
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in r.items() if "second" not in k and k != "time"} for r in records]
+    return [{k: v for k, v in r.items() if "second" not in k and "memory" not in k and k != "time"} for r in records]
 
 
 def status(run: Path) -> dict[str, Any]:

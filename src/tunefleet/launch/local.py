@@ -29,13 +29,16 @@ _GRACE = 20.0  # seconds for the others to notice, after one failed, and again a
 _LOG_LINES = 20
 
 
-def run(plan: Plan, module: str = _RANK_MODULE) -> int:
-    """Runs the plan in new processes and waits; returns the run's exit code. Ctrl-C saves and stops."""
+def run(plan: Plan, module: str | None = None) -> int:
+    """Runs the plan in new processes of `module` (None trains) and waits; returns the run's exit code.
+
+    Ctrl-C saves and stops.
+    """
     paths = plan.paths
     failures.clear(paths)
     paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
-        ranks = _Ranks(paths, [_start(plan, module, rank, port, closing) for rank, port in _ranks(plan)])
+        ranks = _Ranks(paths, [_start(plan, module or _RANK_MODULE, rank, port, closing) for rank, port in _ranks(plan)])
         with caught(ranks.forward):
             ranks.watch()
     return ranks.verdict()
