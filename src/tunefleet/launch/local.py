@@ -38,7 +38,8 @@ def run(plan: Plan, module: str | None = None) -> int:
     failures.clear(paths)
     paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
-        ranks = _Ranks(paths, [_start(plan, module or _RANK_MODULE, rank, port, closing) for rank, port in _ranks(plan)])
+        started = [_start(plan, module or _RANK_MODULE, rank, port, closing) for rank, port in _ranks(plan)]
+        ranks = _Ranks(paths, started)
         with caught(ranks.forward):
             ranks.watch()
     return ranks.verdict()
