@@ -34,9 +34,9 @@ def test_the_formula_by_hand() -> None:
 class CopySign(Lion):
     """What DeepSpeed's CPU Lion computes: the sign of zero is plus."""
 
-    def _update(self, weight: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+    def update(self, weight: torch.Tensor, gradient: torch.Tensor, settings: dict[str, Any]) -> None:
         direction = torch.copysign(torch.ones_like(weight), gradient)
-        weight.add_(direction, alpha=-group["lr"])
+        weight.add_(direction, alpha=-settings["lr"])
 
 
 def unseen_row_moves(kind: type[Lion]) -> bool:
