@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_BURST = 0.1  # seconds
 
 
 @contextmanager
 def caught(hear: Callable[[], None]) -> Iterator[None]:
-    """Calls `hear` for each, instead of ending this process; as before afterwards."""
-    old = {number: signal.signal(number, lambda *_: hear()) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Calls `hear` for each, instead of ending this process; as before afterwards.
+
+    SIGTERMs of one moment are one: where a parent with threads is killed, Linux tells its children of the end of every
+    thread (PR_SET_PDEATHSIG), and a second request would mean to stop without saving.
+    """
+    last = -math.inf
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if number == signal.SIGTERM:
+            last, before = now, last
+            if now - before < _BURST:
+                return
+        hear()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

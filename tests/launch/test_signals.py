@@ -1,0 +1,47 @@
+"""Is a person's second request heard, and the echo of a parent's death not taken for one?"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from tunefleet.launch import signals
+
+TERM, INT = signal.SIGTERM, signal.SIGINT
+
+
+def heard(sent: Sequence[int], pause: float) -> int:
+    count = []
+    with signals.caught(lambda: count.append(1)):
+        for number in sent:
+            signal.raise_signal(number)
+            time.sleep(pause)
+    return len(count)
+
+
+@pytest.mark.parametrize(
+    ("sent", "pause", "times"),
+    [
+        ((TERM, TERM, TERM), 0.0, 1),
+        ((TERM, TERM), 0.15, 2),
+        ((INT, INT), 0.0, 2),
+        ((INT, TERM), 0.0, 2),
+        ((TERM,), 0.0, 1),
+    ],
+)
+def test_sigterms_of_one_moment_are_one(sent: Sequence[int], pause: float, times: int) -> None:
+    assert heard(sent, pause) == times
+
+
+def test_control_without_it_a_dead_parent_asks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_BURST", 0.0)
+    assert heard((TERM, TERM), 0.0) == 2
+
+
+def test_handlers_are_as_before() -> None:
+    before = signal.getsignal(TERM)
+    heard((), 0.0)
+    assert signal.getsignal(TERM) is before
