@@ -13,11 +13,12 @@ from tests.families import EVERY
 from tunefleet.config.train import Precision
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
-from tunefleet.plan.activations import LOSS_BYTES, activations
+from tunefleet.plan.activations import LOSS_BYTES, Activations, activations
 from tunefleet.plan.contracts import MicroBatch
 from tunefleet.plan.parameters import count
 from tunefleet.plan.sources import Sources
 from tunefleet.plan.spread import Spread
+from tunefleet.plan.stages import stages_of
 from tunefleet.plan.work import Work
 
 ROWS, LENGTH = 4, 64
@@ -59,12 +60,16 @@ def kept_by_autograd(shape: dict[str, Any], packed: bool, precision: str, checkp
     return sum(tensor.untyped_storage().nbytes() for address, tensor in found.items() if address not in weights)
 
 
+def kept_by(shape: dict[str, Any], task: Work, spread: Spread, on_gpu: bool = True, stage: int = 0) -> Activations:
+    return activations(shape, task, spread, stages_of(shape, spread, task.accumulation)[stage], on_gpu)
+
+
 def foreseen(shape: dict[str, Any], packed: bool, precision: str, checkpointing: bool = False) -> int:
     """The same from the formulas: of the loss the log-softmax is kept, 4 of its bytes; autocast keeps its weights."""
     fp32 = precision == "fp32"
     work = Work(ROWS, LENGTH, packed=packed, checkpointing=checkpointing)
     task = Work(**{**vars(work), "precision": Precision.FP32 if fp32 else Precision.BF16})
-    said = activations(shape, task, Spread(zero_stage=int(precision == "bf16")), on_gpu=False)
+    said = kept_by(shape, task, Spread(zero_stage=int(precision == "bf16")), on_gpu=False)
     other = ROWS * LENGTH * shape["vocab_size"] * (LOSS_BYTES - 4)
     return said.kept + said.mask + said.loss - other + (2 * count(shape).total if precision == "autocast" else 0)
 
@@ -100,9 +105,9 @@ def test_checkpointing_keeps_what_stands_between_layers(family: str) -> None:
 
 def test_degrees_divide() -> None:
     shape = larger("llama")
-    whole = activations(shape, Work(ROWS, LENGTH), Spread(zero_stage=1), on_gpu=True)
-    halves = activations(shape, Work(ROWS, LENGTH), Spread(zero_stage=1, sequence=2), on_gpu=True)
-    tensor = activations(shape, Work(ROWS, LENGTH), Spread(zero_stage=1, tensor=2), on_gpu=True)
+    whole = kept_by(shape, Work(ROWS, LENGTH), Spread(zero_stage=1))
+    halves = kept_by(shape, Work(ROWS, LENGTH), Spread(zero_stage=1, sequence=2))
+    tensor = kept_by(shape, Work(ROWS, LENGTH), Spread(zero_stage=1, tensor=2))
     assert halves.kept == pytest.approx(whole.kept / 2, abs=1)
     assert halves.loss == pytest.approx(whole.loss / 2, abs=1)
     assert whole.kept / 2 < tensor.kept < whole.kept  # norms are computed by every tensor peer
@@ -110,14 +115,22 @@ def test_degrees_divide() -> None:
 
 def test_a_pipeline_s_first_stage_has_as_many_micro_batches_as_stages() -> None:
     shape = larger("llama")
-    one = activations(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1), on_gpu=True)
-    four = activations(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1, pipeline=4), on_gpu=True)
+    one = kept_by(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1))
+    four = kept_by(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1, pipeline=4))
     assert four.kept == one.kept  # a quarter of the layers, four times
+
+
+def test_the_last_stage_alone_has_logits_and_one_micro_batch() -> None:
+    shape, task, spread = larger("llama"), Work(1, LENGTH, accumulation=8), Spread(zero_stage=1, pipeline=4)
+    first, last = kept_by(shape, task, spread), kept_by(shape, task, spread, stage=3)
+    assert first.loss == 0
+    assert last.loss == kept_by(shape, task, Spread(zero_stage=1)).loss
+    assert last.kept < first.kept / 2
 
 
 def test_in_tiles_only_one_of_them_has_logits() -> None:
     shape = larger("llama")
-    whole, tiled = (activations(shape, Work(ROWS, LENGTH, tile=t), Spread(zero_stage=1), True) for t in (None, 16))
+    whole, tiled = (kept_by(shape, Work(ROWS, LENGTH, tile=t), Spread(zero_stage=1)) for t in (None, 16))
     assert tiled.kept == whole.kept
     assert whole.loss - tiled.loss == (ROWS * LENGTH - 16) * shape["vocab_size"] * LOSS_BYTES
-    assert activations(shape, Work(ROWS, LENGTH, tile=10_000), Spread(zero_stage=1), True) == whole
+    assert kept_by(shape, Work(ROWS, LENGTH, tile=10_000), Spread(zero_stage=1)) == whole

@@ -12,41 +12,62 @@ from tests.plan.test_memory import OPT, published
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.doors.compose import from_words
-from tunefleet.plan import Machine, Plan, guard
-from tunefleet.plan.advice import STRATEGIES, Advice, advice, offered
-from tunefleet.plan.forecast import Forecast, forecast
+from tunefleet.plan import Machine, Plan, guard, make
+from tunefleet.plan.advice import Advice, advice
 from tunefleet.plan.hardware import cluster
-from tunefleet.plan.spread import Spread
-from tunefleet.plan.work import Work
+from tunefleet.plan.strategies import STRATEGIES, offered
 
 __all__ = ["planned"]  # the fixture
 GPUS = Machine(gpus=8, cores=8)
+LLAMA = ("model=llama-3.1-8b", "model.init=random", "model.tokenizer=demo", "train.sequence_length=2048")
 
 
-def tried(spread: Spread, machine: str = "8xH100-80G", **work: Any) -> Forecast:
-    task = Work(**{"rows": 8, "length": 2048, "packed": True, **work})
-    return forecast(published("llama-3.1-8b"), spread, task, cluster(machine), True, spread.world_size)
+def asked(*words: str, machine: str = "8xH100-80G") -> Plan:
+    """What `tunefleet plan` makes of words."""
+    return make(from_words([*LLAMA, f"plan.machine={machine}", *words]), cluster(machine).machine(), words)
 
 
-def advised(now: Forecast) -> Sequence[Advice]:
-    return advice(published("llama-3.1-8b"), now)
+def advised(*words: str, machine: str = "8xH100-80G") -> Sequence[Advice]:
+    plan = asked(*words, machine=machine)
+    seen = guard.foreseen(plan, GPUS)
+    assert seen is not None
+    return advice(plan, seen)
+
+
+def strategies(others: Sequence[Advice]) -> set[str]:
+    """The words for strategies."""
+    return {word for one in others for word in one.words if word.startswith("parallel=")}
 
 
 def test_what_is_advised_fits_and_the_fastest_comes_first() -> None:
-    now = tried(Spread(0, 8))
-    others = advised(now)
-    assert not now.fits
+    others = advised("parallel=ddp", "train.micro_batch=8")
     assert others
     assert all(one.forecast.fits for one in others)
     seconds = [one.forecast.speed.seconds for one in others]
     assert seconds == sorted(seconds, key=lambda value: value or 0)
 
 
-def test_the_rows_of_a_step_stay() -> None:
-    for one in advised(tried(Spread(0, 8), accumulation=2)):
-        work = one.forecast.work
-        assert work.rows * work.accumulation * one.forecast.spread.data_parallel == 128
-        assert ("train.global_batch=128" in one.words) == (work.rows != 8 or one.forecast.spread.tensor > 1)
+@pytest.mark.parametrize(
+    ("words", "machine"),
+    [
+        (("parallel=ddp", "train.micro_batch=8"), "8xH100-80G"),
+        (("parallel=zero1", "train.micro_batch=8", "train.global_batch=512"), "4x8xA100-40G"),
+        (("parallel=zero3", "train.micro_batch=2", "train.sequence_length=65536"), "8xA100-40G"),
+        (("parallel=zero3", "train.micro_batch=64", "adapter=lora"), "8xA100-40G"),
+        (("model=opt-1.3b", "parallel=ddp", "optimizer=adafactor", "train.micro_batch=64"), "8xA100-40G"),
+        (("parallel=tensor_zero1", "train.micro_batch=64"), "8xA100-80G"),
+        (("parallel=pipeline_zero1", "train.micro_batch=64"), "8xA100-80G"),
+    ],
+)
+def test_what_is_advised_is_legal_and_the_run_that_was_foreseen(words: tuple[str, ...], machine: str) -> None:
+    """Typed behind the same words it makes a plan, of the same forecast and as many rows a step."""
+    whole = asked(*words, machine=machine).batch.total
+    others = advised(*words, machine=machine)
+    assert others
+    for one in others:
+        typed = asked(*words, *one.words, machine=machine)
+        assert guard.foreseen(typed, GPUS) == one.forecast
+        assert typed.batch.total == whole
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: one.name)
@@ -54,30 +75,42 @@ def test_an_advised_strategy_is_what_its_file_says(strategy: ParallelConfig) -> 
     assert from_words([f"parallel={strategy.name}"]).parallel == strategy
 
 
-def test_offload_is_advised_for_gpus_and_where_the_optimizer_can() -> None:
-    names = [one.name for one in offered(Work(1, 8), on_gpu=True)]
-    assert names[-2:] == ["zero2_offload", "zero3_offload"]
-    assert not [one for one in offered(Work(1, 8), on_gpu=False) if "offload" in one.name]
-    assert not [one for one in offered(Work(1, 8, offloadable=False), on_gpu=True) if "offload" in one.name]
+def names(*words: str, gpus: int = 8) -> list[str]:
+    plan = make(from_words([*LLAMA, *words]), Machine(gpus=gpus, cores=8), words)
+    return [one.name for one in offered(plan.config, plan.layout, plan.sources.architecture)]
+
+
+def test_offload_is_offered_for_gpus_and_where_the_optimizer_can() -> None:
+    assert names("parallel=ddp") == [one.name for one in STRATEGIES]
+    assert names("parallel=ddp", gpus=0) == ["ddp", "zero1", "zero2", "zero3"]
+    assert names("parallel=ddp", "optimizer=adafactor") == ["ddp"]
 
 
 def test_nothing_fits_a_machine_that_is_far_too_small() -> None:
-    assert not advised(tried(Spread(3, 1), "1xT4-16G"))
+    assert not advised("parallel=zero3", machine="1xT4-16G")
 
 
-def test_tensor_degrees_that_divide_the_heads_are_tried() -> None:
-    now = tried(Spread(0, 8), "8xH100-80G", length=8192, rows=1, checkpointing=True)
-    shape = published("llama-3.1-8b")
-    words = [one.words for one in advice(shape, now)]
-    assert any(word[:1] == ("parallel=tensor_zero1",) and word[-1] == "train.global_batch=8" for word in words), words
-    odd = shape | {"num_attention_heads": 31, "num_key_value_heads": 31, "head_dim": 128}
-    assert not any("parallel=tensor_zero1" in one.words for one in advice(odd, now))
+def test_long_rows_are_shared_out_and_layers_divided() -> None:
+    long = ("parallel=zero3", "train.micro_batch=1", "train.sequence_length=65536", "data.packing=false")
+    assert "parallel=sequence" in strategies(advised(*long, machine="8xA100-40G"))
+    assert "parallel=tensor_zero1" in strategies(advised("parallel=ddp", machine="8xA100-80G"))
+
+
+def test_a_slow_network_is_crossed_by_a_pipeline() -> None:
+    words = ("parallel=ddp", "train.micro_batch=1", "train.global_batch=512")
+    assert "parallel=pipeline_zero1" in strategies(advised(*words, machine="4x8xA100-40G"))
+
+
+def test_a_loss_in_tiles_where_logits_do_not_fit() -> None:
+    words = ("parallel=zero3", "train.micro_batch=8", "train.sequence_length=8192", "train.gradient_checkpointing=true")
+    assert any("train.loss_tile=2048" in one.words for one in advised(*words, machine="8xA100-40G"))
 
 
 def test_degrees_are_left_as_they_are() -> None:
-    others = advised(tried(Spread(1, 4, tensor=2)))
+    others = advised("parallel=tensor_zero1", "train.micro_batch=64")
+    assert others
     assert all(one.forecast.spread.tensor == 2 for one in others)
-    assert not any(word.startswith("parallel=") for one in others for word in one.words)
+    assert not strategies(others)
 
 
 # Guards

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.plan.test_memory import OPT, published
-from tunefleet.config.parallel import Place
+from tunefleet.config.parallel import Partition, Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.hardware import Cluster, cluster
 from tunefleet.plan.parameters import count
 from tunefleet.plan.speed import Speed, flops_per_token, speed
 from tunefleet.plan.spread import Spread
+from tunefleet.plan.stages import boundaries
 from tunefleet.plan.work import Work
 
 H100 = cluster("8xH100-80G")
@@ -75,8 +78,23 @@ def test_computing_again_takes_a_third_longer() -> None:
 def test_the_bubble_of_a_pipeline() -> None:
     plain = of(Spread(0, 8), accumulation=12).compute or 1
     staged = of(Spread(0, 2, pipeline=4), accumulation=12).compute or 0
-    assert staged / plain == pytest.approx((1 + 3 / 12) / 4)  # a quarter of the rows on as many GPUs
+    assert staged / plain == pytest.approx((1 + 3 / 12) / 4 * slowest_stage(4))  # a quarter of the rows on as many GPUs
     assert of(Spread(0, 2, pipeline=4), accumulation=12).tokens * 4 == of(Spread(0, 8), accumulation=12).tokens
+
+
+def slowest_stage(stages: int) -> float:
+    """Its share of the products of Llama 3.1 8B, over the mean: the head alone is 2.4 blocks."""
+    shape = published("llama-3.1-8b")
+    counted, cuts = count(shape), boundaries(shape, stages, Partition.PARAMETERS)
+    products = [(end - begin) * counted.layers / 32 for begin, end in pairwise(cuts)]
+    products[-1] += counted.head
+    return max(products) / (sum(products) / stages)
+
+
+def test_a_stage_for_every_block_waits_for_the_head() -> None:
+    assert slowest_stage(32) > 3
+    four, all_ = (of(Spread(0, 1, pipeline=stages), accumulation=1000).compute or 0 for stages in (4, 32))
+    assert all_ / four > 3 / slowest_stage(4) / 8
 
 
 def test_offload_costs_time() -> None:

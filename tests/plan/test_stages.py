@@ -59,7 +59,7 @@ def complaint(folder: Path, *args: Any, **settings: Any) -> str:
 )
 def test_boundaries(stages: int, partition: str, expected: tuple[int, ...]) -> None:
     parallel = ParallelConfig(pipeline=stages, partition=Partition(partition))
-    assert boundaries(LARGE, parallel) == expected
+    assert boundaries(LARGE, stages, parallel.partition) == expected
 
 
 @pytest.mark.parametrize("stages", [2, 3, 5, 7])
@@ -77,13 +77,13 @@ def test_no_other_cut_has_a_lighter_heaviest_stage(stages: int) -> None:
             return [(first, 12)]
         return [(first, *rest) for end in range(first + 1, 14 - left) for rest in every(end, left - 1)]
 
-    found = boundaries(LARGE, ParallelConfig(pipeline=stages))
+    found = boundaries(LARGE, stages, Partition.PARAMETERS)
     assert heaviest(found) == min(map(heaviest, every(0, stages)))
 
 
 def test_a_tied_head_weighs_as_the_copy_that_it_is() -> None:
     tied = {**LARGE, "tie_word_embeddings": True}
-    assert boundaries(tied, ParallelConfig(pipeline=3)) == (0, 3, 9, 12)
+    assert boundaries(tied, 3, Partition.PARAMETERS) == (0, 3, 9, 12)
 
 
 def test_the_plan_and_its_summary_tell_the_stages(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def _when(phase: Phase) -> str:
 def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:
     if seen.lacks:
         yield f"does not fit: {'; '.join(seen.lacks)}"
-        others = advice(asked.plan.sources.architecture, seen)
+        others = advice(asked.plan, seen)
         yield "these fit, best first:" if others else f"nothing near it fits. {resolve.nearest(seen)}"
         yield from (f"  {line}" for line in _advised(asked, others))
     elif not seen.known:

@@ -21,6 +21,7 @@ from tunefleet.config.train import Precision
 from tunefleet.plan.families import Architecture
 from tunefleet.plan.parameters import dimensions
 from tunefleet.plan.spread import Spread
+from tunefleet.plan.stages import Stage
 from tunefleet.plan.work import Work
 
 LOSS_BYTES = 12
@@ -51,17 +52,15 @@ class Activations:
     largest: int
 
 
-def activations(architecture: Architecture, work: Work, spread: Spread, on_gpu: bool) -> Activations:
-    """What a micro-batch of `work` keeps. Raises ValueError for a family that cannot be counted."""
+def activations(architecture: Architecture, work: Work, spread: Spread, stage: Stage, on_gpu: bool) -> Activations:
+    """What micro-batches of `work` keep in `stage`. Raises ValueError for a family that cannot be counted."""
     size = dimensions(architecture)
     tokens = work.tokens / spread.sequence
     width, stream = _widths(work.precision, spread)
     layer = tokens * _layer(architecture, work, spread, on_gpu)
     boundary = tokens * size.hidden * stream
-    layers = -(-size.layers // spread.pipeline)
-    in_flight = min(spread.pipeline, work.accumulation)  # 1F1B: the first stage has so many micro-batches under way
-    kept = layers * (boundary if work.checkpointing else layer) * in_flight + boundary
-    labelled = tokens * work.learning
+    kept = stage.blocks * (boundary if work.checkpointing else layer) * stage.under_way + boundary
+    labelled = tokens * work.learning * stage.last
     return Activations(
         kept=round(kept),
         mask=work.rows * work.length**2 * width * _kinds_of_mask(architecture) if work.packed else 0,

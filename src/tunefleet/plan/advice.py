@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tunefleet.config.parallel import ParallelConfig, Place
-from tunefleet.plan import tensor
-from tunefleet.plan.families import Architecture
-from tunefleet.plan.forecast import Forecast, forecast
-from tunefleet.plan.spread import Spread, with_strategy
-from tunefleet.plan.work import Work
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.train import TrainConfig
+from tunefleet.plan import strategies
+from tunefleet.plan.forecast import Forecast
+from tunefleet.plan.layout import Layout
+from tunefleet.plan.plan import Plan
+from tunefleet.plan.resolve import foreseen
+from tunefleet.plan.spread import Spread
 
 SHOWN = 5
-
-
-STRATEGIES = (
-    ParallelConfig("ddp", 0),
-    ParallelConfig("zero1", 1),
-    ParallelConfig("zero2", 2),
-    ParallelConfig("zero3", 3),
-    ParallelConfig("zero2_offload", 2, offload_optimizer=Place.CPU),
-    ParallelConfig("zero3_offload", 3, offload_optimizer=Place.CPU, offload_parameters=Place.CPU),
-)
-"""What may be advised, from the simplest on; each is a file below conf/parallel."""
-
-
-def offered(work: Work, on_gpu: bool) -> list[ParallelConfig]:
-    """Those of STRATEGIES that save something here: on a CPU the host's memory is the device's."""
-    legal = on_gpu and work.offloadable
-    return [one for one in STRATEGIES if legal or one.offload_optimizer is Place.NONE]
+_TILE = 2048  # tokens: as conf/parallel/sequence.yaml advises
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Settings that fit: `words` to type, and the run with them."""
+    """Settings that fit: `words` to type, and the run with them. `strategy` is the name of its YAML."""
 
     words: tuple[str, ...]
+    strategy: str
     forecast: Forecast
 
     @property
@@ -45,59 +35,85 @@ class Advice:
         return (self.forecast.speed.seconds or 0.0, self.forecast.spread.zero_stage, len(self.words))
 
 
-def advice(architecture: Architecture, now: Forecast) -> Sequence[Advice]:
-    """Up to SHOWN runs that fit, fastest first. Only one for each strategy and checkpointing: the largest micro-batch.
-
-    Raises ValueError for a family that cannot be counted.
-    """
-    found: dict[tuple[Spread, bool], Advice] = {}
-    for words, other, task in _candidates(architecture, now):
-        key = other, task.checkpointing
-        if key not in found and words:
-            seen = forecast(architecture, other, task, now.machine, now.on_gpu, now.processes_here)
-            if seen.fits:
-                found[key] = Advice(words, seen)
-    return sorted(found.values(), key=lambda one: one.rank)[:SHOWN]
+def advice(plan: Plan, now: Forecast) -> Sequence[Advice]:
+    """Up to SHOWN legal runs that fit, fastest first: of each strategy one with checkpointing and one without."""
+    best: dict[tuple[str, bool], Advice] = {}
+    for one in sorted(_fitting(plan, now), key=lambda one: one.rank):
+        best.setdefault((one.strategy, one.forecast.work.checkpointing), one)
+    return [*best.values()][:SHOWN]
 
 
-def _candidates(architecture: Architecture, now: Forecast) -> Iterator[tuple[tuple[str, ...], Spread, Work]]:
-    """Strategies x checkpointing x ever smaller micro-batches at the same global batch."""
-    for parallel, other in [*_strategies(now), *_divided(architecture, now)]:
-        for checkpointing in (False, True):
-            recomputing = () if checkpointing == now.work.checkpointing else (_checkpointing(checkpointing),)
-            for rows in _halves(now.work.rows):
-                smaller = () if rows == now.work.rows else (f"train.micro_batch={rows}",)
-                whole = _rows_of_a_step(now)
-                accumulation = whole // (rows * other.data_parallel)
-                task = replace(now.work, rows=rows, accumulation=accumulation, checkpointing=checkpointing)
-                same = (f"train.global_batch={whole}",) if smaller or other.tensor != now.spread.tensor else ()
-                yield (*parallel, *recomputing, *smaller, *same), other, task
+def _fitting(plan: Plan, now: Forecast) -> Sequence[Advice]:
+    """The largest micro-batch that fits with each strategy, its degrees, and checkpointing."""
+    found: dict[tuple[str, Spread, bool], Advice] = {}
+    for words, config, degrees in _candidates(plan):
+        seen = _seen(plan, config, degrees, now) if words else None
+        if seen and seen.fits:
+            name = config.parallel.name
+            found.setdefault((name, seen.spread, seen.work.checkpointing), Advice(words, name, seen))
+    return [*found.values()]
 
 
-def _strategies(now: Forecast) -> Iterator[tuple[tuple[str, ...], Spread]]:
+def _seen(plan: Plan, config: RunConfig, degrees: Layout, now: Forecast) -> Forecast | None:
+    """The forecast of `config`; none where the global batch does not divide so."""
+    try:
+        return foreseen(config, degrees, plan.sources.architecture, now.machine)
+    except ConfigError:
+        return None
+
+
+def _candidates(plan: Plan) -> Iterator[tuple[tuple[str, ...], RunConfig, Layout]]:
+    """Legal strategies x checkpointing x ever smaller micro-batches at the same global batch, x the loss in tiles."""
+    for said, parallel, degrees in _strategies(plan):
+        for words, train in _trains(plan, degrees):
+            yield (*said, *words), replace(plan.config, parallel=parallel, train=train), degrees
+
+
+def _strategies(plan: Plan) -> Iterator[tuple[tuple[str, ...], ParallelConfig, Layout]]:
     """This one first; degrees that are there already stay."""
-    yield (), now.spread
-    if now.spread.tensor == now.spread.pipeline == now.spread.sequence == 1:
-        for one in offered(now.work, now.on_gpu):
-            other = with_strategy(now.spread, one, now.processes_here)
-            if other != now.spread:
-                yield (f"parallel={one.name}",), other
-
-
-def _divided(architecture: Architecture, now: Forecast) -> Iterator[tuple[tuple[str, ...], Spread]]:
-    """Tensor degrees within a host, where they are legal, with ZeRO-1 around them."""
-    one_copy = now.spread.tensor * now.spread.pipeline * now.spread.sequence
-    if not now.on_gpu or one_copy > 1 or not now.work.offloadable or tensor.refusal(architecture):
+    now, degrees, architecture = plan.config.parallel, plan.layout, plan.sources.architecture
+    yield (), now, degrees
+    if degrees.tensor * degrees.pipeline * degrees.sequence > 1:
         return
-    sizes = tensor.divisible(architecture).values()
-    for degree in (2, 4, 8):
-        if now.processes_here % degree == 0 and not any(size % degree for size in sizes):
-            words = ("parallel=tensor_zero1", f"parallel.tensor={degree}")
-            yield words, Spread(1, now.spread.data_parallel // degree, tensor=degree)
+    divided = strategies.divided(degrees) if degrees.device == "cuda" else ()
+    for other in (*strategies.offered(plan.config, degrees, architecture), *divided):
+        there = _layout(degrees, other)
+        if other != now and strategies.is_legal(replace(plan.config, parallel=other), there, architecture):
+            yield strategies.words(other), other, there
 
 
-def _checkpointing(on: bool) -> str:
-    return f"train.gradient_checkpointing={str(on).lower()}"
+def _layout(degrees: Layout, parallel: ParallelConfig) -> Layout:
+    one_copy = parallel.tensor * parallel.pipeline * parallel.sequence
+    return replace(
+        degrees,
+        data_parallel=degrees.world_size // one_copy,
+        tensor=parallel.tensor,
+        pipeline=parallel.pipeline,
+        sequence=parallel.sequence,
+    )
+
+
+def _trains(plan: Plan, degrees: Layout) -> Iterator[tuple[tuple[str, ...], TrainConfig]]:
+    """Other ways to compute the rows of a step, whose number no advice may change."""
+    train, whole = plan.config.train, plan.batch.total
+    here = degrees.data_parallel == plan.layout.data_parallel
+    for checkpointing, rows, tile in itertools.product((False, True), _halves(train.micro_batch), _tiles(train)):
+        other = replace(train, gradient_checkpointing=checkpointing, micro_batch=rows, loss_tile=tile)
+        same = () if here and rows == train.micro_batch else (f"train.global_batch={whole}",)
+        yield (*_changed(train, other), *same), replace(other, global_batch=whole)
+
+
+def _tiles(train: TrainConfig) -> list[int | None]:
+    return [train.loss_tile] if train.loss_tile else [None, _TILE]
+
+
+def _changed(old: TrainConfig, new: TrainConfig) -> Iterator[str]:
+    if new.gradient_checkpointing != old.gradient_checkpointing:
+        yield f"train.gradient_checkpointing={str(new.gradient_checkpointing).lower()}"
+    if new.micro_batch != old.micro_batch:
+        yield f"train.micro_batch={new.micro_batch}"
+    if new.loss_tile != old.loss_tile:
+        yield f"train.loss_tile={new.loss_tile}"
 
 
 def _halves(rows: int) -> Iterator[int]:
@@ -106,8 +122,3 @@ def _halves(rows: int) -> Iterator[int]:
     while rows % 2 == 0:
         rows //= 2
         yield rows
-
-
-def _rows_of_a_step(now: Forecast) -> int:
-    """What no advice may change."""
-    return now.work.rows * now.work.accumulation * now.spread.data_parallel

@@ -25,7 +25,7 @@ def expect_fit(plan: Plan, machine: Machine) -> None:
     seen = None if plan.config.plan.force else foreseen(plan, machine)
     if seen is None or seen.fits:
         return
-    others = advice(plan.sources.architecture, seen)
+    others = advice(plan, seen)
     fitting = "; ".join(f"{' '.join(one.words)} ({need(one.forecast)})" for one in others[:3])
     move = f"These fit, best first: {fitting}. plan.force=true starts it anyway" if others else resolve.nearest(seen)
     raise ConfigError(

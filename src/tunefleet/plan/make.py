@@ -73,7 +73,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
         notes=(*checks.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
         version=__version__,
-        stages=boundaries(found.architecture, config.parallel),
+        stages=boundaries(found.architecture, config.parallel.pipeline, config.parallel.partition),
         cpu_adam=cpu_adam,
     )
 

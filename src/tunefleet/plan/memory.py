@@ -18,6 +18,7 @@ from tunefleet.plan import parameters
 from tunefleet.plan.activations import Activations, activations
 from tunefleet.plan.families import Architecture
 from tunefleet.plan.spread import Spread
+from tunefleet.plan.stages import Stage, stages_of
 from tunefleet.plan.work import Work
 
 GIB = 2**30
@@ -95,9 +96,17 @@ def total(items: tuple[Item, ...], phase: Phase) -> int:
 
 
 def memory(architecture: Architecture, spread: Spread, work: Work, on_gpu: bool, processes_here: int) -> Memory:
-    """The memory of a run. Raises ValueError for a family that cannot be counted."""
-    size = _Sizes.of(architecture, spread, work)
-    kept = activations(architecture, work, spread, on_gpu)
+    """The memory of a run: its fullest stage stands for all. Raises ValueError for a family that cannot be counted."""
+    stages = dict.fromkeys(stages_of(architecture, spread, work.accumulation))
+    found = [_of_stage(architecture, spread, work, stage, on_gpu, processes_here) for stage in stages]
+    return max(found, key=lambda one: one.device_bytes)
+
+
+def _of_stage(
+    architecture: Architecture, spread: Spread, work: Work, stage: Stage, on_gpu: bool, processes_here: int
+) -> Memory:
+    size = _Sizes.of(architecture, spread, work, stage)
+    kept = activations(architecture, work, spread, stage, on_gpu)
     states = list(_states(size, spread, work))
     here = (Place.NONE,) if on_gpu else (Place.NONE, Place.CPU)
     device = [item for place, item in states if place in here]
@@ -123,19 +132,17 @@ class _Sizes:
     tied: bool  # whether embedding and head are one
 
     @staticmethod
-    def of(architecture: Architecture, spread: Spread, work: Work) -> _Sizes:
-        """The sizes of the fullest pipeline stage. Tensor peers split the blocks, not the embeddings."""
+    def of(architecture: Architecture, spread: Spread, work: Work, stage: Stage) -> _Sizes:
+        """Tensor peers split the blocks, not the embeddings. The last stage has a copy of a tied embedding."""
         counted, shape = parameters.count(architecture), parameters.dimensions(architecture)
-        block = counted.layers / shape.layers
-        last = counted.head + counted.other if counted.head else counted.embedding + counted.other
-        ends = (
-            counted.embedding + counted.head + counted.other if spread.pipeline == 1 else max(counted.embedding, last)
-        )
-        here = round(-(-shape.layers // spread.pipeline) * block / spread.tensor + ends)
+        head = counted.head if stage.first else counted.head or counted.embedding
+        ends = counted.embedding * stage.first + (head + counted.other) * stage.last
+        here = round(counted.layers / shape.layers * stage.blocks / spread.tensor + ends)
         share = 1.0 if work.trained is None else work.trained / counted.total
         low = work.precision is not Precision.FP32
         width = 2 if low and spread.zero_stage else 4
-        largest = max(shape.vocab * shape.hidden, shape.hidden * shape.ffn)
+        words = shape.vocab * (stage.first or stage.last)
+        largest = max(words, shape.ffn) * shape.hidden
         tied = not counted.head
         return _Sizes(counted.total, here, round(here * share), min(round(here * share), largest), width, low, tied)
 

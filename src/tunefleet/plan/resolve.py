@@ -9,8 +9,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.plan import adapters, hardware
-from tunefleet.plan.advice import offered
-from tunefleet.plan.batch import Batch, batch
+from tunefleet.plan.batch import batch
 from tunefleet.plan.families import Architecture
 from tunefleet.plan.forecast import Forecast, forecast
 from tunefleet.plan.hardware import Cluster
@@ -18,6 +17,7 @@ from tunefleet.plan.job import expected
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.spread import spread
+from tunefleet.plan.strategies import offered
 from tunefleet.plan.work import work
 
 AUTO = "auto"
@@ -52,7 +52,7 @@ def resolve(
         return config, ()
     place = where(config, machine)
     try:
-        choices = [(one, foreseen(one, layout, architecture, place)) for one in _choices(config, layout)]
+        choices = [(one, foreseen(one, layout, architecture, place)) for one in _choices(config, layout, architecture)]
     except ValueError as error:
         raise ConfigError(f"{_asked(config)}: the model's memory is not known: {error}. Choose yourself.") from None
     if not choices[0][1].known:
@@ -84,17 +84,17 @@ def _told(config: RunConfig, seen: Forecast) -> str:
     return f"parallel={config.parallel.name} train.micro_batch={config.train.micro_batch}, {need}"
 
 
-def _choices(config: RunConfig, layout: Layout) -> Iterator[RunConfig]:
+def _choices(config: RunConfig, layout: Layout, architecture: Architecture) -> Iterator[RunConfig]:
     """From the best to the most modest: strategies first, then micro-batches that divide the global batch."""
-    for parallel in _strategies(config, layout):
+    for parallel in _strategies(config, layout, architecture):
         for rows in _micro_batches(config, layout):
             yield replace(config, parallel=parallel, train=replace(config.train, micro_batch=rows))
 
 
-def _strategies(config: RunConfig, layout: Layout) -> list[ParallelConfig]:
+def _strategies(config: RunConfig, layout: Layout, architecture: Architecture) -> list[ParallelConfig]:
     if config.parallel.name != AUTO:
         return [config.parallel]
-    return offered(work(config, Batch(1, 1, layout.data_parallel)), layout.device == "cuda")
+    return offered(config, layout, architecture)
 
 
 def _micro_batches(config: RunConfig, layout: Layout) -> list[int]:

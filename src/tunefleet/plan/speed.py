@@ -3,8 +3,8 @@
 Arithmetic: 6 N + 12 L H Q T FLOPs a token (Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B), with N without
 embeddings that are only looked up; computing activations again adds a third. What is sent: ZeRO section 7 (an
 all-reduce moves 2 Ψ, gathering and scattering Ψ each), Megatron (arXiv:1909.08053) four all-reduces a layer for
-tensor peers, Ulysses (arXiv:2309.14509) eight all-to-alls a layer, and 1F1B's bubble (arXiv:2104.04473). Nothing of it
-is assumed to overlap, so the time is rather too long than too short.
+tensor peers, Ulysses (arXiv:2309.14509) eight all-to-alls a layer, and 1F1B's bubble (arXiv:2104.04473), in which
+all wait for the slowest stage. Nothing of it is assumed to overlap, so the time is rather too long than too short.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tunefleet.plan import parameters
 from tunefleet.plan.families import Architecture
 from tunefleet.plan.hardware import Cluster, Gpu
 from tunefleet.plan.spread import Spread
+from tunefleet.plan.stages import stages_of
 from tunefleet.plan.work import Work
 
 _PCIE = 16.0  # GB/s between a GPU and its host, in practice: an assumption
@@ -71,11 +72,20 @@ def speed(architecture: Architecture, spread: Spread, work: Work, machine: Clust
         return Speed(flops, sum(sent.values()), tokens, None, None)
     again = 4 / 3 if work.checkpointing else 1
     bubble = 1 + (spread.pipeline - 1) / work.accumulation
-    compute = flops * again * bubble / (spread.world_size * gpu.tflops * 1e12 * gpu.mfu)
+    waiting = bubble * _unevenness(architecture, spread, work)
+    compute = flops * again * waiting / (spread.world_size * gpu.tflops * 1e12 * gpu.mfu)
     within = {"tensor": gpu.link, "sequence": gpu.link, "pipeline": _between(spread, machine, gpu)}
     across = _between(spread, machine, gpu)
     seconds = sum(bytes_ / (within.get(kind, across) * 1e9) for kind, bytes_ in sent.items())
     return Speed(flops, sum(sent.values()), tokens, compute, seconds + _offload(architecture, spread, work, machine))
+
+
+def _unevenness(architecture: Architecture, spread: Spread, work: Work) -> float:
+    """How much longer the slowest stage of a pipeline takes than the mean one: the head is as much work as blocks."""
+    counted, size = parameters.count(architecture), parameters.dimensions(architecture)
+    block, head = counted.layers / size.layers, counted.head or size.vocab * size.hidden
+    stages = [stage.blocks * block + head * stage.last for stage in stages_of(architecture, spread, work.accumulation)]
+    return max(stages) * len(stages) / sum(stages)
 
 
 def _between(spread: Spread, machine: Cluster, gpu: Gpu) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tunefleet.config.parallel import ParallelConfig, Place
+from tunefleet.config.parallel import ParallelConfig, Partition, Place
 from tunefleet.plan.layout import Layout
 
 
@@ -13,7 +13,7 @@ class Spread:
     """A strategy as the memory plan sees it: ZeRO's stage, degrees, and what is offloaded where.
 
     `copy_among` ranks keep a second copy of the parameters among them (ZeRO++), 1 is no copy; `drive_buffer` is how
-    many numbers the buffers of a drive hold.
+    many numbers the buffers of a drive hold; `partition` is what the stages of a pipeline have alike.
     """
 
     zero_stage: int = 0
@@ -25,6 +25,7 @@ class Spread:
     parameters_on: Place = Place.NONE
     copy_among: int = 1
     drive_buffer: int = 0
+    partition: Partition = Partition.PARAMETERS
 
     @property
     def shards(self) -> int:
@@ -44,7 +45,7 @@ class Spread:
 def spread(parallel: ParallelConfig, layout: Layout) -> Spread:
     """What `parallel` makes of the processes of `layout`."""
     degrees = Spread(0, layout.data_parallel, layout.tensor, layout.pipeline, layout.sequence)
-    return with_strategy(degrees, parallel, layout.processes_here)
+    return with_strategy(replace(degrees, partition=parallel.partition), parallel, layout.processes_here)
 
 
 def with_strategy(degrees: Spread, parallel: ParallelConfig, processes_here: int) -> Spread:

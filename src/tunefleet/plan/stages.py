@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from tunefleet.config.train import Precision
 from tunefleet.plan import parameters
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.layout import Layout
+from tunefleet.plan.spread import Spread
 
 Architecture = Mapping[str, Any]
 
@@ -19,19 +21,46 @@ FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2")
 """The model_types that can be cut into stages; `model/stages.py` knows the names of their parts."""
 
 
-def boundaries(architecture: Architecture, parallel: ParallelConfig) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class Stage:
+    """What one process of a pipeline holds: `blocks`, the embeddings if it is the first, the head if it is the last.
+
+    `under_way` micro-batches wait in it for their backward pass at once. Without a pipeline there is one stage.
+    """
+
+    blocks: int
+    first: bool = True
+    last: bool = True
+    under_way: int = 1
+
+
+def stages_of(architecture: Architecture, spread: Spread, accumulation: int) -> list[Stage]:
+    """Every stage of a model; 1F1B keeps a micro-batch for each stage behind (Narayanan et al. 2021, PipeDream-Flush).
+
+    Raises ValueError for a family that cannot be counted.
+    """
+    if spread.pipeline == 1:
+        return [Stage(parameters.dimensions(architecture).layers)]
+    cuts = boundaries(architecture, spread.pipeline, spread.partition)
+    last = spread.pipeline - 1
+    return [
+        Stage(end - begin, number == 0, number == last, min(spread.pipeline - number, accumulation))
+        for number, (begin, end) in enumerate(pairwise(cuts))
+    ]
+
+
+def boundaries(architecture: Architecture, stages: int, partition: Partition) -> tuple[int, ...]:
     """The first block of every stage, and behind them the number of blocks: stage s holds [b[s], b[s + 1]).
 
     Every stage has a block. The first one has the embeddings besides, the last one the final norm and the head
     (a tied head is a copy of the embedding). Empty without a pipeline.
     """
-    stages = parallel.pipeline
     if stages == 1:
         return ()
     blocks = parameters.dimensions(architecture).layers
     weight = parameters.count(architecture)
     besides = [0] * stages
-    if parallel.partition is Partition.PARAMETERS:
+    if partition is Partition.PARAMETERS:
         besides[0], besides[-1] = weight.embedding, weight.other + (weight.head or weight.embedding)
     held = _evenly(blocks, weight.layers // blocks, besides)
     return tuple(sum(held[:stage]) for stage in range(stages + 1))

@@ -14,7 +14,6 @@ STATE_BYTES = {"adamw": 8, "adam": 8, "adamw_8bit": 2, "lion": 4, "adagrad": 4, 
 """fp32 states of an optimizer, bytes a trained parameter. Muon keeps 4 for matrices (its AdamW for the rest keeps 8);
 Adafactor's rows and columns are so few that they count as none."""
 _MOMENTUM = 4
-_ON_DEVICE_ALONE = ("muon", "adafactor", "adamw_8bit")
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,9 @@ class Work:
     """A micro-batch of `rows` x `length` tokens, `accumulation` of them in a step.
 
     `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
-    parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter, and
-    `offloadable` whether they may lie on a host. `tile` is how many tokens have logits at once, None for all.
-    `quantised` is whether frozen weights of linear layers have 4 bits, `from_files` whether weights lie in files.
+    parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
+    is how many tokens have logits at once, None for all. `quantised` is whether frozen weights of linear layers have
+    4 bits, `from_files` whether weights lie in files.
     """
 
     rows: int
@@ -36,7 +35,6 @@ class Work:
     state_bytes: int = 8
     learning: float = 1.0
     trained: int | None = None
-    offloadable: bool = True
     tile: int | None = None
     quantised: bool = False
     from_files: bool = False
@@ -61,7 +59,6 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         checkpointing=train.gradient_checkpointing,
         state_bytes=STATE_BYTES.get(name, 8) + momentum,
         trained=trained,
-        offloadable=name not in _ON_DEVICE_ALONE,
         tile=train.loss_tile,
         quantised=config.adapter.name is AdapterName.QLORA,
         from_files=config.model.init is Init.PRETRAINED,

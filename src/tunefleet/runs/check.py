@@ -81,7 +81,8 @@ def of(plan: Plan, name: str) -> Plan:
     architecture = {**MODELS[name], "num_hidden_layers": layers}
     sources = replace(plan.sources, architecture=architecture, weights=None)
     divided = tensor.fragment(name, plan.layout.tensor)
-    cut = boundaries(architecture, plan.config.parallel)
+    parallel = plan.config.parallel
+    cut = boundaries(architecture, parallel.pipeline, parallel.partition)
     return replace(plan, sources=sources, engine={**plan.engine, **divided}, stages=cut)
 
 
