@@ -36,10 +36,11 @@ class Row:
     cpu_kernel: str = "torch"
     precision: str = "fp32"
     saves: bool = False
+    masters: bool = True
 
     def __str__(self) -> str:
         kernel = f"-{self.cpu_kernel}" if "offload" in self.parallel else ""
-        return f"{self.optimizer}-{self.parallel}{kernel}-{self.precision}"
+        return f"{self.optimizer}-{self.parallel}{kernel}-{self.precision}{'' if self.masters else '-alone'}"
 
     def plan(self, folder: Path, ranks: int = 2, parallel: str | None = None) -> Plan:
         """The plan of this row, or of the same optimizer with another strategy."""
@@ -53,6 +54,7 @@ class Row:
             micro_batch=4 // ranks,
             global_batch=4,
             precision=self.precision,
+            master_weights=self.masters or parallel == "single",
         )
 
 
@@ -62,6 +64,7 @@ ROWS = (
     *(Row(optimizer, "ddp", saves=True) for optimizer in WHOLE),
     Row("adamw", "zero2_offload", saves=True, precision="bf16"),
     Row("lion", "zero3_offload", saves=True, precision="bf16"),
+    *(Row("adamw", strategy, saves=True, precision="bf16", masters=False) for strategy in ("zero1", "zero2", "zero3")),
 )
 COMPILED = (
     Row("adam", "zero2_offload", "deepspeed"),

@@ -319,6 +319,22 @@ def test_a_free_port_can_be_bound() -> None:
         listener.bind(("127.0.0.1", local.free_port()))
 
 
+def test_a_free_port_is_given_to_no_connection_while_ranks_start() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert first >= 32_768, "this machine gives other ports to connections than Linux does by itself"
+    ports = {local.free_port() for _ in range(50)}
+    assert max(ports) < first
+    assert len(ports) > 40  # runs that start at once get different ones
+
+
+def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        taken = listener.getsockname()[1]
+        monkeypatch.setattr(local, "_PORTS", [taken, taken, taken, local.free_port()])
+        assert {local.free_port() for _ in range(20)} == {local._PORTS[-1]}
+
+
 def test_the_port_that_was_asked_for(plan: Plan) -> None:
     words = ["launch.processes=2", f"model.tokenizer={plan.sources.tokenizer}", "launch.port=4321"]
     chosen = make(from_words(words), Machine())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,6 +29,7 @@ _RANK_MODULE = "tunefleet.doors.rank"
 _POLL = 0.1
 _GRACE = 20.0  # seconds for the others to notice, after one failed, and again after they were asked to end
 _LOG_LINES = 20
+_PORTS = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 
 
 def run(plan: Plan, module: str | None = None) -> int:
@@ -168,7 +171,13 @@ def rank_environment(plan: Plan, rank: int, port: int) -> Mapping[str, str]:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of this machine that nobody listens on now, and that no outgoing connection is given.
+
+    Ranks listen on it seconds later, when they have imported torch. A port that the kernel names lies among those
+    that it gives to connections (from 32768 on under Linux), and was sometimes taken in between.
+    """
+    while True:
+        port = random.SystemRandom().choice(_PORTS)  # runs that start at once, with the same seed
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port

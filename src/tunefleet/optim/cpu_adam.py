@@ -16,13 +16,36 @@ from tunefleet.base.errors import RunError
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
 
 
+class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no types
+    """Goes on bit by bit after a restart: bias corrections depend on the number of the step alone.
+
+    DeepSpeed's C++ multiplies the powers of the betas on from step to step, which a restart replaces by powers taken at
+    once, rounded otherwise. A C++ object that is new in every step takes them at once always.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        self._begin()
+        return super().step(closure)
+
+    def step_subgroup(self, subgroup_id: int, closure: Any = None) -> Any:
+        self._begin()
+        return super().step_subgroup(subgroup_id, closure)
+
+    def _begin(self) -> None:
+        """What stands in a group is told again in every update; only the kind of decay is the object's own."""
+        values = self.defaults
+        self.ds_opt_adam.create_adam(
+            self.opt_id, values["lr"], *values["betas"], values["eps"], values["weight_decay"], self.adam_w_mode, False
+        )
+
+
 def cpu_adam(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     """DeepSpeed's CPU Adam or AdamW. Raises `RunError` where it cannot be built."""
     _put_ninja_on_path()
     await_build(Path(cpp_extension._get_build_directory("cpu_adam", verbose=False)))
     decoupled = config.name is OptimizerName.ADAMW
     try:
-        optimizer: Optimizer = DeepSpeedCPUAdam(
+        optimizer: Optimizer = _Resumable(
             groups, lr=config.lr, betas=config.betas, eps=config.eps, adamw_mode=decoupled
         )
     except RuntimeError as error:
