@@ -116,7 +116,14 @@ def test_real_instructions_fine_tune_a_real_pretrained_model(tmp_path: Path) -> 
 def test_the_headline_command_from_scratch(tmp_path: Path, ranks: int) -> None:
     words = ["parallel=zero3", "model=opt-1.3b", "model.init=random", "model.num_layers=2", "data=demo"]
     words += ["train.max_steps=3", f"launch.processes={ranks}", "data.max_rows=300", "data.validation_rows=2"]
-    train(tmp_path, *words, "evaluation.generate_rows=0", "checkpoint.export=false", "checkpoint.at_end=false")
+    train(
+        tmp_path,
+        *words,
+        "train.micro_batch=1",
+        "evaluation.generate_rows=0",
+        "checkpoint.export=false",
+        "checkpoint.at_end=false",
+    )
     losses = [record["train/loss"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record]
     assert len(losses) == 3
     assert 10.3 < losses[0] < 11.8  # ln(50272) = 10.8

@@ -10,7 +10,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.plan.machine import Machine
 
 _FIRST_PORT = 20_000
-_PORTS = 20_000
+_PORTS = 12_768  # up to those that Linux gives to outgoing connections
 _JOBS = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID")  # what mpirun calls one start, for all its ranks
 
 
