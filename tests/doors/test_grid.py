@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from tests.plans import OPT
 from tunefleet.base import status, sweeps
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.status import State, Status
@@ -22,15 +23,6 @@ from tunefleet.doors import grid
 from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan
 
-ARCHITECTURE = {
-    "model_type": "opt",
-    "vocab_size": 64,
-    "hidden_size": 16,
-    "ffn_dim": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-}
 Start = Callable[[Plan, Machine], int]
 
 
@@ -42,7 +34,7 @@ def points(tmp_path: Path) -> Callable[..., tuple[list[DictConfig], list[list[st
     base.output_dir = str(tmp_path / "outputs")
     base.data.path = "demo"
     base.train.sequence_length = 32
-    base.model = {"name": "tiny", "init": "random", "architecture": ARCHITECTURE, "tokenizer": str(tmp_path)}
+    base.model = {"name": "tiny", "init": "random", "architecture": OPT, "tokenizer": str(tmp_path)}
 
     def points(*words: Sequence[str]) -> tuple[list[DictConfig], list[list[str]]]:
         composed: Any = [OmegaConf.merge(base, OmegaConf.from_dotlist(list(point))) for point in words]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.plans import OPT
 from tunefleet.base import status
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.status import State, Status
@@ -21,15 +22,6 @@ from tunefleet.launch import local
 from tunefleet.plan import Machine, Plan, make
 
 CPU = Machine(gpus=0, cores=2)
-ARCHITECTURE = {
-    "model_type": "opt",
-    "vocab_size": 64,
-    "hidden_size": 16,
-    "ffn_dim": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-}
 Planned = Callable[..., Plan]
 
 
@@ -43,7 +35,7 @@ def planned(tmp_path: Path) -> Planned:
             "name": "mine",
             "output_dir": str(tmp_path / "outputs"),
             "data": {"path": "demo"},
-            "model": {"init": "random", "architecture": ARCHITECTURE, "tokenizer": str(tmp_path)},
+            "model": {"init": "random", "architecture": OPT, "tokenizer": str(tmp_path)},
             "train": {"sequence_length": 32, "seed": seed},
             "optimizer": {"lr": lr},
             "tracking": {"log_every": log_every},
