@@ -8,8 +8,9 @@ conversations of the same lengths, in turns, in one process:
                 engine: what DeepSpeed-Chat's step 1 does
     by hand     a plain torch loop with the same packing and label-only logits, no DeepSpeed
 
-Useful tokens are tokens of conversations: padding does not count. The lengths are those of Alpaca, from the
-file where `--data` and `--tokenizer` name it, else drawn from its quantiles below.
+Useful tokens are tokens of conversations: padding does not count. A step is taken to have as many as its rows have on
+the mean of all data: the longest rows come first in a run. The lengths are those of Alpaca, from the file where
+`--data` and `--tokenizer` name it, else drawn from its quantiles below.
 
     python -m benchmarks.throughput [--data alpaca_data.json --tokenizer FOLDER] [--rounds 3]
 """
@@ -85,7 +86,7 @@ def measure(lengths: Sequence[tuple[int, int]], rounds: int) -> dict[str, list[f
     return speeds
 
 
-def contestants(folder: Path, lengths: Sequence[tuple[int, int]], group: Any) -> dict[str, Callable[[], int]]:
+def contestants(folder: Path, lengths: Sequence[tuple[int, int]], group: Any) -> dict[str, Callable[[], float]]:
     """What each does in one optimizer step of MICRO x ACCUMULATION rows; it returns the useful tokens."""
     packed = _dataset(lengths, packed=True)
     plan = _plan(folder, packing=True)
@@ -96,7 +97,7 @@ def contestants(folder: Path, lengths: Sequence[tuple[int, int]], group: Any) ->
     }
 
 
-def _tunefleet(plan: Any, data: Any, group: Any) -> Callable[[], int]:
+def _tunefleet(plan: Any, data: Any, group: Any) -> Callable[[], float]:
     from tunefleet.engine.zero import ZeroEngine
     from tunefleet.model.learner import Learner
     from tunefleet.optim.build import build
@@ -105,15 +106,15 @@ def _tunefleet(plan: Any, data: Any, group: Any) -> Callable[[], int]:
     engine = ZeroEngine(plan, group, learner, build(plan.config.optimizer, learner), lambda step: 1e-4)
     batches = _batches(plan, data, packed=True)
 
-    def step() -> int:
+    def step() -> float:
         taken = batches.take(ACCUMULATION)
         engine.train_step(taken)
-        return _useful(taken)
+        return _useful(data)
 
     return step
 
 
-def _padded(plan: Any, data: Any) -> Callable[[], int]:
+def _padded(plan: Any, data: Any) -> Callable[[], float]:
     """As in DeepSpeed-Chat: labels are the padded input, all logits, transformers' own mean loss."""
     import deepspeed
     import torch
@@ -125,7 +126,7 @@ def _padded(plan: Any, data: Any) -> Callable[[], int]:
     engine, *_ = deepspeed.initialize(model=model, optimizer=build(plan.config.optimizer, model), config=plan.engine)
     batches = _batches(plan, data, packed=False)
 
-    def step() -> int:
+    def step() -> float:
         taken = batches.take(ACCUMULATION)
         for batch in taken:
             width = SEQUENCE - batch.tokens.shape[1]
@@ -135,12 +136,12 @@ def _padded(plan: Any, data: Any) -> Callable[[], int]:
             engine.backward(loss)
             engine.step()
         _wait()
-        return _useful(taken)
+        return _useful(data)
 
     return step
 
 
-def _by_hand(plan: Any, data: Any) -> Callable[[], int]:
+def _by_hand(plan: Any, data: Any) -> Callable[[], float]:
     """A good torch loop: autocast, packing with a block-diagonal mask, output projection at labels only."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -152,7 +153,7 @@ def _by_hand(plan: Any, data: Any) -> Callable[[], int]:
     optimizer = AdamW(model.parameters(), lr=1e-4)
     batches = _batches(plan, data, packed=True)
 
-    def step() -> int:
+    def step() -> float:
         taken = batches.take(ACCUMULATION)
         learning = sum(int((batch.labels >= 0).sum()) for batch in taken)
         for batch in taken:
@@ -169,7 +170,7 @@ def _by_hand(plan: Any, data: Any) -> Callable[[], int]:
         optimizer.step()
         optimizer.zero_grad()
         _wait()
-        return _useful(taken)
+        return _useful(data)
 
     return step
 
@@ -217,9 +218,9 @@ def _batches(plan: Any, data: Any, packed: bool) -> Any:
     return OrderedBatches(data, plan.batch, 0, seed=0, pad=1, packed=packed)
 
 
-def _useful(batches: Sequence[Any]) -> int:
-    """Tokens that are not padding (token 1, which random tokens never are)."""
-    return sum(int((batch.tokens != 1).sum()) for batch in batches)
+def _useful(data: Any) -> float:
+    """Tokens of a step that are not padding, on the mean."""
+    return float(data.card.tokens / data.card.rows * MICRO * ACCUMULATION)
 
 
 def _wait() -> None:
