@@ -119,6 +119,13 @@ def test_what_is_typed_wins_over_every_recipe() -> None:
     assert config.optimizer.lr == 1.0
 
 
+def test_one_run_s_words_do_not_reach_the_next() -> None:
+    """Hydra's store of defaults is one for all that is composed in a process."""
+    before = from_words([])
+    assert from_words(["optimizer.betas=[0.1,0.2]", "model.name=other", "train.clip=7"]) != before
+    assert from_words([]) == before
+
+
 def test_the_seed_reaches_the_training_loop() -> None:
     assert from_words(["seed=9"]).train.seed == 9
 

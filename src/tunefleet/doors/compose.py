@@ -24,8 +24,13 @@ CONFIG_NAME = "train"
 
 
 def register_defaults() -> None:
-    """Gives Hydra every setting's default, from the dataclasses; their types are checked by `load`."""
+    """Gives Hydra every setting's default, from the dataclasses; their types are checked by `load`.
+
+    Hydra copies the store for every question about a group, a second in all for `--help`; one is enough, because it
+    copies again what it takes out.
+    """
     ConfigStore.instance().store(name="base", node=dump(RunConfig()))
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
 def typed(composed: DictConfig) -> RunConfig:
