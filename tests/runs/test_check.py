@@ -7,8 +7,7 @@ import math
 import pytest
 
 from tunefleet.config.train import Precision
-from tunefleet.plan import parameters, tensor
-from tunefleet.runs.check import MODELS, architecture, compare
+from tunefleet.runs.check import compare
 from tunefleet.runs.trajectory import Trajectory
 
 PLAIN: Trajectory = {"losses": [4.0, 3.0], "norms": [2.0, 1.0], "weights": [0.5, -2.0, 0.0]}
@@ -35,11 +34,3 @@ def wrong(**changes: list[float]) -> list[str]:
 )
 def test_what_differs_is_named(changes: dict[str, list[float]], quantities: list[str]) -> None:
     assert wrong(**changes) == quantities
-
-
-@pytest.mark.parametrize("degree", [1, 2, 3, 8, 12])
-@pytest.mark.parametrize("family", MODELS)
-def test_every_degree_divides_the_tiny_models(family: str, degree: int) -> None:
-    shape = architecture(family, math.lcm(4, degree), layers=degree)
-    assert not [size for size in tensor.divisible(shape).values() if size % degree]
-    assert parameters.dimensions(shape).layers == degree

@@ -14,7 +14,7 @@ from tunefleet.config import RunConfig
 from tunefleet.doors import compose
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch import local
-from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan import Machine, Plan, make, tiny
 from tunefleet.plan.layout import layout
 
 if TYPE_CHECKING:
@@ -57,14 +57,16 @@ def _config(words: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
         config = replace(config, launch=replace(config.launch, processes=most))
     copies = layout(config.parallel, config.launch, machine).data_parallel
     rows = copies * max(2, -(-4 // copies))
-    return replace(config, output_dir=str(folder), train=replace(config.train, micro_batch=1, global_batch=rows))
+    model = replace(config.model, architecture=tiny.architecture(tiny.MODELS[0], config.parallel))
+    train = replace(config.train, micro_batch=1, global_batch=rows)
+    return replace(config, output_dir=str(folder), model=model, train=train)
 
 
 def _compared(plan: Plan, ours: Mapping[str, Any]) -> int:
     prepare_environment(plan)
     from tunefleet.runs import check, trajectory  # torch starts here
 
-    plain = {name: trajectory.plain(check.of(plan, name)) for name in check.MODELS}
+    plain = {name: trajectory.plain(check.of(plan, name)) for name in tiny.MODELS}
     precision = plan.config.train.precision
     found = [one for name in plain for one in check.compare(name, plain[name], ours[name], precision)]
     print(_steps(plain, ours))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunefleet.base import files
 from tunefleet.doors.rank import end_with_launcher, guarded, prepare_environment
+from tunefleet.plan import tiny
 from tunefleet.plan.plan import Plan
 
 
@@ -24,7 +25,7 @@ def _follow(plan: Plan) -> int:
     from tunefleet.runs import check, trajectory
 
     group = join()
-    found = {name: trajectory.trained(check.of(plan, name), group) for name in check.MODELS}
+    found = {name: trajectory.trained(check.of(plan, name), group) for name in tiny.MODELS}
     if int(os.environ["RANK"]) == 0:
         files.write_json(plan.paths.trajectories, found)
     group.part()

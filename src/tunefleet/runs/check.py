@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from tunefleet.config.train import Precision
-from tunefleet.plan import tensor
+from tunefleet.plan import tensor, tiny
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.stages import boundaries
-from tunefleet.runs import trajectory
 from tunefleet.runs.trajectory import Trajectory
-
-MODELS = ("opt", "llama")
-"""The families that are compared: one with tied embeddings and biases, one with grouped heads and neither."""
-_PARTS = 4  # what every size of a layer can be divided into
 
 
 @dataclass(frozen=True)
@@ -55,41 +49,13 @@ class Finding:
 
 
 def of(plan: Plan, name: str) -> Plan:
-    """The plan with a tiny architecture of the family `name`, whose layers and heads the plan's degrees divide."""
+    """The plan with the tiny model of the family `name`."""
     parallel = plan.config.parallel
-    shape = architecture(name, math.lcm(_PARTS, parallel.tensor, parallel.sequence), max(4, parallel.pipeline))
+    shape = tiny.architecture(name, parallel)
     sources = replace(plan.sources, architecture=shape, weights=None)
     divided = tensor.fragment(name, plan.layout.tensor)
     cut = boundaries(shape, parallel.pipeline, parallel.partition)
     return replace(plan, sources=sources, engine={**plan.engine, **divided}, stages=cut)
-
-
-def architecture(name: str, parts: int = _PARTS, layers: int = 4) -> dict[str, Any]:
-    """A tiny config.json of the family `name`: every size of a layer is a multiple of `parts`."""
-    sizes = {
-        "model_type": name,
-        "vocab_size": trajectory.VOCABULARY,
-        "hidden_size": 16 * parts,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 2 * parts,
-        "max_position_embeddings": 64,
-    }
-    return sizes | (_opt(parts) if name == "opt" else _llama(parts))
-
-
-def _opt(parts: int) -> dict[str, Any]:
-    return {
-        "word_embed_proj_dim": 16 * parts,
-        "ffn_dim": 32 * parts,
-        "do_layer_norm_before": True,
-        "activation_function": "gelu",  # one sign that rounding flips at ReLU's kink is 1e-4 of a gradient norm
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    }
-
-
-def _llama(parts: int) -> dict[str, Any]:
-    return {"intermediate_size": 24 * parts, "num_key_value_heads": parts, "tie_word_embeddings": False}
 
 
 def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Finding]:

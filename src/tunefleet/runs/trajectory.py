@@ -21,11 +21,11 @@ from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Group, MicroBatch
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.tiny import VOCABULARY
 from tunefleet.runs import parts
 
 STEPS = 20
 WARMUP = 3
-VOCABULARY = 97
 ROW = 48
 
 Trajectory = dict[str, list[float]]
