@@ -51,6 +51,7 @@ def strategies(gpus: int) -> dict[str, Spread]:
         "tensor 8 x zero1": Spread(1, gpus // 8, tensor=8),
         "tensor 8 x zero2": Spread(2, gpus // 8, tensor=8),
         "pipeline 16 x zero1": Spread(1, gpus // 16, pipeline=16),
+        "tensor 8 x pipeline 4 x zero1": Spread(1, gpus // 32, tensor=8, pipeline=4),
     }
 
 
@@ -70,8 +71,8 @@ def main() -> None:
             print(f"| {gpus} | " + " | ".join(cells) + " |")
         whole = parameters.count(shape).total * 4 * 8 / GIB
         print(
-            f"\nOn each host, before the first step: {whole:,.0f} GiB, as 8 processes build the whole model in fp32; "
-            "ZeRO-3 reads weights from files one by one."
+            f"\nFrom scratch each host needs {whole:,.0f} GiB before the first step, as 8 processes build the whole "
+            "model in fp32; from files they read one weight after another."
         )
 
 

@@ -14,9 +14,20 @@ from safetensors.torch import load_file
 from tests.plans import tiny_plan
 from tunefleet.engine import masters, zero
 from tunefleet.engine.group import join
+from tunefleet.plan import tensor
 from tunefleet.plan.horizon import Horizon
+from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts
 
+STRATEGIES: dict[str, dict[str, int]] = {
+    "ddp": {"zero_stage": 0},
+    "zero2": {"zero_stage": 2},
+    "zero3": {"zero_stage": 3},
+    "tensor": {"zero_stage": 1, "tensor": 2},
+    "pipeline": {"zero_stage": 1, "pipeline": 2},
+}
+CASES = [("ddp", "fp32"), ("zero3", "fp32"), *((name, "bf16") for name in ("zero2", "zero3", "tensor", "pipeline"))]
+EMBEDDING = "model.decoder.embed_tokens.weight"
 STEPS = Horizon(4, 1, evaluate_every=0, save_every=0, steps_per_epoch=1)
 
 
@@ -25,22 +36,24 @@ def loaded(folder: Path, paths: list[str]) -> dict[str, dict[str, bool]]:
     torch.set_num_threads(1)
     group, found = join(), {}
     for path in paths:
-        for stage, precision in ((0, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")):
-            found[f"{Path(path).name}-{stage}-{precision}"] = _compare(folder, path, stage, precision, group)
+        for name, precision in CASES:
+            found[f"{Path(path).name}-{name}-{precision}"] = _compare(folder, path, name, precision, group)
     masters.Masters.set = lambda self: None  # type: ignore[method-assign]
-    found["control"] = _compare(folder, paths[0], 3, "bf16", group)
+    found["control"] = _compare(folder, paths[0], "zero3", "bf16", group)
     group.part()
     return found
 
 
-def _compare(folder: Path, path: str, stage: int, precision: str, group: Any) -> dict[str, bool]:
-    plan = tiny_plan(folder, {"name": "m", "path": path}, group.size, stage, precision=precision)
+def _compare(folder: Path, path: str, name: str, precision: str, group: Any) -> dict[str, bool]:
+    parallel = {"name": name, **STRATEGIES[name]}
+    plan = tiny_plan(folder, {"name": "m", "path": path}, group.size, parallel=parallel, precision=precision)
     engine = parts.strategy(plan, group, parts.model(plan, []), STEPS)
     file = load_file(Path(path) / "model.safetensors")
     same_masters = True
-    for name, weight in engine.model.named_parameters():
-        master = weight if stage == 0 else safe_get_full_fp32_param(weight)
-        same_masters &= torch.equal(master.detach().float(), file[name].float())
+    for weight_name, weight in engine.model.named_parameters():
+        master = safe_get_full_fp32_param(weight) if parallel["zero_stage"] else weight
+        given = file.get(weight_name, file[EMBEDDING]).float()  # a stage's copy of a tied one
+        same_masters &= torch.equal(master.detach().float(), _own(given, weight_name, plan, group.rank))
     weights, to = engine.weights(), zero._DTYPES[plan.config.train.precision]
     same = weights is None or all(torch.equal(weights[name], value.to(to)) for name, value in file.items())
     engine.close()
@@ -48,12 +61,20 @@ def _compare(folder: Path, path: str, stage: int, precision: str, group: Any) ->
 
 
 def memory(folder: Path, argument: list[Any]) -> float:
-    """MB that a rank takes at its peak, from before the model to a ready engine, for an adapter beside a bf16 model."""
+    """MB that a rank takes at its peak, from before the model to a ready engine.
+
+    Under ZeRO-3 for an adapter beside a bf16 model, so that nothing but weights is made.
+    """
     torch.set_num_threads(1)
-    path, one_by_one = argument
+    path, name, one_by_one = argument
     group = join()
-    adapter = {"name": "lora", "rank": 2, "targets": ["q_proj"]}
-    plan = tiny_plan(folder, {"name": "m", "path": path}, group.size, 3, precision="bf16", adapter=adapter)
+    groups: dict[str, Any] = {"parallel": {"name": name, **STRATEGIES[name]}}
+    if name == "zero3":
+        groups["adapter"] = {"name": "lora", "rank": 2, "targets": ["q_proj"]}
+        groups["precision"] = "bf16"
+    else:
+        groups["parallel"]["zero_stage"] = 0
+    plan = tiny_plan(folder, {"name": "m", "path": path}, group.size, **groups)
     if not one_by_one:  # the control: what DeepSpeed does with a whole model
         zero.one_by_one = parts.one_by_one = lambda config: False
     before = _own_mb()
@@ -65,6 +86,12 @@ def memory(folder: Path, argument: list[Any]) -> float:
     engine.close()
     group.part()
     return peak.result() - before
+
+
+def _own(weight: torch.Tensor, name: str, plan: Plan, rank: int) -> torch.Tensor:
+    """What this rank holds of a weight."""
+    dim = tensor.dimension("opt", name) if plan.layout.tensor > 1 else None
+    return weight if dim is None else weight.chunk(2, dim)[rank]
 
 
 def _peak(done: Event) -> float:

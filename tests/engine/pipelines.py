@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,16 @@ CASES = {
 NEW_TOKENS = 9
 
 
-def plan(folder: Path, case: str, **settings: Any) -> Plan:
-    """The plan of two stages of `case`, with dropout."""
+DIVIDED = ("opt-fp32", "llama-bf16")
+
+
+def plan(folder: Path, case: str, tensor: int = 1, **settings: Any) -> Plan:
+    """The plan of two stages of `case`, with dropout; `tensor` peers compute each."""
     name, stage, precision, changes = CASES[case]
     model = {"name": name, "init": "random", "architecture": {**ARCHITECTURES[name], **changes}}
-    parallel = {"name": "pipeline", "zero_stage": stage, "pipeline": 2}
+    parallel = {"name": "pipeline", "zero_stage": stage, "pipeline": 2, "tensor": tensor}
     settings = {"global_batch": 4, "micro_batch": 2, **settings}
-    return tiny_plan(folder, model, ranks=2, parallel=parallel, precision=precision, **settings)
+    return tiny_plan(folder, model, ranks=2 * tensor, parallel=parallel, precision=precision, **settings)
 
 
 def batches(wanted: Plan) -> OrderedBatches:
@@ -52,19 +56,29 @@ def everything(folder: Path, argument: Any) -> dict[str, dict[str, Any]]:
     """All that is asked below, in one start of the ranks."""
     torch.set_num_threads(1)
     group = join()
-    found = {"cases": used(folder, group), "losses": wrong(folder, group), "messages": stopped(folder, group)}
+    found: dict[str, dict[str, Any]] = {"cases": used(folder, group, tuple(CASES)), "losses": wrong(folder, group)}
+    found["messages"] = stopped(folder, group, ("opt-fp32", "llama-bf16", "gpt2-fp32"))
     group.part()
     return found
 
 
-def used(folder: Path, group: Any) -> dict[str, dict[str, Any]]:
+def divided(folder: Path, argument: Any) -> dict[str, dict[str, Any]]:
+    """The same of two stages of two peers each."""
+    torch.set_num_threads(1)
+    group = join()
+    found = {"cases": used(folder, group, DIVIDED, tensor=2), "messages": stopped(folder, group, DIVIDED, tensor=2)}
+    group.part()
+    return found
+
+
+def used(folder: Path, group: Any, cases: Sequence[str], tensor: int = 1) -> dict[str, dict[str, Any]]:
     """Of every case: what it measures, answers and exports, and whether it resumes bit-equal."""
     found = {}
     words = tokenizer.load(str(BUILT_IN_TOKENIZERS["demo"]), "opt")
-    for case in CASES:
-        wanted = plan(folder, case)
+    for case in cases:
+        wanted = plan(folder, case, tensor)
         built = engine(wanted, group)
-        randomness.seed_all(1, group.rank)
+        randomness.seed_all(1, wanted.layout.random_rank(group.rank))
         first = {name: weight.clone() for name, weight in (built.weights() or {}).items()}
         rows = batches(wanted)
         for _ in range(2):
@@ -102,12 +116,12 @@ def _resumes(folder: Path, wanted: Plan, group: Any, built: Any) -> list[float]:
     return [straight.loss - resumed.loss, straight.gradient_norm - resumed.gradient_norm, max(apart)]
 
 
-def stopped(folder: Path, group: Any) -> dict[str, str]:
+def stopped(folder: Path, group: Any, cases: Sequence[str], tensor: int = 1) -> dict[str, str]:
     """What is said to a NaN in the last stage's loss, and to an infinite gradient alone."""
     found = {}
-    for case in ("opt-fp32", "llama-bf16", "gpt2-fp32"):
+    for case in cases:
         for where, poison in (("loss", poison_loss), ("gradient norm", poison_gradient)):
-            wanted = plan(folder, case)
+            wanted = plan(folder, case, tensor)
             built = engine(wanted, group)
             poison(built)
             before = built._stage.model.state_dict()

@@ -55,6 +55,7 @@ class Strategy:
         return ranks // (degrees[0] * degrees[1] * degrees[2])
 
 
+_BOTH = ("gpt_neox", "mistral", "qwen2")  # families that have stages and are divided
 _EXACT = {"quantized_weights": False, "quantized_gradients": False}
 
 TABLE = (
@@ -77,6 +78,9 @@ TABLE = (
     Strategy("tensor_zero1", ranks=(4,), splits=(1,)),
     Strategy("tensor_zero2", ranks=(4,), precisions=("fp32",), splits=(2,)),
     Strategy("pipeline_zero1", ranks=(2, 4), splits=(1,)),
+    Strategy("tensor_pipeline", ranks=(4,), splits=(1, 2)),
+    Strategy("tensor_pipeline", (4,), ("fp32",), splits=(1,), models=_BOTH, settings={"zero_stage": 0}),
+    Strategy("tensor_pipeline", ranks=(8,), precisions=("fp32",), splits=(1,)),
     Strategy("zero2_offload", ranks=(2,), precisions=("fp32",), splits=(2,), settings={"tensor": 2}, models=("llama",)),
     Strategy("single", ranks=(1,)),
     Strategy("tensor", ranks=(4,), splits=(2,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +125,15 @@ def test_offload_moves_states_to_the_host_or_the_disk() -> None:
     assert [item.name for item in disk] == ["parameters", "master weights (fp32)", "optimizer states"]
 
 
-def test_ranks_of_zero_3_read_their_share_of_files() -> None:
+@pytest.mark.parametrize("spread", [Spread(3, 32), Spread(1, 4, tensor=8), Spread(1, 2, pipeline=16), Spread(0, 32)])
+def test_ranks_read_files_weight_by_weight(spread: Spread) -> None:
     """In fp32 beside 16-bit weights, until masters have it; from scratch, and with a second copy, the whole model."""
     shape = published("opt-66b")
     whole = 8 * 4 * count(shape).total
 
     def on_host(from_files: bool, copy_among: int = 1) -> int:
-        spread, work = Spread(3, 32, copy_among=copy_among), Work(1, 128, from_files=from_files)
-        return memory(shape, spread, work, True, 8).host_bytes
+        work = Work(1, 128, from_files=from_files)
+        return memory(shape, replace(spread, copy_among=copy_among), work, True, 8).host_bytes
 
     assert on_host(from_files=True) < whole / 10
     assert on_host(from_files=False) > whole

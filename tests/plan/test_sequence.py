@@ -39,7 +39,7 @@ def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
     said = "\n".join(refused(tmp_path, 2, LLAMA, pipeline=2))
     assert "parallel.sequence: 2 cannot be combined with parallel.pipeline=2. Use parallel.pipeline=1" in said
     assert refused(tmp_path, 2, LLAMA, tensor=2, zero_stage=1) == (
-        "parallel: DeepSpeed does not combine tensor(2) with sequence(2). "
+        "parallel: tensor(2) with sequence(2) is not offered: both divide the heads. "
         "Use parallel.sequence=1, or parallel.tensor=1.",
     )
 

@@ -107,7 +107,7 @@ def test_idle_share(stages: int, accumulation: int, share: float) -> None:
     [
         ({"zero_stage": 2}, 2, ("parallel.zero_stage: 2", "Use parallel=pipeline_zero1, or parallel=zero3")),
         ({"zero_stage": 3}, 2, ("parallel.zero_stage: 3", "Use parallel=pipeline_zero1, or parallel=zero3")),
-        ({"tensor": 2}, 4, ("parallel: DeepSpeed does not combine tensor(2)", "Use parallel.pipeline=1")),
+        ({"tensor": 3}, 6, ("parallel.tensor: 3 does not divide the 4 attention heads", "Use parallel.tensor=2 or 4.")),
         (
             {"zero_stage": 1, "offload_optimizer": "cpu"},
             2,

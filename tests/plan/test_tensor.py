@@ -43,23 +43,29 @@ def test_where_a_weight_is_divided(family: str, weight: str, expected: int | Non
     assert tensor.dimension(family, weight) == expected
 
 
-def test_deepspeed_is_told_every_weight_by_name(tmp_path: Path) -> None:
-    told = planned(tmp_path, architecture("llama", model_type="qwen3")).engine
-    assert told["tensor_parallel"]["autotp_size"] == 2
-    columns, rows, norms = told["tensor_parallel"]["partition_config"]["layer_specs"]
+def test_deepspeed_is_told_every_weight_by_name() -> None:
+    told = tensor.divided("qwen3")
+    columns, rows, norms = told["layer_specs"]
     assert columns == {
         "patterns": [r".*\.(q_proj|k_proj|v_proj|gate_proj|up_proj)\.weight$"],
         "partition_type": "column",
     }
     assert rows == {"patterns": [r".*\.(o_proj|down_proj)\.weight$"], "partition_type": "row"}
     assert norms["grad_allreduce"] is True
-    assert "tensor_parallel" not in planned(tmp_path, architecture("llama"), tensor=1).engine
+    assert told["use_default_specs"] is False
 
 
-def test_deepspeed_counts_peers_as_rows(tmp_path: Path) -> None:
+def test_the_engine_gets_whole_rows_of_copies_and_divides_nothing_itself(tmp_path: Path) -> None:
     plan = planned(tmp_path, architecture("opt"), ranks=4)
-    assert plan.batch.total == 8
-    assert plan.engine["train_batch_size"] == 16  # its own account: micro x accumulation x processes
+    assert plan.batch.total == plan.engine["train_batch_size"] == 8  # two copies of two peers
+    assert "tensor_parallel" not in plan.engine
+
+
+def test_a_divided_pipeline_hands_whole_tensors_on(tmp_path: Path) -> None:
+    """DeepSpeed would cut hidden states into one part for each peer, which rows of other widths do not go with."""
+    plan = planned(tmp_path, architecture("opt"), ranks=8, pipeline=2, zero_stage=1)
+    assert (plan.layout.tensor, plan.layout.pipeline, plan.layout.data_parallel) == (2, 2, 2)
+    assert plan.engine["pipeline"] == {"pipe_partitioned": False, "grad_partitioned": False}
 
 
 @pytest.mark.parametrize("family", sorted({a["model_type"] for a in EVERY.values()} - set(tensor.DIVISIONS)))
@@ -111,11 +117,8 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
     ("changes", "complaint"),
     [
         ({"zero_stage": 3}, "Use parallel=tensor_zero2, or parallel=zero3."),
-        (
-            {"pipeline": 2},
-            "does not combine tensor(2) with pipeline(2). Use parallel.pipeline=1, or parallel.tensor=1.",
-        ),
-        ({"sequence": 2}, "does not combine tensor(2) with sequence(2). Use parallel.sequence=1"),
+        ({"pipeline": 2, "zero_stage": 2}, "Use parallel=pipeline_zero1, or parallel=zero3 without a pipeline."),
+        ({"sequence": 2}, "tensor(2) with sequence(2) is not offered: both divide the heads. Use parallel.sequence=1"),
         (
             {"optimizer": {"name": "adafactor"}},
             "adafactor looks at whole matrices, and tensor peers have parts of them.",

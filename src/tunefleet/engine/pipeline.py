@@ -12,11 +12,10 @@ from typing import Any, Protocol, cast
 import torch
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.runtime.pipe.schedule import OptimizerStep
-from deepspeed.runtime.pipe.topology import PipeDataParallelTopology
 from torch import Tensor, distributed, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from tunefleet.engine import tensor
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.plan.contracts import Line, MicroBatch
@@ -69,7 +68,7 @@ def joined(stage: Any, layout: Layout) -> PipelineModule:
     with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():  # it prints its layers, and broadcasts weights
         return PipelineModule(
             layers,
-            topology=PipeDataParallelTopology(num_pp=layout.pipeline, num_dp=layout.data_parallel),
+            topology=tensor.topology(layout),
             partition_method=f"type:^{kind.__name__}$",  # one of this kind for each rank
             dynamic_shape=True,  # rows are padded to the longest of their micro-batch
         )
@@ -127,20 +126,27 @@ class PipelineEngine(ZeroEngine):
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, from the stages of the first copy; every rank must call it."""
-        own = {} if self._plan.layout.data_rank(self._group.rank) else self._stage.model.state_dict()
-        tied = next((name for name, weight in own.items() if self._is_tied(weight)), None)
+        own, tied = self._own_weights()
         sent = {name: weight for name, weight in own.items() if name != tied}
         told = self._group.gather(([(name, weight.shape, weight.dtype) for name, weight in sent.items()], tied))
         if self._group.rank:
             for weight in sent.values():
-                distributed.send(weight.detach().contiguous(), 0)
+                distributed.send(weight.to(self._group.device).contiguous(), 0)
             return None
-        found = {name: weight.detach().cpu() for name, weight in own.items()}
+        found = {name: weight.cpu() for name, weight in own.items()}
         for rank, (weights, copy) in enumerate(told[1:], 1):
             found |= {name: self._sent(rank, shape, dtype).cpu() for name, shape, dtype in weights}
             if tied and copy:  # one tensor with two names, as in a whole model
                 found[copy] = found[tied]
         return found
+
+    def _own_weights(self) -> tuple[dict[str, Tensor], str | None]:
+        """What this rank tells of its stage (of peers the first tells all), and the name of a tied weight in it."""
+        if self._plan.layout.data_rank(self._group.rank):
+            return {}, None
+        state = {name: weight.detach() for name, weight in self._stage.model.state_dict().items()}
+        tied = next((name for name, weight in state.items() if self._is_tied(weight)), None)
+        return tensor.whole(state, self._plan, self._group), tied
 
     def _is_tied(self, weight: Tensor) -> bool:
         held = self._stage.tied_weight
@@ -158,7 +164,8 @@ class PipelineEngine(ZeroEngine):
         self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / learning
         self._total.zero_()
         self._engine.train_batch(iter([(batch.tokens, None) for batch in here]))
-        return self._group.total([float(self._total.item())])[0] / learning  # other stages add nothing
+        total = self._group.total([float(self._total.item())])[0]  # other stages add nothing, tensor peers the same
+        return total / self._plan.layout.tensor / learning
 
     def _scaled(self, loss: Tensor, labels: None) -> Tensor:
         """The last stage's sum of token losses, so that DeepSpeed's averages give the mean over all tokens."""
@@ -168,15 +175,6 @@ class PipelineEngine(ZeroEngine):
 
     def _apply(self) -> None:
         self._engine._exec_optimizer_step()
-
-    def _clip(self) -> float:
-        """Clips to the norm over all stages, where a tied weight counts once; returns the norm."""
-        weights = [weight for weight in self._engine.module.parameters() if weight.grad is not None]
-        own = [weight.grad for weight in weights if not weight.ds_pipe_replicated]
-        square = float(get_total_norm(own)) ** 2
-        norm = math.sqrt(self._group.total([square])[0] / self._plan.layout.data_parallel)
-        clip_grads_with_norm_(weights, self._plan.config.train.clip or math.inf, torch.tensor(norm))
-        return norm
 
 
 def _later(engine: Any) -> None:

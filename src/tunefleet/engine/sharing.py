@@ -1,4 +1,4 @@
-"""How weights are shared out at the start of ZeRO-3: one after another, so that no rank holds the whole model."""
+"""How weights come to their device at the start: one after another, so that no rank holds more than it keeps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from tunefleet.engine.masters import Masters
+
+
+def take(module: nn.Module, device: torch.device, to: torch.dtype, masters: Masters) -> None:
+    """Every weight of `module` on `device` in the number format `to`; what still lies in a file is read here."""
+    for weight in module.parameters():
+        given = weight.data
+        if given.is_floating_point():
+            weight.data = given.to(device, to, copy=True)  # or it would be a page of the file
+        masters.keep(weight, given)
 
 
 def share_out(module: nn.Module, config: dict[str, Any], rank: int, to: torch.dtype, masters: Masters) -> None:
@@ -27,10 +36,9 @@ def share_out(module: nn.Module, config: dict[str, Any], rank: int, to: torch.dt
 
 
 def one_by_one(config: dict[str, Any]) -> bool:
-    """Whether weights are shared out here. ZeRO++ keeps second copies and NVMe swaps: DeepSpeed does it then."""
+    """Whether weights are read here. ZeRO++ keeps second copies and NVMe swaps: DeepSpeed does it then."""
     zero = config["zero_optimization"]
-    own_ways = any(key.startswith("zero_") for key in zero) or zero.get("offload_param", {}).get("device") == "nvme"
-    return bool(zero["stage"] == 3 and not own_ways)
+    return not (any(key.startswith("zero_") for key in zero) or zero.get("offload_param", {}).get("device") == "nvme")
 
 
 def _first(config: dict[str, Any], to: torch.dtype) -> Any:

@@ -1,64 +1,101 @@
-"""What tensor peers know only together: whole weights, and the length of the whole gradient."""
+"""What tensor peers do together: they divide the weights, and know whole ones only together."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from deepspeed.module_inject import set_autotp_mode
+from deepspeed.module_inject.auto_tp import AutoTP
+from deepspeed.module_inject.autotp_config import AutoTPConfig
+from deepspeed.runtime.pipe.topology import PipelineParallelGrid, PipeModelDataParallelTopology
 from deepspeed.utils import groups
 from torch import Tensor, distributed, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from tunefleet.engine.group import ProcessGroup
+from tunefleet.plan import tensor
+from tunefleet.plan.layout import Layout
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.tensor import dimension
 
 
-def expect_divided(parameters: Mapping[str, nn.Parameter], plan: Plan) -> None:
+def divide(model: Any, plan: Plan, group: ProcessGroup) -> None:
+    """Leaves this rank its part of every weight of `model` that the plan divides, and layers that add parts up.
+
+    DeepSpeed's AutoTP does it, before there is an engine: so it works on one stage of a pipeline, on weights that
+    still lie in their file, and masters can start at what was given. Parameters stay the same objects.
+    """
+    if plan.layout.tensor == 1:
+        return
+    set_autotp_mode(training=True)
+    told = AutoTPConfig.from_dict({**tensor.divided(_family(plan)), "tp_size": plan.layout.tensor})
+    division = AutoTP(
+        module=model,
+        all_reduce_linears=(),
+        prefix="",
+        state_dict=None,
+        linear_layer_setting=(nn.Linear, nn.Embedding),
+        orig_layer_impl=None,
+        partition_config=told,
+        model_config=model.config,
+        training_mode=True,
+    )
+    division.mp_size, division.mp_group = plan.layout.tensor, group.peers(plan.layout.tensor)
+    division.update_linear_policies()
+    division._replace_module(model)
+    division.register_replicated_grad_hooks(model)
+    _expect_divided(model, plan)
+
+
+def _expect_divided(model: nn.Module, plan: Plan) -> None:
     """Fails where DeepSpeed divides other weights than the plan says: peers would add up what is not theirs."""
-    divided = {name for name, parameter in parameters.items() if getattr(parameter, _MARK, False)}
-    expected = {name for name in parameters if _dimension(plan, name) is not None}
+    divided = {name for name, weight in model.named_parameters() if is_divided(weight)}
+    expected = {name for name, _ in model.named_parameters() if _dimension(plan, name) is not None}
     assert divided == expected, f"DeepSpeed divides other weights than the plan: {sorted(divided ^ expected)}"
 
 
-def whole(weights: Mapping[str, Tensor], plan: Plan, keep: bool) -> dict[str, Tensor]:
-    """The weights of the whole model, on the CPU; a collective of the peers, of which those that `keep` get them.
+def is_divided(weight: nn.Parameter) -> bool:
+    """Whether peers hold parts of `weight`: DeepSpeed marks these."""
+    return bool(getattr(weight, "tensor_model_parallel", False))
+
+
+def topology(layout: Layout) -> PipeModelDataParallelTopology:
+    """The processes of `layout` in DeepSpeed's words: its order of ranks is ours."""
+    return PipeModelDataParallelTopology(num_pp=layout.pipeline, num_mp=layout.tensor, num_dp=layout.data_parallel)
+
+
+def grid(layout: Layout) -> PipelineParallelGrid | None:
+    """Who is whose peer; None where nobody has peers, or a pipeline knows. A collective."""
+    if layout.tensor == 1 or layout.pipeline > 1:
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its topology
+        return PipelineParallelGrid(topology(layout))
+
+
+def whole(weights: Mapping[str, Tensor], plan: Plan, group: ProcessGroup) -> dict[str, Tensor]:
+    """Whole weights for those that peers hold parts of, on the CPU of the first peer. A collective of the peers.
 
     DeepSpeed's own way (GatherReplacedLayerParams) gives a weight other memory, and in bf16 it learns no more.
     """
+    peers = group.peers(plan.layout.tensor)
+    if peers is None:
+        return dict(weights)
     joined = {}
     for name, weight in weights.items():
         dim = _dimension(plan, name)
-        parts = [weight.detach()] if dim is None else _parts(weight.detach())
-        if keep:
+        parts = [weight.detach()] if dim is None else _parts(weight.detach(), peers)
+        if peers.rank() == 0:
             joined[name] = parts[0].cpu() if dim is None else torch.cat([part.cpu() for part in parts], dim)
     return joined
 
 
-def _parts(weight: Tensor) -> list[Tensor]:
+def _parts(weight: Tensor, peers: distributed.ProcessGroup) -> list[Tensor]:
     """What every peer holds of a weight, in their order."""
-    parts = [torch.empty_like(weight, memory_format=torch.contiguous_format) for _ in range(_peers().size())]
-    distributed.all_gather(parts, weight.contiguous(), group=_peers())
+    parts = [torch.empty_like(weight, memory_format=torch.contiguous_format) for _ in range(peers.size())]
+    distributed.all_gather(parts, weight.contiguous(), group=peers)
     return parts
-
-
-def clip(parameters: Mapping[str, nn.Parameter], plan: Plan) -> float:
-    """Shortens the gradient of the whole model to `train.clip`, in place; returns its norm before that.
-
-    Peers add up the squares of what they divide; what each of them holds whole counts once.
-    """
-    gradients: dict[bool, list[Tensor]] = {True: [], False: []}
-    for name, parameter in parameters.items():
-        if parameter.grad is not None:
-            gradients[_dimension(plan, name) is not None].append(parameter.grad)
-    norm = get_total_norm(gradients[False])
-    if plan.layout.tensor > 1:
-        squares = get_total_norm(gradients[True]).square()
-        distributed.all_reduce(squares, group=_peers())
-        norm = (norm.square() + squares).sqrt()
-    clip_grads_with_norm_(parameters.values(), plan.config.train.clip or math.inf, norm)
-    return float(norm)
 
 
 def forget() -> None:
@@ -67,13 +104,8 @@ def forget() -> None:
 
 
 def _dimension(plan: Plan, name: str) -> int | None:
-    if plan.layout.tensor == 1:
-        return None
-    return dimension(str(plan.sources.architecture.get("model_type")), name)
+    return tensor.dimension(_family(plan), name)
 
 
-def _peers() -> Any:
-    return groups.get_tensor_model_parallel_group()
-
-
-_MARK = "tensor_model_parallel"  # DeepSpeed's, on the weights that it divides
+def _family(plan: Plan) -> str:
+    return str(plan.sources.architecture.get("model_type"))

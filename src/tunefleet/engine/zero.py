@@ -20,11 +20,12 @@ from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
 from tunefleet.engine import frozen, reshard, tensor
+from tunefleet.engine.clip import clip
 from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.engine.masters import Masters
 from tunefleet.engine.rows import own_part
-from tunefleet.engine.sharing import one_by_one, share_out
+from tunefleet.engine.sharing import one_by_one, share_out, take
 from tunefleet.plan import adapters
 from tunefleet.plan.contracts import MicroBatch, StepResult
 from tunefleet.plan.plan import Plan
@@ -56,23 +57,18 @@ class ZeroEngine:
         expect_drive(plan.config.parallel)
         self._frozen = frozen.any_frozen(learner)
         masters = self._prepare(learner)
-        self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine)
+        grid = tensor.grid(plan.layout)
+        self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
         masters.set()
-        if plan.layout.tensor > 1:
-            tensor.expect_divided(self._parameters(), plan)
-            self._engine.first_dataloader_check.remove()  # it cannot compare our micro-batches
 
     def _prepare(self, learner: nn.Module) -> Masters:
-        """Shares the weights out where stage 3 can; returns what masters must start from."""
-        config, masters = self._plan.engine, Masters()
-        to = _DTYPES[self._plan.config.train.precision]
-        if one_by_one(config):
+        """Reads the weights, and shares them out at stage 3; returns what masters must start from."""
+        config, stage, masters = self._plan.engine, self._plan.config.parallel.zero_stage, Masters()
+        to = _DTYPES[self._plan.config.train.precision if stage else Precision.FP32]
+        if one_by_one(config) and stage == 3:
             share_out(learner, config, self._group.rank, to, masters)
-        elif self._plan.config.parallel.zero_stage in (1, 2) and self._plan.layout.tensor == 1:  # it divides them later
-            for weight in learner.parameters():
-                given = weight.data
-                weight.data = given.to(to) if given.is_floating_point() else given  # as DeepSpeed would
-                masters.keep(weight, given)
+        elif one_by_one(config):
+            take(learner, self._group.device, to, masters)
         return masters
 
     @property
@@ -162,8 +158,7 @@ class ZeroEngine:
             state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
-        if self._plan.layout.tensor > 1:
-            state = tensor.whole(state, self._plan, keep=self._group.rank == 0)
+        state = tensor.whole(state, self._plan, self._group)
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
@@ -230,14 +225,12 @@ class ZeroEngine:
 
     def _clip(self) -> float:
         """Clips the gradients of stage 0; returns their norm before."""
-        return tensor.clip(self._parameters(), self._plan)
+        most = self._plan.config.train.clip
+        return clip(self._engine.module.parameters(), most, self._plan.layout, self._group)
 
     def _apply(self) -> None:
         """Updates the weights, and makes the gradients zero."""
         self._engine.step()
-
-    def _parameters(self) -> dict[str, nn.Parameter]:
-        return dict(self._engine.module.named_parameters())
 
     def _expect_finite(self, what: str, value: float) -> None:
         """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""

@@ -23,12 +23,11 @@ def values(config: RunConfig) -> list[str]:
             f"parallel: tensor({parallel.tensor}) with zero_stage=3 is not offered: both divide the weights. "
             "Use parallel=tensor_zero2, or parallel=zero3."
         )
-    for other in ("pipeline", "sequence"):
-        if (degree := getattr(parallel, other)) > 1:
-            complaints.append(
-                f"parallel: DeepSpeed does not combine tensor({parallel.tensor}) with {other}({degree}). "
-                f"Use parallel.{other}=1, or parallel.tensor=1."
-            )
+    if parallel.sequence > 1:
+        complaints.append(
+            f"parallel: tensor({parallel.tensor}) with sequence({parallel.sequence}) is not offered: both divide the "
+            "heads. Use parallel.sequence=1, or parallel.tensor=1."
+        )
     if config.train.precision is Precision.FP16 and parallel.zero_stage == 0:
         complaints.append(
             f"train.precision: with fp16 the peers of {parallel.name} would skip different steps when a gradient "

@@ -15,6 +15,7 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
     """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
     return {
         **batch_keys(batch, degrees),
+        **(_PIPELINE if degrees.pipeline > 1 else {}),
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
         "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
         "zero_allow_untested_optimizer": True,
@@ -25,9 +26,9 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
 
 
 def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
-    """How DeepSpeed calls the split of a step's rows: it counts peers of a copy as if each had rows of its own."""
+    """How DeepSpeed calls the split of a step's rows: sequence peers are for it as if each had rows of its own."""
     return {
-        "train_batch_size": batch.total * degrees.tensor * degrees.sequence,
+        "train_batch_size": batch.total * degrees.sequence,
         "train_micro_batch_size_per_gpu": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
     }
@@ -48,4 +49,5 @@ def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
     return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
 
 
+_PIPELINE = {"pipeline": {"pipe_partitioned": False, "grad_partitioned": False}}  # tensor peers send whole tensors
 _NO_CLIP = 1e30  # 0 would turn the gradient norm off with the clipping

@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import adapters, checks, inputs, optimizers, parameters, tensor
+from tunefleet.plan import adapters, checks, inputs, optimizers, parameters
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -58,7 +58,6 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
     cpu_adam = optimizers.takes_cpu_adam(config, machine)
     identity = _identity(config, split, cpu_adam)
-    family = str(found.architecture.get("model_type"))
     name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
     return Plan(
         name=name,
@@ -70,7 +69,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         sources=found,
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
-        engine=engine_config(config.parallel, config.train, split, degrees) | tensor.fragment(family, degrees.tensor),
+        engine=engine_config(config.parallel, config.train, split, degrees),
         notes=(*checks.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
         version=__version__,
         stages=boundaries(found.architecture, config.parallel.pipeline, config.parallel.partition),

@@ -226,16 +226,16 @@ def _overhead(items: tuple[Item, ...], spread: Spread, on_gpu: bool) -> list[Ite
 
 
 def _start(size: _Sizes, spread: Spread, work: Work, on_gpu: bool, device: list[Item]) -> list[Item]:
-    """What a process holds on its host: beside a GPU the libraries, and the whole model until it is shared out.
+    """What a process holds on its host: beside a GPU the libraries, and from scratch the whole model at the start.
 
-    Under ZeRO-3 weights of files are read and shared out one by one (`engine/sharing.py`), and what 16 bits would
-    round is kept until masters have it; ZeRO++ and a drive read the whole model.
+    Weights of files are read one by one (`engine/sharing.py`); under ZeRO-3 what 16 bits would round is kept until
+    masters have it. ZeRO++ and a drive read the whole model.
     """
     if not on_gpu:
         return device
-    one_by_one = work.from_files and spread.zero_stage == 3 and spread.copy_among == 1
-    if one_by_one and spread.parameters_on is not Place.NVME:
-        share = size.whole // spread.share(3) if size.low else 0
+    one_by_one = work.from_files and spread.copy_among == 1 and spread.parameters_on is not Place.NVME
+    if one_by_one:
+        share = size.whole // spread.share(3) if size.low and spread.zero_stage == 3 else 0
         start = Item("weights at the start, read one by one (fp32)", (size.largest + share) * 4, Phase.START)
     else:
         start = Item("the whole model at the start (fp32)", size.whole * 4, Phase.START)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -48,6 +49,9 @@ def divided(degrees: Layout) -> Iterator[ParallelConfig]:
     yield from (ParallelConfig("tensor_zero1", 1, tensor=size) for size in within)
     yield from (ParallelConfig("pipeline_zero1", 1, pipeline=size) for size in sizes)
     yield from (ParallelConfig("sequence", 3, sequence=size) for size in within)
+    for peers, stages in itertools.product(within, sizes):
+        if degrees.world_size % (peers * stages) == 0:
+            yield ParallelConfig("tensor_pipeline", 1, tensor=peers, pipeline=stages)
 
 
 def words(parallel: ParallelConfig) -> tuple[str, ...]:

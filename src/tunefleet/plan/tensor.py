@@ -120,10 +120,8 @@ def dimension(family: str, weight: str) -> int | None:
     return 1 if projection in division.rows and kind == "weight" else None
 
 
-def fragment(family: str, degree: int) -> dict[str, Any]:
+def divided(family: str) -> dict[str, Any]:
     """What DeepSpeed's AutoTP is told: every weight by name, so that it guesses nothing and leaves the rest whole."""
-    if degree == 1:
-        return {}
     division = DIVISIONS[family]
     layers: list[dict[str, Any]] = [
         {"patterns": [_pattern(division.columns, "weight")], "partition_type": "column"},
@@ -132,8 +130,7 @@ def fragment(family: str, degree: int) -> dict[str, Any]:
     if division.shared:
         norms = [_pattern(division.shared, "(weight|bias)")]
         layers.append({"patterns": norms, "partition_type": "skip", "grad_allreduce": True})
-    divided = {"use_default_specs": False, "layer_specs": layers}
-    return {"tensor_parallel": {"autotp_size": degree, "partition_config": divided}}
+    return {"use_default_specs": False, "layer_specs": layers}
 
 
 def _first(architecture: Architecture, keys: tuple[str, ...]) -> int | None:

@@ -61,5 +61,5 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         trained=trained,
         tile=train.loss_tile,
         quantised=config.adapter.name is AdapterName.QLORA,
-        from_files=config.model.init is Init.PRETRAINED,
+        from_files=config.model.init is Init.PRETRAINED and not config.adapter.dora,  # it measures the weights
     )

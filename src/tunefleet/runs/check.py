@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunefleet.config.train import Precision
-from tunefleet.plan import tensor, tiny
+from tunefleet.plan import tiny
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.stages import boundaries
 from tunefleet.runs.trajectory import Trajectory
@@ -53,9 +53,7 @@ def of(plan: Plan, name: str) -> Plan:
     parallel = plan.config.parallel
     shape = tiny.architecture(name, parallel)
     sources = replace(plan.sources, architecture=shape, weights=None)
-    divided = tensor.fragment(name, plan.layout.tensor)
-    cut = boundaries(shape, parallel.pipeline, parallel.partition)
-    return replace(plan, sources=sources, engine={**plan.engine, **divided}, stages=cut)
+    return replace(plan, sources=sources, stages=boundaries(shape, parallel.pipeline, parallel.partition))
 
 
 def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Finding]:

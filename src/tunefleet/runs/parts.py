@@ -17,7 +17,7 @@ from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
-from tunefleet.engine import pipeline
+from tunefleet.engine import pipeline, tensor
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.sharing import one_by_one
@@ -61,15 +61,15 @@ def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
 
 
 def model(plan: Plan, words: Any) -> PreTrainedModel:
-    """The model on the CPU with what learns in it: all of it, all but what is frozen, or an adapter."""
+    """The model on the CPU, or still in its files, with what learns in it: all, all but what is frozen, an adapter."""
     config = plan.config
-    shared = one_by_one(plan.engine) and not config.adapter.dora  # DoRA measures the weights, in fp32
+    four_bits = config.adapter.name is AdapterName.QLORA
     built = build.build(
         plan.sources,
         config.train.seed,
         config.train.gradient_checkpointing,
-        as_filed=shared,
-        four_bits=config.adapter.name is AdapterName.QLORA,
+        as_filed=one_by_one(plan.engine) and not config.adapter.dora and not four_bits,  # DoRA measures fp32 weights
+        four_bits=four_bits,
     )
     build.check_vocabulary(built, words)
     learning(plan, built)
@@ -93,9 +93,11 @@ def strategy(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Eng
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     if plan.stages:
         stage = _stage(plan, group, model)
+        tensor.divide(stage.model, plan, group)
         module = pipeline.joined(stage, plan.layout)
         optimizer = optimizers.build(config.optimizer, module, plan.cpu_adam)
         return PipelineEngine(plan, group, stage, module, optimizer, rate)
+    tensor.divide(model, plan, group)
     learner = Learner(
         model,
         peers=group.peers(plan.layout.sequence),

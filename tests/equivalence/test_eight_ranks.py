@@ -1,0 +1,19 @@
+"""Does every strategy follow one trajectory? Here copies of stages of divided layers: data x tensor x pipeline."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.equivalence.table import Case, cases
+from tests.equivalence.trajectory import followed_by, furthest
+from tunefleet.runs.trajectory import Trajectory
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
+    return followed_by(8, tmp_path_factory.mktemp("eight"))
+
+
+@pytest.mark.parametrize("case", cases(8), ids=str)
+def test_follows_the_plain_loop(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> None:
+    assert furthest(case, followed, reference) == []
