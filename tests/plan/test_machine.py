@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tunefleet.plan.machine import Machine, devices
+from tunefleet.plan.machine import Machine, _half, devices
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_this_machine() -> None:
         local_rank=0,
         launcher="the environment",
         compiler=shutil.which("c++") is not None,
+        half=_half(),
     )
 
 

@@ -11,6 +11,7 @@ from tunefleet.config.fields import ranged
 class Precision(Enum):
     """The number format of weights and activations; masters and optimizer states are fp32."""
 
+    AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
@@ -37,8 +38,8 @@ class TrainConfig:
     """Optimizer steps; null takes `epochs`."""
     sequence_length: int = ranged(512, at_least=8)
     """Tokens of a packed row, and the most that is kept of one conversation."""
-    precision: Precision = Precision.BF16
-    """Number format of weights and activations."""
+    precision: Precision = Precision.AUTO
+    """Number format of weights and activations; `auto` is bf16, and fp32 on a CPU that does not compute with bf16."""
     master_weights: bool = True
     """bf16 at ZeRO stages 1 to 3: whether fp32 copies of weights are updated. Without them moments are bf16 too, and
     updates much smaller than a weight are lost."""

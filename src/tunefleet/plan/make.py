@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import adapters, checks, inputs, optimizers, parameters
+from tunefleet.plan import adapters, checks, inputs, optimizers, parameters, precision
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -30,11 +30,10 @@ T = TypeVar("T")
 
 def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan:
     """Decides the whole run that was asked for with `words`. Raises `ConfigError` with every complaint at once."""
-    config = _absolute(config)
+    machine, wanted = _where(config, machine), config.train.precision
+    config = precision.resolved(_absolute(config), machine)
     complaints = checks.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
-    if expected(config.launch):
-        machine = replace(promised(config.launch), compiler=machine.compiler)  # its machines have this one's software
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
     chosen: tuple[str, ...] = ()
@@ -52,7 +51,15 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
         raise ConfigError(*complaints)
     plan = _plan(config, degrees, found, split, machine)
     expectations = _expected(plan, machine)
-    return replace(plan, job=asked, words=tuple(words), notes=(*chosen, *plan.notes), expected=expectations)
+    said = (*chosen, *precision.notes(wanted, machine), *plan.notes)
+    return replace(plan, job=asked, words=tuple(words), notes=said, expected=expectations)
+
+
+def _where(config: RunConfig, machine: Machine) -> Machine:
+    """What the run will be on: the machines of a job are taken to be like this one."""
+    if not expected(config.launch):
+        return machine
+    return replace(promised(config.launch), compiler=machine.compiler, half=machine.half)
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:

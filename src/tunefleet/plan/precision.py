@@ -1,0 +1,35 @@
+"""Which number format does `train.precision=auto` mean, and which are slow on this machine?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tunefleet.config import RunConfig
+from tunefleet.config.train import Precision
+from tunefleet.plan.machine import Machine
+
+_SLOW = (
+    "this CPU multiplies no 16-bit numbers (no AVX-512, or bf16 of ARM), and torch does it hundreds of times slower "
+    "than in fp32 (python -m benchmarks.precision)"
+)
+
+
+def resolved(config: RunConfig, machine: Machine) -> RunConfig:
+    """`config` with a number format: bf16 where the machine computes with it, fp32 elsewhere."""
+    if config.train.precision is not Precision.AUTO:
+        return config
+    chosen = Precision.FP32 if _is_slow(machine) else Precision.BF16
+    return replace(config, train=replace(config.train, precision=chosen))
+
+
+def notes(asked: Precision, machine: Machine) -> tuple[str, ...]:
+    """What a person should hear about the format that was asked for."""
+    if not _is_slow(machine) or asked is Precision.FP32:
+        return ()
+    if asked is Precision.AUTO:
+        return (f"train.precision=auto is fp32: {_SLOW}.",)
+    return (f"train.precision={asked.value} will be slow: {_SLOW}. Use train.precision=fp32.",)
+
+
+def _is_slow(machine: Machine) -> bool:
+    return not machine.gpus and not machine.half
