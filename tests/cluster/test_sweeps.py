@@ -97,6 +97,6 @@ def test_a_thousand_runs_are_listed_in_a_second(desk: Desk) -> None:
 
 
 def computed() -> float:
-    """CPU seconds of all commands so far: what else the machine does is not counted. benchmarks/launch.py has a clock."""
+    """CPU seconds of all commands so far: other work is not counted. The clock is in benchmarks/launch.py."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
