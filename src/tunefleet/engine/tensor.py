@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -74,14 +73,14 @@ def grid(layout: Layout) -> PipelineParallelGrid | None:
         return PipelineParallelGrid(topology(layout))
 
 
-def whole(weights: Mapping[str, Tensor], plan: Plan, group: ProcessGroup) -> dict[str, Tensor]:
+def whole(weights: dict[str, Tensor], plan: Plan, group: ProcessGroup) -> dict[str, Tensor]:
     """Whole weights for those that peers hold parts of, on the CPU of the first peer. A collective of the peers.
 
     DeepSpeed's own way (GatherReplacedLayerParams) gives a weight other memory, and in bf16 it learns no more.
     """
     peers = group.peers(plan.layout.tensor)
     if peers is None:
-        return dict(weights)
+        return weights
     joined = {}
     for name, weight in weights.items():
         dim = _dimension(plan, name)
