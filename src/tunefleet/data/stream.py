@@ -1,8 +1,8 @@
 """How a source of any size becomes tokens in bounded memory: row after row, in their order, on all cores.
 
 A chunk of rows is read, cleaned and rendered while the chunks before it are tokenised: the tokenizer's threads
-hold no lock of Python. Threads, not processes: the tokenizer takes most of the time and scales by itself, a
-process would first import transformers for seconds, and conversations would have to be sent to it.
+hold no lock of Python. Threads, not processes: a process would first import transformers for seconds, and
+conversations would have to be sent to it.
 """
 
 from __future__ import annotations
