@@ -185,6 +185,21 @@ def test_an_array_grows(tmp_path: Path) -> None:
     assert isinstance(np.load(tmp_path / "a.npy", mmap_mode="r"), np.memmap)
 
 
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_lines_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """In blocks that are no views of the file, whose pages would stay in memory."""
+    monkeypatch.setattr(store, "_BLOCK", block)
+    lines = np.zeros(7, dtype=store.LINE)
+    lines["talk"], lines["length"], lines["stops"] = range(7), range(10, 17), [True, False] * 3 + [True]
+    array = Growing(tmp_path / "lines.npy", store.LINE)
+    array.append(lines)
+    array.finish()
+    stored = store.Stored(tmp_path / "lines.npy", [store.Part(0, 4, 0, 4), store.Part(4, 3, 4, 3)])
+    assert np.concatenate(list(stored.blocks())).tolist() == lines.tolist()
+    assert np.concatenate(list(stored.blocks(stored.parts[1]))).tolist() == lines[4:].tolist()
+    assert all(part.base is None and len(part) <= block for part in stored.blocks())
+
+
 def test_changed_bytes_are_found_by_whoever_looks_at_all_of_them(tmp_path: Path) -> None:
     config = configured(tmp_path, tmp_path / "cache")
     first = prepare(config, tiny_tokenizer(), LENGTH)

@@ -11,6 +11,7 @@ import pytest
 from tests.shared import shared_data
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import SourceConfig, TrainOn
+from tunefleet.data import template as template_module
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.collect import collect
 from tunefleet.data.conversation import Conversation, ToolCall, Turn
@@ -424,3 +425,51 @@ def test_a_system_message_begins_the_first_user_turn_alone(name: str) -> None:
 
 def test_every_template_says_where_it_comes_from() -> None:
     assert all(find(name, None).startswith("{# ") for name in NAMES)
+
+
+# --- many at once
+
+
+REFUSING = (
+    "{% for m in messages %}{% if '北京' in m.content %}{{ raise_exception('no') }}{% endif %}" + PLAIN + "{% endfor %}"
+)
+MANY = [
+    LONG,
+    replace(LONG, turns=LONG.turns[:3], where="rows.jsonl:4"),
+    replace(LONG, turns=(Turn("text", "Once."),), where="rows.jsonl:5"),
+    ASKED,
+    with_weights(False, True),
+    SPICY,
+]
+
+
+@pytest.mark.parametrize("on", TrainOn)
+@pytest.mark.parametrize("source", [*SOURCES.values(), MARKED, THINKING, REFUSING, "{{ 1 // 0 }}"])
+def test_many_at_once_are_as_one_by_one(source: str, on: TrainOn) -> None:
+    """Texts, places and errors, which name their row."""
+    chat = ChatTemplate(source, SPECIALS)
+    alone = []
+    for talk in MANY:
+        try:
+            alone.append(chat.render(talk, on))
+        except DataError as error:
+            alone.append(error)
+    together = chat.render_all(MANY, on)
+    assert list(map(str, together)) == list(map(str, alone))
+
+
+def test_a_chunk_is_rendered_in_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And row by row only where one of them cannot be rendered."""
+    calls = []
+    usual = template_module.render_jinja_template
+    monkeypatch.setattr(
+        template_module,
+        "render_jinja_template",
+        lambda talks, **asked: calls.append(len(talks)) or usual(talks, **asked),
+    )
+    ChatTemplate(PLAIN, SPECIALS).render_all([LONG, SPICY], TrainOn.RESPONSE)
+    assert calls == [3, 3]  # two whole texts and one up to the first answer; three prompts
+    calls.clear()
+    ChatTemplate(REFUSING, SPECIALS).render_all([LONG, SPICY], TrainOn.RESPONSE)
+    assert calls[0] == 3
+    assert set(calls[1:]) == {1}

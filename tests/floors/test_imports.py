@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tunefleet"
 SOURCES = sorted([ROOT / "train.py", *(ROOT / "src").rglob("*.py")])
-HEAVY = {"torch", "deepspeed", "transformers", "wandb", "optuna", "datasets", "pyarrow"}
+HEAVY = {"torch", "deepspeed", "transformers", "wandb", "optuna", "datasets", "pyarrow", "tiktoken"}
 LIGHT_FLOORS = ("base", "config", "plan", "launch", "sweep")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 

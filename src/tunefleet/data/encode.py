@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.base.errors import DataError
 from tunefleet.config.data import LongRows, TrainOn
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.long_rows import Encoded, fitted
 from tunefleet.data.template import ChatTemplate, Rendered
+from tunefleet.data.tokenise import Tokenise, Tokenised
 from tunefleet.data.turn import end_of_turn
 
 Pair = tuple[Conversation, Encoded]
@@ -39,35 +41,29 @@ class Encoder:
         self._longest = longest
         self._long_rows = long_rows
         self._end = end_of_turn(template, tokenizer)
-        self._tokenizer = tokenizer.backend_tokenizer
-        self._tokenizer.no_truncation()  # how it was called last
-        self._tokenizer.no_padding()
+        self.tokenise = Tokenise(tokenizer)
 
-    def render(self, conversation: Conversation) -> Rendered:
-        """The text. An answer ends with the token at which generation stops: what follows is never generated.
-
-        Raises `DataError`.
+    def render(self, conversations: Sequence[Conversation]) -> list[Rendered | DataError]:
+        """The texts, or why there is none. An answer ends with the token at which generation stops: what follows
+        is never generated.
         """
-        rendered = self._template.render(conversation, self._train_on)
-        if self._train_on is TrainOn.ALL or conversation.is_text:
+        found = self._template.render_all(conversations, self._train_on)
+        return [self._ended(talk, one) for talk, one in zip(conversations, found, strict=True)]
+
+    def _ended(self, conversation: Conversation, rendered: Rendered | DataError) -> Rendered | DataError:
+        if self._train_on is TrainOn.ALL or conversation.is_text or isinstance(rendered, DataError):
             return rendered
         return Rendered(rendered.text, tuple((a, self._end.of(rendered.text, a, b)) for a, b in rendered.answers))
 
-    def tokenise(self, texts: Sequence[str]) -> Sequence[Any]:
-        """Tokens with their characters; on all cores, and without Python's lock."""
-        found: Sequence[Any] = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)  # the template has
-        return found
-
     def masked(
-        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: Sequence[Any]
+        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: Tokenised
     ) -> Iterator[list[Encoded]]:
         """What each conversation is trained on as: one part, or several; none of it learns where there is none."""
-        tokens = np.fromiter(chain.from_iterable(found.ids for found in tokenised), dtype=np.int32)
-        bounds = np.cumsum([0, *(len(found) for found in tokenised)])
-        learns = _learning(rendered, tokenised, bounds)
-        for number, conversation in enumerate(conversations):
-            part = slice(bounds[number], bounds[number + 1])
-            yield fitted(tokens[part].copy(), learns[part].copy(), conversation.is_text, self._longest, self._long_rows)
+        learns = _learning(rendered, tokenised)
+        bounds = np.cumsum([0, *tokenised.counts]).tolist()
+        for conversation, (start, end) in zip(conversations, pairwise(bounds), strict=True):
+            tokens, mask = tokenised.tokens[start:end].copy(), learns[start:end].copy()
+            yield fitted(tokens, mask, conversation.is_text, self._longest, self._long_rows)
 
 
 def encode(
@@ -92,32 +88,28 @@ def in_pairs(
 ) -> list[Pair]:
     """As `encode`, each with the conversation that it is, or that it is a part of."""
     encoder = Encoder(template, tokenizer, train_on, longest, long_rows)
-    rendered = [encoder.render(conversation) for conversation in conversations]
+    rendered = [_good(one) for one in encoder.render(conversations)]
     parts = encoder.masked(conversations, rendered, encoder.tokenise([one.text for one in rendered]))
     return [(talk, encoded) for talk, found in zip(conversations, parts, strict=True) for encoded in found]
 
 
-def _learning(rendered: Sequence[Rendered], tokenised: Sequence[Any], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each token learns, for many texts at once: their characters are counted on from text to text.
-
-    A token begins where the last one ended: GPT-NeoX and others trim spaces from the offsets they tell.
-    """
-    offsets = np.fromiter(_numbers(tokenised), dtype=np.int64, count=2 * int(bounds[-1])).reshape(-1, 2)
-    firsts = np.cumsum([0, *(len(one.text) for one in rendered)])  # characters before each text
-    base = np.repeat(firsts[:-1], np.diff(bounds))
-    ends = np.maximum.accumulate(offsets[:, 1] + base)
-    before = np.maximum(np.concatenate([[0], ends[:-1]]), base)
-    starts = np.minimum(offsets[:, 0] + base, before)
-    spans = [
-        (a + first, b + first) for one, first in zip(rendered, firsts.tolist(), strict=False) for a, b in one.answers
-    ]
-    if not spans:
-        return np.zeros(len(starts), dtype=np.bool_)
-    answers = np.asarray(sorted(spans), dtype=np.int64)
-    last = np.searchsorted(answers[:, 0], starts, side="right") - 1  # the answer that begins last before the token
-    inside: NDArray[np.bool_] = (last >= 0) & (ends <= answers[last, 1]) & (ends > answers[last, 0])
-    return inside
+def _good(rendered: Rendered | DataError) -> Rendered:
+    if isinstance(rendered, DataError):
+        raise rendered
+    return rendered
 
 
-def _numbers(tokenised: Sequence[Any]) -> Iterator[int]:
-    return chain.from_iterable(chain.from_iterable(found.offsets for found in tokenised))
+def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> NDArray[np.bool_]:
+    """Whether each token of many texts learns: it lies in an answer, from its first character to its last."""
+    lengths = np.array([len(one.text) for one in rendered], dtype=np.int64)
+    firsts = np.cumsum(lengths) - lengths  # characters before each text
+    base = np.repeat(firsts, tokenised.counts)
+    starts, ends = tokenised.starts + base, tokenised.ends + base
+    spans = [(a + f, b + f) for one, f in zip(rendered, firsts.tolist(), strict=True) for a, b in one.answers]
+    begins, closes = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+    behind = np.searchsorted(ends, begins, "right")  # a token of no characters is before the answer that begins there
+    first, last = np.maximum(np.searchsorted(starts, begins), behind), np.searchsorted(ends, closes, "right")
+    learns = np.zeros(len(starts), dtype=np.bool_)
+    for start, end in zip(first.tolist(), last.tolist(), strict=True):
+        learns[start:end] = True
+    return learns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,9 +118,11 @@ def training_rows(config: DataConfig, tokenizer: Any, sequence_length: int, coun
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: numbers come again
+    gc.freeze()  # a search for garbage need not look at the half million objects of torch and transformers
     try:
         _Preparation(config, chat, tokenizer, longest, folder, temporary).run()
     finally:
+        gc.unfreeze()
         shutil.rmtree(temporary, ignore_errors=True)
 
 

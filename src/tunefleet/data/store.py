@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.data import growing
 from tunefleet.data.growing import Growing
 from tunefleet.data.long_rows import Encoded
 from tunefleet.data.stream import Talk
@@ -55,11 +56,10 @@ class Stored:
     times: NDArray[np.uint32] | None = None
 
     def blocks(self, part: Part | None = None) -> Iterator[Lines]:
-        """The lines of one part, or all of them, a few at a time."""
-        lines = np.load(self.path, mmap_mode="r")
-        first, end = (part.line, part.line + part.lines) if part else (0, len(lines))
+        """The lines of one part, or all of them, a few at a time: read, since pages of a mapped file would stay."""
+        first, end = (part.line, part.line + part.lines) if part else (0, sum(one.lines for one in self.parts))
         for start in range(first, end, _BLOCK):
-            yield np.array(lines[start : min(end, start + _BLOCK)])
+            yield growing.part(self.path, start, min(end, start + _BLOCK))
 
     def taken(self, lines: Lines) -> NDArray[np.int64]:
         """How often each of `lines` is taken."""

@@ -1,8 +1,8 @@
 """How a source of any size becomes tokens in bounded memory: row after row, in their order, on all cores.
 
 A chunk of rows is read, cleaned and rendered while the chunks before it are tokenised: the tokenizer's threads
-hold no lock of Python. Threads, not processes: the tokenizer takes most of the time and scales by itself, a
-process would first import transformers for seconds, and conversations would have to be sent to it.
+hold no lock of Python. Threads, not processes: a process would first import transformers for seconds, and
+conversations would have to be sent to it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.data.bad_rows import BadRows
@@ -20,6 +20,7 @@ from tunefleet.data.conversation import Conversation
 from tunefleet.data.encode import Encoder
 from tunefleet.data.long_rows import Encoded
 from tunefleet.data.template import Rendered
+from tunefleet.data.tokenise import Tokenised
 
 _ROWS = 500  # of a chunk
 _CHARACTERS = 2_000_000  # of a chunk, about
@@ -38,7 +39,8 @@ class Talk:
 Talks = list[Talk]
 """What one row says; both directions of a translation."""
 _Written = list[tuple[Conversation, Rendered]] | DataError
-_Chunk = tuple[list[_Written], Future[Any]]
+_Cleaned = list[Conversation] | DataError
+_Chunk = tuple[list[_Written], Future[Tokenised]]
 
 
 def encoded(
@@ -48,8 +50,9 @@ def encoded(
 
     Which rows these are, and which error is raised, depends neither on cores nor on time. Raises `DataError`.
     """
-    written = (_written(row, clean, encoder) for row in rows)
-    for items, tokenised in _tokenised(_chunks(written), encoder):
+    cleaned = (row if isinstance(row, DataError) else clean(row) for row in rows)
+    written = (_written(chunk, encoder) for chunk in _chunks(cleaned))
+    for items, tokenised in _tokenised(written, encoder):
         good = [pair for item in items if not isinstance(item, DataError) for pair in item]
         parts = encoder.masked([talk for talk, _ in good], [text for _, text in good], tokenised)
         for item in items:
@@ -59,17 +62,31 @@ def encoded(
                 yield [Talk(talk, next(parts)) for talk, _ in item]
 
 
-def _written(row: Said, clean: Callable[[list[Conversation]], list[Conversation]], encoder: Encoder) -> _Written:
+def _chunks(rows: Iterable[_Cleaned]) -> Iterator[list[_Cleaned]]:
+    chunk: list[_Cleaned] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += 0 if isinstance(row, DataError) else sum(len(turn.content) for talk in row for turn in talk.turns)
+        if len(chunk) == _ROWS or characters > _CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _written(chunk: list[_Cleaned], encoder: Encoder) -> list[_Written]:
     """A row whose template refuses one of its conversations is bad as a whole."""
-    if isinstance(row, DataError):
-        return row
-    try:
-        return [(talk, encoder.render(talk)) for talk in clean(row)]
-    except DataError as error:
-        return error
+    texts = iter(encoder.render([talk for row in chunk if not isinstance(row, DataError) for talk in row]))
+    return [row if isinstance(row, DataError) else _together(row, list(islice(texts, len(row)))) for row in chunk]
 
 
-def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[tuple[list[_Written], Any]]:
+def _together(row: list[Conversation], texts: list[Rendered | DataError]) -> _Written:
+    error = next((text for text in texts if isinstance(text, DataError)), None)
+    return error or [(talk, text) for talk, text in zip(row, texts, strict=True) if isinstance(text, Rendered)]
+
+
+def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[tuple[list[_Written], Tokenised]]:
     """Chunks in their order. What ends the reading is raised after the rows before it have been seen."""
     pending: deque[_Chunk] = deque()
     ended: Exception | None = None
@@ -90,23 +107,10 @@ def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[t
         raise ended
 
 
-def _finished(pending: deque[_Chunk]) -> tuple[list[_Written], Any]:
+def _finished(pending: deque[_Chunk]) -> tuple[list[_Written], Tokenised]:
     items, tokenised = pending.popleft()
     return items, tokenised.result()
 
 
 def _texts(chunk: list[_Written]) -> list[str]:
     return [text.text for item in chunk if not isinstance(item, DataError) for _, text in item]
-
-
-def _chunks(rows: Iterable[_Written]) -> Iterator[list[_Written]]:
-    chunk: list[_Written] = []
-    characters = 0
-    for row in rows:
-        chunk.append(row)
-        characters += 0 if isinstance(row, DataError) else sum(len(text.text) for _, text in row)
-        if len(chunk) == _ROWS or characters > _CHARACTERS:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk

@@ -1,0 +1,159 @@
+"""When does a faster library give the same tokens? tiktoken, for ASCII text and a byte-level BPE, where it is proven.
+
+Both split a text at the added tokens, then into words, and merge adjacent tokens of a word until none can be merged.
+The model's own tokenizer merges the *pair* that stands first in its list of merges; tiktoken merges the pair whose
+*concatenation* has the lowest rank. That is the same pair, if
+
+- tiktoken knows exactly the tokens that the merges make of their own characters, where those are a word by themselves,
+- their ranks are in the order of the merges by which they are made.
+
+Say the merges have brought a word to a state in which a and b stand side by side. No merge has crossed the borders of
+these two, so what happened within them is what happens to the word ab alone: it passes through [a, b] as well. If the
+merges hold (a, b), nothing else can happen there, so ab becomes one token, and tiktoken knows it. If tiktoken knows ab,
+it is made by the one merge that is possible in [a, b], so the merges hold (a, b). Both have the same pairs to choose
+from, in the same order; of equal ones both take the leftmost.
+
+ASCII alone: there, character classes and normal forms are the same in every library and version of Unicode, and a byte
+is a character, so that the lengths of tokens say where they stand.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import tiktoken
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_LLAMA3 = _QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+_PATTERNS = (_GPT2, _QWEN2, _LLAMA3)
+_NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # ASCII is in all of them
+_CHARACTERS = {character: byte for byte, character in bytes_to_unicode().items() if byte < 128}  # of words: a byte each
+_ASCII = str.maketrans(_CHARACTERS)
+_IS_ASCII = re.compile(f"[{re.escape(''.join(_CHARACTERS))}]+")
+_PRIVATE = 0xF0000  # from here on: characters of no meaning, which ASCII does not hold
+_END = chr(_PRIVATE)  # of a text
+
+Added = dict[str, int]
+
+
+class FastBpe:
+    """Tokenises many ASCII texts at once, without Python's lock."""
+
+    def __init__(
+        self, pattern: str, vocabulary: Mapping[str, int], words: Sequence[str], added: Sequence[Added]
+    ) -> None:
+        """`words` are the tokens that can be made, by rank; `added` are looked for in turn, the longest first."""
+        contents = [(content, number) for group in added for content, number in group.items()]
+        marks = {content: chr(_PRIVATE + place) for place, (content, _) in enumerate(contents, 1)}
+        self._added = [(_any_of(group), {content: marks[content] for content in group}) for group in added if group]
+        self._ids = np.array([vocabulary[word] for word in words] + [number for _, number in contents], dtype=np.int32)
+        self._sizes = np.array([len(word) for word in words] + [len(content) for content, _ in contents])
+        specials = {mark: place for place, mark in enumerate(marks.values(), len(words))} | {_END: len(self._ids)}
+        ranks = {word.translate(_ASCII).encode(): rank for rank, word in enumerate(words)}
+        self._encoding = tiktoken.Encoding("fast", pat_str=pattern, mergeable_ranks=ranks, special_tokens=specials)
+
+    def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """The tokens of all texts, how many characters each of them is, and how many tokens each text has.
+
+        Raises `ValueError` for what tiktoken cannot split into words, such as a million spaces.
+        """
+        whole = "".join([text + _END for text in texts])
+        for pattern, marks in self._added:
+            whole = pattern.sub(lambda found, marks=marks: marks[found[0]], whole)  # type: ignore[misc]
+        known = self._encoding.special_tokens_set
+        found = self._encoding.encode_to_numpy(whole, allowed_special=known, disallowed_special=())
+        ends = np.flatnonzero(found == len(self._ids))
+        found = np.delete(found, ends)
+        return self._ids[found], self._sizes[found], np.diff(ends, prepend=-1) - 1
+
+
+def fast_bpe(backend: Tokenizer) -> FastBpe | None:
+    """What tokenises ASCII exactly as `backend` does; None where that is not proven. Takes up to a second to build."""
+    described = json.loads(backend.to_str())
+    pattern, added = _pattern(described), _added(backend)
+    if pattern is None or added is None or not _merges_only(described["model"]):
+        return None
+    words = _words(described["model"], backend.model)
+    return FastBpe(pattern, described["model"]["vocab"], words, added) if words else None
+
+
+def _pattern(described: Mapping[str, Any]) -> str | None:
+    """What splits ASCII text into words, where nothing else happens to it: a pattern that both libraries read alike."""
+    forms, steps = _steps(described["normalizer"], "normalizers"), _steps(described["pre_tokenizer"], "pretokenizers")
+    if any(form["type"] not in _NORMAL_FORMS for form in forms) or not steps:
+        return None
+    *before, last = steps
+    if last["type"] != "ByteLevel" or last["add_prefix_space"]:
+        return None
+    if last["use_regex"]:
+        return None if before else _GPT2
+    return next((pattern for pattern in _PATTERNS if before == [_split(pattern)]), None)
+
+
+def _steps(described: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
+    """What is done one after the other."""
+    return list(described.get(name, [described])) if described else []
+
+
+def _split(pattern: str) -> Mapping[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def _added(backend: Tokenizer) -> list[Added] | None:
+    """The tokens that are cut out of a text, before it is normalised and after, if nothing around them matters."""
+    before, after = Added(), Added()
+    for number, token in backend.get_added_tokens_decoder().items():
+        normalizer = backend.normalizer if token.normalized else None
+        content = normalizer.normalize_str(token.content) if normalizer else token.content
+        looks = token.lstrip or token.rstrip or token.single_word or (token.special and backend.encode_special_tokens)
+        if looks or content in before or content in after:
+            return None
+        if content and content.isascii():
+            (after if token.normalized else before)[content] = number
+    return [before, after]
+
+
+def _any_of(added: Added) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(added, key=len, reverse=True))))
+
+
+def _merges_only(model: Mapping[str, Any]) -> bool:
+    changed = [model.get(name) for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")]
+    return model["type"] == "BPE" and not any(changed) and _CHARACTERS.keys() <= model["vocab"].keys()
+
+
+def _words(described: Mapping[str, Any], model: Any) -> list[str]:
+    """The ASCII tokens that can be made, by the merges that make them; none where their order cannot be told."""
+    words = [word for word in described["vocab"] if _IS_ASCII.fullmatch(word) and word not in _CHARACTERS]
+    pieces = _pieces(words, model)
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for rank, (left, right) in enumerate(described["merges"]):
+        first.setdefault(left + right, rank)
+        last[left + right] = rank
+    made = sorted((word for word, count in zip(words, pieces, strict=True) if count == 1), key=first.__getitem__)
+    # With `ignore_merges` a whole word is also taken if no merges make it. Two pieces would merge in a longer word.
+    rest = [(word, count) for word, count in zip(words, pieces, strict=True) if count > 1 and model.ignore_merges]
+    if any(last[one] > first[other] for one, other in pairwise(made)) or any(count == 2 for _, count in rest):
+        return []
+    return [*_CHARACTERS, *made, *(word for word, _ in rest)]
+
+
+def _pieces(words: Sequence[str], model: Any) -> list[int]:
+    """How many tokens the merges leave of each word."""
+    if model.ignore_merges:
+        model = copy.deepcopy(model)
+        model.ignore_merges = False
+    return [len(model.tokenize(word)) for word in words]
