@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import TrainOn
@@ -52,6 +52,15 @@ class ChatTemplate:
     def marked(self) -> bool:
         """Whether the template marks what the assistant says with {% generation %}."""
         return bool(_MARKER.search(self.source))
+
+    @cached_property
+    def _compiled(self) -> str:
+        """The source. Its compiled form, which transformers keeps, gets its globals as one map instead of a chain of
+        maps: Jinja copies them for every text, which took a seventh of all preparation.
+        """
+        compiled = _compile_jinja_template(self.source)
+        compiled.globals = dict(compiled.globals)
+        return self.source
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text after which the assistant speaks. Raises `DataError`."""
@@ -158,7 +167,7 @@ class ChatTemplate:
             texts, marked = render_jinja_template(
                 [list(messages) for messages in talks],
                 tools=list(tools) or None,
-                chat_template=self.source,
+                chat_template=self._compiled,
                 add_generation_prompt=prompts,
                 return_assistant_tokens_mask=marks,
                 **self.specials,

@@ -62,6 +62,7 @@ class Reader:
         self._source = source
         self._format: Format | None = None if source.format is Format.AUTO else source.format
         self._labels = tasks.label_names(source)
+        self._fitting: set[tuple[str, ...]] = set()  # keys of rows, in their order, that were found to fit
         self._unseen = set() if source.target_path else set(source.columns)
 
     def conversations(self, row: Row) -> list[Conversation]:
@@ -87,8 +88,9 @@ class Reader:
         if self._format is None:
             self._format = recognise(row, self._source.columns)
             self._check_instruction(self._format)
-        elif self._source.format is Format.AUTO:
-            _expect_fit(row, {*row.values, *self._source.columns}, self._format)
+        elif self._source.format is Format.AUTO and (keys := tuple(row.values)) not in self._fitting:
+            _expect_fit(row, {*keys, *self._source.columns}, self._format)
+            self._fitting.add(keys)
         return self._format
 
     def _check_instruction(self, format: Format) -> None:
@@ -114,9 +116,10 @@ def _expect_fit(row: Row, names: set[str], format: Format) -> None:
 
 def _checked(conversation: Conversation) -> Conversation:
     where = conversation.where
-    if not conversation.turns or not any(turn.role in ("assistant", TEXT) for turn in conversation.turns):
+    answers = [(number, turn) for number, turn in enumerate(conversation.turns, 1) if turn.role in ("assistant", TEXT)]
+    if not answers:
         raise DataError(f"{where}: no assistant message, so there is nothing to learn.")
-    for number, turn in enumerate(conversation.turns, 1):
-        if turn.role in ("assistant", TEXT) and not turn.content.strip() and not turn.calls:
+    for number, turn in answers:
+        if not turn.content.strip() and not turn.calls:
             raise DataError(f"{where}: the answer (message {number}) is empty.")
     return conversation
