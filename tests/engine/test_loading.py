@@ -36,13 +36,17 @@ def test_weights_and_masters_are_the_files_at_every_stage(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize(("name", "most"), [("zero3", 100), ("tensor", 140), ("pipeline", 140)])
+@pytest.mark.parametrize(("name", "most"), [("zero3", 100), ("tensor", 125), ("pipeline", 125)])
 def test_no_rank_reads_more_of_a_file_than_it_keeps(tmp_path: Path, name: str, most: int) -> None:
-    """35 million parameters in fp16: 70 MB as bf16, of which a rank of two holds 35; whole in fp32 they take 140 MB."""
+    """35 million parameters in fp16, which take 142 MB whole and in fp32.
+
+    A rank of two holds 35 MB of them in bf16 under ZeRO-3, and 91 MB as a tensor peer or a stage: all of the embedding
+    and half of the blocks.
+    """
     sizes = {"hidden_size": 512, "word_embed_proj_dim": 512, "ffn_dim": 2048, "num_hidden_layers": 8}
     path = saved(tmp_path, "float16", vocab_size=20000, **sizes)
     taken = {
         lean: max(run_in_ranks("tests.engine.loading:memory", 2, tmp_path, [path, name, lean]))
         for lean in (True, False)
     }
-    assert taken[True] < most <= 140 < taken[False], taken
+    assert taken[True] < most < 130 < taken[False], taken

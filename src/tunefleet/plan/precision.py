@@ -18,18 +18,19 @@ def resolved(config: RunConfig, machine: Machine) -> RunConfig:
     """`config` with a number format: bf16 where the machine computes with it, fp32 elsewhere."""
     if config.train.precision is not Precision.AUTO:
         return config
-    chosen = Precision.FP32 if _is_slow(machine) else Precision.BF16
+    chosen = Precision.FP32 if is_slow(machine) else Precision.BF16
     return replace(config, train=replace(config.train, precision=chosen))
 
 
 def notes(asked: Precision, machine: Machine) -> tuple[str, ...]:
     """What a person should hear about the format that was asked for."""
-    if not _is_slow(machine) or asked is Precision.FP32:
+    if not is_slow(machine) or asked is Precision.FP32:
         return ()
     if asked is Precision.AUTO:
         return (f"train.precision=auto is fp32: {_SLOW}.",)
     return (f"train.precision={asked.value} will be slow: {_SLOW}. Use train.precision=fp32.",)
 
 
-def _is_slow(machine: Machine) -> bool:
+def is_slow(machine: Machine) -> bool:
+    """Whether 16-bit numbers are slow there."""
     return not machine.gpus and not machine.half

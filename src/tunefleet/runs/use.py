@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from tunefleet.data import prepare
@@ -13,7 +14,9 @@ from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.model.build import attention
 from tunefleet.model.learner import Learner
 from tunefleet.plan.adapters import exported_alone
+from tunefleet.plan.machine import Machine
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.precision import is_slow
 from tunefleet.runs import examine, parts
 from tunefleet.runs.export import exported
 
@@ -42,8 +45,10 @@ def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) 
 
 
 def _model(plan: Plan) -> PlainModel:
+    """The exported model in its own number format, or in fp32 where this machine is slow in 16 bits."""
     folder = exported(plan)
     alone = exported_alone(plan.config.adapter)  # transformers then reads the model that the adapter names, too
     kind = attention(AutoConfig.from_pretrained(plan.sources.weights if alone else folder))
-    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype="auto")
+    dtype = torch.float32 if is_slow(Machine.this()) else "auto"
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype=dtype)
     return PlainModel(Learner(model, tile=plan.config.train.loss_tile))

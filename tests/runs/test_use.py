@@ -1,0 +1,27 @@
+"""In which number format is an exported model used?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tests.plans import LLAMA, tiny_plan
+from tunefleet.plan import Machine
+from tunefleet.runs import use
+
+
+@pytest.mark.parametrize(("half", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_processor_without_16_bit_products_uses_fp32(
+    half: bool, expected: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan(tmp_path, "llama")
+    whole = AutoModelForCausalLM.from_config(AutoConfig.for_model(**LLAMA)).to(torch.bfloat16)
+    whole.save_pretrained(plan.paths.export)
+    monkeypatch.setattr(Machine, "this", staticmethod(lambda: Machine(half=half)))
+    used = use._model(plan).model
+    assert used.dtype is expected
+    for weight, given in zip(used.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(weight.float(), given.float())
