@@ -1,9 +1,9 @@
 """How much slower are products of 16-bit numbers than of fp32 ones, on this CPU?
 
-The three products of a linear layer (2,048 to 8,192, 512 tokens) on one core: forward, gradient of its inputs, gradient
+The three products of a linear layer (2,048 to 8,192, 128 tokens) on one core: forward, gradient of its inputs, gradient
 of its weights. What tunefleet chooses for train.precision=auto is printed beside it.
 
-    python -m benchmarks.precision [--tokens 512]
+    python -m benchmarks.precision [--tokens 128]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INPUTS, OUTPUTS = 2048, 8192
 def main() -> None:
     """A line for each product, and the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--tokens", type=int, default=128)
     tokens = parser.parse_args().tokens
     torch.set_num_threads(1)
     single, half = (measured(tokens, number) for number in (torch.float32, torch.bfloat16))

@@ -9,8 +9,8 @@ from tunefleet.config.train import Precision
 from tunefleet.plan.machine import Machine
 
 _SLOW = (
-    "this CPU multiplies no 16-bit numbers (no AVX-512, or bf16 of ARM), and torch does it hundreds of times slower "
-    "than in fp32 (python -m benchmarks.precision)"
+    "this CPU multiplies no 16-bit numbers (no AVX-512, or bf16 of ARM), and torch takes dozens of times as long for "
+    "them as for fp32"
 )
 
 
