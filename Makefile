@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test test-all check clean
 
 setup: $(READY)
 
@@ -19,6 +19,9 @@ demo: setup
 
 test: setup check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: setup check
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m ''
 
 check: setup
 	$(BIN)/ruff check .
