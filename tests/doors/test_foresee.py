@@ -52,6 +52,18 @@ def test_time_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\n32 steps: " in said(capsys, *words, where="2x8xH100", rows=2048)  # 16 GPUs x 4 rows
 
 
+@pytest.mark.parametrize(
+    ("rows", "epochs", "steps"),
+    [(17, 0.5, 2), (17, 1, 3), (16, 1, 2), (1, 0.01, 1), (7, 0.5, 1), (29, 7, 26), (80, 0.3, 3)],
+)
+def test_the_plan_has_as_many_steps_as_the_run(
+    capsys: pytest.CaptureFixture[str], rows: int, epochs: float, steps: int
+) -> None:
+    """By hand: epochs x rows / 8, rounded up; half an epoch of 17 rows is 8.5, two steps of 8."""
+    words = (*LLAMA, "train.micro_batch=8", "parallel=single", f"train.epochs={epochs}")
+    assert f"\n{steps} steps: " in said(capsys, *words, where="1xH100-80G", rows=rows)
+
+
 def test_a_cpu_is_compared_with_its_host(capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys)
     assert "GiB in each process, at the peak" in out

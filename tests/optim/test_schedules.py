@@ -13,7 +13,7 @@ from tunefleet.optim.schedules import learning_rate
 PEAK = 3e-4
 SHAPES = tuple(ScheduleName)
 FALLING = (ScheduleName.COSINE, ScheduleName.LINEAR, ScheduleName.POLYNOMIAL)
-ENDING = (*FALLING, ScheduleName.WSD)  # at the floor at the last step
+ENDING = (*FALLING, ScheduleName.WSD)  # at the floor after the last step
 
 
 def rates(
@@ -35,8 +35,28 @@ def test_warm_up_rises_in_equal_steps_to_the_peak(name: ScheduleName, warmup: in
 @pytest.mark.parametrize("name", ENDING)
 @pytest.mark.parametrize("floor", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("warmup", [0, 1, 99])
-def test_the_last_step_is_at_the_floor(name: ScheduleName, floor: float, warmup: int) -> None:
-    assert rates(name, 100, warmup, floor)[-1] == pytest.approx(floor * PEAK, abs=1e-18)
+def test_the_floor_comes_after_the_last_step(name: ScheduleName, floor: float, warmup: int) -> None:
+    config = ScheduleConfig(name=name, floor=floor)
+    after, last = (learning_rate(config, PEAK, step, 100, warmup, 7) for step in (100, 99))
+    assert after == pytest.approx(floor * PEAK, abs=1e-18)
+    assert last > after or floor == 1.0
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("total", [1, 2, 3, 10])
+def test_every_step_trains(name: ScheduleName, total: int) -> None:
+    """With any warm-up and any final decay; the smallest is that of a long polynomial, (1 / 10) ** 2."""
+    for warmup, decay in itertools.product({0, 1, 2, total // 2, total - 1, total}, {0, 1, total // 2, total}):
+        found = rates(name, total, min(warmup, total), decay=decay)
+        assert min(found) > 0.99 * PEAK / total**2, (warmup, decay, found)
+        assert max(found) == PEAK
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_zero_that_was_asked_for_stays(name: ScheduleName) -> None:
+    """The control: who steps on after the end of a schedule without a floor trains nothing."""
+    found = learning_rate(ScheduleConfig(name=name), PEAK, 10, 10, 2, 5)
+    assert (found == pytest.approx(0.0, abs=1e-18)) is (name in ENDING)
 
 
 @pytest.mark.parametrize("name", FALLING)
@@ -44,36 +64,34 @@ def test_the_last_step_is_at_the_floor(name: ScheduleName, floor: float, warmup:
 def test_after_warm_up_it_only_falls(name: ScheduleName, total: int, warmup: int) -> None:
     found = rates(name, total, warmup, floor=0.1)[warmup:]
     assert all(a > b for a, b in itertools.pairwise(found))
-    assert found[0] < PEAK
-    assert min(found) >= 0.1 * PEAK * (1 - 1e-12)
+    assert found[0] == PEAK
+    assert min(found) > 0.1 * PEAK
 
 
 def test_the_shapes_by_their_formulas() -> None:
     linear, cosine = (rates(name, 110, 10, floor=0.2) for name in (ScheduleName.LINEAR, ScheduleName.COSINE))
     for step in range(10, 110):
-        done = (step - 9) / 100
+        done = (step - 10) / 100
         assert linear[step] == pytest.approx(PEAK * (0.2 + 0.8 * (1 - done)))
         assert cosine[step] == pytest.approx(PEAK * (0.2 + 0.8 * 0.5 * (1 + math.cos(math.pi * done))))
-    assert linear[59] == pytest.approx(0.6 * PEAK)  # half way
-    assert cosine[59] == pytest.approx(0.6 * PEAK)
-    assert cosine[34] > linear[34]  # a quarter of the way cosine is still higher
+    assert linear[60] == pytest.approx(0.6 * PEAK)  # half way
+    assert cosine[60] == pytest.approx(0.6 * PEAK)
+    assert cosine[35] > linear[35]  # a quarter of the way cosine is still higher
 
 
 def test_polynomial_by_its_formula() -> None:
     for step, rate in enumerate(rates(ScheduleName.POLYNOMIAL, 110, 10, floor=0.2, power=3.0)[10:], 10):
-        assert rate == pytest.approx(PEAK * (0.2 + 0.8 * (1 - (step - 9) / 100) ** 3))
+        assert rate == pytest.approx(PEAK * (0.2 + 0.8 * (1 - (step - 10) / 100) ** 3))
     linear, straight = (rates(name, 50, 5, power=1.0) for name in (ScheduleName.LINEAR, ScheduleName.POLYNOMIAL))
     assert straight == pytest.approx(linear)
 
 
 def test_wsd_is_stable_and_falls_at_the_end() -> None:
     found = rates(ScheduleName.WSD, 100, 10, floor=0.2, decay=20)
-    assert found[9:80] == [PEAK] * 71
-    assert found[80:] == pytest.approx([PEAK * (1 - 0.8 * (step + 1) / 20) for step in range(20)])
+    assert found[9:81] == [PEAK] * 72
+    assert found[80:] == pytest.approx([PEAK * (1 - 0.8 * step / 20) for step in range(20)])
     assert rates(ScheduleName.WSD, 100, 10, decay=0)[-1] == PEAK
-    assert rates(ScheduleName.WSD, 100, 90, decay=40)[89:] == pytest.approx(
-        [PEAK * (1 - step / 10) for step in range(11)], abs=1e-18
-    )
+    assert rates(ScheduleName.WSD, 100, 90, decay=40)[90:] == pytest.approx([PEAK * (1 - s / 10) for s in range(10)])
 
 
 def test_inverse_sqrt_at_known_steps() -> None:
@@ -99,9 +117,8 @@ def test_warm_up_of_all_steps_ends_at_the_peak(name: ScheduleName) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_one_step_without_warm_up_is_finite(name: ScheduleName) -> None:
-    [only] = rates(name, 1, 0)
-    assert only == (pytest.approx(0.0, abs=1e-18) if name in ENDING else PEAK)
+def test_the_only_step_is_at_the_peak(name: ScheduleName) -> None:
+    assert rates(name, 1, 0) == rates(name, 1, 1) == [PEAK]
 
 
 @pytest.mark.parametrize("name", [ScheduleName.CONSTANT, *ENDING])

@@ -40,6 +40,7 @@ def planned(total: int = 8, **settings: Any) -> Plan:
         (80, 0.5, 5),
         (1, 1, 1),
         (3, 10, 4),  # 30 rows
+        (17, 0.5, 2),  # 8.5 rows
         (80, 3, 30),
     ],
 )

@@ -166,7 +166,7 @@ _FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and p
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
 
 _MACHINE: _Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
-_OF_ROWS: _Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "rows of data, for hours"})
+_OF_ROWS: _Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
 _MULTIRUN: _Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
 _MERGED: _Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
 _ALONE: _Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})

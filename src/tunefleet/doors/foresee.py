@@ -23,6 +23,7 @@ from tunefleet.plan.advice import Advice, advice
 from tunefleet.plan.forecast import Forecast
 from tunefleet.plan.guard import foreseen
 from tunefleet.plan.hardware import cluster
+from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.inputs import DEMO
 from tunefleet.plan.memory import GIB, Item, Phase
 
@@ -43,10 +44,7 @@ class _Asked:
 
     def steps(self) -> int | None:
         """Optimizer steps; without max_steps they need the number of rows, which only the data know."""
-        train = self.plan.config.train
-        if train.max_steps or self.rows is None:
-            return train.max_steps
-        return -(-int(train.epochs * self.rows) // self.plan.batch.total)
+        return self.plan.config.train.max_steps if self.rows is None else total_steps(self.plan, self.rows)
 
 
 def one(words: Sequence[str], where: str | None, rows: int | None) -> None:

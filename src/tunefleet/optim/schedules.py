@@ -11,7 +11,7 @@ from tunefleet.config.optimizer import ScheduleConfig, ScheduleName
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a step stands. All are optimizer steps; `since` counts this one, from the end of the warm-up on."""
+    """Where a step stands, in optimizer steps: `since` are those between the warm-up and this one."""
 
     since: int
     after: int
@@ -20,21 +20,21 @@ class _Place:
 
     @property
     def done(self) -> float:
-        """Share of the steps after the warm-up, this one included."""
+        """Share of the steps after the warm-up that lie before this one: 1 is first reached after the last step."""
         return min(1.0, self.since / self.after)
 
 
 def learning_rate(config: ScheduleConfig, peak: float, step: int, total: int, warmup: int, decay: int = 0) -> float:
     """The learning rate of optimizer step `step` (the first is 0) of `total`.
 
-    Rises linearly over `warmup` steps (step 0 is at peak / warmup), then follows the shape down to
-    `config.floor` x `peak`, reached at the last step; `wsd` falls over the last `decay` steps only, and
-    `inverse_sqrt` falls towards the floor without reaching it.
+    Rises linearly over `warmup` steps (step 0 is at peak / warmup), then follows the shape from `peak` down to
+    `config.floor` x `peak`, which it reaches after the last step, so that every step trains; `wsd` falls over the
+    last `decay` steps only, and `inverse_sqrt` falls towards the floor without reaching it.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
     after = max(1, total - warmup)
-    place = _Place(step - warmup + 1, after, warmup, min(decay, after))
+    place = _Place(step - warmup, after, warmup, min(decay, after))
     return peak * (config.floor + (1 - config.floor) * _SHAPES[config.name](place, config))
 
 
@@ -51,7 +51,7 @@ def _wsd(place: _Place, config: ScheduleConfig) -> float:
 def _inverse_sqrt(place: _Place, config: ScheduleConfig) -> float:
     """Falls as 1 / sqrt(step), from the end of the warm-up on (Vaswani et al., 2017)."""
     first = max(1, place.warmup)
-    return math.sqrt(first / max(first, place.warmup + place.since))
+    return math.sqrt(first / max(first, place.warmup + place.since + 1))
 
 
 _SHAPES: dict[ScheduleName, Callable[[_Place, ScheduleConfig], float]] = {

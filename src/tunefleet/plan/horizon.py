@@ -21,10 +21,15 @@ class Horizon:
     decay: int = 0
 
 
+def total_steps(plan: Plan, rows: int) -> int:
+    """The optimizer steps of `plan` over `rows` training rows; epochs round up, so that every row is trained on."""
+    return plan.config.train.max_steps or _whole(plan.config.train.epochs * rows / plan.batch.total)
+
+
 def horizon(plan: Plan, rows: int) -> Horizon:
-    """The steps of `plan` over `rows` training rows; epochs round up, so that every row is seen."""
+    """The lengths of `plan` over `rows` training rows, in optimizer steps."""
     per_epoch = rows / plan.batch.total
-    total = plan.config.train.max_steps or _whole(plan.config.train.epochs * rows / plan.batch.total)
+    total = total_steps(plan, rows)
     return Horizon(
         total=total,
         warmup=min(plan.config.schedule.warmup.in_steps(total, per_epoch), total),
