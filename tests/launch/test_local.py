@@ -47,6 +47,11 @@ def on_term(act):
     signal.signal(signal.SIGTERM, lambda number, frame: act())
 
 
+def on_signal(act):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: act(signal.Signals(number).name))
+
+
 (root / f"pid{rank}").write_text(str(os.getpid()))
 exec((root / f"body{rank}.py").read_text())
 '''
@@ -217,10 +222,10 @@ def test_a_rank_that_does_not_listen_is_killed_after_the_grace(plan: Plan, monke
 # Ctrl-C: the launcher runs in a process of its own, as it does for a person
 
 SAVES = """
-def save():
+def save(name):
     with open(root / f"asked{rank}", "a") as asked:
-        asked.write("x")
-on_term(save)
+        asked.write(name)
+on_signal(save)
 meet(1 - rank)
 while not (root / f"asked{rank}").exists():
     time.sleep(0.01)
@@ -266,7 +271,10 @@ def test_ctrl_c_lets_every_rank_save(plan: Plan, number: int, send: Callable[[in
     send(process.pid, number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert (asked(plan, 0), asked(plan, 1)) == ("x", "x")
+    name = signal.Signals(number).name
+    assert (asked(plan, 0), asked(plan, 1)) == (name, name)
+    assert state(plan).cause is (Cause.INTERRUPT if number == signal.SIGINT else Cause.TERMINATED)
+    assert state(plan).state is State.INTERRUPTED
     assert said == "\ntunefleet: saving, then stopping; once more to stop at once.\n"
 
 
@@ -276,7 +284,7 @@ def test_ranks_that_save_at_different_speeds_are_asked_once(plan: Plan) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
-    assert (asked(plan, 0), asked(plan, 1)) == ("x", "x")
+    assert (asked(plan, 0), asked(plan, 1)) == ("SIGINT", "SIGINT")
 
 
 def test_a_second_ctrl_c_stops_at_once(plan: Plan) -> None:
@@ -293,8 +301,9 @@ def test_a_second_ctrl_c_stops_at_once(plan: Plan) -> None:
 
 
 def test_ctrl_c_before_the_ranks_can_listen(plan: Plan) -> None:
-    """While they import torch, SIGTERM ends them: that is an interruption, not a failure."""
-    bodies(plan, f"meet(1); {LONG}", f"meet(0); {LONG}")
+    """While they import torch, it ends them: that is an interruption, not a failure."""
+    listen = "signal.signal(signal.SIGINT, signal.SIG_DFL)"  # as doors.rank does
+    bodies(plan, f"{listen}; meet(1); {LONG}", f"{listen}; meet(0); {LONG}")
     process = launch(plan)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)

@@ -37,16 +37,18 @@ def meet(other):
 
 
 def save(seconds, code):
-    """Ends `seconds` after the first SIGTERM, at once at the second."""
+    """Ends `seconds` after the first signal, at once at the second."""
     asked = []
 
     def ask(number, frame):
         asked.append(number)
         (root / "asked").write_text(str(len(asked)))
+        (root / "signal").write_text(signal.Signals(number).name)
         if len(asked) > 1:
             sys.exit(130)
 
-    signal.signal(signal.SIGTERM, ask)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
     (root / "listens").touch()
     while not asked:
         time.sleep(0.01)
@@ -210,6 +212,7 @@ def test_all_save_and_none_further_starts(
     assert said[0] == "True [130, 130, None]\n"
     assert said[1] == "\ntunefleet: all points save, then stop; once more to stop at once.\n"
     assert [(point.plan.paths.root / "asked").read_text() for point in row[:2]] == ["1", "1"]
+    assert {(point.plan.paths.root / "signal").read_text() for point in row[:2]} == {signal.Signals(number).name}
     assert not (row[2].plan.paths.root / "saw").exists()
 
 

@@ -14,12 +14,16 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 def heard(sent: Sequence[int], pause: float) -> int:
-    count = []
-    with signals.caught(lambda: count.append(1)):
+    return len(numbers(sent, pause))
+
+
+def numbers(sent: Sequence[int], pause: float) -> list[int]:
+    caught: list[int] = []
+    with signals.caught(caught.append):
         for number in sent:
             signal.raise_signal(number)
             time.sleep(pause)
-    return len(count)
+    return caught
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,10 @@ def heard(sent: Sequence[int], pause: float) -> int:
 )
 def test_sigterms_of_one_moment_are_one(sent: Sequence[int], pause: float, times: int) -> None:
     assert heard(sent, pause) == times
+
+
+def test_each_is_heard_as_what_it_is() -> None:
+    assert numbers((INT, TERM, INT), 0.0) == [INT, TERM, INT]
 
 
 def test_control_without_it_a_dead_parent_asks_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,16 @@ def tunefleet(folder: Path, *words: str, code: int = 0, typed: str = "") -> str:
     return _run([str(Path(sys.executable).with_name("tunefleet")), *words], folder, code, typed)
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Starts train.py and does not wait; its output goes to `folder`/output.txt."""
+def start(folder: Path, *words: str, launcher: Sequence[str] = (sys.executable,)) -> subprocess.Popen[bytes]:
+    """Starts train.py as a shell does, in a process group of its own; its output goes to `folder`/output.txt."""
     with open(folder / "output.txt", "wb") as output:
         return subprocess.Popen(
-            command(*words), cwd=folder, env=environment(folder), stdout=output, stderr=subprocess.STDOUT
+            [*launcher, *command(*words)[1:]],
+            cwd=folder,
+            env=environment(folder),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 

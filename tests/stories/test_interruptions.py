@@ -17,6 +17,7 @@ from tests.stories.commands import SMALL, command, environment, metrics, run_fol
 STEPS = 40
 WORDS = [*SMALL, f"train.max_steps={STEPS}", "model.dropout=0.1", "train.micro_batch=1", "train.sequence_length=128"]
 STRATEGIES = {"ddp": ["parallel=ddp"], "zero3-2-ranks": ["parallel=zero3", "launch.processes=2"]}
+SIGNALS = {"ddp": signal.SIGTERM, "zero3-2-ranks": signal.SIGINT}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -27,7 +28,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, s
     for folder in (whole, parts):
         folder.mkdir()
     train(whole, *words)
-    _interrupt(parts, words)
+    _interrupt(parts, words, SIGNALS[strategy])
     assert "goes on from step" in train(parts, *words)
     assert metrics(run_folder(parts)) == metrics(run_folder(whole))
     weights = [(run_folder(folder) / "export" / "model.safetensors").read_bytes() for folder in (whole, parts)]
@@ -86,16 +87,20 @@ def _expect_gone(processes: list[int]) -> None:
     assert left == []
 
 
-def _interrupt(folder: Path, words: list[str]) -> None:
-    """Ends a run by SIGTERM after its fifth step: it saves, says so, and leaves with 130."""
+def _interrupt(folder: Path, words: list[str], number: signal.Signals = signal.SIGTERM) -> None:
+    """Ends a run after its fifth step, by Ctrl-C (SIGINT to its process group) or by SIGTERM to its launcher.
+
+    It saves, says so, writes down which of the two it was, and leaves with 130.
+    """
     process = start(folder, *words)
     _wait_for_steps(folder, 5, process)
     family = _descendants(process.pid)
-    process.send_signal(signal.SIGTERM)
+    (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
     assert process.wait(timeout=120) == 130, (folder / "output.txt").read_text()[-3000:]
     _expect_gone(family)
     run = run_folder(folder)
     assert status(run)["state"] == "interrupted"
+    assert status(run)["cause"] == ("interrupt" if number is signal.SIGINT else "terminated")
     assert 5 <= status(run)["step"] < STEPS
     assert "the same command goes on from there" in (folder / "output.txt").read_text()
 
@@ -147,6 +152,18 @@ def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
     assert said.count("is done: 3 steps") == 1
     assert "evaluation" not in said
     assert metrics(run_folder(tmp_path)) == before
+
+
+def test_ctrl_c_under_torchrun_is_an_interruption(tmp_path: Path) -> None:
+    """The terminal sends SIGINT to torchrun and to every rank; torchrun then ends its ranks in its own way."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    process = start(tmp_path, *SMALL, "train.max_steps=100000", "train.micro_batch=1", launcher=launcher)
+    _wait_for_steps(tmp_path, 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(timeout=120)
+    now = status(run_folder(tmp_path))
+    assert (now["state"], now["cause"]) == ("interrupted", "interrupt")
+    assert now["saved_step"] == now["step"] >= 2
 
 
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tunefleet.base import failures, status
-from tunefleet.base.errors import FAILED, TunefleetError, UserError, exit_code_of
+from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
+from tunefleet.base.status import State
+from tunefleet.launch.signals import CAUSES
 from tunefleet.plan.plan import Plan
 
 
@@ -27,10 +29,28 @@ def main() -> None:
 
 def run(plan: Plan) -> int:
     """Trains the plan in this rank; returns the exit code."""
+    _end_at_signals(plan)
     prepare_environment(plan)
     if os.environ["RANK"] == "0":
         status.start_heartbeat(plan.paths.heartbeat)
     return guarded(plan, lambda: _train(plan))
+
+
+def _end_at_signals(plan: Plan) -> None:
+    """Until training listens itself there is nothing to save: a signal ends this rank, and rank 0 writes it down.
+
+    In a SLURM job the batch script does so, from how its processes end.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        now = status.read(plan.paths.status)
+        if os.environ["RANK"] == "0" and now:
+            cause = CAUSES[signal.Signals(number)]
+            status.write(plan.paths.status, now.moved(state=State.INTERRUPTED, cause=cause))
+        os._exit(INTERRUPTED)
+
+    for number in CAUSES:
+        signal.signal(number, signal.SIG_DFL if plan.job else leave)
 
 
 def _train(plan: Plan) -> int:

@@ -39,6 +39,7 @@ class Ending:
             Cause.PREEMPTED: State.PREEMPTED,
             Cause.STOP_FILE: State.INTERRUPTED,
             Cause.INTERRUPT: State.INTERRUPTED,
+            Cause.TERMINATED: State.INTERRUPTED,
         }
         return special.get(self.cause, State.FAILED)
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunefleet.base import failures, status
@@ -22,7 +22,7 @@ from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.launch import ending
 from tunefleet.launch.ending import Ending
-from tunefleet.launch.signals import caught
+from tunefleet.launch.signals import CAUSES, caught
 from tunefleet.plan.plan import Plan
 
 _RANK_MODULE = "tunefleet.doors.rank"
@@ -54,7 +54,7 @@ class _Ranks:
 
     paths: RunPaths
     processes: list[subprocess.Popen[bytes]]
-    signals: int = 0
+    signals: list[int] = field(default_factory=list)
     first_failure: int | None = None
 
     def watch(self) -> None:
@@ -67,7 +67,7 @@ class _Ranks:
             if self.first_failure is not None and deadline is None and not self.signals:  # else they may be saving
                 deadline = time.monotonic() + _GRACE
                 self._signal(signal.SIGTERM)
-            if self.signals > 1 or (deadline and time.monotonic() > deadline):
+            if len(self.signals) > 1 or (deadline and time.monotonic() > deadline):
                 self._signal(signal.SIGKILL)
         if self.first_failure is None:
             self.first_failure = self._failed()
@@ -78,7 +78,7 @@ class _Ranks:
             return 0
         code = self.processes[self.first_failure].returncode
         if code == INTERRUPTED or (self.signals and code < 0):
-            self._settle(Ending(Cause.INTERRUPT, ""))
+            self._settle(Ending(self._interruption(), ""))
             return INTERRUPTED
         if self.paths.cancelled.exists() and code < 0:
             self._settle(ending.BY_A_PERSON)
@@ -89,12 +89,16 @@ class _Ranks:
             print(f"tunefleet: {reason}", file=sys.stderr)
         return FAILED if code < 0 else code
 
-    def forward(self) -> None:
-        """Ctrl-C and SIGTERM reach every rank once, a second one kills them."""
-        self.signals += 1
-        if self.signals == 1:
+    def forward(self, number: int) -> None:
+        """Ctrl-C and SIGTERM reach every rank once, as what they are; a second one kills them."""
+        self.signals.append(number)
+        if len(self.signals) == 1:
             print("\ntunefleet: saving, then stopping; once more to stop at once.", file=sys.stderr)
-        self._signal(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
+        self._signal(number if len(self.signals) == 1 else signal.SIGKILL)
+
+    def _interruption(self) -> Cause:
+        """What a run was ended by that could not write it down itself."""
+        return CAUSES[signal.Signals(self.signals[0])] if self.signals else Cause.INTERRUPT
 
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -43,7 +42,7 @@ def run(points: Sequence[Point], share: Share) -> bool:
     row = _Row(share, deque(points))
     with caught(row.hear):
         row.run()
-    return row.heard > 0
+    return bool(row.heard)
 
 
 @dataclass
@@ -55,12 +54,12 @@ class _Running:
 
 @dataclass
 class _Row:
-    """`heard` counts Ctrl-C and SIGTERM, `passed_on` those that the running processes know of."""
+    """`heard` are the signals that came, SIGINT or SIGTERM; the running processes know of the first `passed_on`."""
 
     share: Share
     waiting: deque[Point]
     running: list[_Running] = field(default_factory=list)
-    heard: int = 0
+    heard: list[int] = field(default_factory=list)
     passed_on: int = 0
 
     def run(self) -> None:
@@ -72,9 +71,9 @@ class _Row:
             self._collect()
             self._fill()
 
-    def hear(self) -> None:
-        """Ctrl-C and SIGTERM are only counted: the loop passes them on."""
-        self.heard += 1
+    def hear(self, number: int) -> None:
+        """Ctrl-C and SIGTERM are only written down: the loop passes them on."""
+        self.heard.append(number)
 
     def _fill(self) -> None:
         """Starts points until no slot is free."""
@@ -92,13 +91,13 @@ class _Row:
             one.point.ended(self._code(one.process.returncode))
 
     def _pass_on(self) -> None:
-        """The first SIGTERM asks every run to save and stop; at the second each kills its ranks."""
-        if self.passed_on < self.heard:
+        """The first signal asks every run to save and stop; at the second each kills its ranks."""
+        if self.passed_on < len(self.heard):
             self.passed_on += 1
             if self.passed_on == 1:
                 print("\ntunefleet: all points save, then stop; once more to stop at once.", file=sys.stderr)
             for one in self.running:
-                one.process.send_signal(signal.SIGTERM)
+                one.process.send_signal(self.heard[self.passed_on - 1])
 
     def _code(self, code: int) -> int:
         """A run that we ended before it could listen was interrupted too."""

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do while a launcher waits for its processes."""
+"""What Ctrl-C and SIGTERM do while a launcher waits for its processes, and what they are called afterwards."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tunefleet.base.status import Cause
+
+CAUSES = {signal.SIGINT: Cause.INTERRUPT, signal.SIGTERM: Cause.TERMINATED}
 _BURST = 0.1  # seconds
 
 
 @contextmanager
-def caught(hear: Callable[[], None]) -> Iterator[None]:
-    """Calls `hear` for each, instead of ending this process; as before afterwards.
+def caught(hear: Callable[[int], None]) -> Iterator[None]:
+    """Calls `hear` with the number of each, instead of ending this process; as before afterwards.
 
     SIGTERMs of one moment are one: where a parent with threads is killed, Linux tells its children of the end of every
     thread (PR_SET_PDEATHSIG), and a second request would mean to stop without saving.
@@ -27,7 +30,7 @@ def caught(hear: Callable[[], None]) -> Iterator[None]:
             last, before = now, last
             if now - before < _BURST:
                 return
-        hear()
+        hear(number)
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -12,14 +12,17 @@ from tunefleet.plan.contracts import Group, RunState
 
 
 class Reason(IntEnum):
-    """Why a run stops; the largest of all ranks' reasons counts. GO_ON is none."""
+    """Why a run stops; the largest of all ranks' reasons counts. GO_ON is none.
+
+    Ctrl-C is the user's alone, and a launcher that got it too may send SIGTERM after it: INTERRUPT is the largest.
+    """
 
     GO_ON = 0
     COMPLETE = 1
     STOP_FILE = 2
-    INTERRUPT = 3
-    TIME_LIMIT = 4
-    TERMINATED = 5
+    TIME_LIMIT = 3
+    TERMINATED = 4
+    INTERRUPT = 5
 
     @property
     def cause(self) -> Cause:

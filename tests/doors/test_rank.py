@@ -1,0 +1,60 @@
+"""Does a rank that is asked to stop before training listens say why it left?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.plans import tiny_plan
+from tunefleet.base import status
+from tunefleet.base.status import Cause, State, Status
+from tunefleet.plan import Plan
+
+RANK = """
+import signal, sys
+from pathlib import Path
+from tunefleet.doors import rank
+from tunefleet.plan import Plan
+rank._train = lambda plan: signal.raise_signal(int(sys.argv[2]))
+sys.exit(rank.run(Plan.read(Path(sys.argv[1]))))
+"""
+
+
+def left(plan: Plan, number: int, rank: int = 0) -> tuple[int, str, Status]:
+    """Exit code, what was printed, and the status, after a signal while rank `rank` prepares."""
+    plan.save()
+    status.write(plan.paths.status, Status(State.STARTING))
+    done = subprocess.run(
+        [sys.executable, "-c", RANK, plan.run_dir, str(int(number))],
+        env={**os.environ, "RANK": str(rank)},
+        capture_output=True,
+        text=True,
+    )
+    now = status.read(plan.paths.status)
+    assert now is not None
+    return done.returncode, done.stdout + done.stderr, now
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"), [(signal.SIGINT, Cause.INTERRUPT), (signal.SIGTERM, Cause.TERMINATED)], ids=["INT", "TERM"]
+)
+def test_a_signal_while_data_are_prepared(tmp_path: Path, number: int, cause: Cause) -> None:
+    code, printed, now = left(tiny_plan(tmp_path), number)
+    assert (code, printed) == (130, "")
+    assert (now.state, now.cause) == (State.INTERRUPTED, cause)
+
+
+def test_one_rank_writes_and_a_job_is_settled_by_its_batch_script(tmp_path: Path) -> None:
+    code, _, now = left(tiny_plan(tmp_path), signal.SIGINT, rank=1)
+    assert (code, now.state) == (130, State.STARTING)
+    launch = {"name": "slurm", "gpus_per_node": 1, "time": "1h"}
+    job = tiny_plan(tmp_path, launch=launch)
+    assert job.job is not None
+    code, _, now = left(replace(job, name="job"), signal.SIGTERM)
+    assert (code, now.state) == (-signal.SIGTERM, State.STARTING)
