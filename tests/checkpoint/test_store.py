@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from tunefleet.base import files
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import randomness
-from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
+from tunefleet.checkpoint.choice import Checkpoint, newest
+from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.engine.plain import Alone
 from tunefleet.plan.contracts import RunState
 
@@ -44,6 +48,12 @@ def store(folder: Path, identity: str = "mine", keep: int = 2) -> CheckpointStor
     return CheckpointStore(folder, identity, Alone(), keep)
 
 
+def chosen(folder: Path, identity: str = "mine") -> Checkpoint:
+    found = newest(folder, identity, Alone())
+    assert found is not None
+    return found
+
+
 STATE = RunState(step=7, position=56, tokens=1000, learning_tokens=400, skipped=1)
 
 
@@ -52,13 +62,12 @@ def test_what_was_saved_is_restored(tmp_path: Path) -> None:
     engine = Engine(b"")
     assert store(tmp_path).restore(engine) == STATE
     assert (engine.content, engine.step) == (b"abc", 7)
-    assert (shards_of_latest(tmp_path) / "weights.pt").read_bytes() == b"abc"
+    assert (chosen(tmp_path).shards / "weights.pt").read_bytes() == b"abc"
 
 
 def test_nothing_saved_is_nothing_restored(tmp_path: Path) -> None:
     assert store(tmp_path).restore(Engine()) is None
-    with pytest.raises(RunError, match="no checkpoint there"):
-        shards_of_latest(tmp_path)
+    assert newest(tmp_path, "mine", Alone()) is None
 
 
 def test_random_states_go_on(tmp_path: Path) -> None:
@@ -101,7 +110,7 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["flipped", "shortened", "removed"])
 def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     store(tmp_path).save(Engine(), STATE)
-    path = shards_of_latest(tmp_path) / "weights.pt"
+    path = chosen(tmp_path).shards / "weights.pt"
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     {
@@ -109,7 +118,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
         "shortened": lambda: path.write_bytes(content[:-1]),
         "removed": path.unlink,
     }[damage]()
-    with pytest.raises(RunError, match=r"weights\.pt: missing or changed.*latest\.json"):
+    with pytest.raises(RunError, match=r"none of the checkpoints.*weights\.pt: missing or changed"):
         store(tmp_path).restore(Engine())
 
 
@@ -155,8 +164,140 @@ def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path:
 def test_a_checkpoint_holds_the_texts_of_its_run(tmp_path: Path) -> None:
     texts = {"chat_template.jinja": "{{ messages }} 好"}
     CheckpointStore(tmp_path, "identity", Alone(), 1, texts).save(Engine(b"abc"), STATE)
-    saved = shards_of_latest(tmp_path).parent / "chat_template.jinja"
+    saved = chosen(tmp_path, "identity").folder / "chat_template.jinja"
     assert saved.read_text(encoding="utf-8") == "{{ messages }} 好"
     saved.write_text("changed")
     with pytest.raises(RunError, match="changed since it was saved"):
         CheckpointStore(tmp_path, "identity", Alone(), 1, texts).restore(Engine())
+
+
+def save(folder: Path, *steps: int, keep: int = 9) -> None:
+    for step in steps:
+        store(folder, keep=keep).save(Engine(f"{step}".encode()), RunState(step=step))
+
+
+def restored(folder: Path) -> tuple[RunState | None, bytes, str]:
+    engine, saved = Engine(b""), store(folder)
+    return saved.restore(engine), engine.content, saved.note
+
+
+def damage(folder: Path, step: int) -> None:
+    (folder / f"step-{step:08d}" / "shards" / "weights.pt").write_bytes(b"?")
+
+
+LYING = {
+    "missing": lambda pointer: pointer.unlink(),
+    "torn": lambda pointer: pointer.write_text('{"checkpo'),
+    "binary": lambda pointer: pointer.write_bytes(b"\xff\x00"),
+    "a list": lambda pointer: pointer.write_text("[]"),
+    "a folder that is gone": lambda pointer: pointer.write_text('{"checkpoint": "step-00000099"}'),
+    "outside": lambda pointer: pointer.write_text('{"checkpoint": "../elsewhere"}'),
+}
+
+
+@pytest.mark.parametrize("how", LYING)
+def test_without_a_pointer_the_newest_that_is_whole_counts_and_it_is_said(tmp_path: Path, how: str) -> None:
+    """The pointer's absence was a silent start from zero."""
+    save(tmp_path, 5, 10, 15)
+    damage(tmp_path, 15)
+    LYING[how](tmp_path / "latest.json")
+    state, content, note = restored(tmp_path)
+    assert (state, content) == (RunState(step=10), b"10")
+    assert "latest.json: " in note
+    assert "step-00000015/shards/weights.pt: missing or changed" in note
+    assert "Step 10 is the newest that is as it was saved" in note
+
+
+def test_what_the_pointer_names_counts_although_there_are_later_steps(tmp_path: Path) -> None:
+    save(tmp_path, 5, 10)
+    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
+    assert restored(tmp_path) == (RunState(step=5), b"5", "")
+
+
+def test_where_none_is_whole_nothing_starts(tmp_path: Path) -> None:
+    save(tmp_path, 5, 10)
+    for step in (5, 10):
+        damage(tmp_path, step)
+    with pytest.raises(RunError, match=r"none of the checkpoints there can be used.*00000010.*00000005.*again from"):
+        restored(tmp_path)
+
+
+def test_a_pointer_to_nothing_does_not_start_from_zero(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
+    with pytest.raises(RunError, match="names step-00000005, which is no checkpoint there"):
+        restored(tmp_path)
+
+
+EMPTY: Mapping[str, Any] = {"no files": {"files": {}}, "no ranks": {"ranks": 0}, "no state": {"state": {"stap": 1}}}
+
+
+@pytest.mark.parametrize("how", EMPTY)
+def test_a_manifest_that_vouches_for_nothing_is_no_checkpoint(tmp_path: Path, how: str) -> None:
+    save(tmp_path, 5, 10)
+    manifest = tmp_path / "step-00000010" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **EMPTY[how]}))
+    state, content, note = restored(tmp_path)
+    assert (state, content) == (RunState(step=5), b"5")
+    assert "step-00000010/manifest.json: cannot be read" in note
+
+
+def test_a_file_that_was_not_saved_is_not_read(tmp_path: Path) -> None:
+    """DeepSpeed takes every file whose name fits."""
+    save(tmp_path, 5, 10)
+    (tmp_path / "step-00000010" / "shards" / "planted_optim_states.pt").write_bytes(b"")
+    state, _, note = restored(tmp_path)
+    assert state == RunState(step=5)
+    assert "planted_optim_states.pt: was not there when it was saved" in note
+
+
+def test_a_step_that_is_saved_again_is_replaced(tmp_path: Path) -> None:
+    """Another one was named in latest.json, and the run has come to the same step again."""
+    save(tmp_path, 5, 10)
+    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
+    again = store(tmp_path)
+    assert again.restore(Engine()) == RunState(step=5)
+    again.save(Engine(b"another ten"), RunState(step=10))
+    assert restored(tmp_path) == (RunState(step=10), b"another ten", "")
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000005", "step-00000010"]
+
+
+def test_what_was_just_saved_or_restored_is_not_written_again(tmp_path: Path) -> None:
+    """A run that ends at a step that it has saved: the last bytes of it are on the disk."""
+    first = store(tmp_path)
+    first.save(Engine(b"ten"), RunState(step=10))
+    first.save(Engine(b"not written"), RunState(step=10))
+    (tmp_path / "latest.json").unlink()
+    second = store(tmp_path)
+    second.restore(Engine())
+    second.save(Engine(b"not written"), RunState(step=10))
+    assert restored(tmp_path) == (RunState(step=10), b"ten", "")  # and the pointer is back
+
+
+def test_a_crash_while_a_step_is_replaced_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 10)
+    publish = files.publish
+
+    def crash(temporary: Path, final: Path) -> None:
+        if temporary.name == "step-00000010.tmp":
+            raise KeyboardInterrupt
+        publish(temporary, final)
+
+    monkeypatch.setattr(files, "publish", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store(tmp_path).save(Engine(b"another ten"), RunState(step=10))
+    monkeypatch.undo()
+    state, content, note = restored(tmp_path)
+    assert (state, content) == (RunState(step=10), b"10")
+    assert "step-00000010.replaced" in note
+    save(tmp_path, 10)
+    assert restored(tmp_path) == (RunState(step=10), b"10", "")
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-00000010"]
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, [7]), (2, [7, 15]), (3, [7, 10, 15])])
+def test_what_was_just_saved_stays_whatever_the_names_of_the_others(tmp_path: Path, keep: int, left: list[int]) -> None:
+    save(tmp_path, 5, 10, 15)
+    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
+    save(tmp_path, 7, keep=keep)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == [f"step-{step:08d}" for step in left]
+    assert restored(tmp_path) == (RunState(step=7), b"7", "")

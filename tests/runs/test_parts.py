@@ -21,10 +21,9 @@ def test_an_export_has_the_template_of_the_checkpoint(tmp_path: Path) -> None:
     config = replace(plan.config, data=replace(plan.config.data, template=str(mine)))
     plan = replace(plan, config=config)
     checkpoint = plan.paths.checkpoints / "step-00000001"
-    files.write_json(plan.paths.checkpoints / "latest.json", {"checkpoint": checkpoint.name})
-    assert parts.chat_template(plan, tiny_tokenizer()).source == "edited"  # control
+    assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == "edited"  # control
     files.write_text(checkpoint / parts.CHAT_TEMPLATE, source)
-    assert parts.chat_template(plan, tiny_tokenizer()).source == source
+    assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
 
 
 def test_answers_stop_at_both_ends() -> None:

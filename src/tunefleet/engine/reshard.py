@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from deepspeed.checkpoint import ds_to_universal
 
+from tunefleet.engine.shards import code_free
 from tunefleet.plan.contracts import Group
 
 _FOLDER = "universal.tmp"
@@ -28,7 +29,8 @@ def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
     group.barrier()
     settings = [{k: v for k, v in one.items() if k != "params"} for one in engine.basic_optimizer.param_groups]
     engine._config.load_universal_checkpoint = True
-    engine.load_checkpoint(str(folder), tag=_FOLDER, load_lr_scheduler_states=False)
+    with code_free():
+        engine.load_checkpoint(str(folder), tag=_FOLDER, load_lr_scheduler_states=False)
     engine._config.load_universal_checkpoint = False
     _mend(engine, settings, step)
     group.barrier()
@@ -47,7 +49,7 @@ def _convert(shards: Path, whole: Path) -> None:
         strict=True,
         inject_missing_state=True,
     )
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()), code_free():
         ds_to_universal.main(asked)
 
 

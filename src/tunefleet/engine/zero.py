@@ -19,7 +19,7 @@ from tunefleet.base import files
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
-from tunefleet.engine import frozen, reshard, tensor
+from tunefleet.engine import frozen, reshard, shards, tensor
 from tunefleet.engine.clip import clip
 from tunefleet.engine.drive import expect_drive, expect_saveable
 from tunefleet.engine.group import Copies, ProcessGroup
@@ -137,9 +137,10 @@ class ZeroEngine:
         expect_saveable(self._plan.config.parallel)
         if self._frozen:
             frozen.expect(folder, self._base())
-        path, _ = self._engine.load_checkpoint(
-            str(folder), tag=tag, load_lr_scheduler_states=False, load_module_strict=not self._frozen
-        )
+        with shards.code_free():
+            path, _ = self._engine.load_checkpoint(
+                str(folder), tag=tag, load_lr_scheduler_states=False, load_module_strict=not self._frozen
+            )
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
         self._step = step
 

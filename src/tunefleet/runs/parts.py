@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from tunefleet.checkpoint import randomness
-from tunefleet.checkpoint.store import CheckpointStore, shards_of_latest
+from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.data import Grouping
 from tunefleet.data import prepare as prepare_room
@@ -129,10 +130,10 @@ def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> O
     )
 
 
-def chat_template(plan: Plan, words: Any) -> ChatTemplate:
-    """The template that the newest checkpoint was trained with: a file of the person's may have changed since."""
+def chat_template(plan: Plan, words: Any, checkpoint: Path) -> ChatTemplate:
+    """The template that `checkpoint` (a folder) was trained with: a file of the person's may have changed since."""
     chat = prepare_room.chat_template(plan.config.data, words)
-    saved = shards_of_latest(plan.paths.checkpoints).parent / CHAT_TEMPLATE
+    saved = checkpoint / CHAT_TEMPLATE
     return replace(chat, source=saved.read_text(encoding="utf-8")) if saved.exists() else chat
 
 

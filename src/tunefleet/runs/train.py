@@ -88,8 +88,16 @@ class _Run:
         return hooks
 
     def _open(self) -> None:
-        self._settle(State.RUNNING)
+        before = status.read(self._plan.paths.status)
+        self._settle(State.RUNNING, saved_step=self._state.step)
         self._console.rows(words.data_rows(self._plan, self._read))
+        if self._store.note:
+            self._console.say(self._store.note)
+        if before and before.saved_step and not self._state.step:
+            self._console.say(
+                f"step {before.saved_step} was saved, and {self._plan.paths.checkpoints} holds no checkpoint any more: "
+                "starting again from the first step"
+            )
         if self._state.step:
             self._console.say(f"goes on from step {self._state.step}")
 
