@@ -15,6 +15,7 @@ from deepspeed.runtime.pipe.schedule import OptimizerStep
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
+from tunefleet.base.mode import evaluation_mode
 from tunefleet.engine import tensor
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
@@ -107,13 +108,11 @@ class PipelineEngine(ZeroEngine):
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens) of this rank's rows, from stage to stage; without gradients."""
         batch, model = self._here(micro_batch), self._stage.model
-        model.eval()
-        with torch.no_grad(), self.precision():
+        with evaluation_mode(model), torch.no_grad(), self.precision():
             width = (*batch.tokens.shape, model.config.hidden_size)
             output = self._stage.compute(
                 batch, None if self._stage.is_first else self._line.receive(width, model.dtype)
             )
-        model.train()
         if not self._stage.is_last:
             self._line.send(output)
         total = self._line.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from tunefleet.base import files
 from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
 from tunefleet.engine import frozen, reshard, shards, tensor
@@ -93,8 +94,12 @@ class ZeroEngine:
         )
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
-        """One optimizer step. Raises `NonFiniteLoss`, before the weights are touched where it can."""
+        """One optimizer step, in training mode whatever came before: files give models in evaluation mode.
+
+        Raises `NonFiniteLoss`, before the weights are touched where it can.
+        """
         started = time.perf_counter()
+        self._engine.train()
         micro_batches = [self._own(batch) for batch in micro_batches]
         tokens, learning = self._count(micro_batches)
         lr = self._set_learning_rate()
@@ -108,10 +113,8 @@ class ZeroEngine:
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
         micro_batch = self._own(micro_batch)
-        self._engine.eval()
-        with torch.no_grad():
+        with evaluation_mode(self._engine.module), torch.no_grad():
             total = self._engine(self._here(micro_batch))
-        self._engine.train()
         return float(total.item()), int((micro_batch.labels >= 0).sum())
 
     def precision(self) -> torch.autocast:

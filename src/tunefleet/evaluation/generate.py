@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tunefleet.base.mode import evaluation_mode
 from tunefleet.plan.contracts import Evaluable, Group
 
 
@@ -58,9 +59,7 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
         return_tensors="pt",
     ).to(model.device)
     tokenizer.padding_side, tokenizer.truncation_side = sides
-    training = model.training
-    model.eval()
-    with torch.no_grad(), engine.precision():
+    with evaluation_mode(model), torch.no_grad(), engine.precision():
         outputs = model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
@@ -71,7 +70,6 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
             pad_token_id=tokenizer.pad_token_id,
             synced_gpus=engine.sharded and ranks > 1,
         )
-    model.train(training)
     made = outputs[:, inputs["input_ids"].shape[1] :].tolist()
     texts = tokenizer.batch_decode([_until(limits.stops, ids) for ids in made], skip_special_tokens=True)
     return [text.strip() for text in texts]

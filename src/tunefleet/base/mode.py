@@ -1,0 +1,19 @@
+"""Is a model training or evaluated: dropout and the recomputing of activations go by its mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Within, nothing in `model` (a torch module) drops out; afterwards every module has its mode from before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
