@@ -21,7 +21,7 @@ from tunefleet.runs import examine, parts, words
 from tunefleet.runs.examine import Sample
 from tunefleet.runs.hand_over import hand_over
 from tunefleet.runs.parts import Material
-from tunefleet.tracking import metrics, plots, wandb
+from tunefleet.tracking import metrics, plots, wandb, wandb_server
 from tunefleet.tracking.console import Console
 from tunefleet.tracking.trackers import Trackers
 from tunefleet.train.hooks import Hooks
@@ -77,8 +77,8 @@ class _Run:
         if not self._shown:
             return Trackers([])
         sinks: list[Any] = [metrics.MetricsFile(self._plan.paths.metrics, self._state.step), self._console]
-        mode = wandb.mode(self._plan.config.tracking.wandb)
-        return Trackers([*sinks, wandb.WandbSink(self._plan, mode)] if mode != "disabled" else sinks)
+        mode = wandb_server.mode(self._plan.config.tracking.wandb)
+        return Trackers([*sinks, wandb.WandbSink(self._plan, mode, self._console.say)] if mode != "disabled" else sinks)
 
     def _hooks(self) -> Hooks:
         hooks = Hooks()

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import queue
+import shlex
 import threading
+from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from tunefleet.config.load import dump
-from tunefleet.config.tracking import WandbMode
 from tunefleet.plan.plan import Plan
+from tunefleet.tracking import wandb_server
 
 log = logging.getLogger(__name__)
 
-_SECONDS_TO_FINISH = 60.0
-_INIT_TIMEOUT = 30  # its own default of 90 s would be the wait for an unreachable server
-
-
-def mode(wanted: WandbMode) -> str:
-    """online, offline or disabled: `auto` follows WANDB_MODE, else a key decides."""
-    if wanted is not WandbMode.AUTO:
-        return str(wanted.value)
-    return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+_SECONDS_TO_FINISH = 30.0
+_INIT_TIMEOUT = 10  # seconds; its own default of 90 would be the wait for an unreachable server
 
 
 class WandbSink:
-    """A W&B run that goes on under the same id when the run resumes."""
+    """A W&B run that goes on under the same id when the run resumes.
 
-    def __init__(self, plan: Plan, mode: str) -> None:
+    Where the server cannot be reached, the run is kept offline. `say` gets one line with the run's address, or why
+    there is none, and a last one with the command that sends what is kept here.
+    """
+
+    def __init__(self, plan: Plan, mode: str, say: Callable[[str], None]) -> None:
         self._plan = plan
         self._mode = mode
+        self._say = say
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._summary: dict[str, Any] = {}
+        self._kept: Path | None = None  # the folder that `wandb sync` takes; None where the server has it all
+        self._has_stopped = False
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._thread.start()
 
@@ -43,12 +45,14 @@ class WandbSink:
         self._queue.put(record)
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Waits for the thread, at most a minute."""
+        """Waits for the thread, at most half a minute, and says how to send what is still here."""
         self._summary = summary
         self._queue.put(None)
         self._thread.join(_SECONDS_TO_FINISH)
         if self._thread.is_alive():
-            log.warning("Weights & Biases did not finish; metrics.jsonl has everything.")
+            self._stopped("no answer at the end")
+        if self._kept:
+            self._say(f"Weights & Biases: send the run with: wandb sync {shlex.quote(os.path.relpath(self._kept))}")
 
     def _work(self) -> None:
         try:
@@ -57,10 +61,41 @@ class WandbSink:
                 run.log(_with_token_axis(record), step=record["step"])
             run.summary.update(self._summary)
             run.finish()
+            self._kept = self._kept if self._mode == "offline" else None
         except Exception as error:  # whatever it is, it must not stop the run
-            log.warning("Weights & Biases stopped: %s. metrics.jsonl has everything.", error)
+            self._stopped(_first_line(error))
+
+    def _stopped(self, why: str) -> None:
+        if not self._has_stopped:
+            log.warning("Weights & Biases stopped: %s. metrics.jsonl has everything.", why)
+        self._has_stopped = True
 
     def _start(self) -> Any:
+        """The run of wandb, online where that is set and works, else offline."""
+        os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports hold the process ten seconds at its end
+        try:
+            if self._mode == "online" and (obstacle := wandb_server.obstacle()):
+                return self._offline(obstacle)
+            return self._init()
+        except Exception as error:
+            if self._mode == "offline":
+                raise
+            self._let_go()
+            return self._offline(_first_line(error))
+
+    def _offline(self, why: str) -> Any:
+        self._say(f"Weights & Biases: {why}; the run is kept offline")
+        self._mode = "offline"
+        return self._init()
+
+    def _let_go(self) -> None:
+        """Its service still holds the id of the run that could not be started."""
+        import wandb
+
+        wandb.teardown()
+
+    def _init(self) -> Any:
         import wandb  # 1.3 s: only in this thread
 
         tracking = self._plan.config.tracking
@@ -78,6 +113,9 @@ class WandbSink:
             settings=wandb.Settings(init_timeout=_INIT_TIMEOUT, silent=True, console="off"),
         )
         run.define_metric("by_tokens/*", step_metric="tokens")
+        self._kept = Path(run.settings.sync_dir)
+        if self._mode == "online":
+            self._say(f"Weights & Biases: {run.url}")
         return run
 
 
@@ -87,10 +125,5 @@ def _with_token_axis(record: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in record.items() if k != "step"}, **loss}
 
 
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
