@@ -45,11 +45,11 @@ def _loaded(name: HubName, wanted: dict[str, Any]) -> Any:
 
     try:
         with _offline():
-            return datasets.load_dataset(name.name, revision=name.revision, **wanted)
+            return datasets.load_dataset(name.name, revision=name.revision, trust_remote_code=False, **wanted)
     except (OSError, ValueError, datasets.exceptions.DatasetsError):
         pass  # not there, or another subset of it alone: fetch it
     try:
-        return datasets.load_dataset(name.name, revision=name.revision, **wanted)
+        return datasets.load_dataset(name.name, revision=name.revision, trust_remote_code=False, **wanted)
     except (OSError, datasets.exceptions.DatasetsError) as error:
         return _downloaded(name, wanted, error)
 
@@ -63,7 +63,7 @@ def _downloaded(name: HubName, wanted: dict[str, Any], before: Exception) -> Any
         folder = huggingface_hub.snapshot_download(
             name.name, repo_type="dataset", revision=name.revision, local_files_only=True
         )
-        return datasets.load_dataset(folder, **wanted)
+        return datasets.load_dataset(folder, trust_remote_code=False, **wanted)
     except (OSError, datasets.exceptions.DatasetsError):
         raise _missing(name, before) from None
 

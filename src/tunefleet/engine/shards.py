@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -47,7 +47,7 @@ def code_free() -> Iterator[None]:
 def read(file: Path) -> dict[str, Any]:
     """What a file of DeepSpeed's holds, its tensors mapped into memory. Raises `RunError` as `code_free` does."""
     with code_free():
-        content: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True)
+        content: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     return content
 
 
@@ -63,7 +63,7 @@ def masters(shards: Path, frozen_left_out: bool) -> dict[str, Tensor]:
 def _refusing(load: Callable[[], Any], file: Any) -> Any:
     try:
         return load()
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         name = file if isinstance(file, str | Path) else getattr(file, "name", file)
         raise RunError(
             f"{name}: holds more than weights and was not read ({_first_line(error)}). No part of it was run. "

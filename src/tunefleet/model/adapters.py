@@ -94,7 +94,8 @@ def merged(model: PreTrainedModel, adapter: AdapterConfig, weights: dict[str, Te
 
 def _skeleton(model: PreTrainedModel, adapter: AdapterConfig) -> PreTrainedModel:
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(model.config, attn_implementation=model.config._attn_implementation)
+        kind = model.config._attn_implementation
+        empty = AutoModelForCausalLM.from_config(model.config, attn_implementation=kind, trust_remote_code=False)
         attach(empty, adapter, 0, None)
     return cast(PreTrainedModel, empty)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def _from_scratch(architecture: dict[str, Any], seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
     known = {key: value for key, value in copy.deepcopy(architecture).items() if key not in _NOT_ARCHITECTURE}
     config = AutoConfig.for_model(**known)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention(config))
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention(config), trust_remote_code=False)
     return model.to(torch.float32)
 
 
@@ -80,17 +81,18 @@ def _four_bits() -> dict[str, Any]:
 
 def _pretrained(folder: str, as_filed: bool, quantised: dict[str, Any]) -> PreTrainedModel:
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             attn_implementation=attention(config),
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
             **{"dtype": "auto" if as_filed else torch.float32, **quantised},
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ConfigError(f"model.path: {folder} cannot be loaded: {error}") from None
+    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
+        raise ConfigError(f"model.path: {folder} cannot be loaded: {reason(error)}") from None
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise ConfigError(
@@ -102,11 +104,22 @@ def _pretrained(folder: str, as_filed: bool, quantised: dict[str, Any]) -> PreTr
     return model
 
 
+def reason(error: Exception) -> str:
+    """What transformers says of files that it cannot load, without the advice to run what is in them."""
+    if isinstance(error, UnpicklingError):
+        return "its weights are a pickle that holds more than weights, of which nothing was run. Get safetensors."
+    if "trust_remote_code" in str(error):
+        return "it brings Python code of its own, which is never run here. Use a family that transformers itself has."
+    return str(error)
+
+
 def _exact_constants(model: PreTrainedModel) -> None:
     """Gives constants that are in no file (Gemma's scale, XGLM's sinusoids) the values that they have in fp32."""
     with no_init_weights(), init_empty_weights(include_buffers=False):
         kind = attention(model.config)
-        exact = AutoModelForCausalLM.from_config(model.config, attn_implementation=kind, dtype=torch.float32)
+        exact = AutoModelForCausalLM.from_config(
+            model.config, attn_implementation=kind, dtype=torch.float32, trust_remote_code=False
+        )
     filed = model.state_dict()
     for name, constant in exact.named_buffers():
         if constant.is_floating_point():

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.model.build import reason
 
 
 def load(folder: str, family: str) -> Any:
@@ -16,9 +17,11 @@ def load(folder: str, family: str) -> Any:
     Raises `ConfigError` where the files are no fast tokenizer.
     """
     try:
-        tokenizer = _bare(Path(folder), family) or AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = _bare(Path(folder), family) or AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # the Rust library raises plain Exception for broken files
-        raise ConfigError(f"model.tokenizer: {folder} cannot be loaded: {error}") from None
+        raise ConfigError(f"model.tokenizer: {folder} cannot be loaded: {reason(error)}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) and not tokenizer.is_fast:
         raise ConfigError(f"model.tokenizer: {folder} has no fast tokenizer (tokenizer.json).")
     if tokenizer.pad_token is None:

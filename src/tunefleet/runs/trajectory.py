@@ -56,7 +56,8 @@ def batches(plan: Plan, rank: int) -> OrderedBatches:
 def model(architecture: dict[str, Any]) -> Any:
     """A tiny model whose weights depend on nothing but its architecture."""
     torch.manual_seed(11)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture), attn_implementation="sdpa")
+    config = AutoConfig.for_model(**architecture)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
 
 
 def plain(plan: Plan, steps: int = STEPS) -> Trajectory:

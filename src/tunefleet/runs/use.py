@@ -31,7 +31,7 @@ def evaluate(plan: Plan) -> tuple[dict[str, Any], list[examine.Sample]]:
 
 def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
     """Answers every message that `ask` returns, remembering the conversation, until it returns None."""
-    model, words = _model(plan), AutoTokenizer.from_pretrained(exported(plan))
+    model, words = _model(plan), AutoTokenizer.from_pretrained(exported(plan), trust_remote_code=False)
     stops = parts.stops(prepare.own_template(words), words)
     limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
     messages: list[dict[str, str]] = []
@@ -48,7 +48,9 @@ def _model(plan: Plan) -> PlainModel:
     """The exported model in its own number format, or in fp32 where this machine is slow in 16 bits."""
     folder = exported(plan)
     alone = exported_alone(plan.config.adapter)  # transformers then reads the model that the adapter names, too
-    kind = attention(AutoConfig.from_pretrained(plan.sources.weights if alone else folder))
+    config = AutoConfig.from_pretrained(plan.sources.weights if alone else folder, trust_remote_code=False)
     dtype = torch.float32 if is_slow(Machine.this()) else "auto"
-    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=kind, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation=attention(config), dtype=dtype, trust_remote_code=False
+    )
     return PlainModel(Learner(model, tile=plan.config.train.loss_tile))
