@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tunefleet.base import files
+from tunefleet.base import files, stdio
 from tunefleet.doors.rank import end_with_launcher, guarded, prepare_environment
 from tunefleet.plan import tiny
 from tunefleet.plan.plan import Plan
@@ -14,6 +14,7 @@ from tunefleet.plan.plan import Plan
 
 def main() -> None:
     """Ends with 0 when the trajectories are written, or with the exit code of what went wrong."""
+    stdio.protect()
     end_with_launcher()
     plan = Plan.read(Path(sys.argv[1]))
     prepare_environment(plan)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tunefleet.base import stdio
 from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
 
 
@@ -13,8 +14,10 @@ from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserE
 def friendly(mistakes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Ends the process with the error's exit code and its message on standard error.
 
-    `mistakes` are a library's own errors that only the person's input can cause.
+    `mistakes` are a library's own errors that only the person's input can cause. Output that cannot be written
+    stops nothing.
     """
+    stdio.protect()
     try:
         yield
     except mistakes as error:

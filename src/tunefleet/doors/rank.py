@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from tunefleet.base import failures, status
+from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import State
@@ -22,6 +22,7 @@ from tunefleet.plan.plan import Plan
 
 def main() -> None:
     """Ends with the run's exit code, in every case."""
+    stdio.protect()
     end_with_launcher()
     plan = Plan.read(Path(sys.argv[1]))
     sys.exit(run(plan))

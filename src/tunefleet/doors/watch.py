@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tunefleet.base import text
+from tunefleet.base import stdio, text
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import State, Status
@@ -159,7 +159,7 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
             path, offset = latest, 0
         if path:
             offset = _print_from(path, offset, text_of)
-        if ended:
+        if ended or stdio.reader_left():
             return
         now = Observer().status(run.paths)
         ended = now is None or now.state.final  # one more look for the last lines

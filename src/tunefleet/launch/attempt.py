@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tunefleet.base import failures, status
+from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
@@ -25,6 +25,7 @@ from tunefleet.plan.plan import Plan
 
 def main() -> None:
     """Prints shell for `begin`; ends with the exit code of the job for `end`."""
+    stdio.protect()
     what, folder, *code = sys.argv[1:]
     run, key = _run(Path(folder))
     if what == "begin":

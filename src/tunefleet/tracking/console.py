@@ -21,7 +21,7 @@ class Console:
     """Rank 0 shows, and keeps every plain line in `log`, unless it prints there; the other ranks are silent."""
 
     def __init__(self, shown: bool, total_steps: int, first_step: int = 0, log: Path | None = None) -> None:
-        self._rich = _Lasting(quiet=not shown, highlight=False, soft_wrap=True)
+        self._rich = RichConsole(quiet=not shown, highlight=False, soft_wrap=True)
         self._log = log if shown and not _prints_to(log) else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
@@ -84,15 +84,6 @@ class Console:
     def _progress(self) -> Progress:
         columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
         return Progress(*columns, console=self._rich, refresh_per_second=8)
-
-
-class _Lasting(RichConsole):
-    """A console whose reader may leave (`| head`, a closed terminal): the run goes on, and its log has the lines."""
-
-    def on_broken_pipe(self) -> None:
-        """Rich would end the process here."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prints_to(log: Path | None) -> bool:

@@ -1,0 +1,78 @@
+"""What happens to output that cannot be written: its reader left, the disk is full, the stream was closed."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any
+
+_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # nobody will ever read it: a pipe, a terminal
+_STDOUT = 1
+
+
+def protect() -> None:
+    """Makes this process's stdout and stderr streams whose writes never raise, so that no print stops an act.
+
+    Where the reader left (`| head`, a closed terminal) the rest is dropped in silence, here and in processes that
+    start later; another error, such as a full disk, is reported once on stderr. Characters that the stream's encoding
+    lacks are escaped. A stream that was closed (`2>&-`) goes to /dev/null, or the next file that is opened would take
+    its descriptor. Streams that somebody has replaced, such as a test, are left alone.
+    """
+    _open_closed()
+    if sys.stdout is None or sys.stdout is sys.__stdout__:
+        sys.stdout = _protected(sys.stdout, _STDOUT)
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = _protected(sys.stderr, 2)
+
+
+def reader_left() -> bool:
+    """Whether nobody reads standard output any more, as far as a write has shown."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _Raw) and raw.gone
+
+
+class _Raw(io.FileIO):
+    """A descriptor whose writes succeed, whatever becomes of the bytes."""
+
+    gone = False
+    _reported = False
+
+    def write(self, data: Any) -> int:
+        """The number of bytes that are out of the way."""
+        try:
+            while (written := super().write(data)) is None:  # a pipe that does not block, and is full
+                select.select([], [self], [])
+            return written
+        except OSError as error:
+            self._give_up(error)
+            return memoryview(data).nbytes
+
+    def _give_up(self, error: OSError) -> None:
+        if error.errno in _GONE:
+            self.gone = True
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
+        elif self.fileno() == _STDOUT and not self._reported:
+            self._reported = True
+            print(f"tunefleet: standard output: {error.strerror}; output is missing there.", file=sys.stderr)
+
+
+def _protected(stream: Any, descriptor: int) -> io.TextIOWrapper:
+    raw = _Raw(descriptor, "wb", closefd=False)
+    if stream is None:  # it was closed when Python started
+        return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace")
+    stream.flush()
+    how = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", **how)
+
+
+def _open_closed() -> None:
+    """Fills closed descriptors of this process and of those that it starts."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
