@@ -1,12 +1,8 @@
-"""Do `tunefleet cancel`, `resume`, `retry` and `reproduce` hit the runs that are meant, and no other?"""
+"""Do `tunefleet resume`, `retry` and `reproduce` hit the runs that are meant, and no other?"""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,26 +12,14 @@ import pytest
 from tests.launch.fakes import FakeSlurm, installed, queued
 from tests.plans import tiny_plan
 from tunefleet.base import status
-from tunefleet.base.status import Cause, State, Status
+from tunefleet.base.status import State, Status
 from tunefleet.doors import steer
 from tunefleet.doors.compose import from_words
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, make
 
 Capture = pytest.CaptureFixture[str]
-TRAINS = """
-import signal, sys, time
-from pathlib import Path
-folder = Path(sys.argv[1])
-def save(number, frame):
-    (folder / "saved").touch()
-    sys.exit(130)
-signal.signal(signal.SIGTERM, save)
-(folder / "ready").touch()
-time.sleep(60)
-"""
 
 
 class Started:
@@ -82,90 +66,6 @@ def kept(one: Run) -> Status:
     now = status.read(one.paths.status)
     assert now
     return now
-
-
-# cancel
-
-
-@pytest.fixture
-def training(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that saves when it is asked to end."""
-    process = subprocess.Popen([sys.executable, "-IS", "-c", TRAINS, str(tmp_path)])
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "ready").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    yield process
-    process.kill()
-    process.wait(timeout=20)
-
-
-@pytest.mark.parametrize(("at_once", "code"), [(False, 130), (True, -signal.SIGKILL)], ids=["saves", "--now"])
-def test_a_run_here_is_asked_to_save_or_killed(
-    tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture, at_once: bool, code: int
-) -> None:
-    one = run(tmp_path, pid=training.pid)
-    steer.cancel([one], at_once)
-    assert training.wait(timeout=20) == code
-    assert (tmp_path / "saved").exists() is not at_once
-    assert capsys.readouterr().out == ("run: is killed\n" if at_once else "run: saves, then ends\n")
-    assert one.paths.cancelled.exists()
-    now = Observer().status(one.paths)
-    assert now
-    assert (now.state, now.cause) == (State.CANCELLED, Cause.CANCELLED)
-
-
-def test_other_processes_are_left_alone(
-    tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture
-) -> None:
-    """The number in the file of a run that ended may be somebody else's by now."""
-    ended = run(tmp_path, "ended", State.FINISHED, pid=training.pid)
-    silent = run(tmp_path, "silent", State.RUNNING, pid=training.pid, updated=time.time() - 3600)
-    never = run(tmp_path, "never", None)
-    elsewhere = run(tmp_path, "elsewhere", State.RUNNING, pid=training.pid, host="elsewhere")
-    steer.cancel([ended, silent, never, elsewhere], now=True)
-    time.sleep(0.1)
-    assert training.poll() is None
-    assert not (tmp_path / "saved").exists()
-    assert capsys.readouterr().out.splitlines() == [
-        "ended: nothing to cancel, it is finished",
-        "silent: nothing to cancel, it is failed",
-        "never: nothing to cancel, it never started",
-        "elsewhere: runs on elsewhere: it saves and stops at its next step",
-    ]
-    assert [one.paths.cancelled.exists() for one in (ended, silent, never, elsewhere)] == [False, False, False, True]
-    assert elsewhere.paths.stop.exists()
-
-
-def test_a_process_that_ends_at_this_moment(
-    tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    process = subprocess.Popen([sys.executable, "-IS", "-c", ""])
-    process.wait(timeout=20)
-    monkeypatch.setattr(status, "lives", lambda pid: True)
-    steer.cancel([run(tmp_path, pid=process.pid)], now=False)
-    assert capsys.readouterr().out == "run: has just ended\n"
-
-
-@pytest.mark.parametrize(
-    ("state", "line", "at_once", "words", "left"),
-    [
-        (State.QUEUED, "12|PENDING|Priority|", False, ["12"], State.CANCELLED),
-        (State.REQUEUED, "12|PENDING|BeginTime|", False, ["12"], State.CANCELLED),
-        (State.RUNNING, "12|RUNNING|None|", False, ["--signal=TERM", "12"], State.RUNNING),
-        (State.RUNNING, "12|RUNNING|None|", True, ["12"], State.RUNNING),
-    ],
-)
-def test_a_job_leaves_the_queue_or_is_asked_to_save(
-    tmp_path: Path, fake: FakeSlurm, state: State, line: str, at_once: bool, words: list[str], left: State
-) -> None:
-    fake.says("squeue", line)
-    one = run(tmp_path, state=state, slurm=True)
-    steer.cancel([one], at_once)
-    (said,) = fake.calls("scancel")
-    assert [word for word in said if word != "--quiet"] == words
-    assert kept(one).state is left
-    assert one.paths.cancelled.exists()
 
 
 # resume and retry

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tunefleet.base import sweeps
 from tunefleet.base.errors import RunError
+from tunefleet.base.sweeps import SweepPoint
+from tunefleet.doors import cli
 from tunefleet.launch import register
 
 CONFIG: dict[str, Any] = {
@@ -165,3 +168,25 @@ def test_a_damaged_plan_is_listed_and_fits_nothing(tmp_path: Path, plan: bytes) 
     assert names(tmp_path) == ["bad", "good"]
     assert names(tmp_path, model="opt-tiny") == ["good"]
     assert named("ba", tmp_path) == ["bad"]
+
+
+@pytest.mark.parametrize("command", ["logs", "chat", "export", "evaluate", "reproduce"])
+def test_a_sweep_is_refused_where_one_run_is_meant(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        made(tmp_path, name)
+    many = sweeps.sweep([SweepPoint((), str(tmp_path / name)) for name in ("a", "b")])
+    sweeps.write(tmp_path, many)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--outputs", str(tmp_path), command, many.name])
+    assert ended.value.code == 2
+    message = f"tunefleet: {many.name}: is a sweep of 2 runs, and one is meant. Name one of them: a, b.\n"
+    assert capsys.readouterr().err == message
+
+
+def test_control_a_sweep_of_one_run_is_that_run(tmp_path: Path) -> None:
+    made(tmp_path, "a")
+    alone = sweeps.sweep([SweepPoint((), str(tmp_path / "a"))])
+    sweeps.write(tmp_path, alone)
+    assert register.only(alone.name, tmp_path).name == "a"

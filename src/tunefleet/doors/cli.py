@@ -105,10 +105,10 @@ def _logs(chosen: Namespace) -> None:
     watch.logs(_one(chosen), chosen.rank, max(0, chosen.lines), chosen.follow)
 
 
-def _cancel(chosen: Namespace) -> None:
-    from tunefleet.doors import steer
+def _cancel(chosen: Namespace) -> int:
+    from tunefleet.doors import cancellation
 
-    steer.cancel(_named(chosen), chosen.now)
+    return cancellation.cancel(_named(chosen), chosen.now)
 
 
 def _resume(chosen: Namespace) -> int:
@@ -147,7 +147,7 @@ def _named(chosen: Namespace) -> list[Run]:
 
 
 def _one(chosen: Namespace) -> Run:
-    return register.named(chosen.run, chosen.outputs)[0]
+    return register.only(chosen.run, chosen.outputs)
 
 
 _Argument = tuple[str, dict[str, Any]]

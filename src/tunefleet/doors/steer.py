@@ -1,45 +1,21 @@
-"""Changes what runs do: `tunefleet cancel`, `resume`, `retry` and `reproduce`."""
+"""Starts runs again: `tunefleet resume`, `retry` and `reproduce`."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tunefleet.base import status
 from tunefleet.base.errors import DONE, RunError
-from tunefleet.base.status import State, Status
+from tunefleet.base.status import State
 from tunefleet.config.load import dump
 from tunefleet.doors import compose
 from tunefleet.doors.start import REPOSITORY, start
 from tunefleet.doors.submit import submit
-from tunefleet.launch import ending, provenance, queue, submission
+from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, machine_for, make
-
-
-def cancel(runs: Sequence[Run], now: bool) -> None:
-    """Ends runs for good: those that train save first, unless `now`; a run that waits leaves the queue."""
-    observer = Observer()
-    asked: list[str] = []  # numbers of jobs whose ranks save first
-    taken: list[str] = []  # of jobs that wait, or end at once
-    for run in runs:
-        standing = observer.status(run.paths)
-        if standing is None or standing.state.final:
-            said = f"nothing to cancel, it {f'is {standing.state.value}' if standing else 'never started'}"
-        elif place := submission.place(run.paths):
-            gently = standing.state.alive and not now
-            said = _cancel_job(run, standing, place.job, asked if gently else taken)
-        else:
-            said = _cancel_here(run, standing, now)
-        print(f"{run.name}: {said}")
-    for how, numbers in (("--signal=TERM", asked), ("--quiet", taken)):
-        if numbers:
-            queue.ask("scancel", how, *numbers)
 
 
 def resume(runs: Sequence[Run]) -> int:
@@ -85,31 +61,6 @@ def _start(plan: Plan) -> int:
     except RunError as error:
         print(f"tunefleet: {error}", file=sys.stderr)
         return error.exit_code
-
-
-def _cancel_job(run: Run, standing: Status, job: str | None, numbers: list[str]) -> str:
-    """Adds its number to those for scancel; a job that waits never starts, so it gets its final state now."""
-    run.paths.cancelled.touch()
-    if job is None:
-        return "its job has no number yet; it will not start"
-    numbers.append(job)
-    if standing.state.alive:
-        run.paths.stop.touch()  # for ranks that srun has not started yet: a signal would not reach them
-        return f"job {job} ends"
-    status.write(run.paths.status, ending.BY_A_PERSON.of(standing))
-    return f"job {job} is cancelled"
-
-
-def _cancel_here(run: Run, standing: Status, now: bool) -> str:
-    run.paths.cancelled.touch()
-    if standing.host != socket.gethostname():
-        run.paths.stop.touch()
-        return f"runs on {standing.host}: it saves and stops at its next step"
-    try:
-        os.kill(standing.pid, signal.SIGKILL if now else signal.SIGTERM)
-    except ProcessLookupError:
-        return "has just ended"
-    return "is killed" if now else "saves, then ends"
 
 
 def _free_name(run: Run) -> str:

@@ -39,6 +39,11 @@ class Entry:
         """Whether it has machines now."""
         return self.state in _GOING
 
+    @property
+    def active(self) -> bool:
+        """Whether it waits or has machines: a job that is yet to end."""
+        return self.waiting or (self.going and self.state != "COMPLETING")
+
 
 def jobs() -> dict[str, Entry] | None:
     """My jobs, those that ended minutes ago too; None where SLURM does not answer or is not there."""

@@ -13,6 +13,8 @@ from tunefleet.base import files, sweeps
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
 
+_SHOWN = 10  # names in a message
+
 
 @dataclass(frozen=True)
 class Run:
@@ -81,3 +83,12 @@ def named(word: str, outputs: Path) -> list[Run]:
             f"{word}: means {len(fits)} runs: {', '.join(run.name for run in fits[:5])}. Say more of the name."
         )
     raise RunError(f"{word}: no run and no sweep of that name in {outputs}. tunefleet ls lists them.")
+
+
+def only(word: str, outputs: Path) -> Run:
+    """The one run that `word` means. Raises `RunError` where it means nothing, or a sweep of several runs."""
+    fits = named(word, outputs)
+    if len(fits) > 1:
+        shown = ", ".join(run.name for run in fits[:_SHOWN]) + (", ..." if len(fits) > _SHOWN else "")
+        raise RunError(f"{word}: is a sweep of {len(fits)} runs, and one is meant. Name one of them: {shown}.")
+    return fits[0]

@@ -45,6 +45,13 @@ class Observer:
         place = submission.place(run, self._read)
         return self._in_queue(run, now, place) if place else _here(run, now)
 
+    def job(self, run: RunPaths) -> tuple[Place | None, Entry | None]:
+        """Where the run was submitted last, and what SLURM's queue holds of it, whatever the run's own files say."""
+        place = submission.place(run, self._read)
+        jobs = self._jobs() if place else None
+        job = place.find(jobs) if place and jobs is not None else None
+        return place, entry_of(jobs, job) if jobs is not None and job else None
+
     def _in_queue(self, run: RunPaths, now: Status, place: Place) -> Status:
         jobs = self._jobs()
         if jobs is None:
@@ -53,7 +60,7 @@ class Observer:
         if job is None:
             never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
             return now.noted("being submitted") if place.submission.open else _settle(run, now, never)
-        entry = jobs.get(job) or _of_array(jobs, job)
+        entry = entry_of(jobs, job)
         if entry and entry.waiting:
             return _waiting(now, entry)
         if entry and entry.going:
@@ -91,6 +98,11 @@ def _going(run: RunPaths, now: Status, entry: Entry) -> Status:
         return now
     last = clock(min(status.silence(run.heartbeat), now.age))
     return now.noted(f"no sign of life for {last}; SLURM says {entry.state}")
+
+
+def entry_of(jobs: Mapping[str, Entry], job: str) -> Entry | None:
+    """What the queue holds of a job, by itself or as one of an array's line."""
+    return jobs.get(job) or _of_array(jobs, job)
 
 
 def _of_array(jobs: Mapping[str, Entry], job: str) -> Entry | None:

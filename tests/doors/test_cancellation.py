@@ -1,0 +1,232 @@
+"""Does `tunefleet cancel` end the runs that are meant, and is a run cancelled only once SLURM has done it?"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launch.fakes import FakeSlurm, installed, queued
+from tests.plans import tiny_plan
+from tunefleet.base import status
+from tunefleet.base.errors import DONE, FAILED
+from tunefleet.base.status import Cause, State, Status
+from tunefleet.doors.cancellation import cancel
+from tunefleet.launch.register import Run
+from tunefleet.launch.standing import Observer
+
+Capture = pytest.CaptureFixture[str]
+TRAINS = """
+import signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+def save(number, frame):
+    (folder / "saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+(folder / "ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return installed(tmp_path / "bin", monkeypatch)
+
+
+def run(folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **now: Any) -> Run:
+    made = tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
+    plan = replace(made, name=name, run_dir=str(folder / "outputs" / name))
+    plan.save()
+    if slurm:
+        queued(folder / "outputs", [plan.paths])
+    if state:
+        status.write(plan.paths.status, Status(state, **now))
+    return Run(plan.paths)
+
+
+def kept(one: Run) -> Status:
+    now = status.read(one.paths.status)
+    assert now
+    return now
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that saves when it is asked to end."""
+    process = subprocess.Popen([sys.executable, "-IS", "-c", TRAINS, str(tmp_path)])
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    yield process
+    process.kill()
+    process.wait(timeout=20)
+
+
+@pytest.mark.parametrize(("at_once", "code"), [(False, 130), (True, -signal.SIGKILL)], ids=["saves", "--now"])
+def test_a_run_here_is_asked_to_save_or_killed(
+    tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture, at_once: bool, code: int
+) -> None:
+    one = run(tmp_path, pid=training.pid)
+    cancel([one], at_once)
+    assert training.wait(timeout=20) == code
+    assert (tmp_path / "saved").exists() is not at_once
+    assert capsys.readouterr().out == ("run: is killed\n" if at_once else "run: saves, then ends\n")
+    assert one.paths.cancelled.exists()
+    now = Observer().status(one.paths)
+    assert now
+    assert (now.state, now.cause) == (State.CANCELLED, Cause.CANCELLED)
+
+
+def test_other_processes_are_left_alone(
+    tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture
+) -> None:
+    """The number in the file of a run that ended may be somebody else's by now."""
+    ended = run(tmp_path, "ended", State.FINISHED, pid=training.pid)
+    silent = run(tmp_path, "silent", State.RUNNING, pid=training.pid, updated=time.time() - 3600)
+    never = run(tmp_path, "never", None)
+    elsewhere = run(tmp_path, "elsewhere", State.RUNNING, pid=training.pid, host="elsewhere")
+    cancel([ended, silent, never, elsewhere], now=True)
+    time.sleep(0.1)
+    assert training.poll() is None
+    assert not (tmp_path / "saved").exists()
+    assert capsys.readouterr().out.splitlines() == [
+        "ended: nothing to cancel, it is finished",
+        "silent: nothing to cancel, it is failed",
+        "never: nothing to cancel, it never started",
+        "elsewhere: runs on elsewhere: it saves and stops at its next step",
+    ]
+    assert [one.paths.cancelled.exists() for one in (ended, silent, never, elsewhere)] == [False, False, False, True]
+    assert elsewhere.paths.stop.exists()
+
+
+def test_a_process_that_ends_at_this_moment(
+    tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    process = subprocess.Popen([sys.executable, "-IS", "-c", ""])
+    process.wait(timeout=20)
+    monkeypatch.setattr(status, "lives", lambda pid: True)
+    cancel([run(tmp_path, pid=process.pid)], now=False)
+    assert capsys.readouterr().out == "run: has just ended\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "line", "at_once", "words", "left"),
+    [
+        (State.QUEUED, "12|PENDING|Priority|", False, ["12"], State.CANCELLED),
+        (State.REQUEUED, "12|PENDING|BeginTime|", False, ["12"], State.CANCELLED),
+        (State.RUNNING, "12|RUNNING|None|", False, ["--signal=TERM", "12"], State.RUNNING),
+        (State.RUNNING, "12|RUNNING|None|", True, ["12"], State.RUNNING),
+    ],
+)
+def test_a_job_leaves_the_queue_or_is_asked_to_save(
+    tmp_path: Path, fake: FakeSlurm, state: State, line: str, at_once: bool, words: list[str], left: State
+) -> None:
+    fake.says("squeue", line)
+    one = run(tmp_path, state=state, slurm=True)
+    cancel([one], at_once)
+    (said,) = fake.calls("scancel")
+    assert [word for word in said if word != "--quiet"] == words
+    assert kept(one).state is left
+    assert one.paths.cancelled.exists()
+
+
+# SLURM refuses
+
+
+def squeue(state: str, *jobs: str) -> str:
+    return "\n".join(f"{job}|{state}|Priority|" for job in jobs)
+
+
+REFUSED = "scancel: error: Unable to contact slurm controller (connect failure)"
+
+
+@pytest.mark.parametrize(("state", "line"), [(State.QUEUED, "PENDING"), (State.RUNNING, "RUNNING")])
+def test_a_run_is_not_cancelled_where_slurm_refuses(
+    tmp_path: Path, fake: FakeSlurm, capsys: Capture, state: State, line: str
+) -> None:
+    fake.says("squeue", squeue(line, "12"))
+    fake.says("scancel", code=1, error=REFUSED)
+    one = run(tmp_path, state=state, slurm=True)
+    before = kept(one)
+    assert cancel([one], now=False) == FAILED
+    assert kept(one) == before
+    assert not one.paths.cancelled.exists()
+    assert not one.paths.stop.exists()
+    assert "run: not cancelled: scancel: scancel: error: Unable to contact" in (said := capsys.readouterr().out)
+    assert "tunefleet cancel run" in said
+    fake.says("scancel")  # SLURM is back
+    assert cancel([one], now=False) == DONE
+    assert one.paths.cancelled.exists()
+    assert len(fake.calls("scancel")) == 2
+
+
+def test_what_slurm_has_cancelled_before_it_failed_is_cancelled(tmp_path: Path, fake: FakeSlurm) -> None:
+    runs = [run(tmp_path, name, State.QUEUED) for name in "abc"]
+    queued(tmp_path / "outputs", [one.paths for one in runs])
+    fake.says("squeue", squeue("PENDING", "12_0", "12_1", "12_2"))
+    fake.does("scancel", f"printf '12_1|PENDING|Priority|\\n' >{fake.folder}/squeue.answer; exit 1")
+    assert cancel(runs, now=False) == FAILED
+    assert [kept(one).state for one in runs] == [State.CANCELLED, State.QUEUED, State.CANCELLED]
+    assert [one.paths.cancelled.exists() for one in runs] == [True, False, True]
+
+
+def test_nothing_is_cancelled_where_slurm_answers_nothing_at_all(tmp_path: Path, fake: FakeSlurm) -> None:
+    one = run(tmp_path, state=State.QUEUED, slurm=True)
+    for program in ("squeue", "scancel"):
+        fake.says(program, code=1, error=REFUSED)
+    assert cancel([one], now=False) == FAILED
+    assert kept(one).state is State.QUEUED
+    assert not one.paths.cancelled.exists()
+
+
+def test_cancelled_runs_leave_the_queue_as_long_as_they_are_in_it(
+    tmp_path: Path, fake: FakeSlurm, capsys: Capture
+) -> None:
+    """A run whose files say that it is over, and whose job waits: a version before this one wrote the state first."""
+    one = run(tmp_path, state=State.CANCELLED, slurm=True)
+    fake.says("squeue", squeue("PENDING", "12"))
+    assert cancel([one], now=False) == DONE
+    assert fake.calls("scancel") == [["--quiet", "12"]]
+    assert capsys.readouterr().out == "run: job 12 is cancelled\n"
+    fake.says("squeue", squeue("CANCELLED", "12"))
+    assert cancel([one], now=False) == DONE
+    assert len(fake.calls("scancel")) == 1
+    assert capsys.readouterr().out == "run: nothing to cancel, it is cancelled\n"
+
+
+def test_slurm_is_asked_before_the_state_is_written(tmp_path: Path, fake: FakeSlurm) -> None:
+    one = run(tmp_path, state=State.QUEUED, slurm=True)
+    fake.says("squeue", squeue("PENDING", "12"))
+    fake.does("scancel", f"cat {one.paths.status} >{tmp_path}/before")
+    cancel([one], now=False)
+    assert '"queued"' in (tmp_path / "before").read_text()
+    assert kept(one).state is State.CANCELLED
+
+
+READERS = ["| head -1", "| true", ">/dev/full", ">&-", "2>&- | head -1"]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_sweep_is_cancelled_whoever_reads_what_is_printed(tmp_path: Path, fake: FakeSlurm, reader: str) -> None:
+    runs = [run(tmp_path, f"run-with-a-long-name-{number:03d}", State.QUEUED) for number in range(205)]
+    queued(tmp_path / "outputs", [one.paths for one in runs])
+    jobs = [f"12_{number}" for number in range(205)]
+    fake.says("squeue", squeue("PENDING", *jobs))
+    names = " ".join(one.name for one in runs)
+    program = f'{sys.executable} -c "import sys; from tunefleet.doors import cli; cli.main(sys.argv[1:])" cancel'
+    shell = f"set -o pipefail; PATH=$PATH:/usr/bin:/bin; {program} {names} {reader}"
+    done = subprocess.run(["/bin/bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr, "Error" in done.stderr) == (0, False, False)
+    calls = fake.calls("scancel")
+    assert [job for call in calls for job in call[1:]] == jobs
+    assert max(len(call) for call in calls) == 101
+    assert {kept(one).state for one in runs} == {State.CANCELLED}
