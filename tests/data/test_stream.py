@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +19,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.base.errors import DataError
 from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.config.data import DataConfig, MixedSource, OnBadRow
-from tunefleet.data import digests, growing, store, stream
+from tunefleet.data import growing, store, stream
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.conversation import Conversation, Turn
 from tunefleet.data.encode import Encoder
@@ -221,53 +220,3 @@ def test_every_file_is_sealed(tmp_path: Path) -> None:
     sealed = set(json.loads((folder / "train" / "files.json").read_text()))
     assert sealed == {path.name for path in (folder / "train").iterdir()} - {"files.json"}
     assert not [path for path in folder.rglob("*") if "lines" in path.name]
-
-
-# --- what large files hold
-
-
-@pytest.fixture
-def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(digests, "_LARGE", 10)
-    path = tmp_path / "large.jsonl"
-    path.write_text("x" * 100)
-    return path
-
-
-def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
-        raise AssertionError("read again")
-
-    monkeypatch.setattr(digests, "_read", refuse)
-
-
-def test_a_large_file_is_read_once(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", 0.0)
-    time.sleep(0.05)
-    first = digests.digest(large, tmp_path / "memory")
-    with monkeypatch.context() as patched:
-        forbid_reading(patched)
-        assert digests.digest(large, tmp_path / "memory") == first
-        with pytest.raises(AssertionError, match="read again"):  # control
-            digests.digest(large)
-    large.write_text("y" * 100)
-    assert digests.digest(large, tmp_path / "memory") != first
-
-
-def test_a_file_that_changed_a_moment_ago_is_not_remembered(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digests.digest(large, tmp_path / "memory")
-    forbid_reading(monkeypatch)
-    with pytest.raises(AssertionError, match="read again"):
-        digests.digest(large, tmp_path / "memory")
-
-
-def test_a_broken_note_is_no_note(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", 0.0)
-    time.sleep(0.05)
-    first = digests.digest(large, tmp_path / "memory")
-    [note] = (tmp_path / "memory").iterdir()
-    for content in ("", "[]", '{"state": 1}', json.dumps({**json.loads(note.read_text()), "sha256": "zz"})):
-        note.write_text(content)
-        assert digests.digest(large, tmp_path / "memory") == first

@@ -113,7 +113,7 @@ def old(tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> Pla
     words = (f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}/outputs", "name=old", "launch.processes=1")
     plan = make(from_words(words), Machine(), words)
     plan.save()
-    provenance.write(plan.paths.provenance, provenance.record(tmp_path / "project").of(plan))
+    provenance.write(plan.paths.provenance, provenance.record(tmp_path / "project"))
     return plan
 
 

@@ -109,9 +109,3 @@ def test_every_path_is_made_absolute_and_names_are_left_alone(path: str, monkeyp
     assert [source.path for source in found.mix] == [f"{folder}/*.jsonl", "hub:a/b", "demo"]
     assert (found.mix[0].target_path, found.label_file) == (f"{folder}/a", f"{folder}/labels")
     assert found.validation_path == "hub:a/b"
-
-
-def test_local_files_are_all_that_a_run_reads(path: str, tmp_path: Path) -> None:
-    other = str(tmp_path / "other.txt")
-    mix = (MixedSource(path=path), MixedSource(path=str(tmp_path / "none")), MixedSource(path="hub:a/b"))
-    assert inputs.local_files(DataConfig(mix=mix, label_file=other, validation_path="demo")) == sorted([path, other])

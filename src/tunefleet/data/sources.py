@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from tunefleet.base.digests import digest
 from tunefleet.config.data import FileType, SourceConfig
 from tunefleet.data import demo, files, hub
 from tunefleet.data.demo import generate
-from tunefleet.data.digests import digest
 from tunefleet.data.row import Read, Row
 from tunefleet.plan import inputs
 

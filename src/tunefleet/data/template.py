@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -17,8 +16,8 @@ from transformers.utils.chat_template_utils import _compile_jinja_template, rend
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation, Turn
+from tunefleet.plan.inputs import TEMPLATES, template_file
 
-_FOLDER = Path(__file__).parent / "templates"
 # What rendering a template can raise: its own errors, and Python's.
 _MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")  # as transformers looks for it
@@ -234,9 +233,8 @@ def find(name: str, own: str | None) -> str:
     """The Jinja source of `name`: `auto` is the tokenizer's `own`, else `plain`. Raises `ConfigError`."""
     if name == "auto" and own:
         return own
-    built_in = _FOLDER / f"{'plain' if name == 'auto' else name}.jinja"
-    path = built_in if built_in.is_file() else Path(name).expanduser()
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.jinja")))
+    path = template_file("plain" if name == "auto" else name)
+    if path is None:
+        known = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
         raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {known}.")
     return path.read_text(encoding="utf-8").removesuffix("\n")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tunefleet.config.data import DataConfig, SourceConfig
 from tunefleet.data.demo.generate import SPLITS
 from tunefleet.data.sources import Source
-from tunefleet.plan.inputs import DEMO
+from tunefleet.plan import inputs
 
 
 def training(config: DataConfig) -> list[Source]:
@@ -22,19 +21,11 @@ def training(config: DataConfig) -> list[Source]:
 
 def validation(config: DataConfig) -> list[Source]:
     """The sources to validate with; none where rows of the training sources are held out."""
-    if config.path == DEMO:
+    if config.path == inputs.DEMO:
         unseen = [split for split in SPLITS if split != "train"]
-        return [Source(s, SourceConfig(path=DEMO, split=s, max_rows=config.validation_rows)) for s in unseen]
-    if not config.validation_path and not config.validation_split:
-        return []
-    changed = replace(
-        config,
-        path=config.validation_path or config.path,
-        target_path=config.validation_target_path,
-        split=config.validation_split or config.split,
-        max_rows=None,
-    )
-    return [Source("validation", changed)]
+        return [Source(s, SourceConfig(path=inputs.DEMO, split=s, max_rows=config.validation_rows)) for s in unseen]
+    named = inputs.validation(config)
+    return [Source("validation", named)] if named else []
 
 
 def names(config: DataConfig) -> Sequence[str]:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from tunefleet.base import sweeps, text
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ConfigError, RunError
 from tunefleet.base.sweeps import SweepPoint
+from tunefleet.doors import unchanged
 from tunefleet.doors.compose import typed
 from tunefleet.doors.point import HEAD, Point
 from tunefleet.doors.start import start
@@ -35,6 +36,8 @@ def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
     plans = [point.plan for point in points]
     if plans[0].job and plans[0].config.launch.dry_run:
         return submit(plans)
+    for point in points:
+        point.plan = unchanged.recorded(point.plan)  # points wait for each other
     sweep = _record(points)
     if plans[0].job:
         return submit(plans, sweep)

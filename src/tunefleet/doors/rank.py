@@ -16,6 +16,7 @@ from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import State
+from tunefleet.doors import unchanged
 from tunefleet.launch.signals import CAUSES
 from tunefleet.plan.plan import Plan
 
@@ -55,6 +56,9 @@ def _end_at_signals(plan: Plan) -> None:
 
 
 def _train(plan: Plan) -> int:
+    """Rank 0 looks for all: a job may have waited for days."""
+    if os.environ["RANK"] == "0":
+        unchanged.expect(plan)
     from tunefleet.runs.train import train  # torch starts here
 
     return train(plan)

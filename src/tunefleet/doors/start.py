@@ -14,7 +14,7 @@ from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
-from tunefleet.doors import rank
+from tunefleet.doors import rank, unchanged
 from tunefleet.launch import adopted, local, provenance, submission
 from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, split
@@ -23,7 +23,11 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def start(plan: Plan, machine: Machine) -> int:
-    """Runs the plan and returns its exit code. Raises `RunError` where the directory is somebody else's."""
+    """Runs the plan and returns its exit code.
+
+    Raises `RunError` where the directory is somebody else's, or files hold something else than when it was planned.
+    """
+    plan = unchanged.recorded(plan)
     if is_done(plan):  # under a launcher every rank takes this branch: no other process can end the run meanwhile
         if machine.rank == 0:
             print(done(plan))
@@ -91,7 +95,7 @@ def _adopt(plan: Plan, machine: Machine) -> int:
 
 def _open(plan: Plan) -> None:
     plan.save()
-    provenance.write(plan.paths.provenance, provenance.record(REPOSITORY).of(plan))
+    provenance.write(plan.paths.provenance, provenance.record(REPOSITORY))
     plan.paths.cancelled.unlink(missing_ok=True)
     plan.paths.submission.unlink(missing_ok=True)  # or who looks would ask SLURM how a run stands that runs here
     before = status.read(plan.paths.status) or Status(State.STARTING)
@@ -112,7 +116,7 @@ def done(plan: Plan) -> str:
 def expect_own(plan: Plan) -> None:
     """A directory holds one configuration: continuing another one in it would be silently wrong.
 
-    Raises `RunError` where the directory is another configuration's.
+    Raises `RunError` where the directory is another configuration's, or its files held something else.
     """
     if not plan.paths.plan.exists():
         return
@@ -123,6 +127,7 @@ def expect_own(plan: Plan) -> None:
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
             f"Choose another name=, or none.{_rows_of_a_step(there, plan)}"
         )
+    unchanged.expect_as_in(there, plan)
 
 
 def _rows_of_a_step(there: Plan, plan: Plan) -> str:

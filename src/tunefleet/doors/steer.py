@@ -9,13 +9,13 @@ from dataclasses import replace
 from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import State
 from tunefleet.config.load import dump
-from tunefleet.doors import compose
+from tunefleet.doors import compose, unchanged
 from tunefleet.doors.start import REPOSITORY, start
 from tunefleet.doors.submit import submit
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
-from tunefleet.plan import Machine, Plan, machine_for, make
+from tunefleet.plan import Machine, Plan, contents, machine_for, make
 
 
 def resume(runs: Sequence[Run]) -> int:
@@ -39,10 +39,10 @@ def reproduce(run: Run) -> int:
     old = Plan.read(run.paths.root)
     config = compose.from_words(old.words)
     again = replace(config, name=_free_name(run), output_dir=str(run.paths.root.parent))
-    new = make(again, machine_for(again), old.words)
+    new = unchanged.recorded(make(again, machine_for(again), old.words))
     then = provenance.read(run.paths.provenance)
-    found = provenance.differences(then, provenance.record(REPOSITORY).of(new)) if then else []
-    found += _changed(old, new)
+    found = provenance.differences(then, provenance.record(REPOSITORY)) if then else []
+    found += [*_changed(old, new), *contents.changes(old.contents, new.contents, new)]
     print("\n".join(["differs from then:", *(f"  {line}" for line in found)]) if found else "nothing differs from then")
     return _begin([new])
 

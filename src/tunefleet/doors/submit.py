@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State
-from tunefleet.doors import watch
+from tunefleet.doors import unchanged, watch
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
 from tunefleet.launch import provenance, slurm, snapshot, submission
 from tunefleet.launch.queue import QueueError
@@ -26,12 +26,14 @@ _OWN_CODE = REPOSITORY / "src"
 def submit(plans: Sequence[Plan], together: str = "") -> int:
     """Submits every run that is not done or under way; returns the exit code. `together` is the name of a sweep.
 
-    Raises `RunError`, before anything is sent, where a directory is somebody else's. With `launch.dry_run`
-    it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
+    Raises `RunError`, before anything is sent, where a directory is somebody else's, or files have changed. With
+    `launch.dry_run` it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
     """
+    launch = plans[0].config.launch
+    if not launch.dry_run:
+        plans = [unchanged.recorded(plan) for plan in plans]
     for plan in plans:
         expect_own(plan)
-    launch = plans[0].config.launch
     if launch.dry_run:
         return _show(plans)
     observer = Observer()
@@ -65,7 +67,7 @@ def _send(plans: Sequence[Plan], observer: Observer) -> int:
         plans = [plan for plan in plans if _may_start(plan, observer)]  # or somebody was faster since we looked
         for plan in plans:
             plan.save()
-            provenance.write(plan.paths.provenance, origin.of(plan))
+            provenance.write(plan.paths.provenance, origin)
         return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs)
 
 

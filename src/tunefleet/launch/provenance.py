@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import hashlib
 import os
@@ -10,8 +9,8 @@ import platform
 import shlex
 import socket
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,11 +18,8 @@ from pathlib import Path
 from tunefleet.base import files
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import git, project
-from tunefleet.plan import inputs
-from tunefleet.plan.plan import Plan
 
 _SHORT = 7
-_END = 8 << 20
 _PREFIXES = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
 _DIFF = (*_PREFIXES, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")  # for `git apply`
 _PACKAGES = (
@@ -66,16 +62,10 @@ class Provenance:
     command: str
     time: str
     """When it was recorded, with the offset from UTC."""
-    data: dict[str, str] = field(default_factory=dict)
-    """The run's data files, each with a digest of its size and its two ends."""
     snapshot: str = ""
     """The digest of the code snapshot; empty where the run uses the project's own files."""
     diff: str = field(default="", repr=False)
     """The edits against the commit, as text; saved in a file of its own."""
-
-    def of(self, plan: Plan) -> Provenance:
-        """The same for one run: with its data files."""
-        return replace(self, data=_digests(inputs.local_files(plan.config.data)))
 
 
 def record(repository: Path, snapshot: str = "") -> Provenance:
@@ -137,24 +127,7 @@ def _facts(provenance: Provenance) -> dict[str, str]:
         "snapshot": provenance.snapshot,
         "Python": provenance.python,
         **provenance.packages,
-        **provenance.data,
     }
-
-
-def _digests(paths: Iterable[str]) -> dict[str, str]:
-    """A digest of each file that exists, quick for any size: its length, its first and its last 8 MiB."""
-    found = {path: Path(path).stat() for path in paths if Path(path).is_file()}
-    return {path: _digest(path, now.st_size, now.st_mtime_ns) for path, now in found.items()}
-
-
-@functools.cache  # the points of a sweep share their files
-def _digest(path: str, size: int, changed: int) -> str:
-    digest = hashlib.sha256(str(size).encode())
-    with open(path, "rb") as stream:
-        digest.update(stream.read(_END))
-        stream.seek(max(0, size - _END))
-        digest.update(stream.read(_END))
-    return digest.hexdigest()[:16]
 
 
 def _described(diff: str) -> str:

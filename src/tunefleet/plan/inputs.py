@@ -13,6 +13,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.data import SUFFIXES, DataConfig, FileType, SourceConfig
 
 DEMO = "demo"
+TEMPLATES = Path(__file__).parents[1] / "data" / "templates"
 _HUB = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<file>.+))?")
 _CARDS = ("dataset_info.json", "state.json", "dataset_dict.json")  # what `Dataset.save_to_disk` writes beside the rows
 
@@ -87,28 +88,56 @@ def _in_folder(folder: Path, file_type: FileType) -> list[Path]:
     return found
 
 
-def local_files(data: DataConfig) -> list[str]:
-    """Every file of this machine that `data` reads, as far as it is there."""
-    found: list[str] = []
-    for source in (data, *data.mix, replace(data, path=data.validation_path)):
-        found += _there(source)
-    others = (data.target_path, data.validation_target_path, data.label_file)
-    return sorted({*found, *(path for path in others if path)})
+def sources(data: DataConfig) -> list[SourceConfig]:
+    """Everything that rows are read from: to train on, and to validate with."""
+    unseen = validation(data)
+    return [*(data.mix or (data,)), *([unseen] if unseen else [])]
 
 
-def _there(source: SourceConfig) -> Iterable[str]:
+def validation(data: DataConfig) -> SourceConfig | None:
+    """The source of validation rows; None where they are held out from the training rows."""
+    if not data.validation_path and not data.validation_split:
+        return None
+    return replace(
+        data,
+        path=data.validation_path or data.path,
+        target_path=data.validation_target_path,
+        split=data.validation_split or data.split,
+        max_rows=None,
+    )
+
+
+def local_files(source: SourceConfig) -> list[Path]:
+    """Every file of this machine that `source` reads, as far as it is there."""
+    others = [Path(path) for path in (source.target_path, source.label_file) if path]
+    return [*_rows_of(source), *(path for path in others if path.exists())]
+
+
+def _rows_of(source: SourceConfig) -> list[Path]:
     if not source.path or not is_local(source.path):
         return []
     try:
-        return [str(path) for path in files_of(source)]
+        return files_of(source)
     except ConfigError:
         return []
+
+
+def template_file(name: str) -> Path | None:
+    """The Jinja file of `data.template`: a built-in one, or the person's; None for `auto` and for what is no file."""
+    if name == "auto":
+        return None
+    built_in = TEMPLATES / f"{name}.jinja"
+    path = built_in if built_in.is_file() else Path(name).expanduser()
+    return path if path.is_file() else None
 
 
 def absolute(data: DataConfig) -> DataConfig:
     """Paths as ranks see them, wherever they are started."""
     keys = ("path", "target_path", "label_file")
     mix = tuple(replace(source, **_resolved(source, keys)) for source in data.mix)
+    template = template_file(data.template)
+    if template and template.parent != TEMPLATES:
+        data = replace(data, template=str(template.resolve()))
     return replace(data, mix=mix, **_resolved(data, (*keys, "validation_path", "validation_target_path", "cache")))
 
 

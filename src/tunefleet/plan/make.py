@@ -22,7 +22,7 @@ from tunefleet.plan.machine import Machine
 from tunefleet.plan.memory import GIB
 from tunefleet.plan.plan import Expected, Plan
 from tunefleet.plan.resolve import foreseen, resolve, where
-from tunefleet.plan.sources import Sources, sources
+from tunefleet.plan.sources import Sources, absolute, sources
 from tunefleet.plan.stages import boundaries
 
 T = TypeVar("T")
@@ -100,11 +100,11 @@ def _collect(decide: Callable[[], T], complaints: list[str]) -> T | None:
 
 
 def _absolute(config: RunConfig) -> RunConfig:
-    """Paths of data as ranks see them, wherever they are started."""
-    data = inputs.absolute(config.data)
-    if Path(data.template).is_file():
-        data = replace(data, template=str(Path(data.template).resolve()))
-    return replace(config, data=data)
+    """Paths as ranks see them, wherever they are started."""
+    data, model = config.data, config.model
+    data = replace(inputs.absolute(data), tokenizer=absolute(data.tokenizer))
+    model = replace(model, path=absolute(model.path), tokenizer=absolute(model.tokenizer))
+    return replace(config, data=data, model=model)
 
 
 def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 from tunefleet.plan.stages import describe
 
+Contents = dict[str, dict[str, str]]
+"""The SHA-256 of each file that a run reads, by what it is read as and by name (`plan/contents.py`)."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -37,6 +40,7 @@ class Plan:
 
     Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
     `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
+    `contents` is empty until the run is submitted or started, which reads its files.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Plan:
     words: tuple[str, ...] = ()
     expected: Expected | None = None
     cpu_adam: bool = False
+    contents: Contents = field(default_factory=dict, compare=False)
 
     @property
     def paths(self) -> RunPaths:

@@ -51,6 +51,12 @@ def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
     return Sources(weights, tokenizer, architecture)
 
 
+def absolute(path: str | None) -> str | None:
+    """The folder `path` as it is wherever a rank is started; a name of the hub or of a built-in one is left alone."""
+    folder = Path(path).expanduser() if path and path not in BUILT_IN_TOKENIZERS else None
+    return str(folder.resolve()) if folder and folder.is_dir() else path
+
+
 def find(path: str) -> Path | None:
     """The folder of `path`: itself if it is one, else the newest snapshot in the Hugging Face cache."""
     folder = Path(path).expanduser()

@@ -1,0 +1,102 @@
+"""What do files hold: the SHA-256 of every byte, remembered for large ones; of weights above 64 MiB a sample."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.errors import DataError
+
+_LARGE = 1 << 22  # bytes; a smaller file is read in a few milliseconds
+_SETTLED = 2.0  # seconds without a change after which a file's time tells the next change
+_WHOLE = 1 << 26  # bytes; `sampled` reads a smaller file whole
+_PIECE = 1 << 20  # bytes
+_PIECES = 16
+
+
+def digest(path: Path, memory: Path | None = None) -> bytes:
+    """The SHA-256 of a file's bytes. Raises `DataError`.
+
+    Of a large file the folder `memory` keeps it, under path, size, inode and both times of change, and one process at
+    a time reads it. One that was changed a moment ago is not remembered: the next change might carry the same time.
+    """
+    with _readable(path):
+        before = path.stat()
+        if memory is None or before.st_size < _LARGE:
+            return _read(path)
+        note = memory / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]}.json"
+        known = _noted(note, before)
+        if known is not None:
+            return known
+        with _one_reader(note.with_suffix(".lock")):
+            return _noted(note, before) or _read_and_note(path, before, note)
+
+
+def sampled(path: Path) -> bytes:
+    """The SHA-256 of a file of weights; above 64 MiB, of its size and 16 pieces of 1 MiB from its first to its last
+    byte: every step of training changes all of them. Raises `DataError`.
+    """
+    with _readable(path), open(path, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size <= _WHOLE:
+            return hashlib.file_digest(stream, "sha256").digest()
+        sample = hashlib.sha256(str(size).encode())
+        for number in range(_PIECES):
+            stream.seek(number * (size - _PIECE) // (_PIECES - 1))
+            sample.update(stream.read(_PIECE))
+        return sample.digest()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _read_and_note(path: Path, before: os.stat_result, note: Path) -> bytes:
+    known = _read(path)
+    changed = max(before.st_mtime, before.st_ctime)
+    if _state(before) == _state(path.stat()) and time.time() - changed > _SETTLED:
+        with suppress(OSError):  # the file is read again next time, where its note cannot be written
+            files.write_json(note, {"file": str(path), "state": _state(before), "sha256": known.hex()})
+    return known
+
+
+def _state(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _noted(note: Path, stat: os.stat_result) -> bytes | None:
+    try:
+        found = files.read_json(note)
+        return bytes.fromhex(found["sha256"]) if found["state"] == _state(stat) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+@contextmanager
+def _one_reader(lock: Path) -> Iterator[None]:
+    """The ranks of a run ask together; where there can be no lock, each of them reads."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(lock, "a")
+    except OSError:
+        yield
+        return
+    with stream:
+        with suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,44 @@
+"""Are the files that a run reads what they were when it was submitted?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from tunefleet.config.data import SourceConfig
+from tunefleet.plan import Plan, contents
+from tunefleet.plan.contents import Role
+from tunefleet.plan.inputs import HubName
+
+_NEXT = "Put back what was there, or start a new run on what is there now: name=ANOTHER."
+
+
+def recorded(plan: Plan) -> Plan:
+    """The plan with what its files hold. Raises `RunError` where it knew that already, and they hold something else."""
+    now = contents.read(plan, _hub_files)
+    contents.expect_same(plan, plan.contents, now, _NEXT)
+    return replace(plan, contents=now)
+
+
+def expect(plan: Plan, roles: Iterable[Role] = Role, next_move: str = _NEXT) -> None:
+    """Raises `RunError` where files of these roles hold something else than when the run was submitted."""
+    if plan.contents:  # a run of an older version has none
+        contents.expect_same(plan, plan.contents, contents.read(plan, _hub_files, roles), next_move)
+
+
+def expect_as_in(saved: Plan, plan: Plan) -> None:
+    """Raises `RunError` where the run in the directory, `saved`, read other files than `plan` would."""
+    contents.expect_same(plan, saved.contents, plan.contents, _NEXT)
+
+
+def _hub_files(name: HubName, source: SourceConfig) -> list[Path]:
+    return _cached(name, source.subset, source.split)
+
+
+@functools.cache  # the points of a grid share their data
+def _cached(name: HubName, subset: str | None, split: str | None) -> list[Path]:
+    from tunefleet.data import hub  # takes seconds: only where a data set of the hub is named
+
+    return hub.files(name, SourceConfig(subset=subset, split=split))
