@@ -86,8 +86,8 @@ def test_each_format_by_name_and_by_itself(
 ) -> None:
     assert recognise(Row(values, WHERE)) is format
     assert turns(values, format) == expected
-    assert turns(values) == expected
-    assert read(values).where == WHERE
+    assert turns(values, **({"instruction": "{text}"} if format is Format.LABELLED else {})) == expected
+    assert read(values, format).where == WHERE
 
 
 def test_every_format_is_tested() -> None:
@@ -158,12 +158,13 @@ def test_every_way_to_choose_an_answer(values: dict[str, Any]) -> None:
     [("human", "user"), ("User", "user"), ("GPT", "assistant"), ("developer", "system"), ("observation", "tool")],
 )
 def test_roles_have_many_names(theirs: str, ours: str) -> None:
-    assert turns({"messages": [{"role": theirs, "content": "a"}, {"role": "model", "content": "b"}]})[0] == (ours, "a")
+    listed = [QUESTION, {"role": theirs, "content": "a"}, {"role": "model", "content": "b"}]
+    assert turns({"messages": listed})[1] == (ours, "a")
 
 
 def test_parts_of_a_message_are_joined_and_reasoning_stands_in_think() -> None:
     content = [{"type": "reasoning", "value": "Sum."}, {"type": "text", "text": "5"}]
-    assert turns({"messages": [{"role": "assistant", "content": content}]}) == [
+    assert turns({"messages": [QUESTION, {"role": "assistant", "content": content}]})[1:] == [
         ("assistant", "<think>\nSum.\n</think>\n\n5")
     ]
 
@@ -201,8 +202,8 @@ def test_every_way_to_call_a_tool(called: dict[str, Any], tools: Any) -> None:
 
 
 def test_a_call_keeps_its_id() -> None:
-    found = read({"messages": [CALLED["openai"]]})
-    assert found.messages[0]["tool_calls"][0]["id"] == "c1"
+    found = read({"messages": [QUESTION, CALLED["openai"]]})
+    assert found.messages[1]["tool_calls"][0]["id"] == "c1"
 
 
 # Columns
@@ -285,7 +286,7 @@ def test_names_of_labels_may_lie_in_a_file(tmp_path: Path) -> None:
 )
 def test_a_label_without_a_name_is_refused(label: Any, names: tuple[str, ...], said: str) -> None:
     with pytest.raises(DataError, match=re.escape(f"{WHERE}: {said}")):
-        read({"text": "a", "label": label}, label_names=names)
+        read({"text": "a", "label": label}, Format.LABELLED, label_names=names)
 
 
 # Slots
@@ -328,7 +329,7 @@ def test_the_first_row_decides_for_all() -> None:
     reader.conversations(Row(PAIR, WHERE))
     with pytest.raises(DataError, match=r"rows\.jsonl:8: no column .* The first row is prompt_completion"):
         reader.conversations(Row(ALPACA, "rows.jsonl:8"))
-    assert len(reader.conversations(Row({**PAIR, **ALPACA}, WHERE))[0].turns) == 2
+    assert len(reader.conversations(Row({**PAIR, "id": 3}, WHERE))[0].turns) == 2
 
 
 def test_a_named_format_needs_no_first_row() -> None:

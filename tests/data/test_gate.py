@@ -243,10 +243,10 @@ def test_a_row_that_its_setting_can_learn_is_no_bad_row(config: DataConfig, toke
     [({}, True), ({"weight": None}, True), ({"weight": 1}, True), ({"weight": 0}, False), ({"weight": 0.0}, False)],
 )
 def test_a_weight_is_nothing_or_one(message: dict[str, Any], learns: bool) -> None:
-    assert weights.learns(message, "a.jsonl:1: message 2") is learns
+    assert weights.in_loss(message, "a.jsonl:1: message 2") is learns
 
 
 @pytest.mark.parametrize("weight", [0.5, 2, -1, "1", [1], float("nan")])
 def test_another_weight_is_refused(weight: Any) -> None:
     with pytest.raises(DataError, match=r"a\.jsonl:1: message 2: weight is .*Use 1 to learn"):
-        weights.learns({"weight": weight}, "a.jsonl:1: message 2")
+        weights.in_loss({"weight": weight}, "a.jsonl:1: message 2")

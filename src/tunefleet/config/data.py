@@ -50,10 +50,10 @@ class Format(Enum):
 
 
 COLUMNS = {
-    Format.MESSAGES: {"messages", "tools"},
-    Format.SHAREGPT: {"conversations", "system", "tools"},
-    Format.ALPACA: {"instruction", "input", "output", "history", "system"},
-    Format.PROMPT_COMPLETION: {"prompt", "completion", "system"},
+    Format.MESSAGES: {"messages", "system", "tools", "label"},
+    Format.SHAREGPT: {"conversations", "system", "tools", "label"},
+    Format.ALPACA: {"instruction", "input", "output", "history", "system", "tools", "label"},
+    Format.PROMPT_COMPLETION: {"prompt", "completion", "history", "system", "tools", "label"},
     Format.CHOSEN: {"prompt", "conversations", "chosen", "system", "tools"},
     Format.TREE: {"tree"},
     Format.PARALLEL: {"source", "target"},
@@ -114,6 +114,8 @@ class SourceConfig:
     """What a row looks like."""
     columns: dict[str, str] = field(default_factory=dict)
     """Our name of a column and theirs: `output: response`; inside it `instances.0.output`, joined `data.*.text`."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns that are left unread on purpose, where one with a meaning would be refused: `[images, label]`."""
     instruction: str | None = None
     """What is asked about parallel (`{source}`) or labelled rows (`{text}`, `{labels}`); null is that text alone."""
     instruction_back: str | None = None

@@ -20,7 +20,7 @@ from tunefleet.data import dataset, growing, wanted
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.template import ChatTemplate
 
-_LAYOUT = 5  # of the files in the cache: raise it when they change, or what is written into them
+_LAYOUT = 6  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES = "names.json"
 _AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
 
@@ -70,16 +70,28 @@ def alone(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Found:
-    """The data sets of a folder by name, and how many rows were left out: bad ones, and by each step of cleaning."""
+    """The data sets of a folder by name, and how many rows were left out: bad ones, and by each step of cleaning.
+
+    `unread` are keys with text that are not read, and the place of the first.
+    """
 
     sets: dict[str, Dataset]
     bad_rows: int
     removed: Mapping[str, int]
+    unread: Mapping[str, str]
 
 
-def publish(temporary: Path, folder: Path, names: Sequence[str], bad_rows: int, removed: Mapping[str, int]) -> None:
+def publish(
+    temporary: Path,
+    folder: Path,
+    names: Sequence[str],
+    bad_rows: int,
+    removed: Mapping[str, int],
+    unread: Mapping[str, str],
+) -> None:
     """Gives finished data sets their final name."""
-    files.write_json(temporary / _NAMES, {"sets": list(names), "bad_rows": bad_rows, "removed": removed})
+    described = {"sets": list(names), "bad_rows": bad_rows, "removed": removed, "unread": unread}
+    files.write_json(temporary / _NAMES, described)
     shutil.rmtree(folder, ignore_errors=True)
     files.publish(temporary, folder)
 
@@ -94,6 +106,7 @@ def read(folder: Path, thorough: bool = False) -> Found | None:
         names = found["sets"]
         if thorough and not all(growing.is_whole(folder / name) for name in names):
             return None
-        return Found({name: dataset.read(folder / name) for name in names}, found["bad_rows"], found["removed"])
+        sets = {name: dataset.read(folder / name) for name in names}
+        return Found(sets, found["bad_rows"], found["removed"], found["unread"])
     except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError):
         return None

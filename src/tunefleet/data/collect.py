@@ -15,12 +15,17 @@ Said = list[Conversation] | DataError
 """What a row says, or why it says nothing."""
 
 
-def rows(source: Source) -> Iterator[Said]:
-    """Every row of `source`: its conversations, or why it is bad. Raises `DataError` for what no row can mend."""
+def rows(source: Source, unread: dict[str, str] | None = None) -> Iterator[Said]:
+    """Every row of `source`: its conversations, or why it is bad; behind the last one `unread` holds its unknown keys.
+
+    Raises `DataError` for what no row can mend.
+    """
     reader = Reader(source.config)
     for row in source.rows():
         yield _said(row, reader)
     reader.finish()
+    if unread is not None:
+        unread.update(reader.unread)
 
 
 def collect(source: Source, bad: BadRows) -> list[Conversation]:

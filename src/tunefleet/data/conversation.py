@@ -33,6 +33,7 @@ class Turn:
     """One message. `role` is system, user, assistant, tool or text.
 
     A tool's content is what call `answers_call` gave; `learns` is asked of answers: their `weight` in the data.
+    `reasoning` is what an answer thought before its content, where the data give it apart.
     """
 
     role: str
@@ -41,6 +42,7 @@ class Turn:
     name: str = ""
     answers_call: str = ""
     learns: bool = True
+    reasoning: str = ""
 
     @property
     def message(self) -> dict[str, Any]:
@@ -49,6 +51,7 @@ class Turn:
             "tool_calls": [call.message for call in self.calls],
             "name": self.name,
             "tool_call_id": self.answers_call,
+            "reasoning_content": self.reasoning,
         }
         return {"role": self.role, "content": self.content, **{key: value for key, value in extras.items() if value}}
 

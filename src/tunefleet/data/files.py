@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SUFFIXES, FileType, SourceConfig
-from tunefleet.data import json_list, raw, tables
+from tunefleet.data import json_list, json_value, raw, tables
+from tunefleet.data.json_value import NotOneThing
 from tunefleet.data.row import Read, Row
 from tunefleet.plan.inputs import suffix
 
@@ -43,13 +45,35 @@ def file_type(path: Path, named: FileType = FileType.AUTO) -> FileType:
 
 
 def aligned(path: Path, target: Path) -> Iterator[Read]:
-    """Rows `source`, `target` of two files whose lines belong together. Raises `DataError` where one is longer."""
+    """Rows `source`, `target` of two files whose lines belong together.
+
+    Raises `DataError` where one is longer, or holds something else than a sentence on each line.
+    """
+    for file in (path, target):
+        expect_sentences(file)
     pairs = zip_longest(raw.lines(path), raw.lines(target))
     for number, (one, other) in enumerate(pairs, 1):
         if one is None or other is None:
             longer, shorter = (target, path) if one is None else (path, target)
             raise DataError(f"{longer}:{number}: {shorter} has only {number - 1} lines: they do not belong together.")
         yield _caught(_pair, one[1], other[1], f"{path}:{number}", f"{target}:{number}")
+
+
+def expect_sentences(path: Path) -> None:
+    """Raises `DataError` for a file whose name or first line says that its lines are no sentences."""
+    kind = SUFFIXES.get(suffix(path), FileType.TEXT)
+    first = next((line.strip() for _, line in raw.lines(path) if line.strip()), b"")
+    if suffix(path).lower() in _MARKUP or _TAG.match(first):
+        raise DataError(
+            f"{path}: SGML or XML, whose tags would be learnt as translations. Take the sentences out of it, one on a "
+            "line: sacrebleu's `mtdata`, or `sed -n 's/<seg[^>]*>\\(.*\\)<\\/seg>/\\1/p'`."
+        )
+    if kind is not FileType.TEXT:
+        raise DataError(f"{path}: {kind.value} rows are no lines of sentences. Leave data.target_path out.")
+
+
+_MARKUP = (".sgm", ".sgml", ".xml", ".tmx", ".xlf", ".xliff", ".html", ".htm", ".ts", ".resx", ".ttml", ".tbx")
+_TAG = re.compile(rb"<(\?xml|!DOCTYPE|!--|srcset|refset|tstset|mteval|doc|seg|tmx|xliff|html|dataset|ts)\b", re.I)
 
 
 def _pair(one: bytes, other: bytes, where: str, there: str) -> Row:
@@ -106,7 +130,7 @@ def _json_lines(path: Path) -> Iterator[_Value]:
     for number, line in _filled(path):
         where = f"{path}:{number}"
         try:
-            yield json.loads(raw.text(line, where)), where
+            yield json_value.parsed(raw.text(line, where), where), where
         except json.JSONDecodeError as error:
             yield DataError(f"{where}: broken JSON: {error.msg}.")
         except DataError as error:
@@ -115,15 +139,29 @@ def _json_lines(path: Path) -> Iterator[_Value]:
 
 def _json_whole(path: Path) -> Iterator[_Value]:
     if json_list.is_list(path):
-        return ((row, f"{path}: row {number}") for number, row in enumerate(json_list.values(path), 1))
-    value = _parsed(path)
-    return iter([(value, f"{path}:1")] if value is not None else [])
+        return _json_list(path)
+    return _json_object(path)
+
+
+def _json_object(path: Path) -> Iterator[_Value]:
+    try:
+        value = _parsed(path)
+    except NotOneThing as error:
+        yield error
+    else:
+        yield from [(value, f"{path}:1")] if value is not None else []
+
+
+def _json_list(path: Path) -> Iterator[_Value]:
+    for number, (row, complaint) in enumerate(json_list.values(path), 1):
+        where = f"{path}: row {number}"
+        yield DataError(f"{where}: {complaint}.") if complaint else (row, where)
 
 
 def _parsed(path: Path) -> Any:
     text = raw.text(raw.whole(path), str(path))
     try:
-        return json.loads(text) if text.strip() else None
+        return json_value.parsed(text, f"{path}:1") if text.strip() else None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: broken JSON: {error.msg}.") from None
 
@@ -178,7 +216,7 @@ def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[Read]:
     csv.field_size_limit(2**31 - 1)
     decoded = (line.decode(errors="surrogateescape") + "\n" for _, line in raw.lines(path))
     reader = csv.reader(decoded, strict=True, **dialect)
-    names = _names(next(reader, []), path) if header else None
+    names = _names(_first(reader, path), path) if header else None
     while True:
         where = f"{path}:{reader.line_num + 1}"
         try:
@@ -186,10 +224,24 @@ def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[Read]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield DataError(f"{where}: {error}.")
+            yield DataError(f"{where}: {_reason(error)}.")
             continue
         if cells:
             yield _caught(_row, cells, names, where)
+
+
+def _first(reader: Iterator[list[str]], path: Path) -> list[str]:
+    try:
+        return next(reader, [])
+    except csv.Error as error:
+        raise DataError(f"{path}:1: {_reason(error)}.") from None
+
+
+def _reason(error: csv.Error) -> str:
+    """What is wrong, in words that say what to do about it."""
+    if "new-line character" in str(error):
+        return "a carriage return outside of quotes; if lines end with it, convert them: tr '\\r' '\\n' < FILE > NEW"
+    return str(error)
 
 
 def _names(cells: list[str], path: Path) -> list[str]:
@@ -202,7 +254,10 @@ def _names(cells: list[str], path: Path) -> list[str]:
 def _row(cells: Sequence[str], names: Sequence[str] | None, where: str) -> Row:
     if names and len(cells) != len(names):
         raise DataError(f"{where}: {len(cells)} cells instead of {len(names)}.")
-    raw.text("\n".join(cells).encode(errors="surrogateescape"), where)
+    everything = "\n".join(cells)
+    raw.text(everything.encode(errors="surrogateescape"), where)
+    if "\0" in everything:
+        raise DataError(f"{where}: holds a NUL character, as UTF-16 does. Convert it: iconv -f utf-16 -t utf-8.")
     return Row(dict(zip(names or map(str, range(len(cells))), cells, strict=True)), where)
 
 

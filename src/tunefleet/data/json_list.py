@@ -10,10 +10,10 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.data import raw
+from tunefleet.data.json_value import Decoder
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LITERAL = 16  # characters: what is wrong so near the end of what was read may only be cut off there
-_decoder = json.JSONDecoder()
 
 
 def is_list(path: Path) -> bool:
@@ -21,7 +21,11 @@ def is_list(path: Path) -> bool:
     return _Text(raw.texts(path)).next() == "["
 
 
-def values(path: Path) -> Iterator[Any]:
+Checked = tuple[Any, str]
+"""A value, and what is wrong with it; empty where nothing is."""
+
+
+def values(path: Path) -> Iterator[Checked]:
     """The values of the list that is the whole file. Raises `DataError` naming the line that is broken."""
     text = _Text(raw.texts(path))
     try:
@@ -30,7 +34,7 @@ def values(path: Path) -> Iterator[Any]:
         raise DataError(f"{path}:{text.line(error.pos)}: broken JSON: {error.msg}.") from None
 
 
-def _values(text: _Text) -> Iterator[Any]:
+def _values(text: _Text) -> Iterator[Checked]:
     text.take("[", "Expecting value")
     if text.next() != "]":
         yield text.value()
@@ -50,6 +54,7 @@ class _Text:
         self._text = ""
         self._at = 0
         self._lines = 1
+        self._decoder = Decoder()
 
     def line(self, place: int) -> int:
         """The number of the line at `place` of what is in memory."""
@@ -72,13 +77,13 @@ class _Text:
             raise self.error(otherwise)
         self._at += 1
 
-    def value(self) -> Any:
+    def value(self) -> Checked:
         """The value that comes next. Raises `JSONDecodeError`."""
         self.next()
         while True:
             begun = self._at  # reading moves it
             try:
-                value, end = _decoder.raw_decode(self._text, self._at)
+                value, end = self._decoder.value(self._text, self._at)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos + _LITERAL > len(self._text)
                 place = error.pos - self._at
@@ -86,8 +91,8 @@ class _Text:
                     raise json.JSONDecodeError(error.msg, self._text, self._at + place) from None
                 continue
             if end + _LITERAL < len(self._text) or not self._read():  # a number may go on
-                self._at += end - begun
-                return value
+                place, self._at = self._at, self._at + end - begun
+                return value, self._decoder.complaint(value, self._text[place : self._at])
 
     def _read(self) -> bool:
         """Reads as much again as there is, so that a long value is not begun too often."""

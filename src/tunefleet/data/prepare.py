@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ class Prepared:
     """Rows that were left out; `report` says why."""
     removed: Mapping[str, int]
     """How many rows each step of `data.clean` left out; `removed_report` names them."""
+    unread: Mapping[str, str] = MappingProxyType({})
+    """Keys of rows that carry text and are not read, each with the place of the first."""
 
     @property
     def report(self) -> Path:
@@ -81,7 +84,9 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: 
             found = cache.read(folder)
     assert found is not None
     unseen = {name: data for name, data in found.sets.items() if name != "train"}
-    return Prepared(found.sets["train"], unseen, chat, folder, there is not None, found.bad_rows, found.removed)
+    return Prepared(
+        found.sets["train"], unseen, chat, folder, there is not None, found.bad_rows, found.removed, found.unread
+    )
 
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
@@ -144,6 +149,7 @@ class _Preparation:
         self._bad = BadRows(cache.bad_rows(folder), config.max_bad_rows) if skips else BadRows()
         self._clean = Cleaning(config.clean, temporary / _REMOVED)
         self._unseen = wanted.validation(config)
+        self._unread: dict[str, str] = {}
 
     def run(self) -> None:
         """Validation first: it is small, and may be refused too."""
@@ -154,12 +160,13 @@ class _Preparation:
         self._bad.write()
         self._clean.write(cache.removed_rows(self._folder))
         (self._temporary / _REMOVED).unlink(missing_ok=True)
-        cache.publish(self._temporary, self._folder, ["train", *names], self._bad.count, self._clean.counts())
+        counts = self._bad.count, self._clean.counts(), self._unread
+        cache.publish(self._temporary, self._folder, ["train", *names], *counts)
 
     def rows(self, source: Source, clean: bool = True) -> Iterator[Talks]:
         """Conversations of a source, encoded."""
         step = self._clean.clean if clean else self._clean.normalise
-        return encoded(rows(source), step, self._bad, self._encoder)
+        return encoded(rows(source, self._unread), step, self._bad, self._encoder)
 
     def held_out(self) -> HeldOut[Any]:
         """Draws validation rows from a source, where there are no other ones."""
@@ -211,7 +218,7 @@ class _Preparation:
         store.begin()
         for talk in (talk for row in held_out for talk in row):
             store.add(talk, 0)
-            examples += [] if talk.conversation.is_text else [self._example(talk)]
+            examples += [self._example(talk)] if _has_example(talk.conversation) else []
         self._write_set(name, store.finish(), None, examples)
 
     def _write_set(self, name: str, stored: Stored, seen: Seen | None, examples: Sequence[Example]) -> None:
@@ -226,3 +233,8 @@ class _Preparation:
     def _example(self, talk: Talk) -> Example:
         one = talk.conversation
         return Example(one.question, self._chat.prompt(one.question, one.tools), one.answer)
+
+
+def _has_example(conversation: Conversation) -> bool:
+    """Whether its last answer is one to learn from: KTO's bad examples are not."""
+    return not conversation.is_text and conversation.turns[conversation.answers[-1]].learns

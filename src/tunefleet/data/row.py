@@ -16,5 +16,12 @@ class Row:
     where: str
 
 
+@dataclass(frozen=True)
+class Media:
+    """What a column holds that is no text: `kind` is pictures, sound and the like. Its content is not read."""
+
+    kind: str
+
+
 Read = Row | DataError
 """A row, or why there is none: a reader goes on after a row that is bad."""

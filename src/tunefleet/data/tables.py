@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.data import raw
-from tunefleet.data.row import Row
+from tunefleet.data.features import Mean, columns
+from tunefleet.data.row import Read, Row
 
 _AT_ONCE = 1_000  # rows
 
 
-def parquet(path: Path) -> Iterator[Row]:
+def parquet(path: Path) -> Iterator[Read]:
     """Every row of a Parquet file. Raises `DataError`."""
     import pyarrow.parquet
 
@@ -24,7 +24,7 @@ def parquet(path: Path) -> Iterator[Row]:
         yield from _rows(path, file.iter_batches(batch_size=_AT_ONCE), file.schema_arrow)
 
 
-def arrow(path: Path) -> Iterator[Row]:
+def arrow(path: Path) -> Iterator[Read]:
     """Every row of an Arrow file, in either of its two forms. Raises `DataError`."""
     import pyarrow.ipc
 
@@ -45,32 +45,31 @@ def _content(path: Path) -> Any:
     return pyarrow.BufferReader(raw.whole(path)) if raw.is_gzip(path) else pyarrow.memory_map(str(path))
 
 
-def _rows(path: Path, batches: Any, schema: Any) -> Iterator[Row]:
-    labels = _labels(schema)
+def _rows(path: Path, batches: Any, schema: Any) -> Iterator[Read]:
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: two columns named {twice!r}, of which one would be dropped. Name them apart.")
+    meaning = columns(schema)
     number = 0
     for batch in batches:
         for values in _values(batch):
             number += 1
-            yield Row(_in_words(values, labels), f"{path}: row {number}")
+            where = f"{path}: row {number}"
+            yield _row(values, meaning, where)
+
+
+def _row(values: dict[str, Any], meaning: Mapping[str, Mean], where: str) -> Read:
+    try:
+        for column, mean in meaning.items():
+            values[column] = mean(values[column], f"{where}: {column}")
+    except DataError as error:
+        return error
+    return Row(values, where)
 
 
 def _values(batch: Any) -> Iterator[dict[str, Any]]:
     """A batch may hold very many rows, each of which is many objects of Python."""
     return (row for start in range(0, batch.num_rows, _AT_ONCE) for row in batch.slice(start, _AT_ONCE).to_pylist())
-
-
-def _labels(schema: Any) -> dict[str, Sequence[str]]:
-    """The columns whose numbers have names, as `datasets` writes them into a file."""
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = described.get("info", {}).get("features") or {}
-    return {name: f["names"] for name, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"}
-
-
-def _in_words(values: dict[str, Any], labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    for column, names in labels.items():
-        number = values[column]
-        values[column] = names[number] if number is not None and 0 <= number < len(names) else None
-    return values
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Does a message learn: reads its `weight`, 0 or 1, as OpenAI's fine-tuning format has it."""
+"""Is a message in the loss: reads its weight (OpenAI), train, training (axolotl) or loss (ms-swift)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,43 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 
+_SPELLINGS = ("weight", "train", "training", "loss")
 
-def learns(message: Mapping[str, Any], where: str) -> bool:
-    """Whether the message has weight 1, as one without a weight has. It is asked of answers only.
 
-    Raises `DataError` for any other weight: a token learns or it does not, so that the loss of a step stays
-    a sum over learning tokens.
+def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> bool:
+    """Whether every spelling that the message has says 1, as a message without any is in the loss.
+
+    Raises `DataError` for any other value: a token is in the loss or it is not, so that the loss of a step stays a
+    sum over its tokens; and for a message other than an answer that is to be in it.
     """
-    weight = message.get("weight")
-    if weight is None:
-        return True
-    if isinstance(weight, bool | int | float) and weight in (0, 1):
-        return bool(weight)
-    raise DataError(f"{where}: weight is {weight!r}. Use 1 to learn the message, 0 to leave it out of the loss.")
+    found = True
+    for key in _SPELLINGS:
+        weight = message.get(key)
+        if weight is None:
+            continue
+        if not isinstance(weight, bool | int | float) or weight not in (0, 1):
+            raise DataError(f"{where}: {key} is {weight!r}. Use 1 to learn the message, 0 to leave it out of the loss.")
+        if weight and not is_answer and key != "weight":
+            raise DataError(
+                f"{where}: {key} is {weight!r} and only answers can be in the loss. Take it out, or use "
+                "data.train_on=all, which puts everything into it."
+            )
+        found = found and bool(weight)
+    return found
+
+
+def is_desirable(row: Mapping[str, Any], where: str) -> bool:
+    """Whether the row is a good example, as KTO writes it in `label`: true or false. Raises `DataError`."""
+    for key in ("label", "kto_tag"):
+        label = row.get(key)
+        if isinstance(label, str) and label.lower() in ("true", "false"):
+            label = label.lower() == "true"
+        if label is None or isinstance(label, bool):
+            if label is False:
+                return False
+        elif isinstance(label, int | float):
+            raise DataError(
+                f"{where}: {key} is {label!r}; here it says whether the answer is a good example, true or false. "
+                f"If it means something else, leave it out with data.ignore_columns=[{key}]."
+            )
+    return True

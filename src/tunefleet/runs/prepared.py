@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tunefleet.base.units import count
 from tunefleet.data.dataset import Card
 from tunefleet.data.prepare import Prepared
@@ -13,8 +15,14 @@ def rows(plan: Plan, data: Prepared) -> dict[str, str]:
     splits = [f"{name} {unseen.card.conversations:,}" for name, unseen in data.validation.items()]
     removed = ", ".join(f"{number:,} {step}" for step, number in data.removed.items())
     cleaned = {"left out": f"{removed}, see {data.removed_report}"} if removed else {}
+    unread = {"not read": _unread(data.unread)} if data.unread else {}
     bad = {"bad rows": f"{data.bad_rows:,} left out, see {data.report}"} if data.bad_rows else {}
-    return {"data": _card(plan, data.train.card), **cleaned, **bad, "validation": ", ".join(splits) or "none"}
+    return {"data": _card(plan, data.train.card), **cleaned, **bad, **unread, "validation": ", ".join(splits) or "none"}
+
+
+def _unread(keys: Mapping[str, str], most: int = 5) -> str:
+    names = ", ".join([*list(keys)[:most], *([f"{len(keys) - most} more"] if len(keys) > most else [])])
+    return f"{names} (first at {next(iter(keys.values()))}); columns that mean nothing go into data.ignore_columns"
 
 
 def _card(plan: Plan, card: Card) -> str:

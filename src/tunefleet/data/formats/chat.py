@@ -8,7 +8,8 @@ from typing import Any
 from tunefleet.base.errors import DataError
 from tunefleet.data import weights
 from tunefleet.data.conversation import ToolCall, Turn
-from tunefleet.data.formats.fields import decoded, get, optional, text
+from tunefleet.data.formats.fields import decoded, expect_characters, get, optional, optional_text, text
+from tunefleet.data.formats.keys import CALL, FUNCTION, REASONING, TOOLS, expect_keys
 from tunefleet.data.row import Row
 
 _CALL = "function_call"
@@ -30,24 +31,25 @@ ROLES = {
 
 
 def messages(row: Row) -> tuple[Turn, ...]:
-    """The turns of `messages`: role and content, with tool calls and weights."""
-    return _turns(get(row, "messages", list), row.where)
+    """The turns of `messages`: role and content, with tool calls and weights, after the column `system`."""
+    return after_system(row, _turns(get(row, "messages", list), row.where))
 
 
 def sharegpt(row: Row) -> tuple[Turn, ...]:
     """The turns of `conversations`: from and value, after the column `system` if there is one."""
-    return _after_system(row, _turns(get(row, "conversations", list), row.where))
+    return after_system(row, _turns(get(row, "conversations", list), row.where))
 
 
 def chosen(row: Row) -> tuple[Turn, ...]:
     """A question (`prompt` or `conversations`) and the answer in `chosen`, or all of it in `chosen`."""
-    said = _said(row, "chosen", "assistant")
-    if any(turn.role == "user" for turn in said):
-        return _after_system(row, said)
-    return _after_system(row, _said(row, "conversations" if "conversations" in row.values else "prompt", "user") + said)
+    answer = messages_or_text(row, "chosen", "assistant")
+    if any(turn.role == "user" for turn in answer):
+        return after_system(row, answer)
+    question = messages_or_text(row, "prompt" if row.values.get("conversations") is None else "conversations", "user")
+    return after_system(row, question + answer)
 
 
-def _said(row: Row, key: str, role: str) -> tuple[Turn, ...]:
+def messages_or_text(row: Row, key: str, role: str) -> tuple[Turn, ...]:
     """The column `key`: one text that `role` says, or messages."""
     if isinstance(row.values.get(key), (list, dict)):
         return _turns(row.values[key], f"{row.where}: {key}")
@@ -55,20 +57,33 @@ def _said(row: Row, key: str, role: str) -> tuple[Turn, ...]:
 
 
 def tools(row: Row) -> tuple[Mapping[str, Any], ...]:
-    """The functions in the column `tools`, each as chat templates take it."""
-    listed = decoded(row.values.get("tools") or [], f"{row.where}: tools")
+    """The functions in the column `tools` (or `functions`), each as chat templates take it."""
+    both = [key for key in TOOLS if row.values.get(key)]
+    if len(both) > 1:
+        raise DataError(f"{row.where}: both {' and '.join(both)}. Keep one of them.")
+    if not both:
+        return ()
+    listed = decoded(row.values[both[0]], f"{row.where}: {both[0]}") or []
     if not isinstance(listed, list) or not all(isinstance(tool, dict) for tool in listed):
-        raise DataError(f"{row.where}: tools is no list of functions.")
+        raise DataError(f"{row.where}: {both[0]} is no list of functions.")
     wrapped = [tool if "function" in tool else {"type": "function", "function": tool} for tool in listed]
     for number, tool in enumerate(wrapped, 1):
         if not isinstance(tool["function"], dict) or not isinstance(tool["function"].get("name"), str):
             raise DataError(f"{row.where}: tool {number} has no name.")
+    expect_characters(wrapped, f"{row.where}: {both[0]}")
     return tuple(wrapped)
 
 
-def _after_system(row: Row, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def after_system(row: Row, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """`turns` with the column `system` first. Raises `DataError` where they begin with another one."""
     system = optional(row, "system")
-    return (Turn("system", system), *turns) if system else turns
+    if not system:
+        return turns
+    if turns and turns[0].role == "system":
+        if turns[0].content.strip() == system.strip():
+            return turns
+        raise DataError(f"{row.where}: the column system and a first message of the system say different things.")
+    return (Turn("system", system), *turns)
 
 
 def _turns(listed: Any, where: str) -> tuple[Turn, ...]:
@@ -79,25 +94,49 @@ def _turns(listed: Any, where: str) -> tuple[Turn, ...]:
 
 
 def _turn(message: Any, where: str) -> Turn:
-    said = message if isinstance(message, dict) else {}
-    who, what = said.get("role", said.get("from")), said.get("content", said.get("value"))
-    if who is None or not {"content", "value", "tool_calls"} & said.keys():
+    values = message if isinstance(message, dict) else {}
+    who, what = _either(values, "role", "from", where), _either(values, "content", "value", where)
+    called = [key for key in ("tool_calls", "function_call") if values.get(key)]
+    if who is None or not {"content", "value", "tool_calls", "function_call"} & values.keys():
         raise DataError(f"{where} has no role and content (nor from and value).")
     role = ROLES.get(who.lower()) if isinstance(who, str) else None
     if role is None:
         raise DataError(f"{where} has the unknown role {who!r}. Known: {', '.join(ROLES)}.")
+    learns = weights.in_loss(values, where, role in ("assistant", _CALL))
+    reasoning = _reasoning(values, role, where)
     if role == _CALL:
-        return Turn("assistant", "", _calls(decoded(what, where), where), learns=weights.learns(said, where))
-    content, called = _content(what, where, may_be_empty=bool(said.get("tool_calls")))
-    calls = _calls(said.get("tool_calls") or [], where) + called
+        return Turn("assistant", "", _calls(decoded(what, where), where), learns=learns, reasoning=reasoning)
+    content, in_parts = _content(what, where, may_be_empty=bool(called))
+    calls = tuple(call for key in called for call in _calls(decoded(values[key], f"{where}: {key}"), where))
+    if (calls or in_parts) and role != "assistant":
+        raise DataError(f"{where}: only the assistant calls functions, and this is {who}.")
     return Turn(
         role,
         content,
-        calls,
-        name=said.get("name") or "",
-        answers_call=said.get("tool_call_id") or "",
-        learns=weights.learns(said, where),
+        calls + in_parts,
+        name=optional_text(values.get("name"), f"{where}: name"),
+        answers_call=optional_text(values.get("tool_call_id"), f"{where}: tool_call_id"),
+        learns=learns,
+        reasoning=reasoning,
     )
+
+
+def _either(message: Mapping[str, Any], ours: str, other: str, where: str) -> Any:
+    """The value of a key that has two spellings; a null is none, as Arrow fills in keys that are absent."""
+    one, two = message.get(ours), message.get(other)
+    if one is not None and two is not None and one != two:
+        raise DataError(f"{where}: {ours} and {other} say different things. Keep one of them.")
+    return two if one is None else one
+
+
+def _reasoning(message: Mapping[str, Any], role: str, where: str) -> str:
+    """What the message thinks apart from its content, in any of its spellings."""
+    found = {key: text(message[key], f"{where}: {key}") for key in REASONING if message.get(key)}
+    if found and role not in ("assistant", _CALL):
+        raise DataError(f"{where}: only the assistant thinks, and this message has {next(iter(found))}.")
+    if len({*found.values()}) > 1:
+        raise DataError(f"{where}: {' and '.join(found)} say different things. Keep one of them.")
+    return next(iter(found.values()), "")
 
 
 def _content(what: Any, where: str, may_be_empty: bool) -> tuple[str, tuple[ToolCall, ...]]:
@@ -110,13 +149,13 @@ def _content(what: Any, where: str, may_be_empty: bool) -> tuple[str, tuple[Tool
 
 def _part(part: Any, where: str) -> tuple[str, tuple[ToolCall, ...]]:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in ("text", "reasoning", "tool_call"):
-        raise DataError(f"{where} is {kind or type(part).__name__!r}. Known: text, reasoning, tool_call.")
-    value = part.get("text", part.get("value"))
+    if kind not in ("text", "reasoning", "thinking", "tool_call"):
+        raise DataError(f"{where} is {kind or type(part).__name__!r}. Known: text, reasoning, thinking, tool_call.")
+    value = next((part[key] for key in ("text", "value", "thinking", "reasoning") if part.get(key) is not None), None)
     if kind == "tool_call":
         return "", _calls(decoded(value, where), where)
     said = text(value, where)
-    return (f"<think>\n{said}\n</think>\n\n" if kind == "reasoning" else said), ()
+    return (said if kind == "text" else f"<think>\n{said}\n</think>\n\n"), ()
 
 
 def _calls(listed: Any, where: str) -> tuple[ToolCall, ...]:
@@ -127,11 +166,17 @@ def _calls(listed: Any, where: str) -> tuple[ToolCall, ...]:
 
 
 def _call(call: Any, where: str) -> ToolCall:
-    function = call.get("function", call) if isinstance(call, dict) else {}
+    values = call if isinstance(call, dict) else {}
+    function = values.get("function", call)
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str):
         raise DataError(f"{where} has no name.")
+    if values.get("type") not in (None, "function"):
+        raise DataError(f"{where}: type is {values['type']!r}. Known: function.")
+    expect_keys(values, CALL, where)
+    expect_keys(function, CALL if function is call else FUNCTION, where)
     arguments = decoded(function.get("arguments") or {}, f"{where}: arguments")
     if not isinstance(arguments, dict):
         raise DataError(f"{where}: arguments is {type(arguments).__name__} instead of an object.")
-    return ToolCall(name, arguments, call.get("id") or "")
+    expect_characters([name, arguments], where)
+    return ToolCall(name, arguments, optional_text(values.get("id"), f"{where}: id"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunefleet.base.errors import DataError
+from tunefleet.data import json_value
 from tunefleet.data.row import Row
 
 _ABSENT = object()
@@ -57,8 +58,25 @@ def get(row: Row, key: str, kind: type) -> Any:
 
 def optional(row: Row, key: str) -> str:
     """The text of the column `key`, empty where the row has none."""
-    value = row.values.get(key)
-    return "" if value is None else text(value, f"{row.where}: {key}")
+    return optional_text(row.values.get(key), f"{row.where}: {key}")
+
+
+def optional_text(value: Any, where: str) -> str:
+    """`value`, which is text; empty where it is null. Raises `DataError`."""
+    return "" if value is None else text(value, where)
+
+
+def expect_characters(value: Any, where: str) -> None:
+    """Raises `DataError` where a text or a key anywhere in `value` holds half a character."""
+    if isinstance(value, str):
+        text(value, where)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            text(key, f"{where}: a key")
+            expect_characters(inner, f"{where}: {key}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            expect_characters(inner, where)
 
 
 def text(value: Any, where: str) -> str:
@@ -84,6 +102,6 @@ def decoded(value: Any, where: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return json_value.parsed(value, where)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: broken JSON: {error.msg}.") from None

@@ -6,6 +6,7 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.data.conversation import TEXT, Turn
+from tunefleet.data.formats.chat import after_system, messages_or_text
 from tunefleet.data.formats.fields import get, listed, optional, text
 from tunefleet.data.row import Row
 
@@ -14,19 +15,23 @@ def alpaca(row: Row) -> tuple[Turn, ...]:
     """`instruction` and `input`, answered by `output`; `history` holds earlier pairs."""
     instruction, given = get(row, "instruction", str), optional(row, "input")
     asked = f"{instruction}\n\n{given}" if given else instruction
-    history = listed(row.values.get("history"), f"{row.where}: history")
-    earlier = [turn for pair in history for turn in _pair(pair, f"{row.where}: history")]
-    return (*_system(row), *earlier, Turn("user", asked), Turn("assistant", get(row, "output", str)))
+    return after_system(row, (*_history(row), Turn("user", asked), Turn("assistant", get(row, "output", str))))
 
 
 def prompt_completion(row: Row) -> tuple[Turn, ...]:
-    """`prompt` and `completion`: texts, or lists of as many texts, which take turns."""
-    if not isinstance(row.values.get("prompt"), list):
-        return (*_system(row), Turn("user", get(row, "prompt", str)), Turn("assistant", get(row, "completion", str)))
+    """`prompt` and `completion`: texts, messages, or lists of as many texts, which take turns."""
+    prompt, completion = row.values.get("prompt"), row.values.get("completion")
+    if _are_messages(prompt) or _are_messages(completion):
+        turns = messages_or_text(row, "prompt", "user") + messages_or_text(row, "completion", "assistant")
+        return after_system(row, (*_history(row), *turns))
+    if not isinstance(prompt, list):
+        turns = (Turn("user", get(row, "prompt", str)), Turn("assistant", get(row, "completion", str)))
+        return after_system(row, (*_history(row), *turns))
     asked, said = get(row, "prompt", list), get(row, "completion", list)
     if len(asked) != len(said):
         raise DataError(f"{row.where}: prompt holds {len(asked)} texts and completion {len(said)}.")
-    return (*_system(row), *(turn for pair in zip(asked, said, strict=True) for turn in _pair(pair, row.where)))
+    pairs = [turn for pair in zip(asked, said, strict=True) for turn in _pair(pair, row.where)]
+    return after_system(row, (*_history(row), *pairs))
 
 
 def plain_text(row: Row) -> tuple[Turn, ...]:
@@ -34,9 +39,14 @@ def plain_text(row: Row) -> tuple[Turn, ...]:
     return (Turn(TEXT, get(row, "text", str)),)
 
 
-def _system(row: Row) -> tuple[Turn, ...]:
-    system = optional(row, "system")
-    return (Turn("system", system),) if system else ()
+def _history(row: Row) -> list[Turn]:
+    """Earlier questions and answers, as pairs in the column `history`."""
+    history = listed(row.values.get("history"), f"{row.where}: history")
+    return [turn for pair in history for turn in _pair(pair, f"{row.where}: history")]
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _pair(pair: Any, where: str) -> tuple[Turn, Turn]:

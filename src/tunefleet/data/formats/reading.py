@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import Format, SourceConfig
+from tunefleet.data import weights
 from tunefleet.data.conversation import TEXT, Conversation, Turn
 from tunefleet.data.formats import chat, fields, pairs, tasks
+from tunefleet.data.formats.keys import CONVERSATIONS, Keys
 from tunefleet.data.formats.tree import tree
 from tunefleet.data.row import Row
 
@@ -35,7 +39,6 @@ _CHATS: dict[Format, Callable[[Row], tuple[Turn, ...]]] = {
     Format.TEXT: pairs.plain_text,
 }
 _TASKS = (Format.PARALLEL, Format.LABELLED)
-_WITH_TOOLS = (Format.CHOSEN, Format.MESSAGES, Format.SHAREGPT)
 
 
 class UnknownFormat(DataError):
@@ -64,6 +67,8 @@ class Reader:
         self._labels = tasks.label_names(source)
         self._fitting: set[tuple[str, ...]] = set()  # keys of rows, in their order, that were found to fit
         self._unseen = set() if source.target_path else set(source.columns)
+        self._unignored = set(source.ignore_columns)
+        self._keys = Keys(named_format=source.format is not Format.AUTO)
 
     def conversations(self, row: Row) -> list[Conversation]:
         """What `row` says: one conversation, or one for each direction of a translation.
@@ -72,21 +77,41 @@ class Reader:
         the settings do not fit any row of the source.
         """
         if not self._source.target_path:
-            self._unseen -= {ours for ours in self._unseen if fields.has(row, self._source.columns[ours])}
-            row = fields.renamed(row, self._source.columns)
+            row = self._named(row)
         format = self._of(row)
-        tools = chat.tools(row) if format in _WITH_TOOLS else ()
-        return [_checked(Conversation(turns, row.where, tools)) for turns in self._turns(format, row)]
+        is_chat = format in CONVERSATIONS
+        tools = chat.tools(row) if is_chat else ()
+        found = self._turns(format, row)
+        self._keys.check(row, format, found)
+        if is_chat and not (weights.in_loss(_of_row(row), row.where) and weights.is_desirable(row.values, row.where)):
+            found = [tuple(replace(turn, learns=False) for turn in turns) for turns in found]
+        return [_checked(Conversation(turns, row.where, tools)) for turns in found]
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Keys of no meaning here that carry text, each with the place of the first."""
+        return self._keys.unread
+
+    def _named(self, row: Row) -> Row:
+        """With our names for its columns, and without those that are ignored."""
+        self._unseen -= {ours for ours in self._unseen if fields.has(row, self._source.columns[ours])}
+        if self._source.ignore_columns:
+            self._unignored -= row.values.keys()
+            ignored = self._source.ignore_columns
+            row = Row({key: value for key, value in row.values.items() if key not in ignored}, row.where)
+        return fields.renamed(row, self._source.columns)
 
     def finish(self) -> None:
         """Raises `ConfigError` for columns that no row had."""
         missing = [f"data.columns.{ours}: no row has {self._source.columns[ours]!r}." for ours in sorted(self._unseen)]
+        missing += [f"data.ignore_columns: no row has {column!r}." for column in sorted(self._unignored)]
         if missing:
             raise ConfigError(*missing)
 
     def _of(self, row: Row) -> Format:
         if self._format is None:
             self._format = recognise(row, self._source.columns)
+            self._expect_meant(row, self._format)
             self._check_instruction(self._format)
         elif self._source.format is Format.AUTO and (keys := tuple(row.values)) not in self._fitting:
             _expect_fit(row, {*keys, *self._source.columns}, self._format)
@@ -96,6 +121,16 @@ class Reader:
     def _check_instruction(self, format: Format) -> None:
         if format not in _TASKS and (self._source.instruction or self._source.instruction_back):
             raise ConfigError(f"data.instruction: is for parallel and labelled rows; these are {format.value} rows.")
+
+    def _expect_meant(self, row: Row, format: Format) -> None:
+        """Texts with a label may be there to be learnt, or to be labelled: nothing but the user can say."""
+        source = self._source
+        is_task = source.instruction or source.label_names or source.label_file or "label" in source.columns
+        if format is Format.LABELLED and not is_task and "slots" not in row.values:
+            raise UnknownFormat(
+                f"{row.where}: has text and label. Say what is to be learnt: data.format=text (the texts, as they "
+                "stand) or data.format=labelled (the label of each text)."
+            )
 
     def _turns(self, format: Format, row: Row) -> list[tuple[Turn, ...]]:
         if format is Format.PARALLEL:
@@ -114,11 +149,20 @@ def _expect_fit(row: Row, names: set[str], format: Format) -> None:
         )
 
 
+def _of_row(row: Row) -> dict[str, Any]:
+    """What a row says of all its answers; `loss` and `training` are figures about it elsewhere."""
+    return {key: row.values.get(key) for key in ("weight", "train")}
+
+
 def _checked(conversation: Conversation) -> Conversation:
     where = conversation.where
     answers = [(number, turn) for number, turn in enumerate(conversation.turns, 1) if turn.role in ("assistant", TEXT)]
     if not answers:
         raise DataError(f"{where}: no assistant message, so there is nothing to learn.")
+    if conversation.turns[0].role == "assistant":
+        raise DataError(
+            f"{where}: the conversation begins with an answer. Put what it answers before it, or leave it out."
+        )
     for number, turn in answers:
         if not turn.content.strip() and not turn.calls:
             raise DataError(f"{where}: the answer (message {number}) is empty.")

@@ -1,0 +1,226 @@
+"""Which keys of rows, messages and tool calls have a meaning: read, refused by name, or named once as not read?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunefleet.base.errors import DataError
+from tunefleet.config.data import COLUMNS, Format
+from tunefleet.data.conversation import Turn
+from tunefleet.data.row import Media, Row
+
+TURN_WEIGHTS = ("weight", "train", "training", "loss")
+"""Spellings of whether a message is in the loss."""
+REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
+"""Spellings of what the assistant thought before it answered."""
+TOOLS = ("tools", "functions")
+"""Spellings of the functions that may be called; the second is OpenAI's older one."""
+DESIRABLE = ("label", "kto_tag")
+"""Spellings of whether an answer is a good example (KTO)."""
+CONVERSATIONS = (Format.MESSAGES, Format.SHAREGPT, Format.ALPACA, Format.PROMPT_COMPLETION, Format.CHOSEN)
+
+_MEDIA = "pictures, sound and video are not read"
+_MASK = "which tokens are in the loss is written as weight, train, training or loss"
+_ELSEWHERE = "in {format} rows it has no place, and it would be dropped"
+_REFUSED_ANYWHERE = {
+    **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios", "image_url", "input_audio"), _MEDIA),
+    "documents": "documents for a chat template are not read",
+    "chat_template": "a template of the row's own is not read; name it in data.template",
+    "chat_template_kwargs": "settings of the chat template are not read",
+    **dict.fromkeys(("mask", "masked", "loss_mask", "loss_weight", "loss_scale", "trainable", "train_detail"), _MASK),
+}
+_ROW_MEANINGS = frozenset(
+    {*_REFUSED_ANYWHERE, "system", "history", *TOOLS, "rejected", "rejected_response", "rejected_messages", "weight"}
+    | {"train"}
+)
+_IDS = {"id", "_id", "uid", "uuid", "idx", "index", "hash", "url", "prompt_id", "conversation_id", "message_id"}
+_IDS |= {"parent_id", "created_at", "created_date", "date", "timestamp", "lang", "language", "split"}
+_OASST = {"user_id", "message_tree_id", "tree_state", "review_count", "review_result", "deleted", "synthetic"}
+_OASST |= {"model_name", "detoxify", "emojis", "labels", "rank", "origin"}
+
+
+@dataclass(frozen=True)
+class Known:
+    """The keys of one level: `read`, `refused` with the reason, and `ids`, which say nothing to learn."""
+
+    read: frozenset[str]
+    refused: Mapping[str, str]
+    ids: frozenset[str] = frozenset(_IDS)
+
+
+def _row(format: Format) -> Known:
+    read = {*COLUMNS[format]}
+    if format in CONVERSATIONS:
+        read |= {"system", "weight", "train", *TOOLS, *DESIRABLE}
+    if format is Format.CHOSEN:
+        read |= {"rejected"}
+    if format is Format.TREE:
+        read |= {"prompt", "role", "text", "replies", "rank", "deleted"}
+    elsewhere = dict.fromkeys(_ROW_MEANINGS, _ELSEWHERE.format(format=format.value))
+    ids = frozenset(_IDS | _OASST if format is Format.TREE else _IDS)
+    return Known(frozenset(read), {**elsewhere, **_REFUSED_ANYWHERE}, ids)
+
+
+ROWS: Mapping[Format, Known] = {format: _row(format) for format in COLUMNS}
+"""By format."""
+MESSAGE = Known(
+    frozenset(("role", "from", "content", "value", "name", "tool_calls", "function_call", "tool_call_id"))
+    | {*TURN_WEIGHTS, *REASONING},
+    {
+        **dict.fromkeys(("tools", "functions"), "functions stand beside the messages, in the column tools"),
+        **dict.fromkeys(
+            ("system", "history", "label", "kto_tag", "chosen", "rejected", "messages", "conversations", "input"),
+            "it has a meaning beside the messages, and none in one",
+        ),
+        "refusal": "write it as content, or leave the row out",
+        "prefix": "a message that is continued is not read",
+        "end_turn": "a message that is continued is not read",
+        "channel": "write reasoning as reasoning_content",
+        "recipient": "write a call as tool_calls",
+        **_REFUSED_ANYWHERE,
+    },
+)
+TREE_MESSAGE = Known(
+    frozenset(("role", "text", "replies", "rank", "deleted")),
+    {**dict.fromkeys(MESSAGE.read - {"role", "name"}, _ELSEWHERE.format(format="tree")), **MESSAGE.refused},
+    frozenset(_IDS | _OASST),
+)
+PART = Known(frozenset(("type", "text", "value", "thinking", "reasoning")), {**MESSAGE.refused})
+CALL = frozenset(("id", "type", "index", "function", "name", "arguments"))
+FUNCTION = frozenset(("name", "arguments"))
+_HARMLESS_WHEN_FALSE = frozenset(("prefix", "masked", "mask"))
+_HARMLESS_WHEN_TRUE = frozenset(("end_turn", "trainable"))
+_PAIRS = {
+    "source": "target",
+    "target": "source",
+    "label": "text",
+    "slots": "text",
+}  # what means something only together
+
+
+@dataclass
+class Keys:
+    """Looks at every key of the rows of one source. `unread` are unknown keys that carry text, and where one stands."""
+
+    named_format: bool = False
+    unread: dict[str, str] = field(default_factory=dict)
+    _others: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = field(default_factory=dict)
+
+    def check(self, row: Row, format: Format, conversations: Sequence[Sequence[Turn]]) -> None:
+        """Raises `DataError` naming a key that has a meaning and would be dropped."""
+        others = self._beside(ROWS[format], row.values)
+        if others:
+            self._row(row, format, others, conversations)
+        if format is Format.TREE:
+            self._tree(row.values.get("tree", row.values.get("prompt", row.values)), row.where)
+            return
+        for column in ("messages", "conversations", "prompt", "completion", "chosen"):
+            value = row.values.get(column)
+            if isinstance(value, (list, dict)) and column in ROWS[format].read:
+                self._messages(value, row.where)
+
+    def _row(self, row: Row, format: Format, others: Iterable[str], conversations: Sequence[Sequence[Turn]]) -> None:
+        for key in others:
+            value = row.values[key]
+            if key in _CONTENT and not self.named_format:
+                self._expect_said(row, key, format, conversations)
+            self._one(f"column {key}", key, value, ROWS[format], row.where)
+
+    def _expect_said(self, row: Row, key: str, format: Format, conversations: Sequence[Sequence[Turn]]) -> None:
+        """What another format would read is in the conversation already, such as a prompt beside its messages."""
+        partner = _PAIRS.get(key)
+        value = row.values[key]
+        if (partner and _is_empty(row.values.get(partner))) or _is_said(value, row, ROWS[format].read, conversations):
+            return
+        raise DataError(
+            f"{row.where}: the column {key!r} would be dropped: this is read as {format.value}. "
+            f"Say which is meant with data.format, or leave it out with data.ignore_columns=[{key}]."
+        )
+
+    def _messages(self, listed: Any, where: str) -> None:
+        for number, message in enumerate([listed] if isinstance(listed, dict) else listed, 1):
+            if isinstance(message, dict):
+                self._level(message, MESSAGE, "message", where, number)
+                content = message.get("content")
+                for part in content if isinstance(content, list) else ():
+                    self._level(part, PART, "part of message", where, number)
+
+    def _tree(self, message: Any, where: str) -> None:
+        if isinstance(message, dict):
+            self._level(message, TREE_MESSAGE, "message", where, 0)
+            replies = message.get("replies")
+            for reply in replies if isinstance(replies, list) else ():
+                self._tree(reply, where)
+
+    def _level(self, values: Mapping[str, Any], known: Known, level: str, where: str, number: int) -> None:
+        for key in self._beside(known, values):
+            place = f"{where}: {level} {number}" if number else where
+            self._one(f"{level.split()[0]} key {key}", key, values[key], known, place)
+
+    def _one(self, name: str, key: str, value: Any, known: Known, where: str) -> None:
+        if _is_empty(value) or key in known.ids:
+            return
+        if isinstance(value, Media):
+            raise DataError(f"{where}: {key!r} holds {value.kind}, and {_MEDIA}. {_LEAVE_OUT.format(key=key)}")
+        if key in known.refused and not _is_harmless(key, value):
+            raise DataError(f"{where}: the key {key!r} is not read: {known.refused[key]}. {_LEAVE_OUT.format(key=key)}")
+        if name not in self.unread and carries_text(value):
+            self.unread[name] = where
+
+    def _beside(self, known: Known, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys that are not read; remembered, since few rows differ in their keys."""
+        shape = (id(known), tuple(values))
+        others = self._others.get(shape)
+        if others is None:
+            others = self._others[shape] = tuple(key for key in values if key not in known.read)
+        return others
+
+
+_LEAVE_OUT = "Take it out of the data, or if it means nothing, leave it out with data.ignore_columns=[{key}]."
+_CONTENT = frozenset().union(*COLUMNS.values()) - _ROW_MEANINGS - {*DESIRABLE[1:]}
+
+
+def expect_keys(values: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Raises `DataError` where a call has a key that is not known: each of them may change what is called."""
+    for key, value in values.items():
+        if key not in known and not _is_empty(value):
+            raise DataError(f"{where}: the key {key!r} is not read. Known: {', '.join(sorted(known))}.")
+
+
+def carries_text(value: Any) -> bool:
+    """Whether there is any text in `value`, at any depth."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(map(carries_text, inner))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in `value`, at any depth; no keys."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from texts(inner)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (not value and isinstance(value, (str, list, dict)))
+
+
+def _is_harmless(key: str, value: Any) -> bool:
+    return (key in _HARMLESS_WHEN_FALSE and not value) or (key in _HARMLESS_WHEN_TRUE and value is True)
+
+
+_LONG = 16  # characters that do not stand in another text by chance
+
+
+def _is_said(value: Any, row: Row, read: Collection[str], conversations: Sequence[Sequence[Turn]]) -> bool:
+    """Whether all texts of `value` stand in the conversation, or hold a part of it that is long or the longest."""
+    said = [turn.content for turns in conversations for turn in turns]
+    said += [text for key in read for text in texts(row.values.get(key))]
+    longest = max(said, key=len, default="")
+    parts = [text.strip() for text in said if text.strip() and (len(text) >= _LONG or text == longest)]
+    everything = "\n".join(said)
+    return all(text.strip() in everything or any(part in text for part in parts) for text in texts(value))
