@@ -119,10 +119,12 @@ def test_two_equal_columns_are_refused(tmp_path: Path) -> None:
 )
 def test_quirks_of_csv_are_named_with_their_line(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(DataError, match=complaint):
-        for row in read(tmp_path / "a.csv", SourceConfig()):
-            if isinstance(row, DataError):
-                raise row
+    try:
+        found = [str(row) for row in read(tmp_path / "a.csv", SourceConfig()) if isinstance(row, DataError)]
+    except DataError as error:
+        found = [str(error)]
+    assert len(found) == 1
+    assert complaint in found[0]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
