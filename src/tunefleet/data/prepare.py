@@ -6,10 +6,9 @@ import gc
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class Prepared:
     """Rows that were left out; `report` says why."""
     removed: Mapping[str, int]
     """How many rows each step of `data.clean` left out; `removed_report` names them."""
-    unread: Mapping[str, str] = MappingProxyType({})
+    unread: Mapping[str, str] = field(default_factory=dict)
     """Keys of rows that carry text and are not read, each with the place of the first."""
 
     @property
