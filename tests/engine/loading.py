@@ -47,7 +47,7 @@ def loaded(folder: Path, paths: list[str]) -> dict[str, dict[str, bool]]:
 def _compare(folder: Path, path: str, name: str, precision: str, group: Any) -> dict[str, bool]:
     parallel = {"name": name, **STRATEGIES[name]}
     plan = tiny_plan(folder, {"name": "m", "path": path}, group.size, parallel=parallel, precision=precision)
-    engine = parts.strategy(plan, group, parts.model(plan, []), STEPS)
+    engine = parts.strategy(plan, group, parts.model(plan, None), STEPS)
     file = load_file(Path(path) / "model.safetensors")
     same_masters = True
     for weight_name, weight in engine.model.named_parameters():
@@ -81,7 +81,7 @@ def memory(folder: Path, argument: list[Any]) -> float:
     with ThreadPoolExecutor(1) as pool:
         done = Event()
         peak = pool.submit(_peak, done)
-        engine = parts.strategy(plan, group, parts.model(plan, []), STEPS)
+        engine = parts.strategy(plan, group, parts.model(plan, None), STEPS)
         done.set()
     engine.close()
     group.part()

@@ -15,7 +15,7 @@ from tests.plans import tiny_plan
 from tests.shared import TINY, architecture, shared_data, tiny_model, tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model import tokenizer as tokenizers
-from tunefleet.model.build import build, check_vocabulary
+from tunefleet.model.build import build
 from tunefleet.plan.sources import Sources
 
 torch.set_num_threads(1)
@@ -141,27 +141,6 @@ def test_a_real_pretrained_model_loads() -> None:
     folder = shared_data("stories260k/hf")
     model = build(Sources(str(folder), str(folder), {}), seed=0)
     assert sum(p.numel() for p in model.parameters()) == 260_032
-
-
-# --- vocabulary
-
-
-@pytest.mark.parametrize(("rows", "fits"), [(319, False), (320, True), (384, True)])
-def test_every_token_needs_an_embedding(rows: int, fits: bool) -> None:
-    model, tokenizer = tiny_model("opt", vocab_size=rows), tiny_tokenizer()
-    assert len(tokenizer) == 320
-    if fits:
-        check_vocabulary(model, tokenizer)
-    else:
-        with pytest.raises(ConfigError, match="has 320 tokens and the model only 319 embeddings"):
-            check_vocabulary(model, tokenizer)
-
-
-def test_added_tokens_count() -> None:
-    model, tokenizer = tiny_model("opt", vocab_size=320), tiny_tokenizer()
-    tokenizer.add_tokens(["<|im_start|>"])
-    with pytest.raises(ConfigError, match="321 tokens"):
-        check_vocabulary(model, tokenizer)
 
 
 # --- tokenizers

@@ -32,7 +32,7 @@ STATES = ("parameters", "gradients", "master weights (fp32)", "optimizer states"
 
 def published(name: str) -> dict[str, Any]:
     card: Any = OmegaConf.to_container(OmegaConf.load(MODELS / f"{name}.yaml"))
-    return card["architecture"]
+    return card["published"]
 
 
 def of_size(billions: float) -> dict[str, Any]:

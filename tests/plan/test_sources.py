@@ -79,7 +79,7 @@ def test_other_forms_of_weights(tmp_path: Path, name: str) -> None:
 
 
 def test_the_folder_describes_the_model_when_its_weights_are_loaded(tmp_path: Path) -> None:
-    model = ModelConfig(path=str(model_folder(tmp_path)), architecture={"model_type": "gpt2"})
+    model = ModelConfig(path=str(model_folder(tmp_path)), published={"model_type": "gpt2"})
     assert sources(model, None).architecture == ARCHITECTURE
 
 
@@ -196,7 +196,7 @@ def scratch(**settings: Any) -> ModelConfig:
 
 def test_from_scratch_with_the_tokenizer_of_the_data(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "tokenizer", "config.json", "model.safetensors")
-    assert sources(scratch(), str(folder)) == Sources(None, str(folder), ARCHITECTURE)
+    assert sources(scratch(), str(folder)) == Sources(None, str(folder), ARCHITECTURE, tuple(ARCHITECTURE))
 
 
 def test_the_models_own_tokenizer_comes_first(tmp_path: Path) -> None:
@@ -228,6 +228,8 @@ def test_what_is_written_wins_over_the_folder_from_scratch(tmp_path: Path) -> No
     written = {**ARCHITECTURE, "num_hidden_layers": 9}
     assert sources(scratch(path=folder, architecture=written), None).architecture["num_hidden_layers"] == 9
     assert sources(scratch(path=folder, architecture={}), None).architecture == ARCHITECTURE
+    changed = sources(scratch(path=folder, architecture={"num_hidden_layers": 9}), None).architecture
+    assert changed == {**ARCHITECTURE, "num_hidden_layers": 9}  # the rest is the folder's
 
 
 def test_fewer_layers_and_another_dropout_do_not_change_the_card(tmp_path: Path) -> None:
@@ -235,8 +237,7 @@ def test_fewer_layers_and_another_dropout_do_not_change_the_card(tmp_path: Path)
     changed = sources(model, None).architecture
     assert changed["num_hidden_layers"] == 1
     assert changed["dropout"] == 0.25
-    assert changed["attention_dropout"] == 0.25  # transformers' default is not 0 everywhere
-    assert "resid_pdrop" not in changed
+    assert set(changed) == set(ARCHITECTURE)  # those by default: tests/model/test_configuration.py
     assert (ARCHITECTURE["num_hidden_layers"], ARCHITECTURE["dropout"]) == (3, 0.1)
 
 

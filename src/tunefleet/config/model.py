@@ -24,14 +24,17 @@ class ModelConfig:
     """A word for this model in run names and plots."""
     path: str | None = None
     """Hub repository or folder of weights and tokenizer; it must be on this machine."""
+    published: dict[str, Any] = field(default_factory=dict)
+    """The published config.json, for what is done without the files of `path`: planning, `init=random`."""
     architecture: dict[str, Any] = field(default_factory=dict)
-    """The published config.json; empty means that it is read from `path`."""
+    """Changes to the config.json of `path`, or to `published`, such as `{rope_theta: 500000}`; with `init=random` and a
+    `model_type` it is the whole architecture. With weights of files what would contradict them is refused."""
     init: Init = Init.PRETRAINED
     """`pretrained` loads the weights of `path`, `random` starts from scratch with `train.seed`."""
     num_layers: int | None = ranged(None, at_least=1)
     """Another number of transformer layers; only with `init=random`."""
     dropout: float | None = ranged(None, at_least=0, below=1)
-    """Probability for every dropout of the model; null keeps the published ones."""
+    """Probability for every dropout of the model, whatever its family calls them; null keeps the published ones."""
     freeze: tuple[str, ...] = ()
     """Weights that do not learn: shell patterns on their names, such as `model.decoder.layers.0.*`."""
     tokenizer: str | None = None

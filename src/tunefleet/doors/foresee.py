@@ -78,7 +78,8 @@ def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
     try:
         return make(config, machine, words)
     except ConfigError as error:
-        if not config.model.architecture or not all(said.startswith("model.") for said in error.complaints):
+        known = config.model.published or config.model.architecture
+        if not known or not all(said.startswith("model.") for said in error.complaints):
             raise
         scratch = replace(config.model, init=Init.RANDOM, tokenizer=DEMO)
         plan = make(replace(config, model=scratch), machine, words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pickle import UnpicklingError
 from typing import Any
 
@@ -11,14 +10,16 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.initialization import no_init_weights
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.model.configuration import configuration
+from tunefleet.model.vocabulary import adopt, check_vocabulary, special_ids
 from tunefleet.plan.sources import Sources
 
 
@@ -33,19 +34,30 @@ def attention(config: Any) -> str:
 
 
 def build(
-    sources: Sources, seed: int, gradient_checkpointing: bool = False, as_filed: bool = False, four_bits: bool = False
+    sources: Sources,
+    seed: int,
+    gradient_checkpointing: bool = False,
+    as_filed: bool = False,
+    four_bits: bool = False,
+    tokenizer: Any = None,
 ) -> PreTrainedModel:
     """The model in fp32 on the CPU. From scratch, the weights depend on `seed` alone.
+
+    It takes the special tokens of `tokenizer` for its own, where one is given.
 
     With `as_filed`, weights of files keep the number format that they have there, and stay in the file until they
     are read (safetensors are mapped into memory); with `four_bits` they are quantised, on the GPU.
 
     Raises `ConfigError` where the files do not hold every weight, or the family has no gradient checkpointing.
     """
+    config = configuration(sources)
     if sources.weights:
-        model = _pretrained(sources.weights, as_filed, _four_bits() if four_bits else {})
+        model = _pretrained(sources.weights, config, as_filed, _four_bits() if four_bits else {})
     else:
-        model = _from_scratch(sources.architecture, seed)
+        model = _from_scratch(config, seed, tokenizer)
+    if tokenizer is not None:
+        check_vocabulary(model.get_input_embeddings().weight.shape[0], tokenizer)
+        adopt(model, tokenizer, own=sources.weights == sources.tokenizer)
     model.config.use_cache = False
     if gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
@@ -57,15 +69,13 @@ def build(
     return model
 
 
-def _from_scratch(architecture: dict[str, Any], seed: int) -> PreTrainedModel:
+def _from_scratch(config: PreTrainedConfig, seed: int, tokenizer: Any) -> PreTrainedModel:
+    if tokenizer is not None:
+        for name, value in special_ids(tokenizer).items():  # before there are weights: padding has a row of zeros
+            setattr(config, name, value)
     torch.manual_seed(seed)
-    known = {key: value for key, value in copy.deepcopy(architecture).items() if key not in _NOT_ARCHITECTURE}
-    config = AutoConfig.for_model(**known)
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention(config), trust_remote_code=False)
     return model.to(torch.float32)
-
-
-_NOT_ARCHITECTURE = ("torch_dtype", "dtype", "transformers_version", "_name_or_path")
 
 
 def _four_bits() -> dict[str, Any]:
@@ -79,11 +89,11 @@ def _four_bits() -> dict[str, Any]:
     return {"quantization_config": settings, "device_map": {"": torch.cuda.current_device()}, "dtype": torch.bfloat16}
 
 
-def _pretrained(folder: str, as_filed: bool, quantised: dict[str, Any]) -> PreTrainedModel:
+def _pretrained(folder: str, config: PreTrainedConfig, as_filed: bool, quantised: dict[str, Any]) -> PreTrainedModel:
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
+            config=config,
             attn_implementation=attention(config),
             local_files_only=True,
             trust_remote_code=False,
@@ -125,13 +135,3 @@ def _exact_constants(model: PreTrainedModel) -> None:
         if constant.is_floating_point():
             where, _, last = name.rpartition(".")
             setattr(model.get_submodule(where), last, filed[name].float() if name in filed else constant)
-
-
-def check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
-    """Raises `ConfigError` where the tokenizer has ids that the model has no embedding for."""
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ConfigError(
-            f"model.tokenizer: has {len(tokenizer)} tokens and the model only {rows} embeddings. "
-            "Give the model's own tokenizer with model.tokenizer=FOLDER."
-        )

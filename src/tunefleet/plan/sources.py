@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.model import Init, ModelConfig
-from tunefleet.plan import parameters
+from tunefleet.plan.architecture import architecture
 
 BUILT_IN_TOKENIZERS = {"demo": Path(__file__).parents[1] / "data" / "demo" / "tokenizer"}
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
-_DROPOUTS = (
-    "dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "hidden_dropout",
-    "resid_pdrop",
-    "embd_pdrop",
-    "attn_pdrop",
-    "residual_dropout",
-    "resid_dropout",
-    "embedding_dropout",
-    "embed_dropout",
-)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Folders of this machine. `weights` is None where the model starts from scratch."""
+    """Folders of this machine. `weights` is None where the model starts from scratch.
+
+    `architecture` is what the model will be, `changed` names what a person set in it, `dropout` is every dropout's.
+    """
 
     weights: str | None
     tokenizer: str
     architecture: dict[str, Any]
+    changed: tuple[str, ...] = ()
+    dropout: float | None = None
 
 
 def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
@@ -44,11 +34,11 @@ def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
     folder = find(model.path) if model.path else None
     complaints: list[str] = []
     weights = _weights(model, folder, complaints)
-    architecture = _architecture(model, folder, complaints)
+    look = architecture(model, folder, complaints)
     tokenizer = _tokenizer(model, folder, data_tokenizer, complaints)
     if complaints:
         raise ConfigError(*complaints)
-    return Sources(weights, tokenizer, architecture)
+    return Sources(weights, tokenizer, look, tuple(model.architecture), model.dropout)
 
 
 def absolute(path: str | None) -> str | None:
@@ -95,39 +85,6 @@ def _missing(path: str) -> str:
     return (
         f"model.path: {path} is not on this machine (no such folder, and not in the Hugging Face cache). {fetch}{_NEXT}"
     )
-
-
-def _architecture(model: ModelConfig, folder: Path | None, complaints: list[str]) -> dict[str, Any]:
-    architecture: Mapping[str, Any] = model.architecture
-    config_file = folder / "config.json" if folder else None
-    if config_file and config_file.exists() and (model.init is Init.PRETRAINED or not architecture):
-        architecture = _read_config(config_file, complaints)
-    if not architecture:
-        if model.init is Init.RANDOM:
-            complaints.append(
-                f"model.architecture: nothing says what {model.name} looks like. Choose a model=..., "
-                "or point model.path at a folder with a config.json."
-            )
-        return {}
-    try:
-        changed = parameters.set_layers(architecture, model.num_layers) if model.num_layers else dict(architecture)
-    except ValueError as error:
-        complaints.append(f"model.num_layers: {error}. Leave model.num_layers out.")
-        return {}
-    if model.dropout is not None:
-        changed.update({key: model.dropout for key in _DROPOUTS if key in changed or key == "attention_dropout"})
-    return changed
-
-
-def _read_config(path: Path, complaints: list[str]) -> dict[str, Any]:
-    try:
-        values = files.read_json(path)
-        if isinstance(values, dict) and "model_type" in values:
-            return values
-        complaints.append(f"{path}: has no model_type, so it does not describe a model.")
-    except (OSError, ValueError) as error:  # neither JSON nor UTF-8
-        complaints.append(f"{path}: cannot be read: {error}.")
-    return {}
 
 
 def _tokenizer(model: ModelConfig, folder: Path | None, data_tokenizer: str | None, complaints: list[str]) -> str:

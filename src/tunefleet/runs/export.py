@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def export(plan: Plan, folder: Path | None = None) -> Path:
     words = tokenizer.load(plan.sources.tokenizer, family)
     template = parts.chat_template(plan, words, checkpoint.folder)
     weights = _weights(plan, checkpoint)
-    model = _model(plan, checkpoint, weights)
+    model = _model(plan, checkpoint, weights, words)
     hand_over(plan, target, model, dict(model.state_dict()), words, template)
     return target
 
@@ -54,9 +55,9 @@ def _checkpoint(plan: Plan) -> Checkpoint:
     return found
 
 
-def _model(plan: Plan, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> PreTrainedModel:
+def _model(plan: Plan, checkpoint: Checkpoint, weights: dict[str, Tensor], words: Any) -> PreTrainedModel:
     """The model with `weights`; those that did not learn come from where they came from when it was trained."""
-    model = build.build(plan.sources, plan.config.train.seed)
+    model = build.build(plan.sources, plan.config.train.seed, tokenizer=words)
     parts.learning(plan, model)
     model.to(next(iter(weights.values())).dtype)
     if frozen.any_frozen(model) and plan.config.adapter.name is not AdapterName.QLORA:  # that was trained beside 4 bits

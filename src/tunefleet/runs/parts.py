@@ -27,6 +27,7 @@ from tunefleet.model import adapters, build, tokenizer
 from tunefleet.model.freeze import freeze
 from tunefleet.model.learner import Learner
 from tunefleet.model.stages import Stage
+from tunefleet.model.vocabulary import check_vocabulary
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
@@ -49,6 +50,8 @@ def material(plan: Plan) -> Material:
     """Prepares data, or finds them prepared; before any process group exists."""
     family = str(plan.sources.architecture.get("model_type"))
     words = tokenizer.load(plan.sources.tokenizer, family)
+    if rows := plan.sources.architecture.get("vocab_size"):
+        check_vocabulary(rows, words)  # before hours of preparation; the model's own rows are counted when it is built
     data = prepare_room.prepare(plan.config.data, words, plan.config.train.sequence_length)
     return Material(words, data, horizon(plan, len(data.train)))
 
@@ -71,8 +74,8 @@ def model(plan: Plan, words: Any) -> PreTrainedModel:
         config.train.gradient_checkpointing,
         as_filed=one_by_one(plan.engine) and not config.adapter.dora and not four_bits,  # DoRA measures fp32 weights
         four_bits=four_bits,
+        tokenizer=words,
     )
-    build.check_vocabulary(built, words)
     learning(plan, built)
     return built
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunefleet.base.units import clock, count
+from tunefleet.model.vocabulary import other_ids
 from tunefleet.plan import split
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import prepared
@@ -18,8 +19,11 @@ def data_rows(plan: Plan, read: Material) -> dict[str, str]:
     """What the data add to the plan."""
     card, steps = read.data.train.card, read.horizon
     epochs = steps.total / steps.steps_per_epoch
+    others = other_ids(plan.sources.architecture, read.tokenizer)
+    special = ", ".join(f"{name} {ids[1]} (not {ids[0]})" for name, ids in others.items())
     return {
         **prepared.rows(plan, read.data),
+        **({"special tokens": f"the tokenizer's: {special}"} if special else {}),
         "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.rows:,} rows / {plan.batch.total} rows a step, "
         f"warm-up {steps.warmup}",
     }

@@ -1,0 +1,65 @@
+"""Do a model and its tokenizer go together: rows of the embedding, ids of special tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from tunefleet.base.errors import ConfigError
+
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def check_vocabulary(rows: int, tokenizer: Any) -> None:
+    """Raises `ConfigError` where the tokenizer has an id beyond the model's embedding of `rows` tokens.
+
+    Not the number of tokens but the largest id counts: a vocabulary may have holes.
+    """
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= rows:
+        raise ConfigError(
+            f"model.tokenizer: its token {token!r} has the id {largest}, and the model only {rows} embeddings "
+            f"(0 to {rows - 1}). Give the model's own tokenizer with model.tokenizer=FOLDER."
+        )
+
+
+def special_ids(tokenizer: Any) -> dict[str, int | None]:
+    """The ids of the tokenizer by a config.json's names; a padding token that is another one too is none.
+
+    A model's `pad_token_id` is the row of the embedding that stays zero and never learns.
+    """
+    ids: dict[str, int | None] = {name: getattr(tokenizer, name) for name in _IDS}
+    if ids["pad_token_id"] in (ids["bos_token_id"], ids["eos_token_id"]):
+        ids["pad_token_id"] = None
+    return ids
+
+
+def other_ids(architecture: Mapping[str, Any], tokenizer: Any) -> dict[str, tuple[Any, Any]]:
+    """Special ids that `architecture` names otherwise than the tokenizer: (the architecture's, the tokenizer's)."""
+    ids = special_ids(tokenizer)
+    return {
+        name: (architecture[name], ids[name])
+        for name in _IDS
+        if architecture.get(name) is not None and not _agrees(architecture[name], ids[name])
+    }
+
+
+def adopt(model: PreTrainedModel, tokenizer: Any, own: bool) -> None:
+    """Gives both configurations of `model` the tokenizer's special ids: with these it trains, and will be used.
+
+    With its `own` tokenizer further ends of sequence of its files stay, and its padding row too, as in transformers.
+    """
+    for name, value in special_ids(tokenizer).items():
+        for config in (model.config, model.generation_config):
+            if not (own and (value is None or _agrees(getattr(config, name, None), value))):
+                setattr(config, name, value)
+    embedding: Any = model.get_input_embeddings()
+    if not own and getattr(embedding, "padding_idx", None) is not None:
+        embedding.padding_idx = model.config.pad_token_id
+
+
+def _agrees(given: Any, value: int | None) -> bool:
+    """A model may have several ends of sequence."""
+    return value in given if isinstance(given, (list, tuple)) else bool(given == value)
