@@ -7,22 +7,27 @@ from typing import Any
 
 import pytest
 
+from tests.families import EVERY
 from tests.plans import ARCHITECTURES, tiny_plan
 from tests.shared import TINY, architecture
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.load import load
+from tunefleet.plan import linears as linears_module
 from tunefleet.plan.adapters import lora_parameters
+from tunefleet.plan.families import FAMILIES
 from tunefleet.plan.linears import linears
 
 LORA = {"name": "lora", "rank": 4}
 SHAPES: dict[str, dict[str, Any]] = {
+    **{name: shape for name, shape in EVERY.items() if shape["model_type"] in FAMILIES},
     **TINY,
     "opt, narrow embedding": architecture("opt", word_embed_proj_dim=16),
     "llama, wide heads": architecture("llama", head_dim=12),
     "gpt2, wide": architecture("gpt2", n_inner=48),
 }
-SETTINGS: tuple[dict[str, Any], ...] = ({}, {"dora": True}, {"rank": 3, "targets": ["q_proj", "c_attn", "dense"]})
+TARGETS = ["q_proj", "c_attn", "dense", "qkv_proj", "query_key_value"]
+SETTINGS: tuple[dict[str, Any], ...] = ({}, {"dora": True}, {"rank": 3, "targets": TARGETS})
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
@@ -44,6 +49,29 @@ def test_counts_what_peft_counts(name: str, settings: dict[str, Any]) -> None:
     attach(model, adapter, 0, None)
     learning = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     assert lora_parameters(shape, adapter) == learning > 0
+
+
+def test_every_family_that_is_counted_is_among_them() -> None:
+    assert {shape["model_type"] for shape in SHAPES.values()} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_that_is_counted_gets_a_plan_with_an_adapter(family: str, tmp_path: Path) -> None:
+    shape = next(shape for shape in SHAPES.values() if shape["model_type"] == family)
+    plan = tiny_plan(tmp_path, {"name": family, "init": "random", "architecture": shape}, adapter=LORA)
+    assert "LoRA of rank 4 on all-linear: " in plan.summary()["adapter"]
+    assert plan.expected is not None
+
+
+def test_a_family_whose_layers_are_not_listed_is_the_model_s_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan has no forecast then, and no traceback."""
+    monkeypatch.delitem(linears_module._FAMILIES, "qwen3")  # type: ignore[attr-defined]
+    model = {"name": "mine", "init": "random", "architecture": EVERY["qwen3"]}
+    plan = tiny_plan(tmp_path, model, adapter=LORA)
+    assert plan.summary()["adapter"] == "LoRA of rank 4 on all-linear"
+    assert plan.expected is None
 
 
 def test_there_is_nothing_to_count_without_an_adapter() -> None:

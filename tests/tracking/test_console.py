@@ -36,6 +36,17 @@ def test_the_log_has_every_plain_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert steps(log) == [f"step {step}/40" for step in range(2, 41, 2)]
 
 
+def test_steps_that_are_logged_now_and_then_have_lines_too(tmp_path: Path) -> None:
+    """Every seventh of 1,000 steps: a line for each twentieth, at the next step that is logged."""
+    log = tmp_path / "rank0.log"
+    console = Console(True, total_steps=1000, log=log)
+    for step in [*range(7, 1001, 7), 1000]:
+        console.log(record(step))
+    assert steps(log)[:3] == ["step 56/1000", "step 105/1000", "step 154/1000"]
+    assert len(steps(log)) == 20
+    assert steps(log)[-1] == "step 1000/1000"
+
+
 def test_a_line_is_in_the_log_at_once_and_earlier_ones_stay(tmp_path: Path) -> None:
     log = tmp_path / "rank0.log"
     for line in ("first start", "second start"):

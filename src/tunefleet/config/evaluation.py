@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from tunefleet.base.units import Duration
 from tunefleet.config.fields import ranged
 
+ALL = -1  # `all`: every row
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -15,11 +17,11 @@ class EvaluationConfig:
     every: Duration | None = None
     """Optimizer steps between evaluations; null evaluates only at the end."""
     max_rows: int | None = ranged(None, at_least=1)
-    """Validation conversations of each split that enter the loss; null is all."""
+    """Validation rows of each split that enter the loss, drawn evenly over it; null is all."""
     batch: int = ranged(8, at_least=1)
     """Rows of one forward pass."""
-    generate_rows: int = ranged(0, at_least=0)
-    """Conversations of each split that are answered by greedy generation at the end; 0 is none."""
+    generate_rows: int = ranged(0, at_least=0, words={"all": ALL})
+    """Conversations of each split that are answered by greedy generation at the end, drawn evenly over it, or `all`."""
     generate_batch: int = ranged(64, at_least=1)
     """Conversations answered at once."""
     max_new_tokens: int = ranged(128, at_least=1)

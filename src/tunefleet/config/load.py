@@ -29,7 +29,7 @@ def load(cls: type[T], values: Mapping[str, Any]) -> T:
 def dump(value: Any) -> Any:
     """The plain values (JSON types) of a typed one; `load` reads them back."""
     if is_dataclass(value) and not isinstance(value, Duration):
-        return {f.name: dump(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _word(f, getattr(value, f.name)) or dump(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {key: dump(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -37,6 +37,12 @@ def dump(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return str(value) if isinstance(value, Duration) else value
+
+
+def _word(declared: Field[Any], value: Any) -> str | None:
+    """The word that stands for a value outside the range of its field."""
+    words: Mapping[str, int] = declared.metadata.get(WORDS, {})
+    return next((word for word, number in words.items() if number == value), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

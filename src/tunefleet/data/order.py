@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tunefleet.base.spread import spread_evenly
 from tunefleet.config.data import Grouping
 from tunefleet.data.collate import collate
 from tunefleet.data.dataset import Dataset
@@ -129,11 +130,11 @@ class OrderedBatches:
 def in_order(
     data: Dataset, limit: int | None, size: int, data_rank: int, ranks: int, pad: int, packed: bool
 ) -> list[MicroBatch]:
-    """The first `limit` rows as micro-batches of `size`, the same for any number of ranks; this rank's share.
+    """`limit` rows, evenly drawn, as micro-batches of `size`, the same for any number of ranks; this rank's share.
 
     Every rank gets the same number of them; the last may be empty rows.
     """
-    rows = list(range(min(len(data), limit or len(data))))
+    rows = spread_evenly(len(data), limit or len(data))
     batches = [rows[i : i + size] for i in range(0, len(rows), size)]
     batches += [[-1]] * (-len(batches) % ranks)
     return [collate(data, batch, pad, packed) for batch in batches[data_rank::ranks]]

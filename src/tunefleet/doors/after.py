@@ -33,8 +33,8 @@ def evaluate(run: Run) -> None:
     plan = _ready(run)
     from tunefleet.runs import use, words
 
-    record, samples = use.evaluate(plan)
-    print(text.listed(words.results(record)))
+    measured, record, samples = use.evaluate(plan)
+    print(text.listed(measured | words.results(record)))
     print("\n".join(words.samples(samples[: plan.config.evaluation.samples])))
 
 

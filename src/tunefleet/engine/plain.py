@@ -14,11 +14,12 @@ from tunefleet.plan.contracts import MicroBatch
 
 
 class PlainModel:
-    """Evaluates a learner (micro-batch -> sum of token losses) in its own number format."""
+    """Evaluates a learner (micro-batch -> sum of token losses) in its own dtype, or autocast to `autocast`."""
 
     sharded = False
 
-    def __init__(self, learner: nn.Module) -> None:
+    def __init__(self, learner: nn.Module, autocast: torch.dtype | None = None) -> None:
+        self._autocast = autocast
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._learner = learner.to(self._device).eval()
 
@@ -28,13 +29,13 @@ class PlainModel:
         return cast(nn.Module, self._learner.model)
 
     def precision(self) -> AbstractContextManager[Any]:
-        """No context: the weights have the number format."""
-        return nullcontext()
+        """The autocast of stage 0; no context where the weights have the dtype."""
+        return torch.autocast(self._device.type, dtype=self._autocast) if self._autocast else nullcontext()
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens)."""
         moved = {name: t.to(self._device) for name, t in vars(micro_batch).items() if t is not None}
-        with torch.no_grad():
+        with torch.no_grad(), self.precision():
             total = self._learner(replace(micro_batch, **moved))
         return float(total.item()), int((micro_batch.labels >= 0).sum())
 

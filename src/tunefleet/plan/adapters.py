@@ -57,11 +57,18 @@ def summary(adapter: AdapterConfig, architecture: Architecture, parameters: int 
     kind = " with DoRA" if adapter.dora else ""
     kind += " (4-bit weights)" if adapter.name is AdapterName.QLORA else ""
     said = f"LoRA of rank {adapter.rank}{kind} on {', '.join(adapter.targets)}"
-    if not parameters:
+    learning = _counted(architecture, adapter)
+    if not parameters or not learning:
         return said
-    learning = lora_parameters(architecture, adapter)
     whole = parameters + learning
     return f"{said}: {count(learning)} of {count(whole)} parameters learn ({learning / whole:.2%})"
+
+
+def _counted(architecture: Architecture, adapter: AdapterConfig) -> int | None:
+    try:
+        return lora_parameters(architecture, adapter)
+    except ValueError:
+        return None
 
 
 def complaints(config: RunConfig, device: str, architecture: Architecture) -> list[str]:

@@ -8,6 +8,7 @@ from tunefleet.plan.parameters import Architecture, Dimensions, dimensions
 
 Sizes = tuple[int, int]
 """(inputs, outputs) of a linear layer."""
+_Layer = Callable[[Dimensions], dict[str, Sizes]]
 
 
 def linears(architecture: Architecture) -> dict[str, Sizes]:
@@ -16,6 +17,8 @@ def linears(architecture: Architecture) -> dict[str, Sizes]:
     Raises ValueError for a model_type that `plan.parameters` cannot count.
     """
     size = dimensions(architecture)
+    if architecture["model_type"] not in _FAMILIES:
+        raise ValueError(f"the linear layers of model_type {architecture['model_type']} are not listed")
     prefix, layer = _FAMILIES[architecture["model_type"]]
     inner = layer(size).items()
     found = {f"{prefix}.{number}.{name}": sizes for number in range(size.layers) for name, sizes in inner}
@@ -27,30 +30,68 @@ def linears(architecture: Architecture) -> dict[str, Sizes]:
 
 
 def _opt(size: Dimensions) -> dict[str, Sizes]:
-    attention = {f"self_attn.{name}_proj": (size.hidden, size.hidden) for name in ("q", "k", "v", "out")}
-    return {**attention, "fc1": (size.hidden, size.ffn), "fc2": (size.ffn, size.hidden)}
+    return {**_attention(size, output="out_proj"), "fc1": (size.hidden, size.ffn), "fc2": (size.ffn, size.hidden)}
 
 
 def _gated(size: Dimensions) -> dict[str, Sizes]:
-    queries, keys = size.heads * size.head_dim, size.kv_heads * size.head_dim
     return {
-        "self_attn.q_proj": (size.hidden, queries),
-        "self_attn.k_proj": (size.hidden, keys),
-        "self_attn.v_proj": (size.hidden, keys),
-        "self_attn.o_proj": (queries, size.hidden),
-        "mlp.gate_proj": (size.hidden, size.ffn),
-        "mlp.up_proj": (size.hidden, size.ffn),
-        "mlp.down_proj": (size.ffn, size.hidden),
+        **_attention(size),
+        **{f"mlp.{name}_proj": (size.hidden, size.ffn) for name in ("gate", "up")},
+        **_down(size),
     }
 
 
-def _fused(attention: tuple[str, str], feed_forward: tuple[str, str]) -> Callable[[Dimensions], dict[str, Sizes]]:
-    """Queries, keys and values in one layer: its name and that of the output; then those of the feed-forward."""
+def _phi3(size: Dimensions) -> dict[str, Sizes]:
+    queries, keys = _widths(size)
+    return {
+        "self_attn.o_proj": (queries, size.hidden),
+        "self_attn.qkv_proj": (size.hidden, queries + 2 * keys),
+        "mlp.gate_up_proj": (size.hidden, 2 * size.ffn),
+        **_down(size),
+    }
+
+
+def _attention(size: Dimensions, block: str = "self_attn", output: str = "o_proj") -> dict[str, Sizes]:
+    """Queries, keys, values and the output, each in a layer of its own. Experts of Mixtral are in none."""
+    queries, keys = _widths(size)
+    return {
+        f"{block}.q_proj": (size.hidden, queries),
+        f"{block}.k_proj": (size.hidden, keys),
+        f"{block}.v_proj": (size.hidden, keys),
+        f"{block}.{output}": (queries, size.hidden),
+    }
+
+
+def _widths(size: Dimensions) -> Sizes:
+    """The width of all query heads, and that of all key heads."""
+    return size.heads * size.head_dim, size.kv_heads * size.head_dim
+
+
+def _down(size: Dimensions) -> dict[str, Sizes]:
+    return {"mlp.down_proj": (size.ffn, size.hidden)}
+
+
+def _plain(first: str, second: str, block: str = "self_attn", output: str = "o_proj") -> _Layer:
+    """Attention in four layers, and a feed-forward of two with these names."""
 
     def layer(size: Dimensions) -> dict[str, Sizes]:
         return {
-            attention[0]: (size.hidden, 3 * size.hidden),
-            attention[1]: (size.hidden, size.hidden),
+            **_attention(size, block, output),
+            f"mlp.{first}": (size.hidden, size.ffn),
+            f"mlp.{second}": (size.ffn, size.hidden),
+        }
+
+    return layer
+
+
+def _fused(attention: tuple[str, str], feed_forward: tuple[str, str]) -> _Layer:
+    """Queries, keys and values in one layer: its name and that of the output; then those of the feed-forward."""
+
+    def layer(size: Dimensions) -> dict[str, Sizes]:
+        queries, keys = _widths(size)
+        return {
+            attention[0]: (size.hidden, queries + 2 * keys),
+            attention[1]: (queries, size.hidden),
             feed_forward[0]: (size.hidden, size.ffn),
             feed_forward[1]: (size.ffn, size.hidden),
         }
@@ -58,13 +99,33 @@ def _fused(attention: tuple[str, str], feed_forward: tuple[str, str]) -> Callabl
     return layer
 
 
+_NEOX_MLP = ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
 _gpt2 = _fused(("attn.c_attn", "attn.c_proj"), ("mlp.c_fc", "mlp.c_proj"))
-_gpt_neox = _fused(("attention.query_key_value", "attention.dense"), ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"))
-_FAMILIES: Mapping[str, tuple[str, Callable[[Dimensions], dict[str, Sizes]]]] = {
+_gpt_neox = _fused(("attention.query_key_value", "attention.dense"), _NEOX_MLP)
+_bloom = _fused(("self_attention.query_key_value", "self_attention.dense"), _NEOX_MLP)
+_LLAMAS = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "olmo2",
+    "olmo3",
+    "cohere",
+    "stablelm",
+)
+_FAMILIES: Mapping[str, tuple[str, _Layer]] = {
+    **dict.fromkeys((*_LLAMAS, "granite"), ("model.layers", _gated)),
     "opt": ("model.decoder.layers", _opt),
-    "llama": ("model.layers", _gated),
-    "mistral": ("model.layers", _gated),
-    "qwen2": ("model.layers", _gated),
     "gpt2": ("transformer.h", _gpt2),
     "gpt_neox": ("gpt_neox.layers", _gpt_neox),
+    "phi": ("model.layers", _plain("fc1", "fc2", output="dense")),
+    "phi3": ("model.layers", _phi3),
+    "starcoder2": ("model.layers", _plain("c_fc", "c_proj")),
+    "mixtral": ("model.layers", _attention),
+    "gptj": ("transformer.h", _plain("fc_in", "fc_out", block="attn", output="out_proj")),
+    "bloom": ("transformer.h", _bloom),
+    "falcon": ("transformer.h", _bloom),
 }

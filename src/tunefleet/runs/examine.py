@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunefleet.config.evaluation import EvaluationConfig
+from tunefleet.base.spread import spread_evenly
+from tunefleet.config.evaluation import ALL, EvaluationConfig
+from tunefleet.data.dataset import Example
 from tunefleet.data.order import in_order
 from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.evaluation.loss import mean_loss, perplexity
@@ -58,15 +61,23 @@ def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) ->
     stops = parts.stops(read.data.template, read.tokenizer)
     limits = _limits(plan.config.evaluation, plan.config.train.sequence_length, stops)
     for split, data in read.data.validation.items():
-        examples = data.examples[: plan.config.evaluation.generate_rows]
+        examples = _drawn(data.examples, plan.config.evaluation.generate_rows)
         if not examples:
             continue
         said = answers(model, group, read.tokenizer, [example.prompt for example in examples], limits)
         wanted = [example.answer for example in examples]
-        record[f"evaluation/{split}/exact_match"] = exact_match(said, wanted)
+        record |= {
+            f"evaluation/{split}/exact_match": exact_match(said, wanted),
+            f"evaluation/{split}/answers": len(said),
+        }
         questions = [example.messages[-1]["content"] if example.messages else "" for example in examples]
         samples += [Sample(split, *parts) for parts in zip(questions, wanted, said, strict=True)]
     return record, samples
+
+
+def _drawn(examples: Sequence[Example], limit: int) -> list[Example]:
+    """`limit` of them, evenly drawn."""
+    return [examples[place] for place in spread_evenly(len(examples), len(examples) if limit == ALL else limit)]
 
 
 def _limits(config: EvaluationConfig, length: int, stops: tuple[int, ...]) -> Limits:

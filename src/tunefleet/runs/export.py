@@ -78,7 +78,7 @@ def _weights(plan: Plan, checkpoint: Checkpoint) -> dict[str, Tensor]:
             state = _joined(plan, [_module(checkpoint.shards, peer) for peer in range(plan.layout.tensor)])
     else:
         masters = shards.masters(checkpoint.shards, (checkpoint.folder / frozen.FILE).exists())
-        state = {name: weight.to(_DTYPES[plan.config.train.precision]) for name, weight in masters.items()}
+        state = {name: weight.to(DTYPES[plan.config.train.precision]) for name, weight in masters.items()}
     return {name.removeprefix("model."): weight for name, weight in state.items()}
 
 
@@ -106,4 +106,4 @@ def _joined(plan: Plan, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-_DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}

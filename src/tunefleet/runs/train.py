@@ -61,6 +61,7 @@ class _Run:
         self._shown = group.rank == 0
         self._console = Console(self._shown, self._steps.total, self._state.step, plan.paths.log(0))
         self._trackers = self._follow()
+        self._unlogged: tuple[RunState, StepResult] | None = None
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
 
@@ -69,7 +70,10 @@ class _Run:
         self._open()
         accumulation = self._plan.batch.accumulation
         with closing(parts.batches(self._plan, self._group, self._read, self._state.position)) as batches:
-            self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
+            try:
+                self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
+            finally:
+                self._log_last()
         self._console.close_bar()
         return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
 
@@ -82,6 +86,7 @@ class _Run:
 
     def _hooks(self) -> Hooks:
         hooks = Hooks()
+        hooks.add("remember", 1, self._remember)
         hooks.add("log", self._plan.config.tracking.log_every, self._log)
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
         hooks.add("save", self._steps.save_every, lambda state, result: self._save(state))
@@ -101,7 +106,16 @@ class _Run:
         if self._state.step:
             self._console.say(f"goes on from step {self._state.step}")
 
+    def _remember(self, state: RunState, result: StepResult) -> None:
+        self._unlogged = (state, result)
+
+    def _log_last(self) -> None:
+        """The last step has a record too, whatever `tracking.log_every` and however the run ends."""
+        if self._unlogged:
+            self._log(*self._unlogged)
+
     def _log(self, state: RunState, result: StepResult) -> None:
+        self._unlogged = None
         self._trackers.log({**_record(state, result), **self._memory()})
         self._settle(
             State.RUNNING,

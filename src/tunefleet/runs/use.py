@@ -17,40 +17,54 @@ from tunefleet.plan.adapters import exported_alone
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.precision import is_slow
-from tunefleet.runs import examine, parts
-from tunefleet.runs.export import exported
+from tunefleet.runs import examine, parts, words
+from tunefleet.runs.export import DTYPES, exported
 
 
-def evaluate(plan: Plan) -> tuple[dict[str, Any], list[examine.Sample]]:
-    """Losses, exact matches and answers of the exported model on every validation split, in one process."""
-    model, read, alone = _model(plan), parts.material(plan), Alone()
+def evaluate(plan: Plan) -> tuple[dict[str, str], dict[str, Any], list[examine.Sample]]:
+    """What is measured; losses and exact matches of every validation split; answers.
+
+    The exported model computes as it did in training: same precision, same rows, in one process.
+    """
+    model, read, alone = _as_trained(plan), parts.material(plan), Alone()
     record = examine.losses(plan, model, alone, read)
     matches, said = examine.exact_matches(plan, model, alone, read)
-    return record | matches, said
+    return words.measured(plan, read), record | matches, said
 
 
 def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
     """Answers every message that `ask` returns, remembering the conversation, until it returns None."""
-    model, words = _model(plan), AutoTokenizer.from_pretrained(exported(plan), trust_remote_code=False)
-    stops = parts.stops(prepare.own_template(words), words)
+    model, tokenizer = _model(plan), AutoTokenizer.from_pretrained(exported(plan), trust_remote_code=False)
+    stops = parts.stops(prepare.own_template(tokenizer), tokenizer)
     limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
     messages: list[dict[str, str]] = []
     while (message := ask()) is not None:
         messages = [] if message == "/new" else [*messages, {"role": "user", "content": message}]
         if messages:
-            prompt = words.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            said = answers(model, Alone(), words, [str(prompt)], limits)[0]
+            prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            said = answers(model, Alone(), tokenizer, [str(prompt)], limits)[0]
             messages.append({"role": "assistant", "content": said})
             say(said)
 
 
+def _as_trained(plan: Plan) -> PlainModel:
+    """The exported model with the weights and products of training: stage 0 keeps fp32 weights and autocasts."""
+    precision = DTYPES[plan.config.train.precision]
+    if plan.config.parallel.zero_stage:
+        return PlainModel(_learner(plan, precision))
+    return PlainModel(_learner(plan, torch.float32), None if precision is torch.float32 else precision)
+
+
 def _model(plan: Plan) -> PlainModel:
-    """The exported model in its own number format, or in fp32 where this machine is slow in 16 bits."""
+    """The exported model in its own dtype, or in fp32 where this machine is slow in 16 bits."""
+    return PlainModel(_learner(plan, torch.float32 if is_slow(Machine.this()) else "auto"))
+
+
+def _learner(plan: Plan, dtype: torch.dtype | str) -> Learner:
     folder = exported(plan)
     alone = exported_alone(plan.config.adapter)  # transformers then reads the model that the adapter names, too
     config = AutoConfig.from_pretrained(plan.sources.weights if alone else folder, trust_remote_code=False)
-    dtype = torch.float32 if is_slow(Machine.this()) else "auto"
     model = AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation=attention(config), dtype=dtype, trust_remote_code=False
     )
-    return PlainModel(Learner(model, tile=plan.config.train.loss_tile))
+    return Learner(model, tile=plan.config.train.loss_tile)

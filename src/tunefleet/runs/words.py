@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunefleet.base.units import clock, count
+from tunefleet.config.adapter import AdapterName
 from tunefleet.model.vocabulary import other_ids
 from tunefleet.plan import split
 from tunefleet.plan.plan import Plan
@@ -29,6 +30,22 @@ def data_rows(plan: Plan, read: Material) -> dict[str, str]:
     }
 
 
+def measured(plan: Plan, read: Material) -> dict[str, str]:
+    """What an evaluation is of: data, rows and precision."""
+    config, splits = plan.config, read.data.validation.items()
+    merged = ", with the adapter added to the weights" if config.adapter.name is not AdapterName.NONE else ""
+    return {
+        "data": config.data.name,
+        **{f"{name.replace('_', ' ')} rows": _share(len(split), config.evaluation.max_rows) for name, split in splits},
+        "precision": f"{config.train.precision.value}, as in training{merged}",
+    }
+
+
+def _share(rows: int, limit: int | None) -> str:
+    """How many rows of a split enter the loss."""
+    return f"{rows:,}" if limit is None or limit >= rows else f"{limit:,} of {rows:,}, drawn evenly"
+
+
 def results(record: dict[str, Any]) -> dict[str, str]:
     """The evaluation, a line for each split."""
     splits = sorted({key.split("/")[1] for key in record if key.startswith("evaluation/")})
@@ -40,7 +57,7 @@ def _split(record: dict[str, Any], prefix: str) -> str:
     if f"{prefix}/loss" in record:
         parts.append(f"loss {record[f'{prefix}/loss']:.4f}, perplexity {record[f'{prefix}/perplexity']:.4g}")
     if f"{prefix}/exact_match" in record:
-        parts.append(f"{record[f'{prefix}/exact_match']:.1%} of answers exactly right")
+        parts.append(f"{record[f'{prefix}/exact_match']:.1%} of {record[f'{prefix}/answers']} answers exactly right")
     return ", ".join(parts)
 
 

@@ -26,6 +26,7 @@ class Console:
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
         self._first = (first_step, time.perf_counter())
+        self._said = first_step
         self._bar = self._progress() if shown and self._rich.is_terminal else None
         if self._bar:
             self._bar.start()
@@ -71,7 +72,8 @@ class Console:
         )
         if self._bar:
             self._bar.update(self._task, completed=step, said=said)
-        if step % self._every == 0 or step == self._total:
+        if step // self._every > self._said // self._every or step == self._total:
+            self._said = step
             line = f"  step {step}/{self._total}  {said}"
             self._keep(line) if self._bar else self.say(line)
 

@@ -1,0 +1,17 @@
+"""Which places stand for all of them, where not all are looked at?"""
+
+from __future__ import annotations
+
+import zlib
+
+
+def spread_evenly(total: int, limit: int) -> list[int]:
+    """`limit` of `total` places, in order: one of each of `limit` equal parts, the same at every call.
+
+    A set sorted by its labels gives of each its share. The place within a part is drawn from the part's number, so
+    that a set whose labels alternate is not met at every return of the same one.
+    """
+    if limit >= total:
+        return list(range(total))
+    edges = [part * total // limit for part in range(limit + 1)]
+    return [low + zlib.crc32(b"%d" % part) % (edges[part + 1] - low) for part, low in enumerate(edges[:-1])]

@@ -1,0 +1,42 @@
+"""What a rank of test_train.py does: trains a whole run and measures it again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunefleet.base import status
+from tunefleet.doors.compose import from_words
+from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.plan import Machine, Plan, make
+from tunefleet.runs import examine, parts, use
+from tunefleet.runs.train import train
+from tunefleet.tracking import metrics
+
+SMALL = ["data.max_rows=64", "data.validation_rows=6", "evaluation.generate_rows=2", "tracking=files"]
+SMALL += ["train.micro_batch=2", "train.sequence_length=64", "evaluation.max_new_tokens=8", "train.max_steps=4"]
+
+
+def planned(folder: Path, *words: str) -> Plan:
+    """The plan of a small run of the demo, saved as its launcher would."""
+    own = [f"output_dir={folder}", f"data.cache={folder}/cache"]
+    plan = make(from_words([*SMALL, *own, *words]), Machine(cores=1, world_size=int(os.environ["WORLD_SIZE"])))
+    plan.save()
+    return plan
+
+
+def followed(folder: Path, words: list[str]) -> dict[str, Any]:
+    """Metrics and status of a run, and what is measured afterwards, as in training and in fp32."""
+    plan = planned(folder, "name=run", *words)
+    code = train(plan)
+    now = status.read(plan.paths.status)
+    found = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": now and now.step}
+    if os.environ["RANK"] == "0" and plan.paths.export.exists():
+        measured, record, _ = use.evaluate(plan)
+        plain = PlainModel(use._learner(plan, torch.float32))
+        found |= {"measured": measured, "again": record, "loss": now and now.loss}
+        found["in fp32"] = examine.losses(plan, plain, Alone(), parts.material(plan))
+    return found
