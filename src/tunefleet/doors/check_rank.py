@@ -23,8 +23,10 @@ def main() -> None:
 
 def _follow(plan: Plan) -> int:
     from tunefleet.engine.group import join  # torch starts here
+    from tunefleet.engine.present import expect_planned
     from tunefleet.runs import check, trajectory
 
+    expect_planned(plan)
     group = join()
     found = {name: trajectory.trained(check.of(plan, name), group) for name in tiny.MODELS}
     if int(os.environ["RANK"]) == 0:

@@ -90,6 +90,7 @@ def prepare_environment(plan: Plan) -> None:
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
     if plan.layout.device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs that are there all the same are not the plan's
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are three times slower on a busy CPU
     os.environ.setdefault("OMP_NUM_THREADS", str(plan.threads))
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

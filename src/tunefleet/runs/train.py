@@ -15,6 +15,7 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.engine.memory import peak_gib
+from tunefleet.engine.present import expect_planned
 from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts, words
@@ -31,6 +32,7 @@ from tunefleet.train.stop import Reason, Stop
 
 def train(plan: Plan) -> int:
     """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
+    expect_planned(plan)
     read = parts.material(plan)
     group = join()
     try:
