@@ -22,6 +22,7 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.doors import rank
 from tunefleet.launch import task
 from tunefleet.plan.contracts import RunState
+from tunefleet.plan.horizon import horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.tracking.metrics import MetricsFile
 from tunefleet.train.stop import Reason, Stop
@@ -114,8 +115,7 @@ class _Run:
         self._step = before.saved_step if before else 0
         group: Any = _Group(trouble.hangs)
         self._stop = Stop(self._total, plan.paths.stop, group)
-        every = plan.config.checkpoint.every
-        self._every = int(str(every).split()[0]) if every else 0
+        self._every = horizon(plan, rows=plan.batch.total * self._total).save_every.steps
 
     def train(self) -> int:
         metrics = MetricsFile(self._plan.paths.metrics, self._step) if self._first else None

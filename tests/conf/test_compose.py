@@ -53,7 +53,11 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
         ("data", "snips"): [f"data.path={tmp_path}/*.jsonl"],
         ("data", "snips-slots"): [f"data.path={tmp_path}/*.jsonl"],
         ("model", "hf"): [f"model.path={tmp_path}"],
-        ("parallel", "zero3_nvme"): [f"parallel.nvme_path={tmp_path}", "checkpoint.at_end=false"],
+        ("parallel", "zero3_nvme"): [
+            f"parallel.nvme_path={tmp_path}",
+            "checkpoint.every=null",
+            "checkpoint.at_end=false",
+        ],
         ("adapter", "qlora"): ["model=hf", f"model.path={tmp_path}"],
     }
 

@@ -28,7 +28,7 @@ STRATEGIES: dict[str, dict[str, int]] = {
 }
 CASES = [("ddp", "fp32"), ("zero3", "fp32"), *((name, "bf16") for name in ("zero2", "zero3", "tensor", "pipeline"))]
 EMBEDDING = "model.decoder.embed_tokens.weight"
-STEPS = Horizon(4, 1, evaluate_every=0, save_every=0, steps_per_epoch=1)
+STEPS = Horizon(4, 1, steps_per_epoch=1)
 
 
 def loaded(folder: Path, paths: list[str]) -> dict[str, dict[str, bool]]:

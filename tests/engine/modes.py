@@ -53,7 +53,7 @@ CASES = [
     ("pipeline", "llama"),
 ]
 OTHERS = [(strategy, family) for strategy in STRATEGIES for family in FAMILIES if (strategy, family) not in CASES]
-_STEPS = Horizon(6, 1, evaluate_every=0, save_every=0, steps_per_epoch=1)
+_STEPS = Horizon(6, 1, steps_per_epoch=1)
 _PROMPTS = ["turn on the light", "a", "no"]
 
 

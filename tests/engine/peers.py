@@ -33,7 +33,7 @@ from tunefleet.runs import parts
 from tunefleet.runs.export import _weights as saved_weights
 from tunefleet.runs.trajectory import ROW, VOCABULARY, rows
 
-STEADY = Horizon(total=100, warmup=0, evaluate_every=0, save_every=0, steps_per_epoch=10)
+STEADY = Horizon(total=100, warmup=0, steps_per_epoch=10)
 PROMPTS = ["turn on the light", "a", "What is the capital of France?", "no", "Add two numbers."]
 LIMITS = Limits(batch=2, new_tokens=6, length=48)
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]

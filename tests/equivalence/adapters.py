@@ -149,9 +149,7 @@ def _engine(plan: Plan, group: Any, seed: int = 11) -> Any:
     if plan.config.train.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     parts.learning(plan, model)
-    steps = Horizon(
-        total=trajectory.STEPS, warmup=trajectory.WARMUP, evaluate_every=0, save_every=0, steps_per_epoch=10
-    )
+    steps = Horizon(total=trajectory.STEPS, warmup=trajectory.WARMUP, steps_per_epoch=10)
     built = parts.strategy(plan, group, model, steps)
     built.kept = model  # type: ignore[attr-defined]
     return built

@@ -1,4 +1,4 @@
-"""Amounts with units: durations in steps, epochs or percent, and numbers as people read them."""
+"""Amounts with units: durations in steps, epochs or percent, cadences, and numbers as people read them."""
 
 from __future__ import annotations
 
@@ -45,8 +45,12 @@ class Duration:
 
     def __str__(self) -> str:
         unit = {Unit.STEPS: " steps", Unit.EPOCHS: " epochs", Unit.PERCENT: "%"}[self.unit]
-        amount = repr(float(self.amount)).removesuffix(".0")  # every digit: `parse` reads it back
-        return f"{amount}{unit}"
+        return f"{_digits(self.amount)}{unit}"
+
+
+def _digits(amount: float) -> str:
+    """Every digit: `parse` reads it back."""
+    return repr(float(amount)).removesuffix(".0")
 
 
 _DURATION = re.compile(r"(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)\s*(?P<unit>steps?|epochs?|percent|%|)")
@@ -59,6 +63,49 @@ _UNITS = {
     "%": Unit.PERCENT,
     "percent": Unit.PERCENT,
 }
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often something is done: after each of `durations` and of `minutes` on the clock, whichever comes first.
+
+    0 minutes are none. A run of the same seed does it at the same steps where no minutes are given.
+    """
+
+    durations: tuple[Duration, ...] = ()
+    minutes: float = 0.0
+
+    @staticmethod
+    def parse(text: str | int | float) -> Cadence:
+        """Reads a duration, `30 minutes`, `2h`, or several: `20% or 1 epoch`. Raises `ValueError` for anything else."""
+        parts = re.split(r"\s+or\s+", text.strip().lower()) if isinstance(text, str) else [text]
+        times = [clock for part in parts if (clock := _on_the_clock(part)) is not None]
+        if any(not time for time in times):
+            raise ValueError(f"{text!r} is no time at all")
+        durations = tuple(Duration.parse(part) for part in parts if _on_the_clock(part) is None)
+        return Cadence(durations, min(times, default=0.0))
+
+    @property
+    def is_never(self) -> bool:
+        """Whether it never comes, as with 0 steps."""
+        return not self.minutes and not any(duration.amount for duration in self.durations)
+
+    def exactly(self, total_steps: int, steps_per_epoch: float) -> float:
+        """The shortest of the durations in optimizer steps and fractions of one; 0 where none counts steps."""
+        return min((d.exactly(total_steps, steps_per_epoch) for d in self.durations if d.amount), default=0.0)
+
+    def __str__(self) -> str:
+        minutes = [f"{_digits(self.minutes)} minutes"] if self.minutes else []
+        return " or ".join([*(str(duration) for duration in self.durations), *minutes])
+
+
+def _on_the_clock(text: str | int | float) -> float | None:
+    """Minutes; None for what is no time."""
+    match = _CLOCK.fullmatch(str(text).strip().lower())
+    return float(match["amount"]) * _MINUTES[match["unit"][0]] if match else None
+
+
+_CLOCK = re.compile(r"(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)\s*(?P<unit>s|seconds?|m|min|mins|minutes?|h|hours?|d|days?)")
 
 
 def steps(amount: int) -> Duration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunefleet.base.units import Duration
+from tunefleet.base.units import Cadence
 from tunefleet.config.fields import ranged
 
 
@@ -12,8 +12,9 @@ from tunefleet.config.fields import ranged
 class CheckpointConfig:
     """Checkpoints for resuming, and the export for using."""
 
-    every: Duration | None = None
-    """Optimizer steps between checkpoints; null saves only at the end and when interrupted."""
+    every: Cadence | None = Cadence(minutes=30)
+    """Between checkpoints: `30 minutes`, `500` (steps), `1 epoch`, `10%`; null saves only at the end and when
+    interrupted."""
     keep: int = ranged(2, at_least=1)
     """Newest checkpoints that stay on the disk."""
     at_end: bool = True

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunefleet.base.units import Duration
+from tunefleet.base.units import Cadence, Duration, Unit
 from tunefleet.config.fields import ranged
 
 ALL = -1  # `all`: every row
+AUTO = -2  # `auto`: a few where that is cheap
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     """Validation loss, exact match by greedy generation, and samples."""
 
-    every: Duration | None = None
-    """Optimizer steps between evaluations; null evaluates only at the end."""
+    every: Cadence | None = Cadence((Duration(20, Unit.PERCENT), Duration(1, Unit.EPOCHS)))
+    """Between evaluations: `20% or 1 epoch` (whichever comes first), `500` (steps), `30 minutes`; null evaluates only
+    at the end."""
     max_rows: int | None = ranged(None, at_least=1)
     """Validation rows of each split that enter the loss, drawn evenly over it; null is all."""
     batch: int = ranged(8, at_least=1)
     """Rows of one forward pass."""
-    generate_rows: int = ranged(0, at_least=0, words={"all": ALL})
-    """Conversations of each split that are answered by greedy generation at the end, drawn evenly over it, or `all`."""
+    generate_rows: int = ranged(AUTO, at_least=0, words={"auto": AUTO, "all": ALL})
+    """Conversations of each split that are answered by greedy generation at the end, drawn evenly over it, or `all`;
+    `auto` is 5 where that is cheap (every process has the whole model; on a CPU at most 100M parameters), else 0."""
     generate_batch: int = ranged(64, at_least=1)
     """Conversations answered at once."""
     max_new_tokens: int = ranged(128, at_least=1)

@@ -11,10 +11,12 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.units import Duration
+from tunefleet.base.units import Cadence, Duration
 from tunefleet.config.fields import RANGE, WORDS, in_words, outside
 
 T = TypeVar("T")
+_TEXTUAL = (Duration, Cadence)
+"""Dataclasses that are written as a text."""
 
 
 def load(cls: type[T], values: Mapping[str, Any]) -> T:
@@ -28,7 +30,7 @@ def load(cls: type[T], values: Mapping[str, Any]) -> T:
 
 def dump(value: Any) -> Any:
     """The plain values (JSON types) of a typed one; `load` reads them back."""
-    if is_dataclass(value) and not isinstance(value, Duration):
+    if is_dataclass(value) and not isinstance(value, _TEXTUAL):
         return {f.name: _word(f, getattr(value, f.name)) or dump(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {key: dump(item) for key, item in value.items()}
@@ -36,7 +38,7 @@ def dump(value: Any) -> Any:
         return [dump(item) for item in value]
     if isinstance(value, Enum):
         return value.value
-    return str(value) if isinstance(value, Duration) else value
+    return str(value) if isinstance(value, _TEXTUAL) else value
 
 
 def _word(declared: Field[Any], value: Any) -> str | None:
@@ -89,7 +91,7 @@ def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: 
         if value is None:
             return None
         kind = next(member for member in kind.__args__ if member is not type(None))
-    if isinstance(kind, type) and is_dataclass(kind) and kind is not Duration:
+    if isinstance(kind, type) and is_dataclass(kind) and kind not in _TEXTUAL:
         return _dataclass(kind, value, where, complaints)
     if member := _listed(kind):
         return _dataclasses(member, value, where, complaints)
@@ -112,7 +114,7 @@ def _listed(kind: Any) -> type[Any] | None:
     """The dataclass that `kind` is a tuple of."""
     members = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
     member: Any = members[0] if members else None
-    return typing.cast("type[Any]", member) if is_dataclass(member) and member is not Duration else None
+    return typing.cast("type[Any]", member) if is_dataclass(member) and member not in _TEXTUAL else None
 
 
 def _dataclasses(cls: type[Any], values: Any, where: str, complaints: list[str]) -> tuple[Any, ...]:
@@ -128,8 +130,8 @@ def _convert(kind: Any, value: Any) -> Any:
         return value
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
-    if kind is Duration:
-        return Duration.parse(value)
+    if kind in _TEXTUAL:
+        return kind.parse(value)
     if origin is tuple:
         return _tuple(typing.get_args(kind), value)
     if origin is dict or kind is dict:
@@ -169,6 +171,8 @@ def _allowed(kind: Any) -> str:
         return " | ".join(str(member.value) for member in kind)
     if kind is Duration:
         return "a duration such as 100 (steps), 0.5 epochs or 3%"
+    if kind is Cadence:
+        return "a cadence such as 100 (steps), 0.5 epochs, 20%, 30 minutes, or `20% or 1 epoch`"
     if typing.get_origin(kind) is tuple:
         return "a list of " + _allowed(typing.get_args(kind)[0])
     if typing.get_origin(kind) is dict and typing.get_args(kind)[1] is str:

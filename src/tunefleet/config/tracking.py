@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from tunefleet.config.fields import ranged
+from tunefleet.base.units import Cadence, steps
 
 
 class WandbMode(Enum):
@@ -31,5 +31,5 @@ class TrackingConfig:
     """Runs of one group are drawn together; null takes data and model."""
     tags: tuple[str, ...] = ()
     """Words to find the run by."""
-    log_every: int = ranged(1, at_least=1)
-    """Optimizer steps between two records."""
+    log_every: Cadence = Cadence((steps(1),))
+    """Between two records: `10` (steps), `1%`, `5 minutes`; the last step always has one."""

@@ -75,6 +75,11 @@ class Conversation:
         return [turn.message for turn in self.turns]
 
     @property
+    def questions(self) -> int:
+        """Messages of the user's."""
+        return sum(turn.role == "user" for turn in self.turns)
+
+    @property
     def question(self) -> list[dict[str, Any]]:
         """The messages before the last answer."""
         return self.messages[: self._last_answer]

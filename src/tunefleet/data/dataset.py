@@ -23,7 +23,7 @@ class Card:
     """What was prepared. `rows` are what a micro-batch is made of; lengths are in tokens.
 
     `truncated` were cut, `split` became several conversations, `too_long` were left out for their length, and
-    `dropped` for having nothing to learn.
+    `dropped` for having nothing to learn. `questions` are the most that one conversation has; 0 is unknown.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Card:
     row_length: int
     split: int = 0
     too_long: int = 0
+    questions: int = 0
 
     @property
     def read(self) -> int:
@@ -105,7 +106,7 @@ def _alone(stored: Stored) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
     return ((lines["number"], np.ones(len(lines), np.int64)) for lines in stored.passes())
 
 
-def card(name: str, counted: Tally, rows: int, row_length: int) -> Card:
+def card(name: str, counted: Tally, rows: int, row_length: int, questions: int) -> Card:
     """The card of a data set."""
     return Card(
         name=name,
@@ -119,6 +120,7 @@ def card(name: str, counted: Tally, rows: int, row_length: int) -> Card:
         row_length=row_length,
         split=int(counted.split.sum()),
         too_long=int(counted.too_long.sum()),
+        questions=questions,
     )
 
 

@@ -149,6 +149,7 @@ class _Preparation:
         self._clean = Cleaning(config.clean, temporary / _REMOVED)
         self._unseen = wanted.validation(config)
         self._unread: dict[str, str] = {}
+        self._questions = 0
 
     def run(self) -> None:
         """Validation first: it is small, and may be refused too."""
@@ -181,6 +182,7 @@ class _Preparation:
         for row in self.rows(source, clean):
             for talk in row:
                 sample.see(talk.conversation)
+                self._questions = max(self._questions, talk.conversation.questions)
             yield row
         verify_uncut(sample.chosen(), self._chat, self._tokenizer, self._config.train_on)
 
@@ -227,7 +229,7 @@ class _Preparation:
         folder = self._temporary / name
         count = dataset.write_rows(folder, stored, self._longest, self._config.packing)
         stored.path.unlink()
-        dataset.seal(folder, dataset.card(name, counted, count, self._longest), examples)
+        dataset.seal(folder, dataset.card(name, counted, count, self._longest, self._questions), examples)
 
     def _example(self, talk: Talk) -> Example:
         one = talk.conversation

@@ -25,6 +25,8 @@ def values(config: RunConfig) -> list[str]:
             f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
             "Allowed: two numbers, each at least 0 and below 1."
         )
+    if config.tracking.log_every.is_never:
+        complaints.append("tracking.log_every: 0 would record the last step alone. Use tracking.log_every=1, or 5%.")
     if config.name is not None and (
         config.name.strip() in ("", ".", "..") or set(config.name) & set("/\\") or _BREAKS.search(config.name)
     ):

@@ -5,20 +5,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tunefleet.base.units import Duration
+from tunefleet.base.units import Cadence
 from tunefleet.plan.plan import Plan
 
 
 @dataclass(frozen=True)
+class Pace:
+    """After every `steps` optimizer steps, and every `seconds` on the clock; 0 is never."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Horizon:
-    """Optimizer steps: the whole run, its warm-up and final decay, and the cadences (0 is never)."""
+    """Optimizer steps: the whole run, its warm-up and final decay; and how often what is done."""
 
     total: int
     warmup: int
-    evaluate_every: int
-    save_every: int
     steps_per_epoch: float
     decay: int = 0
+    evaluate_every: Pace = Pace()
+    save_every: Pace = Pace()
+    log_every: Pace = Pace(steps=1)
 
 
 def total_steps(plan: Plan, rows: int) -> int:
@@ -33,8 +42,9 @@ def horizon(plan: Plan, rows: int) -> Horizon:
     return Horizon(
         total=total,
         warmup=min(plan.config.schedule.warmup.in_steps(total, per_epoch), total),
-        evaluate_every=_cadence(plan.config.evaluation.every, total, per_epoch),
-        save_every=_cadence(plan.config.checkpoint.every, total, per_epoch),
+        evaluate_every=_pace(plan.config.evaluation.every, total, per_epoch),
+        save_every=_pace(plan.config.checkpoint.every, total, per_epoch),
+        log_every=_pace(plan.config.tracking.log_every, total, per_epoch),
         steps_per_epoch=per_epoch,
         decay=min(plan.config.schedule.decay.in_steps(total, per_epoch), total),
     )
@@ -45,6 +55,9 @@ def _whole(steps: float) -> int:
     return math.ceil(round(steps, 6))
 
 
-def _cadence(every: Duration | None, total: int, per_epoch: float) -> int:
+def _pace(every: Cadence | None, total: int, per_epoch: float) -> Pace:
     """Rounds up: 25% of 1,029 steps is every 258, not 257 with a fourth time just before the end."""
-    return max(1, _whole(every.exactly(total, per_epoch))) if every and every.amount else 0
+    if every is None:
+        return Pace()
+    exactly = every.exactly(total, per_epoch)
+    return Pace(max(1, _whole(exactly)) if exactly else 0, every.minutes * 60)

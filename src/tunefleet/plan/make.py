@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import adapters, checks, inputs, optimizers, parameters, precision
+from tunefleet.plan import adapters, answers, checks, inputs, optimizers, parameters, precision
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -49,6 +49,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
         complaints += adapters.complaints(config, degrees.device, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
+    config = answers.resolved(config, degrees, _parameters(found))
     plan = _plan(config, degrees, found, split, machine)
     expectations = _expected(plan, machine)
     said = (*chosen, *precision.notes(wanted, machine), *plan.notes)

@@ -116,7 +116,8 @@ def _drive(parallel: ParallelConfig, degrees: Layout) -> list[str]:
 
 def _unsaved(config: RunConfig) -> list[str]:
     """DeepSpeed does not read optimizer states on nvme back (engine/drive.py)."""
-    saves = config.checkpoint.every is not None or config.checkpoint.at_end
+    every = config.checkpoint.every
+    saves = (every is not None and not every.is_never) or config.checkpoint.at_end
     if config.parallel.offload_optimizer is not Place.NVME or not saves:
         return []
     return [

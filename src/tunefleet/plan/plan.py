@@ -15,7 +15,7 @@ from tunefleet.base.units import count
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
-from tunefleet.plan import adapters
+from tunefleet.plan import adapters, answers
 from tunefleet.plan.batch import Batch
 from tunefleet.plan.job import Job
 from tunefleet.plan.layout import Layout
@@ -89,6 +89,7 @@ class Plan:
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",
+            "measured": answers.describe(config.evaluation),
             **asked,
         }
 

@@ -17,6 +17,7 @@ from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.engine.memory import peak_gib
 from tunefleet.engine.present import expect_planned
 from tunefleet.plan.contracts import Engine, RunState, StepResult
+from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, parts, words
 from tunefleet.runs.examine import Sample
@@ -87,11 +88,11 @@ class _Run:
         return Trackers([*sinks, wandb.WandbSink(self._plan, mode, self._console.say)] if mode != "disabled" else sinks)
 
     def _hooks(self) -> Hooks:
-        hooks = Hooks()
-        hooks.add("remember", 1, self._remember)
-        hooks.add("log", self._plan.config.tracking.log_every, self._log)
+        hooks = Hooks(self._group)
+        hooks.add("remember", Pace(steps=1), self._remember)
+        hooks.add("log", self._steps.log_every, self._log)
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
-        hooks.add("save", self._steps.save_every, lambda state, result: self._save(state))
+        hooks.add("save", self._steps.save_every, self._save_now_and_then)
         return hooks
 
     def _open(self) -> None:
@@ -136,6 +137,10 @@ class _Run:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
             losses = examine.losses(self._plan, self._engine, self._copies, self._read)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
+
+    def _save_now_and_then(self, state: RunState, result: StepResult) -> None:
+        if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
+            self._save(state)
 
     def _save(self, state: RunState) -> None:
         self._settle(State.CHECKPOINTING, step=state.step)

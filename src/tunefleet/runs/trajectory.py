@@ -83,7 +83,7 @@ def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
 
 def engine(plan: Plan, group: Any) -> Any:
     """The engine of a plan around the tiny model, put together as a run does it."""
-    steps = Horizon(total=STEPS, warmup=WARMUP, evaluate_every=0, save_every=0, steps_per_epoch=10)
+    steps = Horizon(total=STEPS, warmup=WARMUP, steps_per_epoch=10)
     return parts.strategy(plan, group, model(plan.sources.architecture), steps)
 
 

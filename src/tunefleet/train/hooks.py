@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tunefleet.plan.contracts import RunState, StepAct, StepResult
+from tunefleet.plan.contracts import Group, RunState, StepAct, StepResult
+from tunefleet.plan.horizon import Pace
 
 
-@dataclass(frozen=True)
+@dataclass
 class Hook:
-    """`act` after every `every` optimizer steps; 0 is never."""
+    """`act` whenever `every` says; `last` is when it was done, on this rank's clock."""
 
     name: str
-    every: int
+    every: Pace
     act: StepAct
+    last: float
 
 
 class Hooks:
-    """Acts in the order in which they were added. Every rank adds the same ones: some are collective."""
+    """Acts in the order in which they were added. Every rank adds the same ones: some are collective.
 
-    def __init__(self) -> None:
+    Clocks differ from rank to rank: where the pace is in seconds, an act is due on all as soon as it is on one.
+    """
+
+    def __init__(self, group: Group, clock: Callable[[], float] = time.monotonic) -> None:
+        self._group = group
+        self._clock = clock
         self._hooks: list[Hook] = []
 
-    def add(self, name: str, every: int, act: StepAct) -> None:
-        """Does `act` after every `every` steps."""
-        self._hooks.append(Hook(name, every, act))
+    def add(self, name: str, every: Pace, act: StepAct) -> None:
+        """Does `act` whenever `every` says, in seconds counted from now."""
+        self._hooks.append(Hook(name, every, act, self._clock()))
 
     def run(self, state: RunState, result: StepResult) -> None:
-        """Does what is due after step `state.step`."""
+        """Does what is due after step `state.step`. Collective where a pace is in seconds."""
         for hook in self._hooks:
-            if hook.every and state.step % hook.every == 0:
+            if self._is_due(hook, state.step):
                 hook.act(state, result)
+                hook.last = self._clock()
+
+    def _is_due(self, hook: Hook, step: int) -> bool:
+        """All ranks come to the same answer: by the step alone, or by asking each other at every step."""
+        if hook.every.steps and step % hook.every.steps == 0:
+            return True
+        if not hook.every.seconds:
+            return False
+        return bool(self._group.agree(int(self._clock() - hook.last >= hook.every.seconds)))
