@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tunefleet.base.units import Duration, Unit, clock, count, minutes, percent, steps
+from tunefleet.base.units import Cadence, Duration, Unit, clock, count, minutes, percent, steps
 
 READINGS = {
     "100": Duration(100, Unit.STEPS),
@@ -151,3 +151,42 @@ def test_minutes_are_rounded_up_whatever_the_form() -> None:
 
 def test_tenths_of_an_hour_are_six_minutes_each() -> None:
     assert [minutes(f"{tenths / 10}h") for tenths in range(1, 2000)] == [6 * tenths for tenths in range(1, 2000)]
+
+
+CADENCES = {
+    "100": Cadence((steps(100),)),
+    "30 minutes": Cadence(minutes=30),
+    "30m": Cadence(minutes=30),
+    "90 s": Cadence(minutes=1.5),
+    "2h": Cadence(minutes=120),
+    "1 day": Cadence(minutes=1440),
+    "20% or 1 epoch": Cadence((percent(20), Duration(1, Unit.EPOCHS))),
+    "500 steps or 1 hour OR 10 min": Cadence((steps(500),), 10),
+    "0": Cadence((steps(0),)),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CADENCES.items())
+def test_a_cadence_reads_as_people_write_it_and_back(text: str, expected: Cadence) -> None:
+    assert Cadence.parse(text) == Cadence.parse(str(Cadence.parse(text))) == expected
+    assert expected.is_never is (text == "0")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "or", "1 epoch or", "soon", "-5m", "0 minutes", "20% and 1 epoch", "5 m or x", True, None]
+)
+def test_a_cadence_refuses_nonsense(text: str) -> None:
+    with pytest.raises(ValueError, match="is n"):
+        Cadence.parse(text)
+
+
+def test_a_duration_of_training_is_never_in_minutes() -> None:
+    """A learning rate that follows the clock would differ from run to run."""
+    with pytest.raises(ValueError, match="is n"):
+        Duration.parse("3 minutes")
+
+
+def test_the_shortest_of_a_cadence_counts() -> None:
+    assert Cadence.parse("20% or 1 epoch or 2h").exactly(total_steps=200, steps_per_epoch=10) == 10
+    assert Cadence.parse("20% or 1 epoch").exactly(total_steps=20, steps_per_epoch=10) == 4
+    assert Cadence.parse("2h").exactly(total_steps=200, steps_per_epoch=10) == 0

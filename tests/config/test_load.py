@@ -14,7 +14,7 @@ import pytest
 
 import tunefleet.config
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.units import Duration, Unit, percent, steps
+from tunefleet.base.units import Cadence, Duration, Unit, percent, steps
 from tunefleet.config import RunConfig
 from tunefleet.config.evaluation import EvaluationConfig
 from tunefleet.config.fields import ranged
@@ -217,7 +217,13 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("schedule", "warmup", "soon", "a duration such as 100 (steps), 0.5 epochs or 3%"),
     ("schedule", "warmup", None, "a duration such as 100 (steps), 0.5 epochs or 3%"),
     ("schedule", "warmup", True, "a duration such as 100 (steps), 0.5 epochs or 3%"),
-    ("evaluation", "every", "-1%", "a duration such as 100 (steps), 0.5 epochs or 3%, or null"),
+    (
+        "evaluation",
+        "every",
+        "-1%",
+        "a cadence such as 100 (steps), 0.5 epochs, 20%, 30 minutes, or `20% or 1 epoch`, or null",
+    ),
+    ("schedule", "warmup", "3 minutes", "a duration such as 100 (steps), 0.5 epochs or 3%"),  # a step would not tell
     ("optimizer", "betas", [0.9], "a list of a number"),
     ("optimizer", "betas", [0.9, "x"], "a list of a number"),
     ("optimizer", "betas", [0.9, True], "a list of a number"),
@@ -275,7 +281,7 @@ CHANGED = replace(
     optimizer=OptimizerConfig(lr=1e-30, betas=(0.0, 0.1234567890123)),
     schedule=ScheduleConfig(name=ScheduleName.LINEAR, warmup=steps(2_000_000)),
     train=TrainConfig(precision=Precision.FP16, max_steps=3, clip=0.0),
-    evaluation=EvaluationConfig(every=percent(12.5), max_rows=9),
+    evaluation=EvaluationConfig(every=Cadence((percent(12.5),), 7.5), max_rows=9),
     tracking=TrackingConfig(tags=("a", "b c")),
 )
 
@@ -288,7 +294,7 @@ def test_dump_and_load_are_inverse_through_json(config: RunConfig) -> None:
 def test_dump_is_plain_words() -> None:
     values = dump(CHANGED)
     assert values["train"]["precision"] == "fp16"
-    assert values["evaluation"]["every"] == "12.5%"
+    assert values["evaluation"]["every"] == "12.5% or 7.5 minutes"
     assert values["optimizer"]["betas"] == [0.0, 0.1234567890123]
     assert values["tracking"]["tags"] == ["a", "b c"]
     assert values["data"]["path"] is None

@@ -8,7 +8,7 @@ import pytest
 
 from tunefleet.config import RunConfig, load
 from tunefleet.plan.batch import Batch
-from tunefleet.plan.horizon import Horizon, horizon
+from tunefleet.plan.horizon import Horizon, Pace, horizon
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.sources import Sources
@@ -70,7 +70,7 @@ def test_everything_together() -> None:
         evaluation={"every": "0.5 epochs"},
         checkpoint={"every": 7},
     )
-    expected = Horizon(total=20, warmup=2, evaluate_every=5, save_every=7, steps_per_epoch=10.0, decay=2)
+    expected = Horizon(total=20, warmup=2, evaluate_every=Pace(5), save_every=Pace(7), steps_per_epoch=10.0, decay=2)
     assert horizon(plan, 80) == expected
 
 
@@ -79,9 +79,25 @@ def test_warmup_is_never_longer_than_the_run() -> None:
 
 
 def test_null_is_never() -> None:
-    found = horizon(planned(), 80)
-    assert (found.evaluate_every, found.save_every) == (0, 0)
+    for never in (None, 0):
+        found = horizon(planned(evaluation={"every": never}, checkpoint={"every": never}), 80)
+        assert (found.evaluate_every, found.save_every) == (Pace(), Pace())
+
+
+def test_what_nobody_set() -> None:
+    """A checkpoint each half hour; five evaluations, or one an epoch where that comes first; every step recorded."""
+    short, long = horizon(planned(), 80), horizon(planned(train={"epochs": 10}), 80)
+    assert short.save_every == Pace(seconds=1800)
+    assert (short.evaluate_every, short.log_every) == (Pace(2), Pace(1))  # of 10 steps
+    assert long.evaluate_every == Pace(10)  # of 100: 20 % are two epochs
+
+
+def test_whichever_comes_first() -> None:
+    plan = planned(evaluation={"every": "50% or 30 or 1 epoch or 90s or 2h"}, tracking={"log_every": "10%"})
+    assert horizon(plan, 80).evaluate_every == Pace(5, 90)
+    assert horizon(plan, 8000).evaluate_every == Pace(30, 90)
+    assert horizon(plan, 8000).log_every == Pace(100)
 
 
 def test_a_cadence_below_one_step_is_every_step() -> None:
-    assert horizon(planned(evaluation={"every": "1%"}), 80).evaluate_every == 1
+    assert horizon(planned(evaluation={"every": "1%"}), 80).evaluate_every == Pace(1)

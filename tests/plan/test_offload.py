@@ -16,7 +16,7 @@ from tunefleet.config.load import dump, load
 from tunefleet.plan import Machine, Plan, make
 
 CONF = Path(__file__).parents[2] / "conf" / "parallel"
-NO_CHECKPOINTS = {"at_end": False}
+NO_CHECKPOINTS = {"every": None, "at_end": False}
 
 
 def card(name: str, **changes: Any) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class RunPaths:
         return self.root / "samples.jsonl"
 
     @property
+    def data(self) -> Path:
+        """What the training rows are: their card, as far as it says how the model is to be used."""
+        return self.root / "data.json"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder a saved step, and the pointer to the newest."""
         return self.root / "checkpoints"

@@ -189,6 +189,7 @@ class _Preparation:
     def _write_training(self) -> list[str]:
         """Writes the training set, and what is held out of its sources; returns the names of that."""
         store, seen, names = Store(self._temporary / "train", self._stops), Seen(), []
+        self._questions = 0  # validation rows may have more
         for source in wanted.training(self._config):
             draw = self.held_out()
             store.begin()

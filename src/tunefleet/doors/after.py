@@ -43,7 +43,12 @@ def chat(run: Run) -> None:
     plan = _ready(run)
     from tunefleet.runs import use
 
-    print("Say something; /new begins a new conversation, an empty line ends.", file=sys.stderr)
+    remembers = (
+        "each line is answered by itself, as the training rows were"
+        if use.single_turns(plan)
+        else ("/new begins a new conversation")
+    )
+    print(f"Say something; {remembers}, an empty line ends.", file=sys.stderr)
     use.chat(plan, _ask, print)
 
 

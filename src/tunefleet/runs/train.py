@@ -98,6 +98,8 @@ class _Run:
     def _open(self) -> None:
         before = status.read(self._plan.paths.status)
         self._settle(State.RUNNING, saved_step=self._state.step)
+        if self._shown:
+            files.write_json(self._plan.paths.data, asdict(self._read.data.train.card))
         self._console.rows(words.data_rows(self._plan, self._read))
         if self._store.note:
             self._console.say(self._store.note)

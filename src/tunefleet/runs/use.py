@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from tunefleet.base import files
 from tunefleet.data import prepare
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers
@@ -32,14 +33,28 @@ def evaluate(plan: Plan) -> tuple[dict[str, str], dict[str, Any], list[examine.S
     return words.measured(plan, read), record | matches, said
 
 
+def single_turns(plan: Plan) -> bool:
+    """Whether the run was trained on conversations of one question each; False where nobody wrote it down."""
+    try:
+        return bool(files.read_json(plan.paths.data)["questions"] == 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
-    """Answers every message that `ask` returns, remembering the conversation, until it returns None."""
+    """Answers every message that `ask` returns, until it returns None.
+
+    The conversation is remembered where training had conversations of several questions; else each message is
+    answered by itself, as it was learnt.
+    """
     model, tokenizer = _model(plan), AutoTokenizer.from_pretrained(exported(plan), trust_remote_code=False)
     stops = parts.stops(prepare.own_template(tokenizer), tokenizer)
     limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
     messages: list[dict[str, str]] = []
+    alone = single_turns(plan)
     while (message := ask()) is not None:
-        messages = [] if message == "/new" else [*messages, {"role": "user", "content": message}]
+        before = [] if alone else messages
+        messages = [] if message == "/new" else [*before, {"role": "user", "content": message}]
         if messages:
             prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             said = answers(model, Alone(), tokenizer, [str(prompt)], limits)[0]
