@@ -20,19 +20,19 @@ class TunefleetLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's call before `launch`."""
-        self._context = hydra_context
+        self._loader = hydra_context.config_loader
         self._config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the grid; ends the process where a point failed."""
-        from tunefleet.doors import compose, friendly, grid, overrides  # plugin discovery imports us in every process
+        from tunefleet.doors import compose, friendly, grid  # plugin discovery imports us in every process
 
         with friendly.friendly():
-            composed = compose.points(job_overrides, self._compose)
-            code = grid.run(composed, [overrides.typed(words) for words in job_overrides])
+            composed = compose.points(job_overrides, self._loader, self._compose)
+            code = grid.run(composed, [self._loader.arguments.recorded(words) for words in job_overrides])
         if code:
             sys.exit(code)
         return []
 
     def _compose(self, words: list[str]) -> DictConfig:
-        return self._context.config_loader.load_sweep_config(self._config, words)
+        return self._loader.load_sweep_config(self._config, words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
@@ -16,7 +16,13 @@ ConfigStore.instance().store(group="hydra/sweeper", name="tunefleet", node=_NODE
 
 
 class TunefleetSweeper(BasicSweeper):
-    """A grid: every combination of the values that were typed. The launcher names all mistakes at once."""
+    """A grid: every combination of the values that were typed, or that a file's `hydra.sweeper.params` holds."""
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Left to the launcher, which composes every point before one starts."""
+    def sweep(self, arguments: list[str]) -> Any:
+        """Hands all points to the launcher at once, which composes them and names all mistakes together."""
+        from tunefleet.doors import compose  # plugin discovery imports us in every process
+
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        words = compose.point_words(self.config, self.hydra_context.config_loader)
+        return [self.launcher.launch(words, initial_job_idx=0)]

@@ -10,13 +10,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import overrides
 from tunefleet.doors.compose import CONF, from_words
 from tunefleet.plan import Machine, Plan, make
 
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "local")
 OURS = [path for path in FILES if path.relative_to(CONF).parts[0] != "hydra"]
-GROUPS = {group: choices for group, choices in overrides.groups(CONF).items() if group != "local"}
+GROUPS = {
+    group.name: {path.stem for path in group.glob("*.yaml")}
+    for group in CONF.iterdir()
+    if group.is_dir() and group.name not in ("hydra", "local", "__pycache__")
+}
 CHOICES = sorted((group, choice) for group, choices in GROUPS.items() for choice in choices)
 CARD = ("Claim", "Command", "Expected", "Cost")
 ARCHITECTURE: dict[str, Any] = {

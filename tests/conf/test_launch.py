@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from tunefleet.doors.compose import CONF, from_words
 from tunefleet.plan import Machine, make
 
 SECONDS = 2.0
-SLOW = 3  # times longer than on the machine where the limit holds
 QUICK = """
 import sys
 from tunefleet.doors.compose import from_words
@@ -45,11 +44,12 @@ def cluster(conf: Path, text: str) -> Path:
 
 def test_composing_and_planning_a_job_takes_two_seconds_and_no_torch(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").touch()
-    began = time.monotonic()
+    before = os.times()
     done = subprocess.run([sys.executable, "-c", QUICK], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    took = time.monotonic() - began
+    after = os.times()
+    took = after.children_user - before.children_user + after.children_system - before.children_system
     assert (done.returncode, done.stderr) == (0, "")
-    assert took < SECONDS * SLOW
+    assert took < SECONDS  # of computing: others may keep the cores
 
 
 @pytest.mark.parametrize("words", [["hydra/launcher=slurm"], ["hydra/launcher=submitit_slurm"]])

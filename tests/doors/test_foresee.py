@@ -30,7 +30,7 @@ def test_items_verdict_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
     for item in ("parameters", "optimizer states", "activations", "logits and loss", "attention mask", "CUDA context"):
         assert f"\n  {item} " in out
     assert "does not fit: each GPU needs" in out
-    commands = [line.split("python train.py ")[1] for line in out.splitlines() if "python train.py " in line]
+    commands = [line.split("tunefleet train ")[1] for line in out.splitlines() if "tunefleet train " in line]
     assert commands
     assert all("parallel=ddp" not in command for command in commands)
     assert all(command.count("parallel=") == 1 and set(LLAMA) <= set(command.split()) for command in commands)
@@ -38,7 +38,7 @@ def test_items_verdict_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_advised_command_fits(capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, *LLAMA, where="8xH100-80G")
-    best = next(line for line in out.splitlines() if "python train.py " in line).split("python train.py ")[1]
+    best = next(line for line in out.splitlines() if "tunefleet train " in line).split("tunefleet train ")[1]
     assert "\nfits: " in said(capsys, *best.split(), where="8xH100-80G")
 
 

@@ -255,7 +255,9 @@ def test_betas_are_decay_rates(planned: Make, betas: list[float]) -> None:
     assert complaint.startswith("optimizer.betas:")
 
 
-@pytest.mark.parametrize("name", ["a/b", "", "  ", "a\nb", "a\\b", ".", ".."])
+@pytest.mark.parametrize(
+    "name", ["a/b", "", "  ", "a\nb", "a\\b", ".", "..", "-a", "sweeps", "Cache", "sweep-1", "a" * 201]
+)
 def test_a_name_must_be_able_to_be_a_folder_of_its_own(planned: Make, name: str) -> None:
     (complaint,) = complaints(planned, name=name)
     assert complaint.startswith("name:")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+NOT_RUNS = ("cache", "code", "submissions", "sweeps")
+"""Folders of ours beside the runs', whose names no run may have."""
+
 
 @dataclass(frozen=True)
 class RunPaths:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import Cadence, Duration
+from tunefleet.config import suggest
 from tunefleet.config.fields import RANGE, WORDS, in_words, outside
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ _TEXTUAL = (Duration, Cadence)
 def load(cls: type[T], values: Mapping[str, Any]) -> T:
     """Builds `cls` from plain values. Raises `ConfigError` with one complaint for each bad key or value."""
     complaints: list[str] = []
-    built = _dataclass(cls, values, "", complaints)
+    built = _dataclass(cls, values, "", complaints, cls)
     if complaints:
         raise ConfigError(*complaints)
     return typing.cast(T, built)
@@ -47,24 +47,18 @@ def _word(declared: Field[Any], value: Any) -> str | None:
     return next((word for word, number in words.items() if number == value), None)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest known word, else the list of them."""
-    names = list(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(names)}."
-
-
-def _dataclass(cls: type[Any], values: Any, where: str, complaints: list[str]) -> Any:
+def _dataclass(cls: type[Any], values: Any, where: str, complaints: list[str], root: type[Any]) -> Any:
     if not isinstance(values, Mapping):
         complaints.append(f"{where}: {values!r} is not a group of settings.")
         return None
     known = {f.name: f for f in fields(cls)}
     for key in values:
         if key not in known:
-            complaints.append(f"{_join(where, str(key))}: unknown key.{_suggest(str(key), where, known, cls)}")
+            meant = suggest.for_key(str(key), where, list(known), root)
+            complaints.append(f"{_join(where, str(key))}: unknown key.{meant}")
     hints = typing.get_type_hints(cls)
     built = {
-        name: _value(hints[name], values[name], _join(where, name), known[name], complaints)
+        name: _value(hints[name], values[name], _join(where, name), known[name], complaints, root)
         for name in known
         if name in values
     }
@@ -74,27 +68,16 @@ def _dataclass(cls: type[Any], values: Any, where: str, complaints: list[str]) -
     return cls(**built) if not complaints else None
 
 
-def _suggest(key: str, where: str, known: Mapping[str, Any], cls: type[Any]) -> str:
-    homes = [f"{group}.{key}" for group, members in _groups(cls).items() if key in members]
-    near = [_join(where, name) for name in difflib.get_close_matches(key, list(known), n=1)]
-    return f" Did you mean '{(homes + near)[0]}'?" if homes or near else did_you_mean(key, known)
-
-
-def _groups(cls: type[Any]) -> dict[str, set[str]]:
-    hints = typing.get_type_hints(cls)
-    return {name: {f.name for f in fields(kind)} for name, kind in hints.items() if is_dataclass(kind)}
-
-
-def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: list[str]) -> Any:
+def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: list[str], root: type[Any]) -> Any:
     optional = isinstance(kind, types.UnionType) and type(None) in kind.__args__
     if optional:
         if value is None:
             return None
         kind = next(member for member in kind.__args__ if member is not type(None))
     if isinstance(kind, type) and is_dataclass(kind) and kind not in _TEXTUAL:
-        return _dataclass(kind, value, where, complaints)
+        return _dataclass(kind, value, where, complaints, root)
     if member := _listed(kind):
-        return _dataclasses(member, value, where, complaints)
+        return _dataclasses(member, value, where, complaints, root)
     bounds, words = declared.metadata.get(RANGE, {}), declared.metadata.get(WORDS, {})
     if isinstance(value, str) and value in words:
         return words[value]
@@ -117,11 +100,11 @@ def _listed(kind: Any) -> type[Any] | None:
     return typing.cast("type[Any]", member) if is_dataclass(member) and member not in _TEXTUAL else None
 
 
-def _dataclasses(cls: type[Any], values: Any, where: str, complaints: list[str]) -> tuple[Any, ...]:
+def _dataclasses(cls: type[Any], values: Any, where: str, complaints: list[str], root: type[Any]) -> tuple[Any, ...]:
     if not isinstance(values, (list, tuple)):
         complaints.append(f"{where}: {values!r} is not allowed. Allowed: a list of groups of settings.")
         return ()
-    return tuple(_dataclass(cls, value, f"{where}[{i}]", complaints) for i, value in enumerate(values))
+    return tuple(_dataclass(cls, value, f"{where}[{i}]", complaints, root) for i, value in enumerate(values))
 
 
 def _convert(kind: Any, value: Any) -> Any:

@@ -7,40 +7,56 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tunefleet.base.errors import ConfigError
+from tunefleet import __version__
+from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.base.status import State
-from tunefleet.doors import after, watch
+from tunefleet.doors import after, train, watch
 from tunefleet.doors.friendly import friendly
 from tunefleet.launch import register
 from tunefleet.launch.register import Run
 
-_EPILOG = """Training: python train.py --help.
+_EPILOG = """Training: `tunefleet train` is `python train.py`; `tunefleet train --help` lists groups and examples.
 RUN is a run's directory, its name, or the only beginning of it; SWEEP is what a grid printed (sweep-1a2b3c4d)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends with 0, or with the exit code of what went wrong (src/tunefleet/base/errors.py)."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["train"]:
+        train.main(words[1:])
     with friendly():
-        chosen = _chosen(arguments)
+        chosen = _chosen(words)
         sys.exit(chosen.act(chosen))
 
 
-def _chosen(arguments: Sequence[str] | None) -> Namespace:
-    """What was typed; argparse itself takes no overrides behind an option."""
+def _chosen(words: Sequence[str]) -> Namespace:
+    """What was typed; what argparse makes nothing of goes to Hydra, which says what is wrong with it."""
     parser = _parser()
-    chosen, rest = parser.parse_known_args(arguments)
-    if rest and ("overrides" not in chosen or any(word.startswith("-") for word in rest)):
+    if not words:
+        parser.print_help()
+        sys.exit(USER_ERROR)
+    chosen, rest = parser.parse_known_args(words)
+    if rest and "overrides" not in chosen:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        chosen.overrides += rest
+    if "overrides" in chosen:
+        chosen.overrides = rest  # in the order in which they were typed
     return chosen
 
 
+class _Parser(ArgumentParser):
+    """Its mistakes are one line, as all of ours are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `ConfigError`."""
+        raise ConfigError(f"{message}. `{self.prog} --help` lists what there is.")
+
+
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser("tunefleet", description="Before, during and after a training run.", epilog=_EPILOG)
+    parser = _Parser("tunefleet", description="Before, during and after a training run.", epilog=_EPILOG)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--version", action="version", version=f"tunefleet {__version__}")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are kept")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add(commands, _COMMANDS)
@@ -53,8 +69,18 @@ def _add(commands: Any, described: Sequence[_Command]) -> None:
     for name, act, told, arguments in described:
         command = commands.add_parser(name, help=told, description=told)
         for words, settings in arguments:
-            command.add_argument(*words.split(), **settings)
+            if words == "overrides":
+                command.usage = (
+                    f"{command.prog} [options] [--config-dir FOLDER] [group=choice ...] [group.key=value ...]"
+                )
+                command.set_defaults(overrides=[])
+            else:
+                command.add_argument(*words.split(), **settings)
         command.set_defaults(act=act)
+
+
+def _train(chosen: Namespace) -> None:
+    """Not reached: `main` hands everything behind `train` to Hydra."""
 
 
 def _plan(chosen: Namespace) -> None:
@@ -155,7 +181,7 @@ _Command = tuple[str, Callable[[Namespace], int | None], str, Sequence[_Argument
 _RUN: _Argument = ("run", {"metavar": "RUN", "help": "the run's directory or name"})
 _RUNS: _Argument = ("runs", {"metavar": "RUN", "nargs": "+", "help": "runs or sweeps"})
 _ANY: _Argument = ("runs", {"metavar": "RUN", "nargs": "*", "help": "runs or sweeps; all where none is given"})
-_OVERRIDES: _Argument = ("overrides", {"nargs": "*", "help": "as for train.py: group=choice, group.key=value"})
+_OVERRIDES: _Argument = ("overrides", {})  # whatever is no option of the command, as for `tunefleet train`
 _FILTERS: _Argument = ("filters", {"nargs": "*", "metavar": "KEY=VALUE", "help": "model=opt-1.3b, optimizer.lr=1e-5"})
 _STATES: _Argument = ("--state", {"action": "append", "default": [], "choices": [state.value for state in State]})
 _FOLLOW: _Argument = ("-f --follow", {"action": "store_true", "help": "go on until the run has ended"})
@@ -173,17 +199,19 @@ _ALONE: _Argument = ("--adapter", {"dest": "merge", "action": "store_false", "he
 _ROWS: _Argument = ("-n --rows", {"type": int, "default": 5, "metavar": "ROWS", "help": "how many, 5 by default"})
 _HTML: _Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
 
-_OF_DATA = "what `train.py OVERRIDES` would train on"
+_OF_DATA = "what `tunefleet train OVERRIDES` would train on"
 _DATA_COMMANDS: tuple[_Command, ...] = (
+    ("train", _train, "train: `tunefleet train [group=choice ...] [group.key=value ...]`", []),
     ("show", _show, "rows as the model sees them, with what is learnt coloured", [_OVERRIDES, _ROWS, _HTML]),
     ("stats", _stats, "what is read, dropped, cut and learnt, lengths, packing; refused as training is", [_OVERRIDES]),
     ("prepare", _prepare, "prepare it now, on any machine that shares data.cache; checks what is there", [_OVERRIDES]),
 )
 _COMMANDS: tuple[_Command, ...] = (
+    ("train", _train, "train: `tunefleet train [group=choice ...] [group.key=value ...]`", []),
     (
         "plan",
         _plan,
-        "what `train.py OVERRIDES` would run, whether it fits, how long it takes; nothing is started",
+        "what `tunefleet train OVERRIDES` would run, whether it fits, how long it takes; nothing is started",
         [_OVERRIDES, _MACHINE, _OF_ROWS, _MULTIRUN],
     ),
     ("check", _check, "whether a strategy computes the right thing on this machine: parallel=zero3", [_OVERRIDES]),

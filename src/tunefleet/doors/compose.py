@@ -7,20 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.config import RunConfig, load
+from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.doors import friendly, overrides
+from tunefleet.doors import arguments, overrides
+from tunefleet.doors.arguments import Arguments
+from tunefleet.doors.composed import task_words, typed
+from tunefleet.doors.loader import Loader, open_loader
 
-CONF = Path(__file__).parents[3] / "conf"
-CONFIG_NAME = "train"
+CONF = (Path(__file__).parents[1] / "conf").resolve()
+"""Our own configs: the repository's `conf`, or the copy of it in an installed package."""
 
 
 def register_defaults() -> None:
@@ -33,46 +35,84 @@ def register_defaults() -> None:
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
-def typed(composed: DictConfig) -> RunConfig:
-    """The typed configuration. Raises `ConfigError` with every complaint at once."""
-    try:
-        values: Any = OmegaConf.to_container(composed, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error.msg or error).splitlines()[0]}") from None
-    values.pop("hydra", None)
-    return load(RunConfig, values)
+def from_words(words: Sequence[str], conf: str | Path = arguments.MAIN, here: bool = True) -> RunConfig:
+    """The configuration of `train.py WORDS`, for commands beside it and for tests. Raises `ConfigError`.
+
+    With `here` the folder `conf` of the current directory is searched too, as train.py does it.
+    """
+    typed_words = _of_a_run(words, conf, here)
+    loader = opened(typed_words)
+    return typed(loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.RUN))
 
 
-def from_words(words: Sequence[str], conf: Path = CONF) -> RunConfig:
-    """The configuration of `train.py WORDS`, for commands beside it and for tests. Raises `ConfigError`."""
+def opened(typed_words: Arguments) -> Loader:
+    """Hydra's loader for a command line."""
     register_defaults()
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        try:
-            composed = compose(CONFIG_NAME, overrides.accept(words, conf))
-        except HydraException as error:
-            raise ConfigError(friendly.in_one_line(error)) from None
-    return typed(composed)
+    return open_loader(typed_words)
 
 
-def points(words: Sequence[Sequence[str]], hydra: Callable[[list[str]], DictConfig]) -> list[DictConfig]:
+def grid(words: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
+    """The points of `train.py -m WORDS`: the words of each, and what they compose. Raises `ConfigError`."""
+    typed_words = _of_a_run(words, arguments.MAIN, here=True)
+    loader = opened(typed_words)
+    config = loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.MULTIRUN)
+    found = point_words(config, loader)
+    return list(zip(found, points(found, loader, lambda group: _composed(loader, config, group)), strict=True))
+
+
+def point_words(config: DictConfig, loader: Loader) -> list[list[str]]:
+    """Every combination of what was swept; what is typed replaces the same key of `hydra.sweeper.params`."""
+    params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=False)
+    words = [*(f"{key!s}={value}" for key, value in params.items()), *task_words(config)]
+    complaints: list[str] = []
+    parsed = overrides.parse_all(words, complaints)
+    if complaints:
+        raise ConfigError(*complaints)
+    for override in parsed:
+        override.config_loader = loader
+    return BasicSweeper.split_arguments(parsed, None)[0]
+
+
+def points(
+    words: Sequence[Sequence[str]], loader: Loader, compose: Callable[[list[str]], DictConfig]
+) -> list[DictConfig]:
     """Every point of a grid. Composing is slow, so Hydra composes once for each choice of groups.
 
-    `hydra` composes one point. Plain values are set afterwards, as Hydra does it: last, and in their order.
+    `compose` composes one choice. Other values are set afterwards, as Hydra does it: last, and in their order.
     """
     composed: dict[tuple[str, ...], DictConfig] = {}
     found = []
-    for point in words:
-        values = [word for word in point if word.startswith(overrides.PLAIN)]
-        rest = tuple(word for word in point if not word.startswith(overrides.PLAIN))
-        if rest not in composed:
-            composed[rest] = hydra(list(rest))
-        found.append(_with_values(composed[rest], values))
+    for number, point in enumerate(words):
+        groups, values = loader.values_apart(point)
+        if groups not in composed:
+            composed[groups] = compose(list(groups))
+        found.append(_point(number, point, composed[groups], values, loader))
     return found
 
 
-def _with_values(composed: DictConfig, words: Sequence[str]) -> DictConfig:
+def _point(
+    number: int, words: Sequence[str], composed: DictConfig, values: list[Override], loader: Loader
+) -> DictConfig:
     config = copy.deepcopy(composed)
-    OmegaConf.set_struct(config, False)
-    for override in OverridesParser.create().parse_overrides(list(words)):
-        OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+    loader.set_values(values, config)
+    with open_dict(config.hydra):
+        config.hydra.job.num = number
+        config.hydra.overrides.task = list(words)
     return config
+
+
+def _composed(loader: Loader, config: DictConfig, groups: list[str]) -> DictConfig:
+    return loader.load_sweep_config(config, groups)
+
+
+def _of_a_run(words: Sequence[str], conf: str | Path, here: bool) -> Arguments:
+    """The arguments, of which none may want something else than a run."""
+    path = [f"--config-path={conf}"] if str(conf) != arguments.MAIN else []
+    found = arguments.parse([*path, *words], here)
+    if found.act != "run" or found.multirun:
+        flag = "-m" if found.multirun else f"--{found.act.replace('_', '-')}"
+        raise ConfigError(f"{flag}: only `tunefleet train` and train.py take it.")
+    return found
+
+
+__all__ = ["CONF", "from_words", "grid", "opened", "point_words", "points", "register_defaults", "typed"]

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 
 from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
@@ -16,7 +11,6 @@ from tunefleet.base.units import clock, count
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.doors import compose
-from tunefleet.doors.friendly import in_one_line
 from tunefleet.doors.start import announce
 from tunefleet.plan import Machine, Plan, machine_for, make, resolve
 from tunefleet.plan.advice import Advice, advice
@@ -49,7 +43,7 @@ class _Asked:
 
 def one(words: Sequence[str], where: str | None, rows: int | None) -> None:
     """Prints the plan and the forecast of `train.py WORDS`. Raises `ConfigError`."""
-    asked = _asked(words, where, rows)
+    asked = _asked(words, compose.from_words(words), where, rows)
     announce(asked.plan)
     print()
     print(*_lines(asked), sep="\n")
@@ -57,7 +51,7 @@ def one(words: Sequence[str], where: str | None, rows: int | None) -> None:
 
 def grid(words: Sequence[str], where: str | None, rows: int | None) -> None:
     """Prints a line for each point of `train.py -m WORDS`, and the sum. Raises `ConfigError`."""
-    points = [_asked(point, where, rows) for point in _points(words)]
+    points = [_asked(point, compose.typed(config), where, rows) for point, config in compose.grid(words)]
     lines = [_HEAD, *(_row(point, words) for point in points)]
     print(text.columns(lines))
     costs = [_gpu_hours(point) for point in points]
@@ -66,8 +60,7 @@ def grid(words: Sequence[str], where: str | None, rows: int | None) -> None:
     print(f"\n{len(points)} points: {sum(known):.1f} GPU-hours{unknown}")
 
 
-def _asked(words: Sequence[str], where: str | None, rows: int | None) -> _Asked:
-    config = compose.from_words(words)
+def _asked(words: Sequence[str], config: RunConfig, where: str | None, rows: int | None) -> _Asked:
     config = replace(config, plan=replace(config.plan, machine=where)) if where else config
     config, machine = _placed(config)
     return _Asked(tuple(words), _planned(config, machine, words), machine, rows)
@@ -97,21 +90,6 @@ def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:
     place = cluster(str(config.plan.machine))
     launch = replace(config.launch, nodes=place.hosts, gpus_per_node=place.gpus)
     return replace(config, launch=launch), place.machine()
-
-
-def _points(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Every combination of the values that were typed with commas."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(words))
-    except HydraException as error:
-        raise ConfigError(in_one_line(error)) from None
-    return itertools.product(*(_values(word, override) for word, override in zip(words, parsed, strict=True)))
-
-
-def _values(word: str, override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [word]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _lines(asked: _Asked) -> Iterator[str]:
@@ -190,7 +168,7 @@ def _advised(asked: _Asked, others: Sequence[Advice]) -> list[str]:
 def _command(words: Sequence[str], changed: Sequence[str]) -> str:
     """The command with the changed words, in the place of those that they replace."""
     keys = {word.split("=")[0] for word in changed}
-    return " ".join(["python train.py", *(word for word in words if word.split("=")[0] not in keys), *changed])
+    return " ".join(["tunefleet train", *(word for word in words if word.split("=")[0] not in keys), *changed])
 
 
 def _need(seen: Forecast) -> str:

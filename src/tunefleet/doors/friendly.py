@@ -7,22 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tunefleet.base import stdio
-from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
+from tunefleet.base.errors import INTERRUPTED, TunefleetError, UserError
 
 
 @contextmanager
-def friendly(mistakes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def friendly() -> Iterator[None]:
     """Ends the process with the error's exit code and its message on standard error.
 
-    `mistakes` are a library's own errors that only the person's input can cause. Output that cannot be written
-    stops nothing.
+    Output that cannot be written stops nothing.
     """
     stdio.protect()
     try:
         yield
-    except mistakes as error:
-        print(f"tunefleet: {in_one_line(error)}", file=sys.stderr)
-        sys.exit(USER_ERROR)
     except UserError as error:
         print(_listed(error), file=sys.stderr)
         sys.exit(error.exit_code)
@@ -42,4 +38,4 @@ def _listed(error: UserError) -> str:
 
 def in_one_line(error: Exception) -> str:
     """What Hydra says about a mistake, without the link that it ends with."""
-    return str(error).split("See https")[0].strip().replace("\n", ": ")
+    return " ".join(line.strip() for line in str(error).split("See https")[0].splitlines()).strip()

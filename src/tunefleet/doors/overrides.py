@@ -1,62 +1,184 @@
-"""What did the person type: checks group choices, and lets unknown keys through to be named all at once."""
+"""What does an override mean? Hydra's grammar, in which a text setting keeps the text that was typed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import shlex
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from antlr4 import CommonTokenStream, InputStream
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
+from hydra.core.override_parser.types import Key, Override, Quote, QuotedString
+from hydra.errors import HydraException
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
+from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.config.load import did_you_mean
+from tunefleet.config import RunConfig
 
-PLAIN = "++"  # how a setting that is no group reaches Hydra: set it, whether or not it is known
-_NO_GROUPS = ("hydra", "local")  # `local` holds a cluster's own settings, which are always taken
-_LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
-_OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK says the same
-_MULTIRUN = ("-m", "--multirun")
-_OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w.\-/]*)=(?P<value>.*)", re.DOTALL)
+_KEEPS_TEXT = ("choice", "shuffle", "sort", "tag", "str")  # of Hydra's functions those whose arguments are values
+_SPLIT = re.compile(r"(?P<key>[~+]{0,2}[A-Za-z_$][\w.\-/@:$]*)=(?P<value>.*)", re.DOTALL)
+_CLOSES = {"[": "]", "{": "}"}
 
 
-def groups(conf: Path) -> dict[str, set[str]]:
-    """The config groups below `conf` and the choices of each."""
-    folders = [folder for folder in conf.iterdir() if folder.is_dir() and folder.name not in _NO_GROUPS]
-    return {folder.name: {choice.stem for choice in folder.glob("*.yaml")} for folder in folders}
+def parse(word: str) -> Override:
+    """One override. Raises `ConfigError` with the key, and the word as it must be typed."""
+    return replace(_parsed(word))
 
 
-def accept(arguments: Sequence[str], conf: Path) -> list[str]:
-    """The arguments for Hydra. Raises `ConfigError` for choices that do not exist.
-
-    Hydra stops at the first key that it does not know. `key=value` becomes `++key=value`, which Hydra
-    always takes, so that the loader can name every unknown key and every bad value together.
-    """
-    known = groups(conf)
-    arguments = [_LAUNCHER.sub("launch=", argument) for argument in arguments]
-    complaints = [complaint for argument in arguments for complaint in _bad_choices(argument, known)]
-    if complaints:
-        raise ConfigError(*complaints)
-    kept = [_forced(argument, known) for argument in arguments if not argument.startswith(_OF_LAUNCHERS)]
-    return sorted(kept, key=lambda argument: argument not in _MULTIRUN)  # Hydra wants it before all overrides or after
+def parse_all(words: Iterable[str], complaints: list[str]) -> list[Override]:
+    """Those that Hydra's grammar takes; the complaints about the others are added to `complaints`."""
+    parsed = []
+    for word in words:
+        try:
+            parsed.append(parse(word))
+        except ConfigError as error:
+            complaints += error.complaints
+    return parsed
 
 
-def typed(overrides: Sequence[str]) -> list[str]:
-    """Overrides as the person typed them."""
-    return [override.removeprefix(PLAIN) for override in overrides]
+@lru_cache(maxsize=4096)  # the points of a grid share most of their words
+def _parsed(word: str) -> Override:
+    try:
+        override = _Parser(create_functions()).parse_rule(word, "override")
+    except (HydraException, ValueError) as error:
+        raise ConfigError(_complaint(word, error)) from None
+    assert isinstance(override, Override)
+    return override
 
 
-def _forced(argument: str, known: Mapping[str, set[str]]) -> str:
-    match = _OVERRIDE.fullmatch(argument)
-    if match and match["key"] in known and match["value"] == "null":
-        return f"~{match['key']}"  # Hydra does not take null for a group
-    if not match or match["key"] in known or match["key"].split(".")[0].split("/")[0] == "hydra":
-        return argument
-    return f"{PLAIN}{argument}"
+class _Parser(OverridesParser):
+    """Hydra's parser with our visitor."""
+
+    def parse_rule(self, s: str, rule_name: str) -> Any:
+        """As Hydra's own, which names its visitor in the code."""
+        listener = HydraErrorListener()
+        lexer = OverrideLexer(InputStream(s))
+        lexer.removeErrorListeners()
+        lexer.addErrorListener(listener)
+        if rule_name == "value":
+            lexer.mode(OverrideLexer.VALUE_MODE)
+        parser = OverrideParser(CommonTokenStream(lexer))
+        parser.removeErrorListeners()
+        parser.addErrorListener(listener)
+        parsed = _Visitor(self.functions).visit(getattr(parser, rule_name)())
+        if isinstance(parsed, Override):
+            parsed.input_line = s
+            parsed.validate()
+        return parsed
 
 
-def _bad_choices(argument: str, known: Mapping[str, set[str]]) -> list[str]:
-    match = _OVERRIDE.fullmatch(argument)
-    if not match or match["key"] not in known or match["value"].startswith(("$", "choice(", "glob(")):
-        return []
-    choices = known[match["key"]]
-    typed_choices = [choice.strip() for choice in match["value"].split(",")]
-    bad = [choice for choice in typed_choices if choice not in choices | {"null"}]
-    return [f"{match['key']}: no choice named {choice!r}.{did_you_mean(choice, sorted(choices))}" for choice in bad]
+class _Visitor(HydraOverrideVisitor):
+    """Knows the type of the setting, so that `name=2024_11_28` and `launch.qos=1e5` stay what was typed."""
+
+    kind: Any = Any
+
+    def visitKey(self, ctx: Any) -> Key:
+        """The key decides the type of what follows."""
+        key = super().visitKey(ctx)
+        self.kind = _kind(RunConfig, key.key_or_group.split("."))
+        return key
+
+    def visitPrimitive(self, ctx: Any) -> Any:
+        """A number or a switch is text where the setting is text."""
+        value = super().visitPrimitive(ctx)
+        return ctx.getText().strip() if _is_text(self.kind) and isinstance(value, (bool, int, float)) else value
+
+    def visitListContainer(self, ctx: Any) -> Any:
+        """Items have the type of the tuple's."""
+        return self._within(_member(self.kind, ""), super().visitListContainer, ctx)
+
+    def visitDictKeyValuePair(self, ctx: Any) -> Any:
+        """A value has the type of the field, or of the mapping's values."""
+        kind = _member(self.kind, ctx.getChild(0).getText().strip())
+        return self._within(kind, super().visitDictKeyValuePair, ctx)
+
+    def visitFunction(self, ctx: Any) -> Any:
+        """`range(1,3)` needs numbers whatever the setting is."""
+        keeps = ctx.getChild(0).getText() in _KEEPS_TEXT
+        return self._within(self.kind if keeps else Any, super().visitFunction, ctx)
+
+    def _within(self, kind: Any, visit: Any, ctx: Any) -> Any:
+        outer, self.kind = self.kind, kind
+        try:
+            return visit(ctx)
+        finally:
+            self.kind = outer
+
+
+def _kind(kind: Any, keys: list[str]) -> Any:
+    for key in keys:
+        kind = _member(kind, key)
+    return kind
+
+
+def _member(kind: Any, key: str) -> Any:
+    """The type of a field, of an item or of a mapping's value; Any where it is not known."""
+    kind = _not_none(kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return typing.get_type_hints(kind).get(key, Any) if key in {f.name for f in fields(kind)} else Any
+    arguments = typing.get_args(kind)
+    return {dict: arguments[-1:], tuple: arguments[:1]}.get(typing.get_origin(kind), (Any,))[0]
+
+
+def _not_none(kind: Any) -> Any:
+    members = [member for member in typing.get_args(kind) if member is not type(None)]
+    return members[0] if isinstance(kind, types.UnionType) and len(members) == 1 else kind
+
+
+def _is_text(kind: Any) -> bool:
+    return _not_none(kind) is str
+
+
+def _complaint(word: str, error: Exception) -> str:
+    match = _SPLIT.fullmatch(word)
+    if not match:
+        return f"{word}: not an override. Settings are typed as group.key=value, groups as group=choice."
+    key, value = match["key"], match["value"]
+    bare = key.lstrip("+~")
+    if value[:1] in _CLOSES and not value.endswith(_CLOSES[value[0]]):
+        return f"{bare}: {value!r} opens a bracket that it does not close. A list is [a,b], a group of values {{a: b}}."
+    quoted = next((spelled for spelled in _spellings(value) if _is_right(f"{key}={spelled}")), None)
+    if quoted is None:
+        return f"{bare}: {value!r} is no value of Hydra's grammar: {str(error).splitlines()[0]}"
+    return f"{bare}: {value!r} needs quotes in Hydra's grammar. Type {shlex.quote(f'{key}={quoted}')}"
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """The value with quotes around what needs them: inside a list or a group around each item, else around all."""
+    if value[:1] == "[":
+        yield "[" + ",".join(_item(item) for item in _items(value[1:-1])) + "]"
+    elif value[:1] == "{":
+        pairs = (item.partition(":") for item in _items(value[1:-1]))
+        yield "{" + ",".join(f"{key.strip()}: {_item(text)}" for key, _, text in pairs) + "}"
+    yield _quoted(value)
+
+
+def _items(text: str) -> list[str]:
+    """Split at the commas outside of quotes and brackets."""
+    return [item for item in re.split(r",(?![^\[{(]*[\]})])(?=(?:[^\"']|\"[^\"]*\"|'[^']*')*$)", text) if item.strip()]
+
+
+def _item(text: str) -> str:
+    text = text.strip()
+    if text[:1] in _CLOSES and text.endswith(_CLOSES[text[0]]):
+        return next(_spellings(text))
+    return text if _is_right(f"x={text}") else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.double).with_quotes()
+
+
+def _is_right(word: str) -> bool:
+    try:
+        _Parser(create_functions()).parse_rule(word, "override")
+    except (HydraException, ValueError):
+        return False
+    return True

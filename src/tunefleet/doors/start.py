@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tunefleet.base import failures, status, text
 from tunefleet.base.errors import DONE, RunError
@@ -15,11 +14,11 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
-from tunefleet.launch import adopted, local, provenance, submission
+from tunefleet.launch import adopted, local, project, provenance, submission
 from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, split
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = project.ROOT
 
 
 def start(plan: Plan, machine: Machine) -> int:

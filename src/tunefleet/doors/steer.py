@@ -37,7 +37,7 @@ def reproduce(run: Run) -> int:
     Raises `RunError` where the directory holds no run.
     """
     old = Plan.read(run.paths.root)
-    config = compose.from_words(old.words)
+    config = compose.from_words(old.words, here=False)
     again = replace(config, name=_free_name(run), output_dir=str(run.paths.root.parent))
     new = unchanged.recorded(make(again, machine_for(again), old.words))
     then = provenance.read(run.paths.provenance)

@@ -12,7 +12,7 @@ from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State
 from tunefleet.doors import unchanged, watch
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
-from tunefleet.launch import provenance, slurm, snapshot, submission
+from tunefleet.launch import project, provenance, slurm, snapshot, submission
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.slurm import Batch
 from tunefleet.launch.standing import Observer
@@ -20,7 +20,7 @@ from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
 
 _SHOWN = 10  # runs named one by one
-_OWN_CODE = REPOSITORY / "src"
+_OWN_CODE = project.IMPORTED_FROM
 
 
 def submit(plans: Sequence[Plan], together: str = "") -> int:

@@ -1,36 +1,83 @@
-"""The door `train.py`: composes what was typed, plans it, starts it."""
+"""The door `train.py` and `tunefleet train`: composes what was typed, plans it, starts it."""
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-
-from tunefleet.doors import compose, overrides
+from tunefleet import __version__
+from tunefleet.base.errors import DONE
 from tunefleet.doors.friendly import friendly
-from tunefleet.doors.start import start
-from tunefleet.doors.submit import submit
-from tunefleet.plan import guard, machine_for, make
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from tunefleet.doors.arguments import Arguments
+    from tunefleet.doors.loader import Loader
 
 
-def main() -> None:
-    """Composes once, in the process that the person started, and ends with the run's exit code."""
-    with friendly(mistakes=(HydraException,)):
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets its errors through to `friendly`
-        compose.register_defaults()
-        sys.argv[1:] = overrides.accept(sys.argv[1:], compose.CONF)
-        hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name=compose.CONFIG_NAME)(one)()
-
-
-def one(composed: DictConfig) -> None:
-    """One run; does not return. Hydra would show our own errors with a traceback, so they end here."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Composes once, in the process that the user started, and ends with the run's exit code."""
     with friendly():
-        config = compose.typed(composed)
-        machine = machine_for(config)
-        plan = make(config, machine, overrides.typed(HydraConfig.get().overrides.task))
-        guard.expect_fit(plan, machine)
-        sys.exit(submit([plan]) if plan.job else start(plan, machine))
+        sys.exit(_act(sys.argv[1:] if words is None else words))
+
+
+def _act(words: Sequence[str]) -> int:
+    from tunefleet.doors import arguments  # Hydra takes 0.3 s, which `tunefleet` can do without
+
+    typed = arguments.parse(words)
+    if typed.act == "version":
+        print(f"tunefleet {__version__}")
+        return DONE
+    if typed.act == "run":
+        return _start(typed)
+    from tunefleet.doors import show
+
+    return show.show(typed)
+
+
+def _start(typed: Arguments) -> int:
+    from hydra.types import RunMode
+
+    from tunefleet.doors import compose
+
+    loader = compose.opened(typed)
+    asks_for_grid = typed.multirun or "hydra.mode=MULTIRUN" in typed.overrides
+    mode = RunMode.MULTIRUN if asks_for_grid else RunMode.RUN
+    config = loader.load_configuration(typed.config_name, list(typed.overrides), mode)
+    if not asks_for_grid and config.hydra.mode is RunMode.MULTIRUN:  # a file asks for one
+        config = loader.load_configuration(typed.config_name, list(typed.overrides), RunMode.MULTIRUN)
+        asks_for_grid = True
+    return _grid(loader, config) if asks_for_grid else _one(typed, config)
+
+
+def _one(typed: Arguments, composed: DictConfig) -> int:
+    """One run, here or as a job of SLURM."""
+    from tunefleet.doors import compose
+    from tunefleet.doors.composed import task_words
+    from tunefleet.doors.start import start
+    from tunefleet.doors.submit import submit
+    from tunefleet.plan import guard, machine_for, make
+
+    config = compose.typed(composed)
+    machine = machine_for(config)
+    plan = make(config, machine, typed.recorded(task_words(composed)))
+    guard.expect_fit(plan, machine)
+    return submit([plan]) if plan.job else start(plan, machine)
+
+
+def _grid(loader: Loader, config: DictConfig) -> int:
+    """All points, through Hydra's sweeper and launcher; ends the process where a point failed."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
+
+    from tunefleet.doors.composed import task_words
+
+    context = HydraContext(config_loader=loader, callbacks=Callbacks())
+    sweeper = Plugins.instance().instantiate_sweeper(
+        config=config, hydra_context=context, task_function=lambda composed: None
+    )
+    sweeper.sweep(task_words(config))
+    return DONE

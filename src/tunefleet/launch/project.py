@@ -12,6 +12,10 @@ from tunefleet.launch import git
 PACKAGE = Path("src/tunefleet")
 _PARTS = ("src", "conf", "train.py")
 _INSTALLED = Path(__file__).parents[1]
+IMPORTED_FROM = _INSTALLED.parent
+"""What PYTHONPATH needs for this code: `src` of a clone, or where the package was installed."""
+ROOT = IMPORTED_FROM.parent if (IMPORTED_FROM.parent / PACKAGE).is_dir() else IMPORTED_FROM
+"""The clone that this code runs from; without one, where the package was installed."""
 _UNTRACKED_BYTES = 50_000_000
 _SHOWN = 3
 

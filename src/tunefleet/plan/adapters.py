@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from tunefleet.base.units import count
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterConfig, AdapterName
-from tunefleet.config.load import did_you_mean
 from tunefleet.config.model import Init
+from tunefleet.config.suggest import did_you_mean
 from tunefleet.plan.linears import linears
 from tunefleet.plan.parameters import Architecture
 

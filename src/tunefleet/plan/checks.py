@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tunefleet.base.paths import NOT_RUNS
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
@@ -15,6 +16,7 @@ from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
+_LONGEST_NAME = 200  # file systems take 255 bytes; copies of a run add to its name
 
 
 def values(config: RunConfig) -> list[str]:
@@ -27,15 +29,26 @@ def values(config: RunConfig) -> list[str]:
         )
     if config.tracking.log_every.is_never:
         complaints.append("tracking.log_every: 0 would record the last step alone. Use tracking.log_every=1, or 5%.")
-    if config.name is not None and (
-        config.name.strip() in ("", ".", "..") or set(config.name) & set("/\\") or _BREAKS.search(config.name)
-    ):
-        complaints.append(f"name: {config.name!r} is not allowed. Allowed: a name that can be a folder.")
+    if config.name is not None:
+        complaints += _name(config.name)
     if _BREAKS.search(config.output_dir):
         complaints.append(
             f"output_dir: {config.output_dir!r} is not allowed. Allowed: a folder whose name is one line."
         )
     return complaints
+
+
+def _name(name: str) -> list[str]:
+    """A run's name is a folder below `output_dir`, and a word of `tunefleet`'s commands."""
+    if name.strip() in ("", ".", "..") or set(name) & set("/\\") or _BREAKS.search(name):
+        return [f"name: {name!r} is not allowed. Allowed: a name that can be a folder."]
+    if name.startswith("-"):
+        return [f"name: {name!r} would be read as an option by every command. Begin it with something else than -."]
+    if name.lower() in NOT_RUNS or name.startswith("sweep-"):
+        return [f"name: {name!r} is the name of a folder or a sweep of tunefleet's own. Choose another one."]
+    if len(name.encode()) > _LONGEST_NAME:
+        return [f"name: {len(name.encode())} bytes are too long for a folder. Allowed: up to {_LONGEST_NAME}."]
+    return []
 
 
 def device(config: RunConfig, degrees: Layout) -> list[str]:

@@ -10,7 +10,7 @@ from string import Formatter
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.cleaning import CleanConfig
 from tunefleet.config.data import COLUMNS, DataConfig, Format, MixedSource, SourceConfig
-from tunefleet.config.load import did_you_mean
+from tunefleet.config.suggest import did_you_mean
 from tunefleet.plan import inputs
 
 _PLACES = {"instruction": {"source", "text", "labels"}, "instruction_back": {"target"}}

@@ -87,7 +87,7 @@ def next_commands(plan: Plan) -> list[str]:
     return [
         f"tunefleet chat {run}",
         f"tunefleet evaluate {run}",
-        "python train.py -m optimizer.lr=1e-3,3e-3 train.max_steps=20",
+        "tunefleet train -m optimizer.lr=1e-3,3e-3 train.max_steps=20",
     ]
 
 

@@ -1,0 +1,195 @@
+"""Which of the typed words are Hydra's options, which are overrides, and which are neither?"""
+
+from __future__ import annotations
+
+import os
+import re
+from argparse import Action, ArgumentParser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig
+from tunefleet.config.suggest import nearest
+
+MAIN = "pkg://tunefleet.conf"
+CONFIG_NAME = "train"
+_LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
+_OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK says the same
+_KEY = re.compile(r"[A-Za-z_][\w.\-/@]*")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What was typed. Folders are absolute."""
+
+    overrides: tuple[str, ...] = ()
+    config_dirs: tuple[str, ...] = ()
+    """Folders that are searched after our own configs, as with `--config-dir`."""
+    config_path: str = MAIN
+    """Where the primary config lies; other than our own with `--config-path`."""
+    config_name: str = CONFIG_NAME
+    multirun: bool = False
+    act: str = "run"
+    """What is wanted instead of a run: help, hydra_help, cfg, info, completion or version."""
+    what: str = ""
+    """Which of `--cfg job|hydra|all` or of `--info`."""
+    package: str | None = None
+    resolve: bool = False
+    mistakes: tuple[str, ...] = ()
+    """Complaints about words that are neither; composing adds its own."""
+    parser: ArgumentParser = field(default_factory=ArgumentParser, repr=False, compare=False)
+
+    def recorded(self, overrides: Sequence[str]) -> list[str]:
+        """The words that compose the same again wherever they are typed: folders, then `overrides`."""
+        path = [f"--config-path={self.config_path}"] if self.config_path != MAIN else []
+        name = [f"--config-name={self.config_name}"] if self.config_name != CONFIG_NAME else []
+        search = [word for word in self.overrides if word.startswith("hydra.searchpath=")]
+        return [*path, *name, *(f"--config-dir={folder}" for folder in self.config_dirs), *search, *overrides]
+
+
+def parse(words: Sequence[str], here: bool = True) -> Arguments:
+    """The arguments of `train.py WORDS`. With `here` the folder `conf` of the current directory is searched too.
+
+    Raises `ConfigError` for options that do not go together, and for folders that are not there.
+    """
+    parser = _parser()
+    right, mistakes = _apart([word for word in words if not word.startswith(_OF_LAUNCHERS)], parser)
+    known = parser.parse_intermixed_args(right)
+    act, what = _act(known)
+    if mistakes and act != "run":
+        raise ConfigError(*mistakes)
+    return Arguments(
+        tuple(_LAUNCHER.sub("launch=", word) for word in known.overrides),
+        tuple(_folder(folder, "--config-dir") for folder in [*known.config_dir, *(_project(known.config_path) * here)]),
+        _path(known.config_path),
+        known.config_name or CONFIG_NAME,
+        known.multirun,
+        act,
+        what,
+        known.package,
+        known.resolve,
+        tuple(mistakes),
+        parser,
+    )
+
+
+def _parser() -> ArgumentParser:
+    """Hydra's own, which ends with one line of ours."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> None:
+        raise ConfigError(f"{message}. `--help` lists options and groups.")
+
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+    parser._optionals.conflict_handler = "resolve"
+    parser.add_argument("--version", action="store_true", help="Show the version and exit")
+    parser.add_argument("--config-dir", "-cd", action="append", default=[], help="Search this folder too (repeatable)")
+    parser.error = refuse  # type: ignore[method-assign, assignment]
+    return parser
+
+
+def _act(known: object) -> tuple[str, str]:
+    """What is wanted instead of a run. Raises `ConfigError` for more than one wish."""
+    flags = vars(known)
+    if flags["experimental_rerun"]:
+        raise ConfigError("--experimental-rerun: no pickle is loaded here. `tunefleet reproduce RUN` runs it again.")
+    wishes = {
+        "version": flags["version"],
+        "help": flags["help"],
+        "hydra_help": flags["hydra_help"],
+        "cfg": flags["cfg"],
+        "info": flags["info"],
+        "completion": flags["shell_completion"],
+    }
+    wanted = [name for name, value in wishes.items() if value]
+    if len(wanted) > 1 or (wanted and (flags["multirun"] or flags["run"])):
+        spelled = [f"--{name.replace('_', '-')}" for name in wanted]
+        both = [*spelled, *(["-m"] if flags["multirun"] else []), *(["--run"] if flags["run"] else [])]
+        raise ConfigError(f"{' and '.join(both)}: only one at a time. `--cfg job` shows one point: leave -m out.")
+    if flags["resolve"] and wanted not in (["cfg"], ["help"]):
+        raise ConfigError("--resolve: only with --cfg or --help.")
+    if not wanted:
+        return "run", ""
+    value = wishes[wanted[0]]
+    return wanted[0], value if isinstance(value, str) else ""
+
+
+def _apart(words: Sequence[str], parser: ArgumentParser) -> tuple[list[str], list[str]]:
+    """The words that are options and overrides, and what was meant by each of the others."""
+    options = parser._option_string_actions
+    right: list[str] = []
+    mistakes: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        follows = bool(rest) and _is_value(rest[0], options)
+        if name in options:
+            right += [word, *(rest.pop(0) for _ in range(_has_value(options[name], equals, rest)))]
+        elif word.startswith("-"):
+            value = rest.pop(0) if follows and not equals else value
+            mistakes.append(_no_option(word if equals else f"{word} {value}".strip(), name, value))
+        elif follows and (word.endswith("=") or rest[0].startswith("=")):
+            parts = [word, rest.pop(0)]
+            if parts[1] == "=" and rest and _is_value(rest[0], options):
+                parts.append(rest.pop(0))
+            mistakes.append(f"{' '.join(parts)}: there is a space beside the =. Type {''.join(parts)}")
+        elif not equals and not word.startswith("~"):
+            mistakes.append(_no_override(word))
+        else:
+            right.append(word)
+    return right, mistakes
+
+
+def _has_value(option: Action, equals: str, rest: Sequence[str]) -> bool:
+    takes_one = option.nargs is None or (option.nargs == "?" and rest[:1] and rest[0] in (option.choices or ()))
+    return bool(takes_one and not equals and rest)
+
+
+def _is_value(word: str, options: Mapping[str, Action]) -> bool:
+    """Whether a word can only be the value of the word before it."""
+    key, equals, _ = word.partition("=")
+    return word not in options and not word.startswith("~") and not (equals and _KEY.fullmatch(key.lstrip("+-")))
+
+
+def _no_option(word: str, name: str, value: str) -> str:
+    key = name.lstrip("-")
+    meant = key if "." in key else nearest(key.replace("-", "_"), RunConfig)
+    if meant is None:
+        return f"{word}: no such option. Settings are typed as group.key=value; `--help` lists options and groups."
+    return f"{word}: no such option. Did you mean '{_with(meant, value or '...')}'?"
+
+
+def _no_override(word: str) -> str:
+    meant = nearest(word, RunConfig)
+    hint = f" Did you mean '{_with(meant, '...')}'?" if meant else ""
+    return f"{word}: not an override. Settings are typed as group.key=value, groups as group=choice.{hint}"
+
+
+def _with(meant: str, value: str) -> str:
+    return meant if "=" in meant.split()[-1] or meant.startswith("--") else f"{meant}={value}"
+
+
+def _project(config_path: str | None) -> list[str]:
+    """The project's own configs: `conf` where the command is typed, unless it is ours or the primary one."""
+    from tunefleet.doors.compose import CONF
+
+    folder = Path("conf")
+    others = [CONF.resolve(), *([Path(config_path).resolve()] if config_path else [])]
+    return ["conf"] if folder.is_dir() and folder.resolve() not in others else []
+
+
+def _path(config_path: str | None) -> str:
+    if config_path is None or config_path.startswith("pkg://"):
+        return config_path or MAIN
+    return _folder(config_path, "--config-path")
+
+
+def _folder(folder: str, option: str) -> str:
+    path = os.path.abspath(folder.removeprefix("file://"))
+    if not os.path.isdir(path):
+        raise ConfigError(f"{option}: {folder} is not a folder (looked in {os.getcwd()}).")
+    return path

@@ -1,0 +1,99 @@
+"""Which overrides would Hydra stop at: choices that do not exist, several values without -m, empty sweeps."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.plugins.config_source import ConfigSource
+from hydra.types import RunMode
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.suggest import did_you_mean
+from tunefleet.doors.arguments import MAIN
+
+FALLBACK = "tunefleet"
+"""The provider of our own configs behind a primary folder of the user's, which may hold any of their names."""
+
+
+def complaints(override: Override, repository: CachingConfigRepository, run_mode: RunMode) -> list[str]:
+    """About one override, with what to type instead."""
+    found = _sweep(override, run_mode)
+    return found or _choice(override, repository)
+
+
+def is_group(override: Override, repository: CachingConfigRepository) -> bool:
+    """Whether it chooses configs; `data={path: x}` sets values."""
+    return repository.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
+
+
+def expect_unshadowed(config_path: str, repository: CachingConfigRepository) -> None:
+    """Raises `ConfigError` where two folders hold a config of this name: Hydra takes the first without a word."""
+    if config_path.startswith("hydra/"):
+        return
+    sources = [source for source in repository.get_sources() if source.provider not in ("schema", FALLBACK)]
+    places = list(dict.fromkeys(_place(source) for source in sources if source.is_config(config_path)))
+    if len(places) > 1:
+        raise ConfigError(
+            f"{config_path}: there are two configs of this name, and Hydra takes the first: {' before '.join(places)}. "
+            "Give yours another name, or put its folder first: --config-path=FOLDER."
+        )
+
+
+def _place(source: ConfigSource) -> str:
+    from tunefleet.doors.compose import CONF
+
+    return str(CONF) if source.full_path() == MAIN else os.path.realpath(source.path)
+
+
+def _sweep(override: Override, run_mode: RunMode) -> list[str]:
+    if not override.is_sweep_override():
+        return []
+    key, value = override.get_key_element(), override.get_value_string()
+    if override.is_hydra_override():
+        return [f"{key}: Hydra's own settings are the same for all points of a grid."]
+    if run_mode is RunMode.RUN:
+        text = shlex.quote(f"{key}={QuotedString(value, Quote.double).with_quotes()}")
+        return [f"{key}: {value} is several values. A grid of them needs -m; one list is [{value}], one text {text}"]
+    if not override.is_discrete_sweep():
+        return [f"{key}: {value} has no end of values between. Use range(start,stop,step) or choice(a,b)."]
+    if next(iter(override.sweep_string_iterator()), None) is None:
+        return [f"{key}: {value} gives no value, so the grid has no point."]
+    return []
+
+
+def _choice(override: Override, repository: CachingConfigRepository) -> list[str]:
+    group = override.key_or_group
+    if override.is_delete() or isinstance(override.value(), dict):
+        return []
+    if not repository.group_exists(group):
+        return [f"{group}: no such group.{did_you_mean(group, _groups(repository))}"] if "/" in group else []
+    bad = [name for name in _chosen(override) if not repository.config_exists(f"{group}/{name}")]
+    known = _choices(group, repository) if bad else []
+    return [f"{override.get_key_element()}: no choice named {name!r}.{did_you_mean(name, known)}" for name in bad]
+
+
+def _chosen(override: Override) -> Iterator[str]:
+    """The names that it chooses; what an interpolation chooses is Hydra's to find."""
+    value: Any = override.value()
+    items = override.sweep_iterator() if override.is_sweep_override() else value if isinstance(value, list) else [value]
+    for item in items:
+        name = item.text if isinstance(item, QuotedString) else item
+        if name is not None and not str(name).startswith("$"):
+            yield str(name)
+
+
+def _choices(group: str, repository: CachingConfigRepository) -> list[str]:
+    """The choices of a group; those in folders below it as `folder/choice`."""
+    inner = repository.get_group_options(group, ObjectType.GROUP)
+    below = [f"{name}/{choice}" for name in inner for choice in _choices(f"{group}/{name}", repository)]
+    return repository.get_group_options(group, ObjectType.CONFIG) + below
+
+
+def _groups(repository: CachingConfigRepository) -> list[str]:
+    return repository.get_group_options("", ObjectType.GROUP)

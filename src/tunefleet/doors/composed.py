@@ -1,0 +1,47 @@
+"""What Hydra composed, as the typed configuration of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig, load
+
+
+def typed(composed: DictConfig) -> RunConfig:
+    """The typed configuration. Raises `ConfigError` with every complaint at once."""
+    return load(RunConfig, _values(composed))
+
+
+def complaints(composed: DictConfig) -> list[str]:
+    """What `typed` complains of."""
+    try:
+        typed(composed)
+    except ConfigError as error:
+        return list(error.complaints)
+    return []
+
+
+def task_words(composed: DictConfig) -> list[str]:
+    """The overrides of the run's settings as they were typed: an interpolation is not resolved."""
+    words: Any = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
+    return [str(word) for word in words]
+
+
+def _values(composed: DictConfig) -> dict[str, Any]:
+    """Plain values. `${hydra:job.num}` is that of this point."""
+    if "hydra" in composed:
+        HydraConfig.instance().set_config(composed)
+    plain = composed.copy()
+    with open_dict(plain):
+        plain.pop("hydra", None)
+    try:
+        values: Any = OmegaConf.to_container(plain, resolve=True)
+    except OmegaConfBaseException as error:
+        where = error.full_key or "configuration"
+        raise ConfigError(f"{where}: {str(error.msg or error).splitlines()[0]}") from None
+    return dict(values)

@@ -1,0 +1,175 @@
+"""How Hydra composes here: its own loader and repository, with every mistake named at once instead of the first."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.doors import choices, composed, friendly, hydra_settings, overrides
+from tunefleet.doors.arguments import CONFIG_NAME, MAIN, Arguments
+
+_SEARCH = "hydra.searchpath="
+
+
+def open_loader(arguments: Arguments) -> Loader:
+    """A loader for what was typed. It searches Hydra's configs, then the primary folder, ours, and the added ones."""
+    version.setbase("1.3")
+    setup_globals()
+    JobRuntime().set("name", CONFIG_NAME)
+    path = create_config_search_path(arguments.config_path)
+    schema = SearchPathQuery(provider="schema")
+    added = [("command-line", f"file://{folder}") for folder in arguments.config_dirs]
+    for provider, place in [*([(choices.FALLBACK, MAIN)] * (arguments.config_path != MAIN)), *added]:
+        path.prepend(provider, place, schema)
+    return Loader(path, arguments)
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader; an unknown plain `key=value` is let through, for `composed.typed` to name with all others."""
+
+    def __init__(self, config_search_path: ConfigSearchPath, arguments: Arguments) -> None:
+        super().__init__(config_search_path)
+        self.arguments = arguments
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Composes. Raises `ConfigError` with every mistake of grammar, choice and key."""
+        mistakes = self._mistakes(config_name, overrides, run_mode)
+        if not mistakes and not self.arguments.mistakes:
+            return self._load(config_name, overrides, run_mode)
+        right = [word for word in overrides if word not in mistakes]
+        found = [*self.arguments.mistakes, *(complaint for about in mistakes.values() for complaint in about)]
+        raise ConfigError(*found, *self._other_mistakes(config_name, right, run_mode))
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """Choices or groups; of `hydra.searchpath` too, which Hydra's own help and `glob()` pass over."""
+        search = _searches(self.arguments.overrides if overrides is None else overrides)
+        return super().get_group_options(group_name, results_filter, config_name or self.arguments.config_name, search)
+
+    def values_apart(self, words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+        """The words that choose configs, and what the others set once those are composed."""
+        repository = self._grid_repository
+        parsed = [overrides.parse(word) for word in words]
+        chooses = [choices.is_group(one, repository) or one.is_hydra_override() for one in parsed]
+        values = list(itertools.compress(parsed, (not choice for choice in chooses)))
+        return tuple(itertools.compress(words, chooses)), [_as_hydra_takes_it(one, repository) for one in values]
+
+    def set_values(self, values: list[Override], config: DictConfig) -> None:
+        """Sets values as Hydra does it: last, and in their order. Raises `ConfigError`."""
+        with one_line():
+            self._apply_overrides_to_config(values, config)
+
+    @property
+    def _grid_repository(self) -> CachingConfigRepository:
+        """The configs that all points of a grid choose from."""
+        if not hasattr(self, "_repository"):
+            search = _searches(self.arguments.overrides)
+            _, repository = self._parse_overrides_and_create_caching_repo(self.arguments.config_name, search)
+            self._repository = repository
+        return self._repository
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        """Hydra's seam between what was typed and what it does with it."""
+        parsed = [self._parse(word) for word in overrides]
+        repository = CachingConfigRepository(self.repository)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: it is refused instead
+            self._process_config_searchpath(config_name, parsed, repository)
+        _expect_available(repository)
+        return [_as_hydra_takes_it(override, repository) for override in parsed], repository
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        if isinstance(repo, CachingConfigRepository) and default.config_path:
+            choices.expect_unshadowed(default.config_path, repo)
+        return super()._load_single_config(default, repo)
+
+    def _parse(self, word: str) -> Override:
+        return replace(overrides.parse(word), config_loader=self)  # `glob()` asks it for the choices
+
+    def _load(self, config_name: str | None, words: list[str], run_mode: RunMode) -> DictConfig:
+        with one_line():
+            config = super().load_configuration(config_name, words, run_mode)
+        complaints = hydra_settings.complaints(config, [overrides.parse(word).key_or_group for word in words])
+        if complaints:
+            raise ConfigError(*complaints, *composed.complaints(config))
+        return config
+
+    def _other_mistakes(self, config_name: str | None, words: list[str], run_mode: RunMode) -> list[str]:
+        """A bad choice does not hide a bad key."""
+        try:
+            return composed.complaints(self._load(config_name, words, run_mode))
+        except ConfigError as error:
+            return list(error.complaints)
+
+    def _mistakes(self, config_name: str | None, words: list[str], run_mode: RunMode) -> dict[str, list[str]]:
+        """{word: complaints} of those that Hydra would stop at."""
+        mistakes: dict[str, list[str]] = {word: [] for word in words}
+        parsed = {word: override for word in words for override in overrides.parse_all([word], mistakes[word])}
+        with one_line():
+            _, repository = self._parse_overrides_and_create_caching_repo(config_name, _searches(list(parsed)))
+        for word in parsed:
+            mistakes[word] += choices.complaints(self._parse(word), repository, run_mode)
+        return {word: complaints for word, complaints in mistakes.items() if complaints}
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Raises what Hydra stops at as one line of a `ConfigError`."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(friendly.in_one_line(error)) from None
+
+
+def _as_hydra_takes_it(override: Override, repository: CachingConfigRepository) -> Override:
+    """What Hydra would stop at, as what it goes on with: an unknown key is added, no choice is a group left out."""
+    if override.type is not OverrideType.CHANGE or override.package or override.is_hydra_override():
+        return override
+    if not choices.is_group(override, repository):
+        return replace(override, type=OverrideType.FORCE_ADD)
+    return replace(override, type=OverrideType.DEL) if override.value() is None else override
+
+
+def _searches(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word.startswith(_SEARCH)]
+
+
+def _expect_available(repository: CachingConfigRepository) -> None:
+    absent = [source for source in repository.get_sources() if not source.available()]
+    if absent:
+        raise ConfigError(
+            *(f"{source.provider}: {source.full_path()} is not there, or holds no configs." for source in absent)
+        )
