@@ -20,7 +20,7 @@ from tunefleet.base import files, status
 from tunefleet.base.errors import DataError, RunError
 from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
-from tunefleet.doors import rank, start, steer, submit, unchanged
+from tunefleet.doors import after, rank, start, steer, submit, unchanged
 from tunefleet.doors.point import Point
 from tunefleet.launch import local
 from tunefleet.launch.register import Run
@@ -363,3 +363,49 @@ def test_only_the_roles_that_are_asked_for_are_compared(folder: Path) -> None:
     unchanged.expect(plan, (Role.MODEL, Role.TOKENIZER, Role.TEMPLATE))
     with pytest.raises(RunError, match="Give it back"):
         unchanged.expect(plan, (Role.DATA,), "Give it back.")
+
+
+# After training
+
+USES: dict[str, Callable[[Run], None]] = {
+    "evaluate": after.evaluate,
+    "chat": after.chat,
+    "export": lambda run: after.export(run, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "exported", "refusing"),
+    [
+        ("lines.de", True, {"evaluate"}),
+        ("unseen.jsonl", True, {"evaluate"}),
+        ("own.jinja", True, {"evaluate"}),  # exports have the checkpoint's
+        ("tokenizer/tokenizer.json", True, set()),  # they have the run's own
+        ("model/model.safetensors", True, {"export"}),
+        ("model/config.json", False, {"evaluate", "chat", "export"}),
+    ],
+)
+def test_what_comes_after_training_refuses_what_it_would_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, exported: bool, refusing: set[str]
+) -> None:
+    plan = unchanged.recorded(planned(folder))
+    plan.save()
+    if exported:
+        plan.paths.export.mkdir()
+    (folder / name).write_text("{}\n{}\n")
+    monkeypatch.setattr(after, "prepare_environment", lambda plan: None)
+    done = []
+    runs = type(sys)("tunefleet.runs.use")
+    runs.evaluate = lambda plan: done.append("evaluate") or ({}, [])  # type: ignore[attr-defined]
+    runs.chat = lambda plan, ask, say: done.append("chat")  # type: ignore[attr-defined]
+    runs.export = lambda plan, where: done.append("export") or folder  # type: ignore[attr-defined]
+    for module in ("use", "words", "export"):
+        monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
+        monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
+    runs.results, runs.samples = (lambda record: {}), (lambda samples: [])  # type: ignore[attr-defined]
+    for word in refusing:
+        with pytest.raises(RunError, match=Path(name).name):
+            USES[word](Run(plan.paths))
+    for word in USES.keys() - refusing:
+        USES[word](Run(plan.paths))
+    assert {*done} == {*USES} - refusing

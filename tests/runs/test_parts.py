@@ -9,7 +9,7 @@ from tests.plans import tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.base import files
 from tunefleet.data.template import find
-from tunefleet.runs import parts
+from tunefleet.runs import parts, resumed
 
 
 def test_an_export_has_the_template_of_the_checkpoint(tmp_path: Path) -> None:
@@ -22,7 +22,9 @@ def test_an_export_has_the_template_of_the_checkpoint(tmp_path: Path) -> None:
     plan = replace(plan, config=config)
     checkpoint = plan.paths.checkpoints / "step-00000001"
     assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == "edited"  # control
-    files.write_text(checkpoint / parts.CHAT_TEMPLATE, source)
+    files.write_text(checkpoint / resumed.CHAT_TEMPLATE, source)
+    assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
+    mine.unlink()  # nor is it needed any more
     assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
 
 

@@ -29,7 +29,9 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, s
         folder.mkdir()
     train(whole, *words)
     _interrupt(parts, words, SIGNALS[strategy])
-    assert "goes on from step" in train(parts, *words)
+    printed = train(parts, *words)
+    assert "goes on from step" in printed
+    assert "last bits" not in printed
     assert metrics(run_folder(parts)) == metrics(run_folder(whole))
     weights = [(run_folder(folder) / "export" / "model.safetensors").read_bytes() for folder in (whole, parts)]
     assert weights[0] == weights[1]
@@ -50,7 +52,11 @@ def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Pat
         folder.mkdir()
     train(whole, *words)
     _interrupt(parts, [*words, "data.workers=1"])
-    assert "goes on from step" in train(parts, *words, "launch.processes=2", "data.workers=1")
+    printed = train(parts, *words, "launch.processes=2", "data.workers=1")
+    assert "goes on from step" in printed
+    assert "note: " in printed
+    assert "processes were 1 and are 2" in printed
+    assert "sums differ in their last bits" in printed
     losses = [[r["train/loss"] for r in metrics(run_folder(folder)) if "train/loss" in r] for folder in (whole, parts)]
     assert len(losses[0]) == STEPS
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # 40 steps of Adam magnify the rounding of another sum

@@ -56,6 +56,11 @@ class RunPaths:
         return self.root / "checkpoints"
 
     @property
+    def tokenizer(self) -> Path:
+        """The run's own copy of the tokenizer that it was trained with."""
+        return self.root / "tokenizer"
+
+    @property
     def export(self) -> Path:
         """The trained model in Hugging Face form."""
         return self.root / "export"

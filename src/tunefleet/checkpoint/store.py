@@ -40,6 +40,8 @@ class CheckpointStore:
         self._texts = texts or {}
         self._seed = seed
         self._step: int | None = None  # what the engine holds, where that is on the disk
+        self.origin: Path | None = None
+        """The checkpoint that was restored."""
         self.note = ""
         """Why another checkpoint was restored than the pointer names; empty where it is that one."""
 
@@ -80,7 +82,7 @@ class CheckpointStore:
             )
         (engine.restore if same else engine.restore_resized)(chosen.folder, SHARDS, chosen.state.step)
         self._draw_on(chosen, same)
-        self._step, self.note = (chosen.state.step if same else None), chosen.note
+        self._step, self.note, self.origin = (chosen.state.step if same else None), chosen.note, chosen.folder
         return chosen.state
 
     def _draw_on(self, chosen: Checkpoint, same: bool) -> None:

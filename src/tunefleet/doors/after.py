@@ -10,14 +10,21 @@ from pathlib import Path
 from tunefleet.base import text
 from tunefleet.base.errors import RunError
 from tunefleet.config.adapter import AdapterName
+from tunefleet.doors import unchanged
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.plan import Plan
+from tunefleet.plan.adapters import exported_alone
+from tunefleet.plan.contents import Role
+
+_MODEL = "The model was trained from what they held then: put that back."
+_ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
 
 
 def export(run: Run, folder: Path | None, merge: bool | None = None) -> None:
     """Writes the newest checkpoint in Hugging Face form, and says where; `merge` overrules `adapter.merge`."""
     plan = _ready(run)
+    unchanged.expect(plan, (Role.MODEL,), _MODEL)
     if merge is not None:
         if plan.config.adapter.name is AdapterName.NONE:
             raise RunError(f"{plan.name}: was trained without an adapter. Leave --merged and --adapter out.")
@@ -31,6 +38,8 @@ def export(run: Run, folder: Path | None, merge: bool | None = None) -> None:
 def evaluate(run: Run) -> None:
     """Measures the exported model on every validation split."""
     plan = _ready(run)
+    _expect_model(plan)
+    unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
     from tunefleet.runs import use, words
 
     measured, record, samples = use.evaluate(plan)
@@ -41,6 +50,7 @@ def evaluate(run: Run) -> None:
 def chat(run: Run) -> None:
     """Talks with the exported model."""
     plan = _ready(run)
+    _expect_model(plan)
     from tunefleet.runs import use
 
     remembers = (
@@ -57,6 +67,12 @@ def _ask() -> str | None:
         return input("> " if sys.stdin.isatty() else "").strip() or None
     except EOFError:
         return None
+
+
+def _expect_model(plan: Plan) -> None:
+    """Raises `RunError` where files of the model have changed that are read beside the export, or to write one."""
+    if exported_alone(plan.config.adapter) or not plan.paths.export.is_dir():
+        unchanged.expect(plan, (Role.MODEL,), _MODEL)
 
 
 def _ready(run: Run) -> Plan:

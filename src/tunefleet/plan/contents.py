@@ -124,8 +124,13 @@ def _template(plan: Plan, hub: HubFiles) -> _Named:
         yield plan.config.data.template, path
 
 
-def _tokenizer(plan: Plan, hub: HubFiles) -> _Named:
+def tokenizer_files(plan: Plan) -> Iterator[tuple[str, Path]]:
+    """The files of the tokenizer that the run was planned with, by their names in its folder."""
     return _in_folder(plan.sources.tokenizer, _TOKENIZER)
+
+
+def _tokenizer(plan: Plan, hub: HubFiles) -> _Named:
+    return tokenizer_files(plan)
 
 
 def _model(plan: Plan, hub: HubFiles) -> _Named:

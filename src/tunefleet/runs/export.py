@@ -17,11 +17,11 @@ from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
 from tunefleet.engine import frozen, shards
 from tunefleet.engine.plain import Alone
-from tunefleet.model import build, tokenizer
+from tunefleet.model import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.tensor import dimension
-from tunefleet.runs import parts
+from tunefleet.runs import own_tokenizer, parts
 from tunefleet.runs.hand_over import hand_over
 
 
@@ -32,8 +32,7 @@ def export(plan: Plan, folder: Path | None = None) -> Path:
     """
     target = folder or plan.paths.export
     checkpoint = _checkpoint(plan)
-    family = str(plan.sources.architecture.get("model_type"))
-    words = tokenizer.load(plan.sources.tokenizer, family)
+    words = own_tokenizer.load(plan)
     template = parts.chat_template(plan, words, checkpoint.folder)
     weights = _weights(plan, checkpoint)
     model = _model(plan, checkpoint, weights, words)

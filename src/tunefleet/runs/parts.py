@@ -23,7 +23,7 @@ from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.sharing import one_by_one
 from tunefleet.engine.zero import ZeroEngine
-from tunefleet.model import adapters, build, tokenizer
+from tunefleet.model import adapters, build
 from tunefleet.model.freeze import freeze
 from tunefleet.model.learner import Learner
 from tunefleet.model.stages import Stage
@@ -33,8 +33,7 @@ from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
 from tunefleet.plan.horizon import Horizon, horizon
 from tunefleet.plan.plan import Plan
-
-CHAT_TEMPLATE = "chat_template.jinja"  # in every checkpoint; transformers calls it so in an export
+from tunefleet.runs import own_tokenizer, resumed
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Material:
 
 def material(plan: Plan) -> Material:
     """Prepares data, or finds them prepared; before any process group exists."""
-    family = str(plan.sources.architecture.get("model_type"))
-    words = tokenizer.load(plan.sources.tokenizer, family)
+    words = own_tokenizer.load(plan)
     if rows := plan.sources.architecture.get("vocab_size"):
         check_vocabulary(rows, words)  # before hours of preparation; the model's own rows are counted when it is built
     data = prepare_room.prepare(plan.config.data, words, plan.config.train.sequence_length)
@@ -135,9 +133,10 @@ def batches(plan: Plan, group: ProcessGroup, read: Material, position: int) -> O
 
 def chat_template(plan: Plan, words: Any, checkpoint: Path) -> ChatTemplate:
     """The template that `checkpoint` (a folder) was trained with: a file of the person's may have changed since."""
-    chat = prepare_room.chat_template(plan.config.data, words)
-    saved = checkpoint / CHAT_TEMPLATE
-    return replace(chat, source=saved.read_text(encoding="utf-8")) if saved.exists() else chat
+    saved = checkpoint / resumed.CHAT_TEMPLATE
+    if saved.exists():
+        return replace(prepare_room.own_template(words), source=saved.read_text(encoding="utf-8"))
+    return prepare_room.chat_template(plan.config.data, words)
 
 
 def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
@@ -146,8 +145,8 @@ def stops(template: ChatTemplate, words: Any) -> tuple[int, ...]:
 
 
 def store(plan: Plan, group: ProcessGroup, read: Material) -> CheckpointStore:
-    """The checkpoints of the run; each holds the chat template that it was trained with."""
-    texts = {CHAT_TEMPLATE: read.data.template.source}
+    """The checkpoints of the run; each holds the chat template that it was trained with, and what computed it."""
+    texts = resumed.texts(plan, read.data.template.source)
     config = plan.config
     return CheckpointStore(
         plan.paths.checkpoints, plan.identity, group, config.checkpoint.keep, texts, config.train.seed

@@ -19,7 +19,7 @@ from tunefleet.engine.present import expect_planned
 from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import examine, parts, words
+from tunefleet.runs import examine, own_tokenizer, parts, resumed, words
 from tunefleet.runs.examine import Sample
 from tunefleet.runs.hand_over import hand_over
 from tunefleet.runs.parts import Material
@@ -36,6 +36,8 @@ def train(plan: Plan) -> int:
     expect_planned(plan)
     read = parts.material(plan)
     group = join()
+    if group.rank == 0:
+        own_tokenizer.keep(plan)
     try:
         engine = parts.engine(plan, group, read)
         code = _Run(plan, group, read, engine, parts.store(plan, group, read)).train()
@@ -61,6 +63,7 @@ class _Run:
         self._steps = read.horizon
         self._stop = Stop(self._steps.total, plan.paths.stop, group)
         self._state = store.restore(engine) or RunState()
+        resumed.expect_template(store.origin, read.data.template.source)
         self._shown = group.rank == 0
         self._console = Console(self._shown, self._steps.total, self._state.step, plan.paths.log(0))
         self._trackers = self._follow()
@@ -110,6 +113,8 @@ class _Run:
             )
         if self._state.step:
             self._console.say(f"goes on from step {self._state.step}")
+        for note in resumed.notes(self._store.origin, self._plan):
+            self._console.say(f"note: {note}")
 
     def _remember(self, state: RunState, result: StepResult) -> None:
         self._unlogged = (state, result)

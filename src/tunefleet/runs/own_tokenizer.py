@@ -1,0 +1,31 @@
+"""Which tokenizer is a run's own: a copy of the files that it was trained with, in its directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+from tunefleet.base import files
+from tunefleet.model import tokenizer
+from tunefleet.plan import contents
+from tunefleet.plan.plan import Plan
+
+
+def keep(plan: Plan) -> None:
+    """Copies the files into the run's directory, once; one rank does it."""
+    final = plan.paths.tokenizer
+    if final.is_dir():
+        return
+    temporary = final.with_name(f"{final.name}.{os.getpid()}.tmp")
+    for name, path in contents.tokenizer_files(plan):
+        (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, temporary / name)
+    files.publish(temporary, final)
+
+
+def load(plan: Plan) -> Any:
+    """The run's own tokenizer; for a run that has not started, that of the plan. Raises `ConfigError`."""
+    own = plan.paths.tokenizer
+    folder = str(own) if own.is_dir() else plan.sources.tokenizer
+    return tokenizer.load(folder, str(plan.sources.architecture.get("model_type")))

@@ -1,0 +1,50 @@
+"""Does a run keep the tokenizer that it was trained with, whatever becomes of the folder it came from?"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.plans import tiny_plan
+from tests.shared import tiny_tokenizer
+from tunefleet.base import files
+from tunefleet.plan import Plan
+from tunefleet.runs import own_tokenizer
+
+ROW = "Add two numbers"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    tiny_tokenizer().save_pretrained(tmp_path / "theirs")
+    made = tiny_plan(tmp_path)
+    return replace(made, sources=replace(made.sources, tokenizer=str(tmp_path / "theirs")))
+
+
+def edited(folder: Path) -> None:
+    """Other tokens for two letters."""
+    settings = files.read_json(folder / "tokenizer.json")
+    vocabulary = settings["model"]["vocab"]
+    vocabulary["o"], vocabulary["w"] = vocabulary["w"], vocabulary["o"]
+    files.write_json(folder / "tokenizer.json", settings)
+
+
+def test_a_tokenizer_that_is_edited_later_is_not_the_runs(plan: Plan, tmp_path: Path) -> None:
+    then = own_tokenizer.load(plan)(ROW).input_ids
+    own_tokenizer.keep(plan)
+    edited(tmp_path / "theirs")
+    own_tokenizer.keep(plan)  # once: a second start keeps the first copy
+    assert own_tokenizer.load(plan)(ROW).input_ids == then
+    shutil.rmtree(plan.paths.tokenizer)
+    assert own_tokenizer.load(plan)(ROW).input_ids != then  # control
+
+
+def test_a_tokenizer_that_is_gone_is_still_there(plan: Plan, tmp_path: Path) -> None:
+    then = own_tokenizer.load(plan)(ROW).input_ids
+    own_tokenizer.keep(plan)
+    shutil.rmtree(tmp_path / "theirs")
+    assert own_tokenizer.load(plan)(ROW).input_ids == then
+    assert not list(plan.paths.root.glob("*.tmp"))
