@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.doors import cli
 
 RUNS = 1000
-SECONDS = 5.0  # five times what is promised: other tests may run beside
+SECONDS = 1.5  # of processor time, which does not depend on what runs beside
 HEAVY = ("torch", "deepspeed", "transformers", "wandb", "optuna", "matplotlib")
 MAIN = """
 import sys
@@ -87,14 +87,16 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("filters", "rows"), [([], RUNS), (["optimizer.lr=7.5"], 1), (["model=opt"], RUNS)])
-def test_a_thousand_runs_are_listed_in_a_second(fake: FakeSlurm, thousand: Path, filters: list[str], rows: int) -> None:
-    """Measured on two busy cores, medians of seven: 0.6 s for the whole command, 0.9 s with a filter."""
-    began = time.monotonic()
+def test_a_thousand_runs_are_listed_in_a_second_and_a_half(
+    fake: FakeSlurm, thousand: Path, filters: list[str], rows: int
+) -> None:
+    """Of processor time; measured on two busy cores: 0.9 s for the whole command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = types("--outputs", str(thousand / "outputs"), "ls", *filters)
-    took = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (done.returncode, done.stderr) == (0, "heavy:\n")
     assert len(done.stdout.splitlines()) == rows + 1
-    assert took < SECONDS, f"{took:.2f} s, {took / 1.0:.1f} times the second that is promised"
+    assert after.ru_utime - before.ru_utime < SECONDS
 
 
 # What is typed wrongly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.launch.fakes import FakeSlurm, installed, queued
-from tunefleet.base import status
+from tunefleet.base import files, status
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
@@ -63,6 +64,8 @@ def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
     more: dict[str, Any] = {"step": 7, "total_steps": 40, "saved_step": 5, "loss": 1.25, "tokens_per_second": 8125.0}
     watch.status([run("a", State.RUNNING, seconds_left=125.0, job="12", restarts=2, host="n1", **more)])
     lines = capsys.readouterr().out.splitlines()
+    heard = next(i for i, line in enumerate(lines) if line.startswith("heard"))
+    lines[heard] = re.sub(r" \(\d{4}-\d\d-\d\d \d\d:\d\d\)", " (TODAY)", lines[heard])
     assert [line.split(maxsplit=1) for line in lines] == [
         ["run", "a"],
         ["state", "running"],
@@ -72,7 +75,7 @@ def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
         ["left", "2m 05s"],
         ["job", "12"],
         ["restarts", "2"],
-        ["heard", "0s ago, from n1"],
+        ["heard", "0s ago (TODAY), from n1"],
         ["kept", "in   outputs/a"],
     ]
 
@@ -89,17 +92,54 @@ def test_a_run_that_never_started(capsys: Capture) -> None:
     assert capsys.readouterr().out == "run    a\nstate  planned, never started\n"
 
 
-def test_a_table_for_several(capsys: Capture) -> None:
-    runs = [run("a", State.FINISHED, step=40, total_steps=40, loss=0.5), run("long-name", None), run("b", State.QUEUED)]
-    watch.status(runs)
+def test_a_table_for_several_has_no_column_that_says_nothing(capsys: Capture) -> None:
+    done = run("a", State.FINISHED, step=40, total_steps=40, loss=0.5, evaluation={"unseen/loss": 0.75})
+    watch.status([done, run("long-name", None), run("b", State.QUEUED)])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines] == [
-        ["run", "state", "step", "loss", "tokens/s", "left", "restarts", "why"],
-        ["a", "finished", "40/40", "0.5000", "-", "-", "0"],
-        ["long-name", "planned", "-", "-", "-", "-", "0"],
-        ["b", "queued", "-", "-", "-", "-", "0"],
+    today = time.strftime("%Y-%m-%d")
+    assert [line.replace(today, "TODAY").split() for line in lines[:2]] == [
+        ["run", "state", "step", "loss", "evaluation", "updated"],
+        ["a", "finished", "40/40", "0.5000", "0.7500", "TODAY", lines[1].split()[-1]],
     ]
+    assert [line.split()[:4] for line in lines[2:]] == [["long-name", "planned", "-", "-"], ["b", "queued", "-", "-"]]
     assert {line.find(word) for line, word in zip(lines, ("state", "fin", "plan", "que"), strict=True)} == {11}
+
+
+def test_the_last_evaluation_is_shown_in_a_table_and_on_a_card(capsys: Capture) -> None:
+    measured = {"unseen_values/loss": 0.25, "unseen_values/exact_match": 0.861, "unseen_words/loss": 0.5}
+    runs = [run(name, State.FINISHED, evaluation=measured) for name in ("a", "b")]
+    watch.ls(runs)
+    assert capsys.readouterr().out.count("0.2500 86%") == 2
+    watch.status(runs[:1])
+    card = capsys.readouterr().out
+    assert "unseen values  0.2500 86%" in card
+    assert "unseen words   0.5000\n" in card
+
+
+def test_a_table_says_what_differs_between_the_runs(capsys: Capture) -> None:
+    for name, lr in (("a", 0.001), ("b", 0.003)):
+        files.write_json(run(name).paths.plan, {"config": {"optimizer": {"lr": lr, "name": "adamw"}}})
+    watch.ls([run("a"), run("b")])
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["differs", "lr=0.001", "lr=0.003"]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_table_fits_the_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr(watch.fitting, "terminal_width", lambda: width)
+    more = {"step": 40, "total_steps": 40, "loss": 0.5, "reason": "x" * 200}
+    runs = [run(f"demo_opt-tiny_ddp-0268db9{i}", State.FAILED, **more) for i in "12"]
+    watch.ls(runs)
+    watch.status(runs[:1])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[1].startswith("demo_opt-tiny_ddp-0268db91  failed")
+
+
+def test_a_damaged_status_is_not_a_run_that_never_started(capsys: Capture) -> None:
+    one = run("a")
+    one.paths.status.write_text("{")
+    watch.status([one])
+    assert f"unknown: {one.paths.status} is damaged" in capsys.readouterr().out
 
 
 def test_a_long_reason_does_not_break_the_table(capsys: Capture) -> None:

@@ -70,7 +70,7 @@ class Status:
 
     `saved_step` is the newest checkpoint's; `seconds_left` is an estimate; `updated` is in seconds since
     1970; `job` is SLURM's number of the job, empty for runs outside SLURM; `restarts` counts how often the
-    run has gone back into the queue.
+    run has gone back into the queue; `evaluation` holds what the last evaluation measured, as `SPLIT/loss`.
     """
 
     state: State
@@ -84,6 +84,7 @@ class Status:
     reason: str = ""
     job: str = ""
     restarts: int = 0
+    evaluation: dict[str, float] = field(default_factory=dict)
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     updated: float = field(default_factory=time.time)
@@ -112,10 +113,25 @@ def read(path: Path) -> Status | None:
     try:
         record = files.read_json(path)
         known = {f.name: record[f.name] for f in fields(Status) if f.name in record}
-        pid = int(record.get("pid", 0))
+        pid = int(record.get("pid") or 0)
+        if not all(_is_of_type(name, value) for name, value in known.items()):
+            return None
         return Status(**{**known, "state": State(record["state"]), "cause": _cause(record), "pid": pid})
     except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _is_of_type(name: str, value: Any) -> bool:
+    """Whether a value that somebody may have edited is a number where numbers are expected, or a text."""
+    if name in _NUMBERS:
+        return isinstance(value, (int, float)) or (value is None and name in _OPTIONAL)
+    if name == "evaluation":
+        return isinstance(value, dict) and all(isinstance(number, (int, float)) for number in value.values())
+    return name == "pid" or isinstance(value, str)
+
+
+_OPTIONAL = ("loss", "tokens_per_second", "seconds_left")
+_NUMBERS = ("step", "total_steps", "saved_step", "restarts", "updated", *_OPTIONAL)
 
 
 def _cause(record: dict[str, Any]) -> Cause:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,9 +37,21 @@ def sweep(points: Sequence[SweepPoint]) -> Sweep:
 
 
 def write(output_dir: Path, sweep: Sweep) -> None:
-    """Writes the record below `output_dir`, atomically; one that is there already stays."""
-    if read(output_dir, sweep.name) is None:
-        files.write_json(_path(output_dir, sweep.name), asdict(sweep))
+    """Writes the record below `output_dir`, atomically; one with the same runs stays, and a start keeps its time."""
+    before = read(output_dir, sweep.name)
+    if before is None or before.points != sweep.points:
+        created = before.created if before else sweep.created
+        files.write_json(_path(output_dir, sweep.name), asdict(replace(sweep, created=created)))
+
+
+def forget(output_dir: Path, run_dir: Path) -> None:
+    """Takes a run that was removed out of every sweep; a sweep without runs goes, too."""
+    for sweep in listed(output_dir):
+        points = tuple(point for point in sweep.points if Path(point.run_dir) != run_dir)
+        if not points:
+            _path(output_dir, sweep.name).unlink()
+        elif points != sweep.points:
+            files.write_json(_path(output_dir, sweep.name), asdict(replace(sweep, points=points)))
 
 
 def read(output_dir: Path, name: str) -> Sweep | None:
@@ -47,7 +59,7 @@ def read(output_dir: Path, name: str) -> Sweep | None:
     try:
         record = files.read_json(_path(output_dir, name))
         points = tuple(SweepPoint(tuple(point["words"]), point["run_dir"]) for point in record["points"])
-        return Sweep(record["name"], record["created"], points)
+        return Sweep(record["name"], record["created"], points) if points else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,13 +58,16 @@ def chat(run: Run) -> None:
     remembers = (
         "each line is answered by itself, as the training rows were"
         if use.single_turns(plan)
-        else ("/new begins a new conversation")
+        else "/new begins a new conversation"
     )
-    print(f"Say something; {remembers}, an empty line ends.", file=sys.stderr)
-    use.chat(plan, _ask, print)
+    ask = functools.partial(_ask, iter([f"Say something; {remembers}, an empty line ends."]))
+    use.chat(plan, ask, print)
 
 
-def _ask() -> str | None:
+def _ask(invitation: Iterator[str]) -> str | None:
+    """A line that was typed; the invitation comes before the first, when the model is there."""
+    for line in invitation:
+        print(line, file=sys.stderr)
     try:
         return input("> " if sys.stdin.isatty() else "").strip() or None
     except EOFError:
@@ -78,5 +83,7 @@ def _expect_model(plan: Plan) -> None:
 def _ready(run: Run) -> Plan:
     """The plan of a run, with everything set for the libraries that are imported next."""
     plan = Plan.read(run.paths.root)
+    if not (plan.paths.checkpoints.is_dir() or plan.paths.export.is_dir()):  # known before torch is imported
+        raise RunError(f"{plan.paths.checkpoints}: no checkpoint there. Train first, or set checkpoint.at_end=true.")
     prepare_environment(plan)
     return plan

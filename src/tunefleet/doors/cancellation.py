@@ -130,6 +130,8 @@ def _cancel_here(request: _Request, now: bool) -> None:
         request.message = f"runs on {request.before.host}: it saves and stops at its next step"
         return
     try:
+        if request.before.pid <= 0:  # would mean a group of processes, our own among them
+            raise ProcessLookupError
         os.kill(request.before.pid, signal.SIGKILL if now else signal.SIGTERM)
     except ProcessLookupError:
         request.message = "has just ended"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -14,9 +15,10 @@ from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.base.status import State
 from tunefleet.doors import after, train, watch
 from tunefleet.doors.friendly import friendly
-from tunefleet.launch import register
+from tunefleet.launch import register, settings
 from tunefleet.launch.register import Run
 
+_OUTPUTS = Path("outputs")
 _EPILOG = """Training: `tunefleet train` is `python train.py`; `tunefleet train --help` lists groups and examples.
 RUN is a run's directory, its name, or the only beginning of it; SWEEP is what a grid printed (sweep-1a2b3c4d)."""
 
@@ -57,7 +59,7 @@ def _parser() -> ArgumentParser:
     parser = _Parser("tunefleet", description="Before, during and after a training run.", epilog=_EPILOG)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--version", action="version", version=f"tunefleet {__version__}")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are kept")
+    parser.add_argument("--outputs", type=Path, default=_OUTPUTS, help="where runs are kept")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add(commands, _COMMANDS)
     of_data = commands.add_parser("data", help=_OF_DATA, description=_OF_DATA)
@@ -68,14 +70,14 @@ def _parser() -> ArgumentParser:
 def _add(commands: Any, described: Sequence[_Command]) -> None:
     for name, act, told, arguments in described:
         command = commands.add_parser(name, help=told, description=told)
-        for words, settings in arguments:
+        for words, options in arguments:
             if words == "overrides":
                 command.usage = (
                     f"{command.prog} [options] [--config-dir FOLDER] [group=choice ...] [group.key=value ...]"
                 )
                 command.set_defaults(overrides=[])
             else:
-                command.add_argument(*words.split(), **settings)
+                command.add_argument(*words.split(), **options)
         command.set_defaults(act=act)
 
 
@@ -86,6 +88,8 @@ def _train(chosen: Namespace) -> None:
 def _plan(chosen: Namespace) -> None:
     from tunefleet.doors import foresee  # Hydra takes 0.3 s, which other commands can do without
 
+    if chosen.of_rows is not None and chosen.of_rows < 1:
+        raise ConfigError(f"--rows: {chosen.of_rows} is not allowed. Allowed: a whole number at least 1.")
     (foresee.grid if chosen.multirun else foresee.one)(chosen.overrides, chosen.machine, chosen.of_rows)
 
 
@@ -114,7 +118,7 @@ def _prepare(chosen: Namespace) -> None:
 
 
 def _status(chosen: Namespace) -> None:
-    watch.status(_named(chosen) if chosen.runs else register.runs(chosen.outputs))
+    watch.status(_named(chosen) if chosen.runs else _all(chosen))
 
 
 def _ls(chosen: Namespace) -> None:
@@ -124,7 +128,9 @@ def _ls(chosen: Namespace) -> None:
             *(f"{word}: a filter is key=value, such as model=opt-1.3b or optimizer.lr=1e-5." for word in bad)
         )
     filters = dict(word.split("=", 1) for word in chosen.filters)
-    watch.ls(register.matching(register.runs(chosen.outputs), filters), [State(state) for state in chosen.state])
+    runs = _all(chosen)
+    settings.expect_known(list(filters), runs)
+    watch.ls(register.matching(runs, filters), [State(state) for state in chosen.state])
 
 
 def _logs(chosen: Namespace) -> None:
@@ -146,7 +152,7 @@ def _resume(chosen: Namespace) -> int:
 def _retry(chosen: Namespace) -> int:
     from tunefleet.doors import steer
 
-    return steer.retry(_named(chosen) if chosen.runs else register.runs(chosen.outputs))
+    return steer.retry(_named(chosen) if chosen.runs else _all(chosen))
 
 
 def _reproduce(chosen: Namespace) -> int:
@@ -167,13 +173,32 @@ def _chat(chosen: Namespace) -> None:
     after.chat(_one(chosen))
 
 
+def _rm(chosen: Namespace) -> int:
+    from tunefleet.doors import removal
+
+    return removal.remove(chosen.runs, _outputs(chosen), chosen.yes)
+
+
+def _all(chosen: Namespace) -> list[Run]:
+    return register.runs(_outputs(chosen))
+
+
+def _outputs(chosen: Namespace) -> Path:
+    """The folder of runs, which need not be there where nobody has named it. Raises `ConfigError` for what is none."""
+    folder: Path = chosen.outputs
+    if not folder.is_dir() and (folder != _OUTPUTS or os.path.lexists(folder)):
+        kind = "is not a folder" if os.path.lexists(folder) else "is not there"
+        raise ConfigError(f"--outputs: {folder} {kind}. Name the folder that runs are saved to, as output_dir= has it.")
+    return folder
+
+
 def _named(chosen: Namespace) -> list[Run]:
-    found = [run for word in chosen.runs for run in register.named(word, chosen.outputs)]
+    found = [run for word in chosen.runs for run in register.named(word, _outputs(chosen))]
     return list({run.paths.root: run for run in found}.values())
 
 
 def _one(chosen: Namespace) -> Run:
-    return register.only(chosen.run, chosen.outputs)
+    return register.only(chosen.run, _outputs(chosen))
 
 
 _Argument = tuple[str, dict[str, Any]]
@@ -187,6 +212,7 @@ _STATES: _Argument = ("--state", {"action": "append", "default": [], "choices": 
 _FOLLOW: _Argument = ("-f --follow", {"action": "store_true", "help": "go on until the run has ended"})
 _RANK: _Argument = ("--rank", {"type": int, "default": 0, "help": "which process"})
 _LINES: _Argument = ("-n --lines", {"type": int, "default": 100, "help": "how many of the last lines"})
+_YES: _Argument = ("-y --yes", {"action": "store_true", "help": "do not ask"})
 _NOW: _Argument = ("--now", {"action": "store_true", "help": "do not save"})
 _FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and preempted ones: what it does anyway"})
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
@@ -221,6 +247,7 @@ _COMMANDS: tuple[_Command, ...] = (
     ("cancel", _cancel, "end runs for good; those that train save first", [_RUNS, _NOW]),
     ("resume", _resume, "start saved runs again, from their newest checkpoint", [_RUNS]),
     ("retry", _retry, "resume those of the runs that failed", [_ANY, _FAILED]),
+    ("rm", _rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),
     ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
     ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO, _MERGED, _ALONE]),
     ("evaluate", _evaluate, "measure the exported model on every validation split", [_RUN]),

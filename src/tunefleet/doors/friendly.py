@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tunefleet.base import stdio
-from tunefleet.base.errors import INTERRUPTED, TunefleetError, UserError
+from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
+
+_OF_THE_FILE_SYSTEM = {  # what a path or a disk can be, whatever the program does; and the next move
+    errno.EACCES: "Change its permissions, or choose another place.",
+    errno.EPERM: "Change its permissions, or choose another place.",
+    errno.EROFS: "Choose a place on another disk.",
+    errno.ENOSPC: "Make room, or choose a place on another disk.",
+    errno.EDQUOT: "Make room, or choose a place on another disk.",
+    errno.EISDIR: "A file is needed there; move the folder away.",
+    errno.ENOTDIR: "A folder is needed there; choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "It is a link to itself.",
+}
 
 
 @contextmanager
@@ -25,6 +38,11 @@ def friendly() -> Iterator[None]:
     except TunefleetError as error:
         print(f"tunefleet: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _OF_THE_FILE_SYSTEM or not error.filename:
+            raise
+        print(f"tunefleet: {error.filename}: {error.strerror}. {_OF_THE_FILE_SYSTEM[error.errno]}", file=sys.stderr)
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -22,6 +22,7 @@ from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan, guard, make
 from tunefleet.plan.job import expected
 from tunefleet.plan.share import Share, share
+from tunefleet.plan.writable import expect_writable
 
 T = TypeVar("T")
 _OPTIONAL = ("validation", "reason")
@@ -97,6 +98,7 @@ def _names(words: Sequence[Sequence[str]]) -> list[str]:
 def _plan(config: DictConfig, machine: Machine, words: Sequence[str]) -> Plan:
     plan = make(typed(config), machine, words)
     guard.expect_fit(plan, machine)
+    expect_writable(plan)
     return plan
 
 

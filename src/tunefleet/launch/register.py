@@ -36,6 +36,13 @@ class Run:
             return {}
         return plan if isinstance(plan, Mapping) else {}
 
+    @property
+    def ranks(self) -> int:
+        """The number of its processes; 0 where its plan does not say."""
+        layout = self.plan.get("layout")
+        ranks = layout.get("world_size") if isinstance(layout, Mapping) else 0
+        return ranks if isinstance(ranks, int) else 0
+
     def setting(self, key: str) -> Any:
         """The setting `optimizer.lr`; a group alone is its choice, as in `model`. None where there is none."""
         value: Any = self.plan.get("config", {})
@@ -68,8 +75,10 @@ def named(word: str, outputs: Path) -> list[Run]:
 
     Raises `RunError` where it means nothing, or several runs.
     """
+    if not word.strip():
+        raise RunError(f"{word!r}: not a name. tunefleet ls lists the runs.")
     for folder in (Path(word), outputs / word):
-        if (folder / "plan.json").exists():
+        if _is_run(folder):
             return [Run(RunPaths(folder.resolve()))]
     sweep = sweeps.read(outputs, word)
     if sweep:
@@ -83,6 +92,14 @@ def named(word: str, outputs: Path) -> list[Run]:
             f"{word}: means {len(fits)} runs: {', '.join(run.name for run in fits[:5])}. Say more of the name."
         )
     raise RunError(f"{word}: no run and no sweep of that name in {outputs}. tunefleet ls lists them.")
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether there is a plan; not for what cannot be a path at all."""
+    try:
+        return (folder / "plan.json").exists()
+    except (OSError, ValueError):  # longer than a name may be, or with a zero byte
+        return False
 
 
 def only(word: str, outputs: Path) -> Run:

@@ -20,6 +20,7 @@ from tunefleet.plan.job import expected, job, promised
 from tunefleet.plan.layout import Layout, layout
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.memory import GIB
+from tunefleet.plan.naming import run_name
 from tunefleet.plan.plan import Expected, Plan
 from tunefleet.plan.resolve import foreseen, resolve, where
 from tunefleet.plan.sources import Sources, absolute, sources
@@ -66,7 +67,7 @@ def _where(config: RunConfig, machine: Machine) -> Machine:
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
     cpu_adam = optimizers.takes_cpu_adam(config, machine)
     identity = _identity(config, split, cpu_adam)
-    name = config.name or f"{config.data.name}_{config.model.name}_{config.parallel.name}-{identity[:8]}"
+    name = run_name(config, identity)
     return Plan(
         name=name,
         run_dir=str(Path(config.output_dir).expanduser().resolve() / name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,13 @@ class Plan:
         """The plan saved in `run_dir`. Raises `RunError` where there is none, or one of another version."""
         path = RunPaths(run_dir).plan
         try:
-            return load(Plan, files.read_json(path))
+            plan = load(Plan, files.read_json(path))
+            return replace(plan, run_dir=str(run_dir.resolve()))  # somebody may have moved it
         except FileNotFoundError:
             raise RunError(f"{run_dir}: not a run: it has no plan.json. Runs lie in outputs/.") from None
         except ConfigError as error:
             raise RunError(f"{path}: of another version of tunefleet: {error.complaints[0]}") from None
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read: {error.strerror}.") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: damaged: {error}. Start the run again with its command.") from None

@@ -144,6 +144,7 @@ class _Run:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
             losses = examine.losses(self._plan, self._engine, self._copies, self._read)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
+            self._settle(State.RUNNING, step=state.step, evaluation=words.numbers(losses))
 
     def _save_now_and_then(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
@@ -178,7 +179,7 @@ class _Run:
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         if self._shown:
             self._close(record, said, trained)
-        self._settle(State.FINISHED)
+        self._settle(State.FINISHED, evaluation=words.numbers(record))
         return DONE
 
     def _export(self) -> None:

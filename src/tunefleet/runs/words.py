@@ -46,6 +46,12 @@ def _share(rows: int, limit: int | None) -> str:
     return f"{rows:,}" if limit is None or limit >= rows else f"{limit:,} of {rows:,}, drawn evenly"
 
 
+def numbers(record: dict[str, Any]) -> dict[str, float]:
+    """{"SPLIT/loss": ..., "SPLIT/exact_match": ...} of an evaluation, for status.json."""
+    prefix = "evaluation/"
+    return {key.removeprefix(prefix): value for key, value in record.items() if key.startswith(prefix)}
+
+
 def results(record: dict[str, Any]) -> dict[str, str]:
     """The evaluation, a line for each split."""
     splits = sorted({key.split("/")[1] for key in record if key.startswith("evaluation/")})
