@@ -64,7 +64,7 @@ class Desk:
             "#!/bin/sh",
             f"export TROUBLE={shlex.quote(json.dumps(asdict(trouble or Trouble())))}",
             f'export PYTHONPATH="$PYTHONPATH:{ROOT}"',
-            f'[ "$*" != "-m tunefleet.launch.task" ] || exec {sys.executable} -m tests.cluster.rank',
+            f'[ "$*" != "-P -m tunefleet.launch.task" ] || exec {sys.executable} -m tests.cluster.rank',
             f'exec {sys.executable} "$@"',
         ]
         script.write_text("\n".join(lines) + "\n")

@@ -66,6 +66,8 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[1]}
 AccountingStoragePass={folder}/munge.socket
+AccountingStorageEnforce=associations,limits,qos
+MaxArraySize=4
 """
 _SLURMDBD = """
 DbdHost={host}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 
@@ -11,7 +12,8 @@ LATER = "launch.extra.begin=now+1hour"
 SBATCH = {
     "before SLURM has the job": "kill -9 $PPID",
     "before its number is known": 'kill -9 $PPID; exec /usr/bin/sbatch "$@"',
-    "and SLURM takes its time": 'kill -9 $PPID; sleep 4; exec /usr/bin/sbatch "$@"',
+    "and SLURM takes its time": "kill -9 $PPID; until [ -e {folder}/late ]; do sleep 0.1; done; "
+    'exec /usr/bin/sbatch "$@"',
 }
 
 
@@ -20,7 +22,8 @@ def _deadly(desk: Desk, when: str) -> Desk:
     sbatch = desk.folder / "bin" / "sbatch"
     sbatch.parent.mkdir()
     real = shutil.which("sbatch", path=desk.cluster.environment["PATH"])
-    sbatch.write_text(f"#!/bin/sh\n{SBATCH[when].replace('/usr/bin/sbatch', str(real))}\n")
+    shell = SBATCH[when].replace("/usr/bin/sbatch", str(real)).replace("{folder}", str(desk.folder))
+    sbatch.write_text(f"#!/bin/sh\n{shell}\n")
     sbatch.chmod(0o755)
     return Desk(desk.folder, desk.cluster, {"PATH": f"{sbatch.parent}:{desk.environment['PATH']}"})
 
@@ -50,6 +53,7 @@ def test_a_job_that_comes_late_leaves_the_run_to_the_one_that_was_submitted_mean
     assert desk.card()["state"] == "failed"  # nobody can know of the job yet
     desk.pretend("train.max_steps=150")
     known = desk.job
+    (desk.folder / "late").touch()
     wait_until(lambda: len(desk.queue()) == 2, desk.told)
     (late,) = {*desk.queue()} - {known}
     desk.cluster.wait(late, "COMPLETED FAILED CANCELLED")
@@ -78,7 +82,8 @@ def test_the_same_command_at_the_same_time_submits_once(desk: Desk) -> None:
     """The first one looks whether the run may start, and is held up before it submits."""
     git = desk.folder / "bin" / "git"
     git.parent.mkdir()
-    git.write_text(f'#!/bin/sh\ntouch {desk.folder}/asked\nsleep 1\nexec {shutil.which("git")} "$@"\n')
+    wait = f"touch {desk.folder}/asked\nuntil [ -e {desk.folder}/go ]; do sleep 0.1; done"
+    git.write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which("git")} "$@"\n')
     git.chmod(0o755)
     slow = Desk(desk.folder, desk.cluster, {"PATH": f"{git.parent}:{desk.environment['PATH']}"})
     words = desk.typed(f"launch.python={desk.python()}", LATER)
@@ -86,6 +91,7 @@ def test_the_same_command_at_the_same_time_submits_once(desk: Desk) -> None:
         first = subprocess.Popen(words, cwd=desk.folder, env=slow.environment, stdout=output, stderr=output)
     wait_until((desk.folder / "asked").exists, desk.told)
     desk.pretend(LATER)
+    (desk.folder / "go").touch()
     first.wait(timeout=60)
     assert len(desk.queue()) == 1
     assert f"is queued already as job {desk.job}" in (desk.folder / "output.txt").read_text()
@@ -102,6 +108,61 @@ def test_nothing_of_a_surrounding_job_reaches_the_job(desk: Desk) -> None:
     there = dict(line.split("=", 1) for line in kept.read_text().splitlines() if "=" in line)
     assert not {name: value for name, value in mine.items() if there.get(name) == value}
     assert inside.card()["state"] == "finished"
+
+
+def test_the_shells_variables_do_not_overrule_the_plan_nor_hide_the_job(desk: Desk) -> None:
+    mine = {
+        "SBATCH_PARTITION": "nowhere",
+        "SBATCH_TIMELIMIT": "1",
+        "SBATCH_EXPORT": "NONE",
+        "SQUEUE_PARTITION": "short",
+    }
+    mine |= {"SQUEUE_STATES": "RUNNING", "SLURM_CLUSTERS": "elsewhere", "SBATCH_JOB_NAME": "theirs"}
+    inside = Desk(desk.folder, desk.cluster, mine)
+    printed = inside.pretend("train.max_steps=5", "launch.partition=main", LATER)
+    assert "note: SBATCH_EXPORT, SBATCH_JOB_NAME, SBATCH_PARTITION, SBATCH_TIMELIMIT, SLURM_CLUSTERS of your" in printed
+    job = desk.cluster.job(desk.job)
+    assert (job["Partition"], job["TimeLimit"], job["JobName"]) == ("main", "00:10:00", desk.run.name)
+    status = json.loads((desk.run / "status.json").read_text())
+    (desk.run / "status.json").write_text(json.dumps({**status, "updated": status["updated"] - 3600}))
+    assert inside.card()["state"] == "queued"
+    desk.cluster.run("scontrol", "update", f"jobid={desk.job}", "starttime=now")
+    assert desk.until("finished")["restarts"] == 0
+
+
+def test_odd_paths_and_names_reach_slurm_as_they_are(desk: Desk) -> None:
+    """Each with a log of its batch script; SLURM fills in nothing where there is a backslash."""
+    folders = ["a%jb e f$(x)`y`'z\"q ü", "c\\d %j"]
+    for folder in folders:
+        quoted = str(desk.folder / folder).replace("'", "\\'")
+        desk.pretend("train.max_steps=3", f"output_dir='{quoted}'")
+    states = lambda: [  # noqa: E731
+        json.loads(path.read_text())["state"] for path in desk.folder.glob("*/*/status.json")
+    ]
+    wait_until(lambda: states() == ["finished"] * len(folders), desk.told)
+    assert {path.parents[1].name for path in desk.folder.glob("*/*/status.json")} == set(folders)
+    logs = [*desk.folder.glob("*/submissions/*/slurm/*.out")]
+    assert len(logs) == len(folders)
+
+
+def test_a_job_whose_code_is_gone_fails_and_says_so(copied: Desk) -> None:
+    copied.pretend("train.max_steps=5", LATER)
+    (code,) = (copied.folder / "outputs" / "code").iterdir()
+    subprocess.run(["rm", "-r", str(code)], check=True)
+    copied.cluster.run("scontrol", "update", f"jobid={copied.job}", "starttime=now")
+    copied.cluster.wait(copied.job, "COMPLETED FAILED")
+    card = copied.card()
+    assert card["state"] == "failed"
+    assert f"the code that this job was to run is gone: {code / 'src'}" in card["why"]
+
+
+def test_slurms_reason_is_told_where_no_machine_can_write_the_outputs(desk: Desk) -> None:
+    desk.pretend("train.max_steps=5", LATER)
+    (submission,) = (desk.folder / "outputs" / "submissions").iterdir()
+    shutil.rmtree(submission / "slurm")
+    desk.cluster.run("scontrol", "update", f"jobid={desk.job}", "starttime=now")
+    desk.cluster.wait(desk.job, "FAILED")
+    assert "SLURM says FAILED (JobLaunchFailure)" in desk.card()["why"]
 
 
 def _edit_while_it_waits(desk: Desk) -> str:

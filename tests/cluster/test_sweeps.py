@@ -6,8 +6,10 @@ import json
 import resource
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 from tests.cluster.commands import Desk, wait_until
+from tests.cluster.slurm import Cluster
 from tests.stories import commands
 
 LATER = "launch.extra.begin=now+1hour"
@@ -79,6 +81,27 @@ def test_two_hundred_points_are_submitted_in_seconds_and_seen_at_a_glance(desk: 
     assert desk.tunefleet("status").count("queued") == 200
     assert computed() - begun < 3
     desk.cluster.run("scancel", desk.job_of(desk.runs[0]))
+
+
+def test_a_grid_beyond_the_sites_limits_is_submitted_in_parts(accounted: Cluster, tmp_path: Path) -> None:
+    """Arrays of four, and five jobs of one user; the rest when there is room."""
+    desk = Desk(tmp_path, accounted)
+    accounted.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=5")
+    try:
+        rates = ",".join(f"{number}e-3" for number in range(1, 8))
+        printed = desk.pretend("-m", f"optimizer.lr={rates}", "train.max_steps=3", LATER, code=1)
+    finally:
+        accounted.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=-1")
+    assert "2 of 7 runs wait, not submitted: the site takes no more now (AssocMaxSubmitJobLimit" in printed
+    assert len(desk.queue()) == 5
+    sweep = printed.split("sweep  ")[1].split()[0]
+    assert f"tunefleet resume {sweep}" in printed
+    printed = desk.tunefleet("resume", sweep)
+    assert "2 of 7 runs to start, 5 queued" in printed
+    assert len(desk.queue()) == 7
+    desk.tunefleet("cancel", sweep)
+    assert desk.queue() == []
+    wait_until(_all(desk, "cancelled"), desk.told)
 
 
 def test_a_thousand_runs_are_listed_in_a_second(desk: Desk) -> None:

@@ -116,7 +116,7 @@ def test_the_table_has_a_validation_loss_where_a_run_has_been_evaluated(
     def evaluate(plan: Plan, machine: Machine) -> int:
         every = {"step": 2, "evaluation/near/loss": 9.0}
         final = {"step": 3, "final": True, "evaluation/near/exact_match": 0.5, "evaluation/near/loss": 1.25}
-        plan.paths.root.mkdir(parents=True)
+        plan.paths.root.mkdir(parents=True, exist_ok=True)
         records = [every, {**final, "evaluation/far/loss": 8.0}] if plan.config.optimizer.lr == 0.1 else [every]
         plan.paths.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
         return finish(plan, machine)

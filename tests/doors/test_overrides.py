@@ -251,6 +251,8 @@ IDLE = {
     "hydra.overrides.task=[a]": "Hydra fills it in itself",
     "hydra.sweeper.max_batch_size=2": "launch.parallel_runs",
     "hydra/launcher=basic": "launch=slurm",
+    "hydra.launcher._target_=hydra._internal.core_plugins.basic_launcher.BasicLauncher": "launch=slurm",
+    "hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper": "launch=slurm",
     "hydra/sweeper=basic": "launch=slurm",
 }
 

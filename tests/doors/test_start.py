@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,3 +197,15 @@ def test_ranks_that_cannot_meet_leave_nothing_behind(planned: Planned, monkeypat
     with pytest.raises(ConfigError, match="MASTER_ADDR"):
         start(plan, Machine(cores=2, world_size=4, rank=0, processes_here=2))
     assert not plan.paths.plan.exists()
+
+
+def test_a_taken_port_starts_nothing_and_leaves_no_state(planned: Planned, started: list[Plan]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        plan = planned()
+        launch = replace(plan.config.launch, port=taken.getsockname()[1])
+        with pytest.raises(RunError, match=r"launch\.port"):
+            start(replace(plan, config=replace(plan.config, launch=launch)), CPU)
+    assert started == []
+    assert status.read(plan.paths.status) is None

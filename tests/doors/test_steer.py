@@ -13,7 +13,7 @@ from tests.launch.fakes import FakeSlurm, installed, queued
 from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.status import State, Status
-from tunefleet.doors import steer
+from tunefleet.doors import grid, steer
 from tunefleet.doors.compose import from_words
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
@@ -33,7 +33,7 @@ class Started:
         self.here.append(plan.name)
         return 0
 
-    def submit(self, plans: list[Plan]) -> int:
+    def submit(self, plans: list[Plan], sweep: str) -> int:
         self.jobs += [plan.name for plan in plans]
         return 0
 
@@ -46,7 +46,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     started = Started()
-    monkeypatch.setattr(steer, "start", started.start)
+    for door in (steer, grid):
+        monkeypatch.setattr(door, "start", started.start)
     monkeypatch.setattr(steer, "submit", started.submit)
     return started
 
@@ -83,7 +84,30 @@ def test_retry_takes_only_what_failed_or_was_preempted(
     runs = [run(tmp_path, state.value, state) for state in State] + [run(tmp_path, "never", None)]
     assert steer.retry(runs) == 0
     assert sorted(started.here) == ["failed", "preempted"]
-    assert capsys.readouterr().out == f"2 of {len(State) + 1} runs failed: starting them again\n"
+    assert capsys.readouterr().out.startswith(f"2 of {len(State) + 1} runs failed: starting them again\n")
+
+
+def test_a_named_sweep_means_every_point_that_is_not_finished(
+    tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture
+) -> None:
+    """Also those that never started; those under way go on as they do."""
+    over = [state for state in State if state.final]
+    runs = [run(tmp_path, state.value, state) for state in (*over, State.RUNNING)] + [run(tmp_path, "never", None)]
+    for again in (lambda: steer.resume(runs), lambda: steer.retry(runs, None)):
+        started.here.clear()
+        assert again() == 0
+        assert sorted(started.here) == ["cancelled", "failed", "interrupted", "never", "preempted"]
+        assert capsys.readouterr().out.startswith("5 of 7 runs to start, 1 finished, 1 running\n")
+
+
+def test_a_point_without_a_plan_keeps_no_other_from_starting(
+    tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture
+) -> None:
+    runs = [run(tmp_path, name, State.FAILED) for name in "abc"]
+    runs[1].paths.plan.unlink()
+    assert steer.resume(runs) == 2
+    assert started.here == ["a", "c"]
+    assert "b: not a run: it has no plan.json" in capsys.readouterr().err
 
 
 def test_retry_finds_what_nobody_has_settled_yet(tmp_path: Path, fake: FakeSlurm, started: Started) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.launch import repositories
 from tests.launch.fakes import FakeSlurm, installed
+from tests.launch.test_slurm import site
 from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.errors import DONE, FAILED, RunError
@@ -220,3 +221,37 @@ def test_a_run_does_not_start_here_while_slurm_has_it(
     assert start.start(one, Machine()) == DONE
     assert submission.place(one.paths) is None  # who looks at it now does not ask SLURM
     assert started == [one]
+
+
+# What a site allows
+
+
+def test_what_waits_is_said_with_the_command_that_submits_it(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
+    site(fake, tmp_path, 2)
+    plans = [plan(tmp_path, name) for name in "abc"]
+    assert submit.submit(plans, "sweep-1a2b3c4d") == FAILED
+    said = capsys.readouterr()
+    assert "1 of 3 runs wait, not submitted: the site takes no more now (AssocMaxSubmitJobLimit" in said.err
+    assert "tunefleet resume sweep-1a2b3c4d" in said.err
+    assert [status.read(one.paths.status) is None for one in plans] == [False, False, True]
+    assert Plan.read(plans[2].paths.root) == plans[2]
+    fake.says("squeue", "41|RUNNING|None|\n42|RUNNING|None|")
+    (tmp_path / "room").write_text("5")
+    assert submit.submit(plans, "sweep-1a2b3c4d") == DONE
+    assert status.read(plans[2].paths.status) is not None
+
+
+def test_a_colon_in_the_path_of_the_code_is_refused(fake: FakeSlurm, tmp_path: Path) -> None:
+    """Python would take it for two folders, and run an installed package instead."""
+    (tmp_path / "a:b").mkdir()
+    with pytest.raises(RunError, match="has a colon"):
+        submit.submit([plan(tmp_path / "a:b")])
+    assert fake.calls("sbatch") == []
+
+
+def test_a_variable_that_is_not_used_is_named(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
+    submit.submit([plan(tmp_path)])
+    assert "note: SBATCH_ACCOUNT of your shell: not used, a job asks for what launch.* says." in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def test_what_has_ended_for_good_does_not_start_again(run: RunPaths, state: Stat
     attempt.begin(run, KEY)
     trains(run, 40, state, cause)
     before = kept(run)
-    assert attempt.begin(run, KEY) == ""
+    assert attempt.begin(run, KEY) == ("" if state is State.FAILED else "exit 0")
     assert kept(run) == before
 
 
@@ -184,7 +185,7 @@ def test_a_run_that_was_cancelled_while_it_waited_does_not_start(run: RunPaths, 
     for _ in range(starts):
         attempt.begin(run, KEY)
     run.cancelled.touch()
-    assert attempt.begin(run, KEY) == ""
+    assert attempt.begin(run, KEY) == "exit 0"  # SLURM is content, and mails no failure
     assert (kept(run).state, kept(run).cause) == (State.CANCELLED, Cause.CANCELLED)
 
 
@@ -198,3 +199,27 @@ def test_each_job_of_an_array_finds_its_run_and_tells_the_number(
     assert attempt._run(Path(submitted.folder)) == (runs[2], submitted.key)
     assert submitted.job == "40"
     assert attempt._job() == "40_2"
+
+
+def test_another_code_than_the_jobs_own_is_refused(run: RunPaths, tmp_path: Path) -> None:
+    """Python goes on with an installed one where the copy is gone, or this machine does not see it."""
+    assert attempt.begin(run, KEY, str(tmp_path / "code" / "src")) == ""
+    assert (kept(run).state, kept(run).cause) == (State.FAILED, Cause.USER_ERROR)
+    assert "the code that this job was to run is not there" in kept(run).reason
+    own = str(Path(attempt.__file__).parents[2])
+    status.write(run.status, Status(State.QUEUED))
+    assert "TUNEFLEET_RUN" in attempt.begin(run, KEY, own)
+
+
+def test_a_port_that_somebody_has_is_told_before_ranks_start(fake: FakeSlurm, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        plan = tiny_plan(tmp_path, launch={"name": "slurm", "port": taken.getsockname()[1]})
+        plan.save()
+        status.write(plan.paths.status, Status(State.QUEUED))
+        assert attempt.begin(plan.paths, KEY) == ""
+    assert (kept(plan.paths).state, kept(plan.paths).cause) == (State.FAILED, Cause.USER_ERROR)
+    assert "launch.port" in kept(plan.paths).reason
+    status.write(plan.paths.status, Status(State.QUEUED))
+    assert "TUNEFLEET_RUN" in attempt.begin(plan.paths, KEY)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tunefleet.base import failures, status
+from tunefleet.base.errors import RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.doors.compose import from_words
@@ -349,3 +350,36 @@ def test_the_port_that_was_asked_for(plan: Plan) -> None:
     chosen = make(from_words(words), Machine())
     assert local.rank_environment(chosen, 1, 4321)["MASTER_PORT"] == "4321"
     assert {port for _, port in local._ranks(chosen)} == {4321}
+
+
+def test_a_port_that_somebody_takes_meanwhile_is_replaced(plan: Plan, capfd: pytest.CaptureFixture[str]) -> None:
+    body = """
+with open(root / "ports", "a") as ports:
+    ports.write(os.environ["MASTER_PORT"] + " ")
+if not (root / "again").exists():
+    (root / "again").touch()
+    fail("RuntimeError: EADDRINUSE, address already in use", 1)
+os._exit(0)
+"""
+    (plan.paths.root / "body0.py").write_text(body)
+    (plan.paths.root / "body1.py").write_text("os._exit(0)")
+    assert local.run(plan) == 0
+    assert len({*(plan.paths.root / "ports").read_text().split()}) == 2
+    assert "another process took the port meanwhile" in capfd.readouterr().err
+
+
+def test_a_port_that_is_always_taken_fails(plan: Plan) -> None:
+    (plan.paths.root / "body0.py").write_text("fail('EADDRINUSE', 1)")
+    (plan.paths.root / "body1.py").write_text("os._exit(0)")
+    assert local.run(plan) == 1
+
+
+def test_a_taken_port_is_one_line_before_ranks_start() -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RunError, match=rf"launch\.port: {port} cannot be used here: Address already in use"):
+            local.expect_free(port)
+    local.expect_free(port)
+    local.expect_free(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from tunefleet.launch.queue import QueueError
 from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
 
-CODE = Path("/code/src")
+CODE = Path(__file__).parents[2] / "src"
 TEXTS = sorted(f.name for f in fields(LaunchConfig) if f.type == "str | None" and f.name not in ("memory", "python"))
 
 
@@ -43,6 +44,13 @@ def plan(folder: Path, name: str | None = None, **launch: Any) -> Plan:
 def script(*plans: Plan, folder: str = "/outputs/submissions/one", code: Path = CODE) -> str:
     (batch,) = slurm.batches(plans, code)
     return batch.script(Submission(folder, (), 0.0, "", 0))
+
+
+def code_in(folder: Path) -> Path:
+    """A copy of the code, as far as the script looks."""
+    (folder / "src" / "tunefleet").mkdir(parents=True)
+    (folder / "src" / "tunefleet" / "__init__.py").touch()
+    return folder / "src"
 
 
 def options(text: str) -> dict[str, str]:
@@ -165,7 +173,7 @@ class Sandbox:
 
     def python(self, name: str, begins: str = "export TUNEFLEET_RUN=/run") -> str:
         """A Python of that name, which answers as the two ends of a job would."""
-        self.fake.does(name, f'case "$4$3" in *begin*) echo "{begins}";; esac; [ "$3" != end ] || exit $5')
+        self.fake.does(name, f'case "$5$4" in *begin*) echo "{begins}";; esac; [ "$4" != end ] || exit $6')
         return name
 
     def runs(self, text: str) -> subprocess.CompletedProcess[str]:
@@ -220,23 +228,23 @@ def test_python_is_a_program_and_no_shell(sandbox: Sandbox, tmp_path: Path, valu
     python = sandbox.python(value)
     done = sandbox.runs(script(plan(tmp_path, python=python)))
     assert (done.returncode, done.stderr) == (0, "")
-    assert [words[:3] for words in sandbox.fake.calls(value)] == [
-        ["-m", "tunefleet.launch.attempt", what] for what in ("begin", "end")
+    assert [words[:4] for words in sandbox.fake.calls(value)] == [
+        ["-P", "-m", "tunefleet.launch.attempt", what] for what in ("begin", "end")
     ]
     (words,) = sandbox.fake.calls("srun")
-    assert words[-3:] == [value, "-m", "tunefleet.launch.task"]
+    assert words[-4:] == [value, "-P", "-m", "tunefleet.launch.task"]
     assert sandbox.untouched()
 
 
 @pytest.mark.parametrize("value", HOSTILE_NAMES)
 def test_no_folder_and_no_name_is_executed(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
     named = plan(tmp_path, value, python=sandbox.python("python"))
-    text = script(named, folder=f"/outputs/{value}/one{value}", code=Path(f"/code {value}/src"))
+    text = script(named, folder=f"/outputs/{value}/one{value}", code=code_in(tmp_path / f"code {value}"))
     assert options(text)["job-name"] == value
     assert options(text)["comment"] == f"tunefleet:one{value}"
     done = sandbox.runs(text)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [words[3] for words in sandbox.fake.calls("python")] == [f"/outputs/{value}/one{value}"] * 2
+    assert [words[4] for words in sandbox.fake.calls("python")] == [f"/outputs/{value}/one{value}"] * 2
     assert sandbox.untouched()
 
 
@@ -259,7 +267,7 @@ def test_the_end_learns_how_srun_ended_and_has_the_last_word(sandbox: Sandbox, t
     sandbox.fake.does("srun", f"exit {code}")
     done = sandbox.runs(script(plan(tmp_path, python=sandbox.python("python"))))
     assert done.returncode == code
-    assert sandbox.fake.calls("python")[-1][2:] == ["end", "/outputs/submissions/one", str(code)]
+    assert sandbox.fake.calls("python")[-1][3:] == ["end", "/outputs/submissions/one", str(code)]
 
 
 def test_no_ranks_start_where_the_beginning_refuses(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -271,17 +279,17 @@ def test_no_ranks_start_where_the_beginning_refuses(sandbox: Sandbox, tmp_path: 
 
 def test_the_snapshot_goes_before_the_persons_own_path(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.fake.does("srun", 'printf %s "$PYTHONPATH" >seen')
-    text = script(plan(tmp_path, python=sandbox.python("python")), code=Path("/code a/src"))
+    text = script(plan(tmp_path, python=sandbox.python("python")), code=(code := code_in(tmp_path / "code a")))
     sandbox.runs(text)
-    assert (sandbox.folder / "seen").read_text() == "/code a/src"
+    assert (sandbox.folder / "seen").read_text() == str(code)
     sandbox.runs(text.replace("trap : TERM", "trap : TERM; export PYTHONPATH=/mine"))
-    assert (sandbox.folder / "seen").read_text() == "/code a/src:/mine"
+    assert (sandbox.folder / "seen").read_text() == f"{code}:/mine"
 
 
 def test_the_end_runs_although_the_job_is_told_to_end(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.fake.does("srun", "kill -TERM $PPID; exit 143")
     done = sandbox.runs(script(plan(tmp_path, python=sandbox.python("python"))))
-    assert sandbox.fake.calls("python")[-1][2:] == ["end", "/outputs/submissions/one", "143"]
+    assert sandbox.fake.calls("python")[-1][3:] == ["end", "/outputs/submissions/one", "143"]
     assert done.returncode == 143
 
 
@@ -327,13 +335,13 @@ def test_a_refused_job_fails_its_runs_with_the_words_of_sbatch(fake: FakeSlurm, 
     if absent:
         fake.lacks("sbatch", "srun")
     plans = [plan(tmp_path, "a"), plan(tmp_path, "b")]
-    with pytest.raises(QueueError, match="No such file" if absent else "invalid partition specified: nope"):
+    with pytest.raises(QueueError, match="not on this machine" if absent else "invalid partition specified: nope"):
         slurm.submit(batch(*plans), tmp_path)
     for one in plans:
         now = status.read(one.paths.status)
         assert now
         assert (now.state, now.cause) == (State.FAILED, Cause.USER_ERROR)
-        assert ("No such file" if absent else "invalid partition") in now.reason
+        assert ("not on this machine" if absent else "invalid partition") in now.reason
 
 
 def test_an_answer_without_a_number_is_told_and_decides_nothing(fake: FakeSlurm, tmp_path: Path) -> None:
@@ -359,3 +367,162 @@ def test_a_new_submission_forgets_the_last_end_but_not_the_steps(fake: FakeSlurm
     assert (now.step, now.saved_step) == (7, 5)
     assert not one.paths.cancelled.exists()
     assert not one.paths.stop.exists()
+
+
+# The command line, and nothing of the shell
+
+SHELL = ("SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_EXPORT", "SLURM_CLUSTERS", "SLURM_EXPORT_ENV", "SQUEUE_FORMAT")
+SHELL += ("SRUN_CPUS_PER_TASK", "SACCT_FORMAT", "SCANCEL_STATE", "SCONTROL_ALL", "SINFO_FORMAT", "SALLOC_QOS")
+SHELL += ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+
+
+def test_what_the_plan_decides_is_on_the_command_line_and_the_shells_own_is_dropped(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*SHELL, "SLURM_CONF", "SLURM_JWT"):
+        monkeypatch.setenv(name, "left over")
+    fake.does("sbatch", f"env >{tmp_path}/seen; echo Submitted batch job 41")
+    one = plan(tmp_path, "run", partition="gpu", time="30m", nodes=2, extra={"hold": ""})
+    submitted = slurm.submit(batch(one), tmp_path)
+    (words,) = fake.calls("sbatch")
+    assert {"--partition=gpu", "--time=30", "--nodes=2", "--hold", "--requeue", "--export=ALL"} <= set(words)
+    assert {"--job-name=run", f"--comment={submitted.key}", "--signal=USR2@90"} <= set(words)
+    seen = {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert seen.isdisjoint(SHELL)
+    assert {"SLURM_CONF", "SLURM_JWT"} <= seen
+
+
+@pytest.mark.parametrize("folder", ["a%jb", "c\\d", "e f$(x)`y`'z'\"q\"", "ü→", "n\nl", "%%A"])
+def test_the_path_of_outputs_is_no_pattern(fake: FakeSlurm, tmp_path: Path, folder: str) -> None:
+    """What SLURM makes of it: %% is %, and with a backslash anywhere it fills in nothing (its own fname_create)."""
+    fake.does("sbatch", f"printf '%s\\0' \"$@\" >{tmp_path}/words; echo Submitted batch job 41")
+    one = plan(tmp_path, "run")
+    submitted = slurm.submit(batch(one), tmp_path / folder)
+    words = (tmp_path / "words").read_text().split("\0")
+    (output,) = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    expected = Path(submitted.folder) / "slurm"
+    if "\\" in folder:
+        assert re.sub(r"\\(.)", r"\1", output) == str(expected / "batch.out")
+    else:
+        assert output.replace("%%", "\0").replace("%j", "41").replace("\0", "%") == str(expected / "41_0_log.out")
+    assert (expected / "job.sh").exists()
+    assert Path(submitted.folder).parent == tmp_path / folder / "submissions"
+    place = submission.place(one.paths)
+    assert place
+    Path(re.sub(r"\\(.)", r"\1", output) if "\\" in folder else expected / "41_0_log.out").write_text("printed")
+    assert place.batch_log.read_text() == "printed"
+
+
+# The code
+
+
+def test_a_job_whose_code_is_gone_runs_no_other(sandbox: Sandbox, tmp_path: Path) -> None:
+    code = code_in(tmp_path / "code")
+    folder = tmp_path / "submissions" / "one"
+    folder.mkdir(parents=True)
+    text = script(plan(tmp_path, python=sandbox.python("python")), folder=str(folder), code=code)
+    assert sandbox.runs(text).returncode == 0
+    shutil.rmtree(code)
+    done = sandbox.runs(text)
+    assert done.returncode == 3
+    assert "the code that this job was to run is gone" in done.stderr
+    assert len(sandbox.fake.calls("python")) == 2  # of the run before
+    assert str(code) in (folder / "refused.0").read_text()
+
+
+# What a site allows
+
+
+POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+ROOM = """
+for word in "$@"; do case $word in --array=*) last=${{word##*-}}; last=${{last%%%*}};; esac; done
+count=$(( ${{last:-0}} + 1 )); room=$(cat {folder}/room); number=$(cat {folder}/number)
+[ $count -le $room ] || {{ echo 'sbatch: error: {why}' >&2
+echo "sbatch: error: Batch job submission failed: {policy}" >&2; exit 1; }}
+echo $((room - count)) >{folder}/room; echo $((number + 1)) >{folder}/number; echo Submitted batch job $((number + 1))
+"""
+
+
+def site(fake: FakeSlurm, folder: Path, room: int, why: str = "AssocMaxSubmitJobLimit") -> None:
+    """A SLURM that takes so many more jobs."""
+    (folder / "room").write_text(str(room))
+    (folder / "number").write_text("40")
+    fake.does("sbatch", ROOM.format(folder=folder, why=why, policy=POLICY))
+
+
+@pytest.mark.parametrize("room", [0, 1, 3, 6, 7, 20])
+def test_as_many_are_submitted_as_the_site_takes(fake: FakeSlurm, tmp_path: Path, room: int) -> None:
+    site(fake, tmp_path, room)
+    plans = [plan(tmp_path, f"r{number}") for number in range(7)]
+    status.write(plans[6].paths.status, status.Status(State.FAILED, step=5, reason="before"))
+    outcome = slurm.submit_what_fits(batch(*plans), tmp_path)
+    fits = min(room, 7)
+    assert sum(len(part.plans) for part, _ in outcome.submitted) == fits
+    assert [one.name for one in outcome.waiting] == [f"r{number}" for number in range(fits, 7)]
+    states = [now and now.state for now in (status.read(one.paths.status) for one in plans)]
+    untouched = [None] * 6 + [State.FAILED]
+    assert states == [State.QUEUED] * fits + untouched[fits:]
+    assert [submission.place(one.paths) is not None for one in plans] == [True] * fits + [False] * (7 - fits)
+    assert ("AssocMaxSubmitJobLimit" in outcome.message) is (fits < 7)
+    jobs = [place.job for place in (submission.place(one.paths) for one in plans[:fits]) if place]
+    assert len(set(jobs)) == fits  # each its own
+    assert len([*(tmp_path / "submissions").glob("*")]) == len(outcome.submitted)
+
+
+def test_control_another_limit_is_a_refusal(fake: FakeSlurm, tmp_path: Path) -> None:
+    site(fake, tmp_path, 0, "QOSMaxWallDurationPerJobLimit")
+    plans = [plan(tmp_path, f"r{number}") for number in range(3)]
+    outcome = slurm.submit_what_fits(batch(*plans), tmp_path)
+    assert (outcome.submitted, outcome.waiting) == ((), ())
+    assert "QOSMaxWallDurationPerJobLimit" in outcome.message
+    assert {now.state for one in plans if (now := status.read(one.paths.status))} == {State.FAILED}
+    assert len(fake.calls("sbatch")) == 1
+
+
+def test_arrays_are_no_larger_than_the_cluster_allows(fake: FakeSlurm, tmp_path: Path) -> None:
+    fake.says("scontrol", "MaxArraySize            = 3")
+    site(fake, tmp_path, 100)
+    plans = [plan(tmp_path, f"r{number}", array_limit=2, dependency="afterok:7") for number in range(8)]
+    outcome = slurm.submit_what_fits(batch(*plans), tmp_path)
+    assert [len(part.plans) for part, _ in outcome.submitted] == [3, 3, 2]
+    words = [[word for word in call if word.startswith(("--array", "--depend"))] for call in fake.calls("sbatch")]
+    assert words == [
+        ["--array=0-2%2", "--dependency=afterok:7"],
+        ["--array=0-2%2", "--dependency=afterok:7,afterany:41"],
+        ["--array=0-1%2", "--dependency=afterok:7,afterany:42"],
+    ]
+
+
+# Whether SLURM has the job
+
+LOST = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+
+
+@pytest.mark.parametrize("source", ["squeue", "scontrol"])
+def test_a_job_is_looked_for_where_sbatch_lost_the_answer(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(slurm, "_LOOKS", (0.0, 0.0, 0.0))
+    late = f'echo >>{fake.folder}/looks; [ $(grep -c "" {fake.folder}/looks) -gt 1 ] || exit 0\n'
+    key = f"$(cat {fake.folder}/key)"
+    fake.does("sbatch", 'for word in "$@"; do case $word in --comment=*) printf %s "${word#*=}" >'
+              f"{fake.folder}/key;; esac; done; echo '{LOST}' >&2; exit 1")  # fmt: skip
+    line = f'echo "41_0|PENDING|None|{key}"' if source == "squeue" else f'echo "JobId=43 ArrayJobId=41 Comment={key}"'
+    fake.does(source, late + line)
+    plans = [plan(tmp_path, f"r{number}") for number in range(2)]
+    assert slurm.submit(batch(*plans), tmp_path).job == "41"
+    assert {now.state for one in plans if (now := status.read(one.paths.status))} == {State.QUEUED}
+
+
+def test_a_job_that_does_not_come_settles_nothing(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_LOOKS", (0.0, 0.0))
+    fake.says("sbatch", code=1, error=LOST)
+    one = plan(tmp_path, "run")
+    with pytest.raises(QueueError, match="Whether SLURM has the job is not known yet"):
+        slurm.submit(batch(one), tmp_path)
+    now = status.read(one.paths.status)
+    assert now
+    assert now.state is State.QUEUED
+    assert len(fake.calls("squeue")) == 2

@@ -21,12 +21,15 @@ from tunefleet.launch import queue, standing, submission
 from tunefleet.launch.standing import Observer
 
 LONG_AGO = 3600.0
+FORGETS = """[ "$*" != "show job --oneliner" ] || exit 0
+echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"""
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = installed(tmp_path / "bin", monkeypatch)
     fake.says("sacct", code=1, error="Slurm accounting storage is disabled")
+    fake.does("scontrol", FORGETS)
     return fake
 
 
@@ -463,3 +466,81 @@ def test_a_last_word_while_we_look_for_the_process(
 
 def record(now: Status) -> dict[str, Any]:
     return {**vars(now), "state": now.state.value, "cause": now.cause.value}
+
+
+# One source is no proof
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "reason"),
+    [
+        ("JobId=12 JobState=PENDING Reason=Resources Comment=x", State.QUEUED, "waits: Resources"),
+        ("JobId=12 JobState=RUNNING Reason=None", State.QUEUED, "no sign of life"),
+        ("JobId=12 JobState=FAILED Reason=JobLaunchFailure", State.FAILED, "disk that all of them share"),
+        ("JobId=12 JobState=CANCELLED Reason=None", State.CANCELLED, "SLURM says CANCELLED"),
+        ("gibberish", State.QUEUED, "does not say"),
+    ],
+)
+def test_a_job_that_squeue_does_not_list_is_asked_of_the_controller(
+    fake: FakeSlurm, run: RunPaths, record: str, state: State, reason: str
+) -> None:
+    """SQUEUE_PARTITION in the shell hid jobs that waited, and their runs were declared failed."""
+    fake.says("scontrol", record)
+    now = look(run)
+    assert now.state is state
+    assert reason in now.reason or record.endswith("RUNNING Reason=None")
+    assert ["show", "job", "12", "--oneliner"] in fake.calls("scontrol")
+
+
+@pytest.mark.parametrize(
+    ("accounted", "state"), [("PENDING", State.QUEUED), ("RUNNING", State.QUEUED), ("FAILED", State.FAILED)]
+)
+def test_the_accounting_is_asked_where_the_controller_does_not_answer(
+    fake: FakeSlurm, run: RunPaths, accounted: str, state: State
+) -> None:
+    fake.says("scontrol", code=1, error="Unable to contact slurm controller")
+    fake.says("sacct", f"12|{accounted}|None")
+    assert look(run).state is state
+
+
+def test_an_old_record_of_a_running_job_does_not_keep_it_alive(fake: FakeSlurm, run: RunPaths) -> None:
+    fake.says("sacct", "12|RUNNING|None")
+    assert seen(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
+
+
+def test_nothing_is_settled_where_only_squeue_answers(fake: FakeSlurm, run: RunPaths) -> None:
+    fake.says("scontrol", code=1, error="Unable to contact slurm controller")
+    before = kept(run)
+    assert seen(run)[:2] == (State.QUEUED, Cause.NONE)
+    assert kept(run) == before
+
+
+@pytest.mark.parametrize(("state", "reason"), [("FAILED", "JobLaunchFailure"), ("FAILED", "NonZeroExitCode")])
+def test_slurms_reason_is_told(fake: FakeSlurm, run: RunPaths, state: str, reason: str) -> None:
+    fake.says("squeue", entry("12", state, reason))
+    assert f"job 12 is gone: SLURM says {state} ({reason})" in look(run).reason
+
+
+def test_a_script_that_refused_says_why(fake: FakeSlurm, run: RunPaths) -> None:
+    place = submission.place(run)
+    assert place
+    (Path(place.submission.folder) / "refused.0").write_text("the code is gone: tunefleet resume")
+    fake.says("squeue", entry("12", "FAILED", "NonZeroExitCode"))
+    assert seen(run) == (State.FAILED, Cause.USER_ERROR, "the code is gone: tunefleet resume run")
+
+
+def test_a_job_is_found_by_its_comment_where_squeue_does_not_list_it(fake: FakeSlurm, tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "outputs" / "lost")
+    submitted = queued(tmp_path / "outputs", [run], job=None, pid=dead())
+    says(run, State.QUEUED)
+    fake.says("scontrol", f"JobId=12 JobState=PENDING Reason=Priority Comment={submitted.key}")
+    assert look(run).state is State.QUEUED
+
+
+def test_the_shells_own_variables_do_not_reach_slurm(fake: FakeSlurm, run: RunPaths, tmp_path: Path) -> None:
+    names = ("SQUEUE_PARTITION", "SQUEUE_STATES", "SACCT_FORMAT", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
+    for name in names:
+        os.environ[name] = "left over"
+    fake.does("squeue", f"env >{tmp_path}/seen; echo '12|PENDING|Priority|'")
+    assert look(run).state is State.QUEUED
+    assert {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}.isdisjoint(names)

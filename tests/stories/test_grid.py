@@ -14,8 +14,9 @@ GRID = ["-m", *SMALL, "schedule=constant", "schedule.warmup=0", "launch.parallel
 
 
 def _runs(folder: Path) -> dict[float, Path]:
-    """The runs in `folder` by their learning rate."""
-    plans = {path.parent: json.loads(path.read_text()) for path in (folder / "outputs").glob("*/plan.json")}
+    """The runs in `folder` that have started, by their learning rate; every point has its plan by then."""
+    paths = [path for path in (folder / "outputs").glob("*/plan.json") if (path.parent / "status.json").exists()]
+    plans = {path.parent: json.loads(path.read_text()) for path in paths}
     return {plan["config"]["optimizer"]["lr"]: run for run, plan in plans.items()}
 
 

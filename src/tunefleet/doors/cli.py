@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tunefleet import __version__
+from tunefleet.base import sweeps
 from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.base.status import State
 from tunefleet.doors import after, train, watch
@@ -146,13 +147,17 @@ def _cancel(chosen: Namespace) -> int:
 def _resume(chosen: Namespace) -> int:
     from tunefleet.doors import steer
 
-    return steer.resume(_named(chosen))
+    return steer.resume(_named(chosen), _sweep(chosen))
 
 
 def _retry(chosen: Namespace) -> int:
     from tunefleet.doors import steer
 
-    return steer.retry(_named(chosen) if chosen.runs else _all(chosen))
+    if not chosen.runs:
+        return steer.retry(_all(chosen))
+    if chosen.failed:
+        return steer.retry(_named(chosen), sweep=_sweep(chosen))
+    return steer.retry(_named(chosen), None, _sweep(chosen))
 
 
 def _reproduce(chosen: Namespace) -> int:
@@ -197,6 +202,11 @@ def _named(chosen: Namespace) -> list[Run]:
     return list({run.paths.root: run for run in found}.values())
 
 
+def _sweep(chosen: Namespace) -> str:
+    """The name of the sweep, where one alone is named."""
+    return chosen.runs[0] if len(chosen.runs) == 1 and sweeps.read(_outputs(chosen), chosen.runs[0]) else ""
+
+
 def _one(chosen: Namespace) -> Run:
     return register.only(chosen.run, _outputs(chosen))
 
@@ -214,7 +224,10 @@ _RANK: _Argument = ("--rank", {"type": int, "default": 0, "help": "which process
 _LINES: _Argument = ("-n --lines", {"type": int, "default": 100, "help": "how many of the last lines"})
 _YES: _Argument = ("-y --yes", {"action": "store_true", "help": "do not ask"})
 _NOW: _Argument = ("--now", {"action": "store_true", "help": "do not save"})
-_FAILED: _Argument = ("--failed", {"action": "store_true", "help": "failed and preempted ones: what it does anyway"})
+_FAILED: _Argument = (
+    "--failed",
+    {"action": "store_true", "help": "only what failed or was preempted, as without RUN"},
+)
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
 
 _MACHINE: _Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
@@ -246,7 +259,7 @@ _COMMANDS: tuple[_Command, ...] = (
     ("logs", _logs, "what a process of a run wrote", [_RUN, _FOLLOW, _RANK, _LINES]),
     ("cancel", _cancel, "end runs for good; those that train save first", [_RUNS, _NOW]),
     ("resume", _resume, "start saved runs again, from their newest checkpoint", [_RUNS]),
-    ("retry", _retry, "resume those of the runs that failed", [_ANY, _FAILED]),
+    ("retry", _retry, "resume those of the runs that are not finished; without RUN, all that failed", [_ANY, _FAILED]),
     ("rm", _rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),
     ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
     ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO, _MERGED, _ALONE]),

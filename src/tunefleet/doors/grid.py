@@ -16,7 +16,7 @@ from tunefleet.base.sweeps import SweepPoint
 from tunefleet.doors import unchanged
 from tunefleet.doors.compose import typed
 from tunefleet.doors.point import HEAD, Point
-from tunefleet.doors.start import start
+from tunefleet.doors.start import expect_own, save_for_later, start
 from tunefleet.doors.submit import submit
 from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan, guard, make
@@ -39,9 +39,27 @@ def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
         return submit(plans)
     for point in points:
         point.plan = unchanged.recorded(point.plan)  # points wait for each other
-    sweep = _record(points)
     if plans[0].job:
-        return submit(plans, sweep)
+        for point in points:
+            expect_own(point.plan)
+    for point in points:
+        save_for_later(point.plan)
+    sweep = _record(points)
+    return submit([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)
+
+
+def resume(plans: Sequence[Plan]) -> int:
+    """Starts saved plans of this machine again, side by side as their settings say; returns the exit code."""
+    places = share(plans[0].config.launch, _free(Machine.this()), len(plans))
+    names = _names([plan.words for plan in plans])
+    points = [
+        Point(f"[{number}/{len(plans)}]", name or plan.name, plan.words, plan)
+        for number, (name, plan) in enumerate(zip(names, plans, strict=True), 1)
+    ]
+    return _run_here(points, places)
+
+
+def _run_here(points: Sequence[Point], places: Share) -> int:
     interrupted = side_by_side.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
     print("\n" + table(points))
     codes = [point.code for point in points]

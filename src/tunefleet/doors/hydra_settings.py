@@ -43,6 +43,10 @@ _GROUPS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("hydra/output", ("default",), _FOLDER),
     ("hydra/env", ("default",), _SHELL),
 )
+_PLUGINS = (
+    ("launcher._target_", ("hydra_plugins.tunefleet_launcher.TunefleetLauncher",), _GRID),
+    ("sweeper._target_", ("hydra_plugins.tunefleet_sweeper.TunefleetSweeper",), _GRID),
+)
 _FILLED_IN = ("overrides", "runtime", "job.id", "job.num", "job.config_name", "job.override_dirname")
 
 
@@ -54,7 +58,7 @@ def complaints(composed: DictConfig, typed: list[str]) -> list[str]:
 
 def _idle(hydra: DictConfig) -> Iterator[str]:
     raw = OmegaConf.to_container(hydra, resolve=False)
-    for key, nothing, instead in _SETTINGS:
+    for key, nothing, instead in (*_SETTINGS, *_PLUGINS):
         value: Any = raw
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tunefleet.base import failures, status, text
 from tunefleet.base.errors import DONE, RunError
@@ -41,6 +41,20 @@ def is_done(plan: Plan) -> bool:
     return now is not None and now.state is State.FINISHED
 
 
+def save_for_later(plan: Plan) -> None:
+    """Saves the plan of a run that is to start later, so that it can be resumed if that never happens.
+
+    Not where the run is done or under way, or its directory cannot be used: that is said when its turn comes.
+    """
+    with suppress(RunError, OSError):
+        if is_done(plan):
+            return
+        now = status.read(plan.paths.status)
+        if now is None or now.state.final:
+            with alone(plan):
+                _as_before(plan).save()
+
+
 def announce(plan: Plan) -> None:
     """Says what is about to run, before any rank writes to the same console."""
     print(text.listed(plan.summary()))
@@ -51,6 +65,7 @@ def announce(plan: Plan) -> None:
 
 def _start(plan: Plan) -> int:
     _expect_no_job(plan)
+    local.expect_free(plan.config.launch.port)
     with alone(plan):
         _open(plan)
         code = local.run(plan)
@@ -86,6 +101,8 @@ def _expect_no_job(plan: Plan) -> None:
 
 def _adopt(plan: Plan, machine: Machine) -> int:
     """One rank among those that a launcher has started; the first writes for all."""
+    if machine.rank == 0 and "MASTER_PORT" not in os.environ:
+        local.expect_free(plan.config.launch.port)
     adopted.complete(os.environ, machine, plan.config.launch.port)
     if machine.rank == 0:
         _open(plan)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import State
 from tunefleet.config.load import dump
-from tunefleet.doors import compose, unchanged
+from tunefleet.doors import compose, grid, unchanged
 from tunefleet.doors.start import REPOSITORY, start
 from tunefleet.doors.submit import submit
 from tunefleet.launch import provenance
@@ -17,18 +18,53 @@ from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, contents, machine_for, make
 
-
-def resume(runs: Sequence[Run]) -> int:
-    """Starts saved plans again, each from its newest checkpoint; returns the largest exit code."""
-    return _begin([Plan.read(run.paths.root) for run in runs])
+_FAILED = (State.FAILED, State.PREEMPTED)
 
 
-def retry(runs: Sequence[Run], states: Sequence[State] = (State.FAILED, State.PREEMPTED)) -> int:
-    """Resumes those of `runs` that failed."""
+def resume(runs: Sequence[Run], sweep: str = "") -> int:
+    """Starts saved plans again, each from its newest checkpoint; returns the largest exit code.
+
+    Of several runs, or a `sweep`, those that are neither done nor under way, whether or not they ever started.
+    """
+    if len(runs) > 1:
+        observer = Observer()
+        states = [(run, _state(run, observer)) for run in runs]
+        runs = [run for run, state in states if state is None or (state.final and state is not State.FINISHED)]
+        others = Counter(state.value for run, state in states if run not in runs and state)
+        told = "".join(f", {count} {state}" for state, count in others.items())
+        print(f"{len(runs)} of {len(states)} runs to start{told}", flush=True)
+    plans, code = _saved(runs)
+    return max(code, _begin(plans, sweep))
+
+
+def retry(
+    runs: Sequence[Run], states: Sequence[State] | None = (State.FAILED, State.PREEMPTED), sweep: str = ""
+) -> int:
+    """Resumes those of `runs` that are in one of `states`; None means all that are not finished."""
+    if states is None:
+        return resume(runs, sweep)
     observer = Observer()
-    failed = [run for run in runs if (now := observer.status(run.paths)) and now.state in states]
+    failed = [run for run in runs if _state(run, observer) in states]
     print(f"{len(failed)} of {len(runs)} runs failed" + (": starting them again" if failed else ""), flush=True)
-    return resume(failed) if failed else DONE
+    plans, code = _saved(failed)
+    return max(code, _begin(plans, sweep))
+
+
+def _state(run: Run, observer: Observer) -> State | None:
+    now = observer.status(run.paths)
+    return now.state if now else None
+
+
+def _saved(runs: Sequence[Run]) -> tuple[list[Plan], int]:
+    """Their plans; one that cannot be read is named, and keeps no other from starting."""
+    plans, code = [], DONE
+    for run in runs:
+        try:
+            plans.append(Plan.read(run.paths.root))
+        except RunError as error:
+            print(f"tunefleet: {error}", file=sys.stderr)
+            code = error.exit_code
+    return plans, code
 
 
 def reproduce(run: Run) -> int:
@@ -47,11 +83,12 @@ def reproduce(run: Run) -> int:
     return _begin([new])
 
 
-def _begin(plans: Sequence[Plan]) -> int:
-    """Jobs together, runs of this machine one after another; one that cannot start does not stop the others."""
+def _begin(plans: Sequence[Plan], sweep: str = "") -> int:
+    """Jobs together, runs of this machine as a grid; one that cannot start does not stop the others."""
     jobs = [plan for plan in plans if plan.job]
-    codes = [submit(jobs)] if jobs else []
-    codes += [_start(plan) for plan in plans if not plan.job]
+    here = [plan for plan in plans if not plan.job]
+    codes = [submit(jobs, sweep)] if jobs else []
+    codes += [_start(here[0]) if len(here) == 1 else grid.resume(here)] if here else []
     return max(codes, default=DONE)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tunefleet.base.errors import DONE, FAILED
+from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import unchanged, watch
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
-from tunefleet.launch import project, provenance, slurm, snapshot, submission
-from tunefleet.launch.queue import QueueError
-from tunefleet.launch.slurm import Batch
+from tunefleet.launch import project, provenance, queue, slurm, snapshot, submission
+from tunefleet.launch.slurm import Batch, Outcome
+from tunefleet.launch.snapshot import Snapshot
 from tunefleet.launch.standing import Observer
 from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
@@ -36,51 +37,94 @@ def submit(plans: Sequence[Plan], together: str = "") -> int:
         expect_own(plan)
     if launch.dry_run:
         return _show(plans)
+    name = together or os.path.relpath(plans[0].run_dir)
     observer = Observer()
-    wanted = [plan for plan in plans if _may_start(plan, observer)]
-    code = _send(wanted, observer) if wanted else DONE
-    _tell_next(together or os.path.relpath(plans[0].run_dir))
+    wanted = _startable(plans, observer)
+    code = _send(wanted, observer, together) if wanted else DONE
+    _tell_next(name)
     return watch.wait([plan.paths for plan in plans]) if launch.wait else code
 
 
-def _may_start(plan: Plan, observer: Observer) -> bool:
-    """Says so where the run is done, or waits or runs already."""
+def _startable(plans: Sequence[Plan], observer: Observer) -> list[Plan]:
+    """Those that are neither done, nor wait or run already; says so of the others."""
+    reasons = [(plan, _why_not(plan, observer)) for plan in plans]
+    messages = [reason for _, reason in reasons if reason]
+    for message in messages[:_SHOWN]:
+        print(message)
+    if len(messages) > _SHOWN:
+        print(f"... and {len(messages) - _SHOWN} more that are done, wait or run already")
+    return [plan for plan, reason in reasons if not reason]
+
+
+def _why_not(plan: Plan, observer: Observer) -> str:
+    """Why a run does not start; empty where it may."""
     now = observer.status(plan.paths)
     if now is None or (now.state.final and now.state is not State.FINISHED):
-        return True
+        return ""
     if now.state is State.FINISHED:
-        print(done(plan))
-    else:
-        place = submission.place(plan.paths)
-        job = f" as job {place.job}" if place and place.job else ""
-        print(f"{plan.name} is {now.state.value} already{job}.")
-    return False
+        return done(plan)
+    place = submission.place(plan.paths)
+    job = f" as job {place.job}" if place and place.job else ""
+    return f"{plan.name} is {now.state.value} already{job}."
 
 
-def _send(plans: Sequence[Plan], observer: Observer) -> int:
+def _send(plans: Sequence[Plan], observer: Observer, name: str) -> int:
     outputs = Path(plans[0].run_dir).parent
-    code = snapshot.take(REPOSITORY, outputs / "code") if plans[0].config.launch.snapshot else None
+    code = _code(plans[0], outputs)
     origin = provenance.record(REPOSITORY, code.digest if code else "")
+    _allow_files(len(plans))
     with ExitStack() as held:
         for plan in plans:
             held.enter_context(alone(plan))
-        plans = [plan for plan in plans if _may_start(plan, observer)]  # or somebody was faster since we looked
+        plans = _startable(plans, observer)  # or somebody was faster since we looked
         for plan in plans:
             plan.save()
             provenance.write(plan.paths.provenance, origin)
-        return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs)
+        return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs, name)
 
 
-def _submit_all(batches: Sequence[Batch], outputs: Path) -> int:
-    """One refused batch does not keep the others from being submitted."""
-    code = DONE
-    for batch in batches:
-        try:
-            _tell(batch, slurm.submit(batch, outputs))
-        except QueueError as error:
-            print(f"tunefleet: {error}", file=sys.stderr)
-            code = FAILED
-    return code
+def _code(plan: Plan, outputs: Path) -> Snapshot | None:
+    """The copy of the code that the jobs run; None where they run the code itself."""
+    copied = plan.config.launch.snapshot
+    if ":" in str(outputs if copied else _OWN_CODE):  # Python would look for the code at both sides of it
+        raise RunError(
+            f"output_dir: {outputs} has a colon, so Python could not find the copy of the code in it. Use another one."
+            if copied
+            else f"launch.snapshot: {_OWN_CODE} has a colon, so Python could not find the code in it. Leave it out."
+        )
+    return snapshot.take(REPOSITORY, outputs / "code") if copied else None
+
+
+def _allow_files(runs: int) -> None:
+    """Every run's lock is held while they are submitted: a thousand are more than most shells allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < (needed := runs + 256) and (hard == resource.RLIM_INFINITY or needed <= hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _submit_all(batches: Sequence[Batch], outputs: Path, name: str) -> int:
+    """One refused batch does not keep the others from being submitted. Everything is sent before it is reported."""
+    outcomes = [slurm.submit_what_fits(batch, outputs) for batch in batches]
+    for outcome in outcomes:
+        for part, submitted in outcome.submitted:
+            _tell(part, submitted)
+        if outcome.message and not outcome.waiting:
+            print(f"tunefleet: {outcome.message}", file=sys.stderr)
+    _report_waiting(outcomes, sum(len(batch.plans) for batch in batches), name)
+    if ignored := queue.ignored_variables():
+        print(f"note: {', '.join(ignored)} of your shell: not used, a job asks for what launch.* says.")
+    return FAILED if any(outcome.message for outcome in outcomes) else DONE
+
+
+def _report_waiting(outcomes: Sequence[Outcome], total: int, name: str) -> None:
+    waiting = [plan.name for outcome in outcomes for plan in outcome.waiting]
+    if waiting:
+        reasons = "; ".join(dict.fromkeys(outcome.message for outcome in outcomes if outcome.waiting))
+        print(
+            f"tunefleet: {len(waiting)} of {total} runs wait, not submitted: the site takes no more now ({reasons}). "
+            f"Once some have ended: tunefleet resume {name or ' '.join(waiting)}",
+            file=sys.stderr,
+        )
 
 
 def _tell(batch: Batch, submitted: Submission) -> None:

@@ -204,7 +204,7 @@ def _log(run: Run, rank: int) -> Path | None:
     if own.exists():
         return own
     place = submission.place(run.paths)
-    batch = Path(place.submission.folder) / "slurm" / f"{place.job}_0_log.out" if place and place.job else None
+    batch = place.batch_log if place and place.job else None
     return batch if batch and batch.exists() else None
 
 

@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefleet.base import failures, status, stdio
-from tunefleet.base.errors import DONE, FAILED
+from tunefleet.base.errors import DONE, FAILED, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.launch import attempts, ending, queue, submission
+from tunefleet.launch import attempts, ending, local, queue, snapshot, submission
 from tunefleet.launch.ending import Ending
 from tunefleet.launch.local import free_port
 from tunefleet.launch.queue import QueueError
 from tunefleet.plan.plan import Plan
+
+_NOTHING_TO_DO = "exit 0"  # or SLURM would call the job failed, and mail so
 
 
 def main() -> None:
@@ -29,18 +31,25 @@ def main() -> None:
     what, folder, *code = sys.argv[1:]
     run, key = _run(Path(folder))
     if what == "begin":
-        print(begin(run, key))
+        print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")))
     else:
         sys.exit(end(run, key, int(code[0])))
 
 
-def begin(run: RunPaths, key: str) -> str:
-    """Opens an attempt; returns shell that exports what its ranks need. Empty where the run must not start again."""
+def begin(run: RunPaths, key: str, code: str = "") -> str:
+    """Opens an attempt; returns shell that exports what its ranks need.
+
+    Shell that ends the job well where the run is done, cancelled, or another job's; empty, so that the job fails,
+    where the run has failed, or fails now: the Python here does not run `code`, its port is taken, no progress.
+    """
     plan = Plan.read(run.root)
     now = status.read(run.status) or Status(State.QUEUED)
     if not _is_its_turn(run, key, now, plan):
-        return ""
-    over = ending.BY_A_PERSON if run.cancelled.exists() else _no_progress(run, key, now, plan)
+        return "" if now.state is State.FAILED else _NOTHING_TO_DO
+    if run.cancelled.exists():
+        _settle(run, ending.BY_A_PERSON)
+        return _NOTHING_TO_DO
+    over = _unable(plan, code) or _no_progress(run, key, now, plan)
     if over:
         _settle(run, over)
         return ""
@@ -51,6 +60,16 @@ def begin(run: RunPaths, key: str) -> str:
     status.write(run.status, starting)
     port = str(plan.config.launch.port or free_port())
     return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
+
+
+def _unable(plan: Plan, code: str) -> Ending | None:
+    """Why the ranks could not start on this machine as they were planned; None where they can."""
+    try:
+        snapshot.expect_imported(code)
+        local.expect_free(plan.config.launch.port)
+    except UserError as error:
+        return Ending(Cause.USER_ERROR, f"{error} (on {socket.gethostname()})")
+    return None
 
 
 def _is_its_turn(run: RunPaths, key: str, now: Status, plan: Plan) -> bool:

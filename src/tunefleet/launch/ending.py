@@ -22,6 +22,8 @@ _BY_JOB = {
     "LAUNCH_FAILED": Cause.NODE_FAILURE,
 }
 
+_HINTS = {"JobLaunchFailure": ". No machine could start it: output_dir must lie on a disk that all of them share"}
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -71,6 +73,18 @@ def of_job(job_state: str, reason: str = "") -> Ending | None:
     cause = _BY_JOB.get(job_state)
     said = f" ({reason})" if reason and reason != "None" else ""
     return Ending(cause, f"SLURM says {job_state}{said}") if cause else None
+
+
+def of_lost_job(job: str, job_state: str = "", reason: str = "") -> Ending:
+    """The ending of a job that is gone, in SLURM's words where it has some."""
+    told = of_job(job_state, reason)
+    if told:
+        return told
+    why = f" ({reason})" if reason and reason != "None" else ""
+    return Ending(
+        Cause.KILLED,
+        f"job {job} is gone{f': SLURM says {job_state}{why}' if job_state else ''}{_HINTS.get(reason, '')}",
+    )
 
 
 def _saved(now: Status) -> Ending:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunefleet.base import failures, status
-from tunefleet.base.errors import FAILED, INTERRUPTED
+from tunefleet.base.errors import FAILED, INTERRUPTED, RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
@@ -29,6 +30,8 @@ _RANK_MODULE = "tunefleet.doors.rank"
 _POLL = 0.1
 _GRACE = 20.0  # seconds for the others to notice, after one failed, and again after they were asked to end
 _LOG_LINES = 20
+_PORT_TRIES = 3
+_PORT_TAKEN = re.compile(r"EADDRINUSE|address already in use", re.IGNORECASE)
 _PORTS = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 
 
@@ -37,15 +40,25 @@ def run(plan: Plan, module: str | None = None) -> int:
 
     Ctrl-C saves and stops.
     """
-    paths = plan.paths
-    failures.clear(paths)
-    paths.stop.unlink(missing_ok=True)
+    ranks = _run(plan, module or _RANK_MODULE)
+    for _ in range(_PORT_TRIES):
+        if plan.config.launch.port or not ranks.lost_their_port():
+            break
+        print("tunefleet: another process took the port meanwhile: starting again with another one.", file=sys.stderr)
+        ranks = _run(plan, module or _RANK_MODULE)
+    return ranks.verdict()
+
+
+def _run(plan: Plan, module: str) -> _Ranks:
+    """Starts the ranks, and returns them when all have ended."""
+    failures.clear(plan.paths)
+    plan.paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
-        started = [_start(plan, module or _RANK_MODULE, rank, port, closing) for rank, port in _ranks(plan)]
-        ranks = _Ranks(paths, started)
+        started = [_start(plan, module, rank, port, closing) for rank, port in _ranks(plan)]
+        ranks = _Ranks(plan.paths, started)
         with caught(ranks.forward):
             ranks.watch()
-    return ranks.verdict()
+    return ranks
 
 
 @dataclass
@@ -88,6 +101,11 @@ class _Ranks:
         if self.first_failure != 0 or code < 0:
             print(f"tunefleet: {reason}", file=sys.stderr)
         return FAILED if code < 0 else code
+
+    def lost_their_port(self) -> bool:
+        """Whether rank 0 could not listen: somebody took the port between its choice and its use."""
+        failure = self._failure(0)
+        return failure is not None and not self.signals and bool(_PORT_TAKEN.search(failure.message))
 
     def forward(self, number: int) -> None:
         """Ctrl-C and SIGTERM reach every rank once, as what they are; a second one kills them."""
@@ -172,6 +190,25 @@ def rank_environment(plan: Plan, rank: int, port: int) -> Mapping[str, str]:
         "OMP_NUM_THREADS": str(plan.threads),
         "TUNEFLEET_LAUNCHER_PID": str(os.getpid()),
     }
+
+
+def expect_free(port: int | None) -> None:
+    """Expects that nobody listens on the port that was asked for. Raises `RunError`, before ranks take half a minute.
+
+    A port is not taken that a former run has left: the kernel keeps its connections for a minute.
+    """
+    if port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+            probe.listen()
+        except OSError as error:
+            raise RunError(
+                f"launch.port: {port} cannot be used here: {error.strerror}. Leave launch.port out, and a free one is "
+                "taken at every start, or choose another."
+            ) from None
 
 
 def free_port() -> int:

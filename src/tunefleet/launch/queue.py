@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,12 @@ from math import inf
 from tunefleet.base.errors import TunefleetError
 
 _PATIENCE = 10.0  # seconds for one answer
-_LEAKS = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")  # of SLURM's variables, all that is not one job's
+_KEPT = ("SLURM_CONF", "SLURM_JWT")  # of SLURM's variables, those that say where it is and who we are
+_OF_SLURM = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT", "SCANCEL_", "SCONTROL_", "SINFO_")
+_OF_RANKS = ("PMI_", "PMIX_", "OMPI_", "TUNEFLEET_")
+_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+_DEFAULT_ARRAY = 1001  # SLURM's own MaxArraySize
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 _GOING = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "RESIZING", "SIGNALING", "STOPPED")
 
@@ -77,7 +83,7 @@ def state_of(job: str, restarts: int) -> str:
         said = ask("scontrol", "show", "job", job, "--oneliner")
     except QueueError:
         return ""
-    fields = dict(word.split("=", 1) for word in said.split() if "=" in word)
+    fields = _fields(said)
     state = fields.get("JobState", "")
     return _ended_by(fields, restarts) if state == "COMPLETING" else state
 
@@ -108,11 +114,65 @@ def cancel(jobs: Sequence[str]) -> None:
         ask("scancel", *jobs)
 
 
+def largest_array() -> int:
+    """Tasks that one array may have here."""
+    try:
+        size = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
+    except QueueError:
+        size = None
+    return max(1, int(size[1])) if size else _DEFAULT_ARRAY
+
+
+def record(job: str) -> Entry | None:
+    """What SLURM's controller holds of one job; None where it knows no such job. Raises `QueueError` for no answer."""
+    try:
+        text = ask("scontrol", "show", "job", job, "--oneliner")
+    except QueueError as error:
+        if "Invalid job id" in str(error):
+            return None
+        raise
+    fields = _fields(text)
+    if "JobState" not in fields:
+        raise QueueError("scontrol: names no state.")
+    return Entry(job, fields["JobState"], fields.get("Reason", ""), fields.get("Comment", ""))
+
+
+def numbered(comment: str) -> str | None:
+    """The number of my job, or of the array, with this comment: from squeue, or from the controller itself.
+
+    Raises `QueueError` where neither answers.
+    """
+    found = next((entry.job for entry in (jobs() or {}).values() if entry.comment == comment), None)
+    return found.split("_")[0] if found else _of_controller(comment)
+
+
+def _of_controller(comment: str) -> str | None:
+    lines = ask("scontrol", "show", "job", "--oneliner").splitlines()
+    fields = next((fields for line in lines if (fields := _fields(line)).get("Comment") == comment), {})
+    return fields.get("ArrayJobId", fields.get("JobId"))
+
+
+def _fields(line: str) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+
+
 def clean_environment() -> dict[str, str]:
-    """The person's environment without what a surrounding job put there (CPU binding, memory, ranks)."""
-    ranks = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    own = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", "PMIX_", "OMPI_", "TUNEFLEET_")
-    return {k: v for k, v in os.environ.items() if k in _LEAKS or not (k.startswith(own) or k in ranks)}
+    """The shell's environment without what a surrounding job put there, and without what SLURM's commands would read.
+
+    A partition in SQUEUE_PARTITION hides jobs, one in SBATCH_PARTITION is another than the plan's.
+    """
+    foreign = (*_OF_SLURM, *_OF_RANKS)
+    return {k: v for k, v in os.environ.items() if k in _KEPT or not (k.startswith(foreign) or k in _RANKS)}
+
+
+def submission_environment() -> dict[str, str]:
+    """What a job finds: the same, without which GPUs and threads this shell has. The job's own are others."""
+    return {k: v for k, v in clean_environment().items() if k not in (*_DEVICES, "OMP_NUM_THREADS")}
+
+
+def ignored_variables() -> list[str]:
+    """Variables of the shell by which somebody may have meant to ask for something, and which the plan overrules."""
+    return sorted(name for name in os.environ if name.startswith("SBATCH_") or name == "SLURM_CLUSTERS")
 
 
 def ask(*words: str) -> str:

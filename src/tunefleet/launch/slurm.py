@@ -1,20 +1,22 @@
-"""How does a planned run become a job of SLURM? One batch script and one call of sbatch, made by submitit."""
+"""How does a planned run become a job of SLURM? One batch script, written by submitit, and one call of sbatch."""
 
 from __future__ import annotations
 
-import os
+import re
 import shlex
+import shutil
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import redirect_stderr
-from dataclasses import dataclass
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import CommandFunction, FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from tunefleet.base import status
+from tunefleet.base import files, status
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.config.launch import LaunchConfig
 from tunefleet.launch import queue, submission
@@ -22,6 +24,21 @@ from tunefleet.launch.queue import QueueError
 from tunefleet.launch.submission import Submission
 from tunefleet.plan.job import Job
 from tunefleet.plan.plan import Plan
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_LIMIT = re.compile(
+    r"SubmitJobs?|job submit limit|Invalid job array specification|temporarily un|MaxJobCount", re.IGNORECASE
+)  # SLURM's words where a site takes no more jobs of somebody, or no array so large
+_OTHER_LIMIT = re.compile(r"(Assoc|QOS)(?!\w*SubmitJob)\w*Limit|^QOSMin")  # which no smaller array would meet
+_UNSURE = re.compile(
+    r"timed out|contact|connect|communication|transmitted|endpoint|unexpected message|receiving", re.IGNORECASE
+)
+_LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for a job that may have been accepted
+_REFUSED_CODE = 3
+
+
+class SiteLimitError(QueueError):
+    """The site takes no more jobs of this user now, or no array of so many."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,25 @@ class Batch:
 
     def script(self, submitted: Submission) -> str:
         """The text of the batch script."""
-        return _executor(self, submitted).text()
+        return _script(self, submitted)
+
+    def part(self, plans: Sequence[Plan], after: str | None) -> Batch:
+        """Some of its runs; with `launch.array_limit` they start when the job `after` has ended."""
+        if after is None or self.launch.array_limit is None:
+            return replace(self, plans=tuple(plans))
+        before = self.job.options.get("dependency")
+        dependency = f"{before},afterany:{after}" if before else f"afterany:{after}"
+        job = replace(self.job, options={**self.job.options, "dependency": dependency})
+        return replace(self, plans=tuple(plans), job=job)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch: the parts that SLURM has, the runs that wait because of a limit, what SLURM said."""
+
+    submitted: tuple[tuple[Batch, Submission], ...]
+    waiting: tuple[Plan, ...] = ()
+    message: str = ""
 
 
 def batches(plans: Sequence[Plan], code: Path) -> list[Batch]:
@@ -46,24 +81,107 @@ def batches(plans: Sequence[Plan], code: Path) -> list[Batch]:
     return [Batch(_job(same[0]), same[0].config.launch, tuple(same), code) for same in together.values()]
 
 
+def submit_what_fits(batch: Batch, outputs: Path) -> Outcome:
+    """Submits a batch in arrays that the cluster and the site's limits allow; the runs that do not fit wait.
+
+    The limits of an account or a QOS have many owners, so they are not looked up: a refused array is halved.
+    """
+    done: list[tuple[Batch, Submission]] = []
+    waiting = batch.plans
+    size = min(len(waiting), queue.largest_array()) if len(waiting) > 1 else 1
+    message = ""
+    while waiting and size:
+        part = batch.part(waiting[:size], done[-1][1].job if done else None)
+        try:
+            done.append((part, submit(part, outputs)))
+        except SiteLimitError as error:
+            message, size = str(error), size // 2
+        except QueueError as error:
+            for plan in waiting[size:]:
+                _refused(plan, str(error))
+            return Outcome(tuple(done), (), str(error))
+        else:
+            waiting = waiting[size:]
+            size = min(size, len(waiting))
+    return Outcome(tuple(done), waiting, message if waiting else "")
+
+
 def submit(batch: Batch, outputs: Path) -> Submission:
     """Hands one batch to SLURM; returns what was submitted. Raises `QueueError` with sbatch's own words.
 
-    Everything is written down first: the submission, its place in every run, the state `queued`.
+    Everything is written down first: the submission, its place in every run, the state `queued`. Raises
+    `SiteLimitError`, and leaves the runs as they were, where a limit of the site is the reason.
     """
+    before = [_Before.of(plan) for plan in batch.plans]
     for plan in batch.plans:
         _queue_up(plan)
     submitted = submission.intend(outputs, [plan.paths for plan in batch.plans])
     try:
-        submitted.accepted(_executor(batch, submitted).send())
+        submitted.accepted(_send(batch, submitted))
     except FailedJobError as error:
-        reason = "; ".join(" ".join(said.split()) for said in str(error).split("sbatch: error:")[1:]) or str(error)
+        reason = _reason(error)
+        if not reason or _UNSURE.search(reason):
+            return _looked_for(submitted, reason or "sbatch was killed")
+        if _is_limit(reason):
+            for old in before:
+                old.restore()
+            shutil.rmtree(submitted.folder, ignore_errors=True)  # nothing has its name
+            raise SiteLimitError(reason) from None
         for plan in batch.plans:
             _refused(plan, reason)
         raise QueueError(f"sbatch refused the job: {reason}") from None
     except FailedSubmissionError as error:  # there may be a job; then it is found by its comment
-        raise QueueError(str(error).splitlines()[0]) from None
+        return _looked_for(submitted, str(error).splitlines()[0])
     return submitted
+
+
+@dataclass(frozen=True)
+class _Before:
+    """How a run stood before it was to be submitted."""
+
+    plan: Plan
+    status: Status | None
+    place: str | None
+
+    @staticmethod
+    def of(plan: Plan) -> _Before:
+        path = plan.paths.submission
+        return _Before(plan, status.read(plan.paths.status), path.read_text() if path.exists() else None)
+
+    def restore(self) -> None:
+        paths = self.plan.paths
+        if self.status:
+            status.write(paths.status, self.status)
+        else:
+            paths.status.unlink(missing_ok=True)
+        if self.place is not None:
+            files.write_text(paths.submission, self.place)
+        else:
+            paths.submission.unlink(missing_ok=True)
+
+
+def _looked_for(submitted: Submission, reason: str) -> Submission:
+    """The submission, if SLURM has its job although sbatch did not say so. Raises `QueueError` where it has none yet.
+
+    The runs stay queued then: who looks at them later finds the job, or says that there is none.
+    """
+    for seconds in _LOOKS:
+        time.sleep(seconds)
+        with suppress(QueueError):
+            if job := queue.numbered(submitted.key):
+                submitted.accepted(job)
+                return submitted
+    raise QueueError(f"sbatch: {reason}. Whether SLURM has the job is not known yet: tunefleet status shows it.")
+
+
+def _reason(error: FailedJobError) -> str:
+    """What sbatch complained of, in one line."""
+    lines = [line.partition("sbatch: error:")[2] or line for line in str(error).splitlines()]
+    return "; ".join(" ".join(line.split()) for line in lines if line.strip())
+
+
+def _is_limit(reason: str) -> bool:
+    return bool(_LIMIT.search(reason)) and not _OTHER_LIMIT.search(reason)
 
 
 class _Executor(SlurmExecutor):
@@ -76,57 +194,100 @@ class _Executor(SlurmExecutor):
         """Works without SLURM as far as the script; sbatch itself says that it is missing."""
         return 2
 
-    def send(self) -> str:
-        """Submits; returns SLURM's number of the job. Raises `FailedJobError` with what sbatch said."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with redirect_stderr(StringIO()):  # the exception says the same
-            return str(self._submit_command(self.task).job_id)
-
     def text(self) -> str:
         """The batch script."""
         return self._make_submission_file_text(self.task, "")
 
-    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        dropped = sorted(set(os.environ) - set(queue.clean_environment()))
-        return [
-            "env",
-            *(f"--unset={name}" for name in dropped),
-            *super()._make_submission_command(submission_file_path),
-        ]
+
+def _send(batch: Batch, submitted: Submission) -> str:
+    """Submits; returns SLURM's number of the job. Raises `FailedJobError` with what sbatch said.
+
+    Every option stands in the script, to be read, and on the command line, which goes before all else that sbatch
+    reads. The shell's own variables for SLURM are not passed on.
+    """
+    script = _slurm_folder(submitted) / "job.sh"
+    files.write_text(script, batch.script(submitted))
+    given = [line for line in batch.script(submitted).splitlines() if line.startswith("#SBATCH --")]
+    options = [shlex.split(line)[1] for line in given]
+    output = f"--output={_output(submitted, len(batch.plans) > 1)}"
+    own = [word for word in options if not word.startswith("--output=")]
+    words = ["sbatch", *own, output, "--export=ALL", str(script)]
+    try:
+        with redirect_stderr(StringIO()):  # the exception says the same
+            told = CommandFunction(words, verbose=False, env=queue.submission_environment())()
+    except FileNotFoundError:
+        raise FailedJobError("sbatch is not on this machine; submit from a login machine of the cluster") from None
+    return str(SlurmExecutor._get_job_id_from_submission_command(told))
 
 
-def _executor(batch: Batch, submitted: Submission) -> _Executor:
+def _slurm_folder(submitted: Submission) -> Path:
+    return Path(submitted.folder) / "slurm"
+
+
+def _output(submitted: Submission, array: bool) -> str:
+    """SLURM's pattern for the file of output. Where a path has a backslash, SLURM fills in nothing at all."""
+    folder = str(_slurm_folder(submitted))
+    if "\\" in folder:
+        return folder.replace("\\", "\\\\") + f"/{submission.BATCH_LOG}"
+    return folder.replace("%", "%%") + ("/%A_%a_0_log.out" if array else "/%j_0_log.out")
+
+
+def _script(batch: Batch, submitted: Submission) -> str:
     folder = Path(submitted.folder)
     python = batch.launch.python or sys.executable
-    executor = _Executor(folder=folder / "slurm", python=shlex.quote(python))
+    output = _output(submitted, len(batch.plans) > 1)
+    executor = _Executor(folder="/", python=shlex.quote(python))
     executor.update_parameters(
-        job_name=_name(batch),
+        job_name=_CONTROL.sub(" ", _name(batch)),
         comment=submitted.key,
         signal_delay_s=batch.launch.signal_before,
         setup=_setup(batch, folder, python),
-        teardown=[f"{shlex.quote(python)} -m tunefleet.launch.attempt end {shlex.quote(str(folder))} $?"],
-        srun_args=["--kill-on-bad-exit=1", *batch.launch.srun_args],
+        teardown=[f"{shlex.quote(python)} -P -m tunefleet.launch.attempt end {shlex.quote(str(folder))} $?"],
+        use_srun=False,  # submitit's line for it takes names of folders for patterns
         stderr_to_stdout=True,
         wckey=None,  # submitit's own is refused by clusters that know none of that name
-        additional_parameters=batch.job.options,  # not as submitit's own parameters, some of which are shell
+        additional_parameters={
+            **batch.job.options,  # not as submitit's own parameters, some of which are shell
+            "output": "/dev/null" if _CONTROL.search(output) else output,  # such a path fits on the command line only
+        },
     )
     if len(batch.plans) > 1:
         executor.parameters["map_count"] = len(batch.plans)
         executor.parameters["array_parallelism"] = batch.launch.array_limit or len(batch.plans)
-    executor.task = f"{shlex.quote(python)} -m tunefleet.launch.task"
-    return executor
+    srun = ["srun", "--unbuffered", "--kill-on-bad-exit=1", *batch.launch.srun_args]
+    executor.task = shlex.join([*srun, python, "-P", "-m", "tunefleet.launch.task"])
+    return executor.text()
 
 
 def _setup(batch: Batch, folder: Path, python: str) -> list[str]:
-    """Shell of the first machine before srun; the trap lets the last line run when the job is told to end."""
-    begin = f"{shlex.quote(python)} -m tunefleet.launch.attempt begin {shlex.quote(str(folder))}"
+    """Shell of the first machine before srun; the trap lets the last line run when the job is told to end.
+
+    Python's -P keeps it from the code in the folder where the job was submitted.
+    """
+    begin = f"{shlex.quote(python)} -P -m tunefleet.launch.attempt begin {shlex.quote(str(folder))}"
+    code = shlex.quote(str(batch.code))
     return [
         "trap : TERM",
-        f"export PYTHONPATH={shlex.quote(str(batch.code))}${{PYTHONPATH:+:$PYTHONPATH}}",
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
         *batch.launch.setup,
+        *_expect_code(batch, folder),
+        f"export PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}} TUNEFLEET_CODE={code}",
         f'eval "$({begin})"',
         '[ -n "${TUNEFLEET_RUN:-}" ] || exit 2',
+    ]
+
+
+def _expect_code(batch: Batch, folder: Path) -> list[str]:
+    """Shell that refuses to run without the code: Python would go on with any other that is installed."""
+    message = shlex.quote(
+        f"the code that this job was to run is gone: {batch.code}. Submit the run again, with the code as it is now: "
+        "tunefleet resume"
+    )
+    refusal = f'{shlex.quote(str(folder))}/{submission.REFUSAL}."${{SLURM_ARRAY_TASK_ID:-0}}"'
+    return [
+        f"if [ ! -f {shlex.quote(str(batch.code / 'tunefleet/__init__.py'))} ]; then",
+        f"  echo tunefleet: {message} >&2; printf %s {message} >{refusal}; exit {_REFUSED_CODE}",
+        "fi",
     ]
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import tunefleet
 from tunefleet.base import files
 from tunefleet.base.errors import RunError
 from tunefleet.launch import project
@@ -50,6 +51,20 @@ def take(repository: Path, store: Path) -> Snapshot:
             "Mend it, or go on without a snapshot: launch.snapshot=false."
         ) from None
     return Snapshot(store / digest, digest)
+
+
+def expect_imported(code: str) -> None:
+    """Expects this process to run the code in the folder `code`, which is first in PYTHONPATH.
+
+    Python goes on with an installed one where it is not there: where it was deleted, or on a machine that does not see
+    the disk. Raises `RunError`.
+    """
+    here = Path(tunefleet.__file__).resolve()
+    if code and not here.is_relative_to(Path(code).resolve()):
+        raise RunError(
+            f"the code that this job was to run is not there: {code}; Python would run {here.parent}. Was it deleted, "
+            "or does this machine not see that disk? Submit the run again, with the code as it is now: tunefleet resume"
+        )
 
 
 @dataclass(frozen=True)

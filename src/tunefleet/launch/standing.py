@@ -16,7 +16,7 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.launch import ending, queue, submission
 from tunefleet.launch.ending import Ending
-from tunefleet.launch.queue import Entry
+from tunefleet.launch.queue import Entry, QueueError
 from tunefleet.launch.submission import Place
 
 _SILENCE = 45.0  # seconds without a heartbeat, which comes every ten
@@ -58,23 +58,57 @@ class Observer:
             return now if now.state.alive and not _silent(run, now) else now.noted("SLURM does not answer")
         job = place.find(jobs)
         if job is None:
-            never = Ending(Cause.KILLED, f"{_NEVER} {run.root.name}")
-            return now.noted("being submitted") if place.submission.open else _settle(run, now, never)
+            return self._never(run, now, place)
         entry = entry_of(jobs, job)
-        if entry and entry.waiting:
-            return _waiting(now, entry)
-        if entry and entry.going:
-            return _going(run, now, entry)
-        return self._gone(run, now, job, entry)
-
-    def _gone(self, run: RunPaths, now: Status, job: str, entry: Entry | None) -> Status:
-        """The job has left the queue and the run has no final state: its last line was never reached."""
         if entry is None and time.time() - now.updated < _SILENCE:
             return now  # accepted a moment ago
-        entry = entry or self._recorded(job)
-        told = ending.of_job(entry.state, entry.reason) if entry else None
-        lost = f"job {job} is gone{f': SLURM says {entry.state}' if entry else ''}"
-        return _settle(run, now, told or Ending(Cause.KILLED, lost))
+        if entry is None or not (entry.waiting or entry.going):
+            return self._gone(run, now, place, job, entry)
+        return _as_queued(run, now, entry)
+
+    def _never(self, run: RunPaths, now: Status, place: Place) -> Status:
+        """squeue has no job with the submission's comment; neither has the controller, or the run is queued."""
+        if place.submission.open:
+            return now.noted("being submitted")
+        try:
+            queued = queue.numbered(place.submission.key)
+        except QueueError:
+            return now.noted("SLURM does not answer")
+        if queued:
+            return now
+        return _settle(run, now, Ending(Cause.KILLED, f"{_NEVER} {run.root.name}"))
+
+    def _gone(self, run: RunPaths, now: Status, place: Place, job: str, entry: Entry | None) -> Status:
+        """The job has left the queue and the run has no final state: its last line was never reached.
+
+        One source that does not list it is no proof. The controller is asked for this job, then the accounting.
+        """
+        certain = True
+        if entry is None:
+            entry, certain = self._second_source(job)
+        if not certain:
+            return now.noted(f"squeue does not list job {job}, and SLURM does not say what became of it")
+        if entry and (entry.waiting or entry.going):
+            return _as_queued(run, now, entry)
+        if place.refusal:
+            return _settle(run, now, Ending(Cause.USER_ERROR, f"{place.refusal} {run.root.name}"))
+        return _settle(run, now, ending.of_lost_job(job, entry.state if entry else "", entry.reason if entry else ""))
+
+    def _second_source(self, job: str) -> tuple[Entry | None, bool]:
+        """A job that squeue does not list, as the controller or the accounting knows it; and whether that is certain.
+
+        A record of a running job that the controller has forgotten is an old one.
+        """
+        try:
+            held, answers = queue.record(job), True
+        except QueueError:
+            held, answers = None, False
+        if held:
+            return held, True
+        kept = self._recorded(job)
+        if kept and (kept.waiting or kept.going):
+            return (None, True) if answers else (kept, True)
+        return kept, answers or kept is not None
 
     def _recorded(self, job: str) -> Entry | None:
         if self._records is None:
@@ -85,6 +119,10 @@ class Observer:
         if not self._asked:
             self._asked, self._queue = True, queue.jobs()
         return self._queue
+
+
+def _as_queued(run: RunPaths, now: Status, entry: Entry) -> Status:
+    return _waiting(now, entry) if entry.waiting else _going(run, now, entry)
 
 
 def _waiting(now: Status, entry: Entry) -> Status:

@@ -14,6 +14,8 @@ from tunefleet.base import files, status
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch.queue import Entry
 
+BATCH_LOG = "batch.out"  # where the path of outputs keeps SLURM from naming it by the job
+REFUSAL = "refused"
 _INTENT = "submission.json"
 _JOB = "job.json"
 _MARK = "tunefleet:"
@@ -83,6 +85,21 @@ class Place:
     def job(self) -> str | None:
         """SLURM's number of the run's job, where it is known."""
         return self.submission.job_of(self.index)
+
+    @property
+    def batch_log(self) -> Path:
+        """What the batch script of the run's job prints."""
+        folder = Path(self.submission.folder) / "slurm"
+        named = folder / f"{self.job}_0_log.out"
+        return named if named.exists() else folder / BATCH_LOG
+
+    @property
+    def refusal(self) -> str:
+        """Why the job's script did not start the run; empty where it did, or has yet to."""
+        try:
+            return (Path(self.submission.folder) / f"{REFUSAL}.{self.index}").read_text(errors="replace")
+        except OSError:
+            return ""
 
     def find(self, queue: Mapping[str, Entry]) -> str | None:
         """The same, where need be from the queue."""

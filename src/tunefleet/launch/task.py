@@ -6,7 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+from tunefleet.base import failures
+from tunefleet.base.errors import RunError
+from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
+from tunefleet.launch import snapshot
 
 _RANK_MODULE = "tunefleet.doors.rank"
 
@@ -15,8 +19,19 @@ def main() -> None:
     """Replaces this process, so that SLURM's signals reach the rank itself."""
     run = RunPaths(Path(os.environ["TUNEFLEET_RUN"]))
     _write_to(run.log(int(os.environ["SLURM_PROCID"])))
+    _expect_code(run)
     os.environ.update(ranks(dict(os.environ)))
-    os.execv(sys.executable, [sys.executable, "-m", _RANK_MODULE, str(run.root)])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", _RANK_MODULE, str(run.root)])
+
+
+def _expect_code(run: RunPaths) -> None:
+    """Ends where this machine does not see the job's code, and would run another."""
+    try:
+        snapshot.expect_imported(os.environ.get("TUNEFLEET_CODE", ""))
+    except RunError as error:
+        failures.write(run, Failure.of(int(os.environ["SLURM_PROCID"]), error))
+        print(f"tunefleet: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def ranks(slurm: dict[str, str]) -> dict[str, str]:
