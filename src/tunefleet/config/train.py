@@ -32,6 +32,9 @@ class TrainConfig:
     """Rows that one process computes at once; `auto` takes the most that the forecast says fit (global_batch stays)."""
     global_batch: int | None = ranged(None, at_least=1)
     """Rows of one optimizer step over all processes; null is micro_batch x processes."""
+    start_from: str | None = None
+    """A finished run, by its name or directory, whose trained weights are the first ones of a new run, which has a
+    schedule, an optimizer and an order of rows of its own. Give the model that it was given (docs/runs.md)."""
     epochs: float = ranged(1.0, above=0)
     """Passes over the training rows; ignored where `max_steps` is set."""
     max_steps: int | None = ranged(None, at_least=1)

@@ -17,6 +17,7 @@ from tunefleet.doors import rank, unchanged
 from tunefleet.launch import adopted, local, project, provenance, submission
 from tunefleet.launch.standing import Observer
 from tunefleet.plan import Machine, Plan, split
+from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
 
@@ -58,9 +59,19 @@ def save_for_later(plan: Plan) -> None:
 def announce(plan: Plan) -> None:
     """Says what is about to run, before any rank writes to the same console."""
     print(text.listed(plan.summary()))
-    for note in plan.notes:
+    for note in [*plan.notes, *_from_scratch(plan)]:
         print(f"note: {note}")
     sys.stdout.flush()
+
+
+def _from_scratch(plan: Plan) -> list[str]:
+    """Who raises the number of steps may expect a finished run to go on."""
+    if (before := shorter(plan)) is None:
+        return []
+    return [
+        f"{before.name} is finished and differs in its steps alone; this is a new run, from the same beginning. "
+        f"train.start_from={before.name} starts one from its weights."
+    ]
 
 
 def _start(plan: Plan) -> int:
@@ -125,7 +136,7 @@ def done(plan: Plan) -> str:
     loss = f", last loss {now.loss:.4f}" if now.loss is not None else ""
     return (
         f"{plan.name} is done: {now.step} steps{loss}. It lies in {os.path.relpath(plan.run_dir)}. "
-        "Another seed= starts a new run."
+        f"Another seed= starts a new run, train.start_from={plan.name} one from its weights."
     )
 
 
@@ -141,7 +152,7 @@ def expect_own(plan: Plan) -> None:
         changed = _differences(dump(there.config), dump(plan.config))
         raise RunError(
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
-            f"Choose another name=, or none.{_rows_of_a_step(there, plan)}"
+            f"Choose another name=, or none.{_rows_of_a_step(there, plan)}{_more_steps(there, plan)}"
         )
     unchanged.expect_as_in(there, plan)
 
@@ -150,6 +161,19 @@ def _rows_of_a_step(there: Plan, plan: Plan) -> str:
     """How a run goes on with another number of processes: its steps keep their rows."""
     had, has = there.batch.total, plan.batch.total
     return f" Its steps have {had} rows, not {has}: train.global_batch={had} keeps them." if had != has else ""
+
+
+def _more_steps(there: Plan, plan: Plan) -> str:
+    """How a run is trained further whose steps have other learning rates with another number of them."""
+    if (there.config.train.max_steps, there.config.train.epochs) == (
+        plan.config.train.max_steps,
+        plan.config.train.epochs,
+    ):
+        return ""
+    return (
+        " Its schedule was planned for its own number of steps. When it is finished, "
+        f"train.start_from={there.name} starts a new run from its weights, with a schedule of its own."
+    )
 
 
 def _differences(old: dict[str, object], new: dict[str, object], where: str = "") -> list[str]:

@@ -13,7 +13,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import adapters, answers, checks, inputs, optimizers, parameters, precision
+from tunefleet.plan import adapters, answers, checks, inputs, optimizers, parameters, precision, start_from
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
@@ -33,7 +33,10 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     """Decides the whole run that was asked for with `words`. Raises `ConfigError` with every complaint at once."""
     machine, wanted = _where(config, machine), config.train.precision
     config = precision.resolved(_absolute(config), machine)
-    complaints = checks.values(config)
+    complaints: list[str] = []
+    unstarted = config
+    config, begun = _collect(lambda: start_from.applied(unstarted), complaints) or (config, ())
+    complaints += checks.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
@@ -53,7 +56,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     config = answers.resolved(config, degrees, _parameters(found))
     plan = _plan(config, degrees, found, split, machine)
     expectations = _expected(plan, machine)
-    said = (*chosen, *precision.notes(wanted, machine), *plan.notes)
+    said = (*begun, *chosen, *precision.notes(wanted, machine), *plan.notes)
     return replace(plan, job=asked, words=tuple(words), notes=said, expected=expectations)
 
 
@@ -120,6 +123,8 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
         values["data"].pop(setting)
     for setting in ("threads", "micro_batch", "on_oom"):
         values["train"].pop(setting)
+    if config.train.start_from is None:
+        values["train"].pop("start_from")  # as before there was such a setting
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
     values["adapter"].pop("merge")
