@@ -31,13 +31,15 @@ def planned(tmp_path: Path) -> Planned:
     """Plans the run `mine`; `lr` and `log_every` change it."""
     (tmp_path / "tokenizer.json").write_text("{}")
 
-    def planned(lr: float = 1e-3, log_every: int = 1, seed: int = 0) -> Plan:
+    def planned(
+        lr: float = 1e-3, log_every: int = 1, seed: int = 0, name: str = "mine", steps: int | None = None
+    ) -> Plan:
         values: dict[str, Any] = {
-            "name": "mine",
+            "name": name,
             "output_dir": str(tmp_path / "outputs"),
             "data": {"path": "demo"},
             "model": {"init": "random", "architecture": OPT, "tokenizer": str(tmp_path)},
-            "train": {"sequence_length": 32, "seed": seed},
+            "train": {"sequence_length": 32, "seed": seed, "max_steps": steps},
             "optimizer": {"lr": lr},
             "tracking": {"log_every": log_every},
         }
@@ -102,6 +104,34 @@ def test_a_finished_run_says_so_and_starts_nothing(
     assert start(plan, CPU) == 0
     assert "mine is done: 40 steps, last loss 1.2500." in capsys.readouterr().out
     assert started == []
+
+
+def test_more_steps_are_another_schedule_and_the_way_to_them_is_named(
+    planned: Planned, started: list[Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the same name it is refused, under another one the person hears of the run that is there."""
+    plan = planned(steps=40)
+    plan.save()
+    status.write(plan.paths.status, Status(State.FINISHED, step=40, total_steps=40))
+    start(plan, CPU)
+    assert "train.start_from=mine one from its weights" in capsys.readouterr().out
+    with pytest.raises(
+        RunError, match=r"train\.max_steps was 40.*train\.start_from=mine starts a new run from its weights"
+    ):
+        start(planned(steps=80), CPU)
+    assert started == []
+    start(planned(steps=80, name="longer"), CPU)
+    said = capsys.readouterr().out
+    assert "note: mine is finished and differs in its steps alone; this is a new run, from the same beginning." in said
+    start(planned(steps=80, name="other", seed=1), CPU)  # control
+    assert "is finished and differs" not in capsys.readouterr().out
+
+
+def test_other_settings_do_not_speak_of_steps(planned: Planned, started: list[Plan]) -> None:
+    start(planned(lr=1e-3), CPU)
+    with pytest.raises(RunError) as caught:
+        start(planned(lr=2e-3), CPU)
+    assert "start_from" not in str(caught.value)
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED, State.RUNNING, State.STARTING])
