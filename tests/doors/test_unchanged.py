@@ -390,18 +390,20 @@ def test_what_comes_after_training_refuses_what_it_would_read(
 ) -> None:
     plan = unchanged.recorded(planned(folder))
     plan.save()
+    plan.paths.checkpoints.mkdir()
     if exported:
         plan.paths.export.mkdir()
     (folder / name).write_text("{}\n{}\n")
     monkeypatch.setattr(after, "prepare_environment", lambda plan: None)
     done = []
     runs = type(sys)("tunefleet.runs.use")
-    runs.evaluate = lambda plan: done.append("evaluate") or ({}, [])  # type: ignore[attr-defined]
+    runs.evaluate = lambda plan: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
     runs.chat = lambda plan, ask, say: done.append("chat")  # type: ignore[attr-defined]
     runs.export = lambda plan, where: done.append("export") or folder  # type: ignore[attr-defined]
     for module in ("use", "words", "export"):
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
+    runs.single_turns = lambda plan: True  # type: ignore[attr-defined]
     runs.results, runs.samples = (lambda record: {}), (lambda samples: [])  # type: ignore[attr-defined]
     for word in refusing:
         with pytest.raises(RunError, match=Path(name).name):

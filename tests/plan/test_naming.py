@@ -24,6 +24,7 @@ def named(model: str, path: str | None, name: str | None = None) -> str:
         ("/models/Qwen2.5-7B/", "Qwen2.5-7B"),
         ("/hub/models--meta-llama--Llama-3.2-1B/snapshots/4e20de36", "Llama-3.2-1B"),
         ("/models/my model (new)", "my-model-new"),
+        ("/outputs/first/export", "first"),
         ("/models/模型", "模型"),
         ("/", "hf"),
         (None, "hf"),

@@ -24,4 +24,6 @@ def model_name(config: RunConfig) -> str:
     folder = folder.resolve() if folder.is_dir() else folder
     if folder.parent.name == "snapshots":  # of the Hugging Face cache: models--OWNER--NAME/snapshots/COMMIT
         folder = Path(folder.parent.parent.name.rpartition("--")[2])
+    if folder.name == "export":  # of another run: its name says more
+        folder = folder.parent
     return re.sub(r"[^\w.-]+", "-", folder.name).strip("-.")[:_LONGEST] or _ANY_MODEL

@@ -47,10 +47,9 @@ def _plan(named: str, outputs: Path) -> Plan:
     for folder in (Path(named).expanduser(), outputs / named):
         if (folder / "plan.json").is_file():
             try:
-                plan = Plan.read(folder.resolve())
+                return Plan.read(folder)
             except RunError as error:
                 raise ConfigError(f"{_KEY}: {error}") from None
-            return replace(plan, run_dir=str(folder.resolve()))
     there = sorted(path.parent.name for path in outputs.glob("*/plan.json"))
     hint = did_you_mean(named, there) if there else ""
     raise ConfigError(f"{_KEY}: {named} is no run: neither a run's directory nor a name in {outputs}.{hint}")
@@ -112,7 +111,7 @@ def shorter(plan: Plan) -> Plan | None:
         if path.parent != plan.paths.root and _without_length(saved.get("config", {})) == wanted:
             now = status.read(path.with_name("status.json"))
             if now and now.state is State.FINISHED:
-                return replace(Plan.read(path.parent), run_dir=str(path.parent))
+                return Plan.read(path.parent)
     return None
 
 
