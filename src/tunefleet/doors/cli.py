@@ -1,4 +1,7 @@
-"""The command `tunefleet`: everything beside training; `tunefleet --help` lists it."""
+"""The command `tunefleet`: everything beside training; `tunefleet --help` lists it.
+
+What a command does is imported when it is called: a Tab asks this module what there is, in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tunefleet import __version__
-from tunefleet.base import sweeps
 from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.base.status import State
-from tunefleet.doors import after, train, watch
+from tunefleet.doors import completion, train
 from tunefleet.doors.friendly import friendly
-from tunefleet.launch import register, settings
-from tunefleet.launch.register import Run
+
+if TYPE_CHECKING:
+    from tunefleet.launch.register import Run
 
 _OUTPUTS = Path("outputs")
 _EPILOG = """Training: `tunefleet train` is `python train.py`; `tunefleet train --help` lists groups and examples.
@@ -27,6 +30,8 @@ RUN is a run's directory, its name, or the only beginning of it; SWEEP is what a
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends with 0, or with the exit code of what went wrong (src/tunefleet/base/errors.py)."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:2] == ["completion", "query"]:
+        return completion.print_for(os.environ.get("COMP_LINE", ""))
     if words[:1] == ["train"]:
         train.main(words[1:])
     with friendly():
@@ -46,6 +51,19 @@ def _chosen(words: Sequence[str]) -> Namespace:
     if "overrides" in chosen:
         chosen.overrides = rest  # in the order in which they were typed
     return chosen
+
+
+def options_of(command: str) -> dict[str, Any]:
+    """For Tab: the options of a command with the values of each, and the names of its other arguments."""
+    commands = {name: arguments for name, _, _, arguments in _COMMANDS}
+    commands |= {f"data {name}": arguments for name, _, _, arguments in _DATA_COMMANDS}
+    if command == "data":
+        return {"words": [name for name, *_ in _DATA_COMMANDS]}
+    if command not in commands:
+        top = [name for name, *_ in _COMMANDS] + ["data"]
+        return {} if command else {"words": top, "--help": None, "--version": None, "--outputs": None}
+    known = {name: settings.get("choices") for words, settings in commands[command] for name in words.split()}
+    return {"--help": None, "words": known.get("shell", ()), **known}
 
 
 class _Parser(ArgumentParser):
@@ -86,6 +104,12 @@ def _train(chosen: Namespace) -> None:
     """Not reached: `main` hands everything behind `train` to Hydra."""
 
 
+def _completion(chosen: Namespace) -> None:
+    from tunefleet.doors.shells import SCRIPTS
+
+    print(SCRIPTS[chosen.shell], end="")
+
+
 def _plan(chosen: Namespace) -> None:
     from tunefleet.doors import foresee  # Hydra takes 0.3 s, which other commands can do without
 
@@ -119,10 +143,15 @@ def _prepare(chosen: Namespace) -> None:
 
 
 def _status(chosen: Namespace) -> None:
+    from tunefleet.doors import watch
+
     watch.status(_named(chosen) if chosen.runs else _all(chosen))
 
 
 def _ls(chosen: Namespace) -> None:
+    from tunefleet.doors import watch
+    from tunefleet.launch import register, settings
+
     bad = [word for word in chosen.filters if "=" not in word]
     if bad:
         raise ConfigError(
@@ -135,6 +164,8 @@ def _ls(chosen: Namespace) -> None:
 
 
 def _logs(chosen: Namespace) -> None:
+    from tunefleet.doors import watch
+
     watch.logs(_one(chosen), chosen.rank, max(0, chosen.lines), chosen.follow)
 
 
@@ -167,14 +198,20 @@ def _reproduce(chosen: Namespace) -> int:
 
 
 def _export(chosen: Namespace) -> None:
+    from tunefleet.doors import after
+
     after.export(_one(chosen), chosen.to, chosen.merge)
 
 
 def _evaluate(chosen: Namespace) -> None:
+    from tunefleet.doors import after
+
     after.evaluate(_one(chosen))
 
 
 def _chat(chosen: Namespace) -> None:
+    from tunefleet.doors import after
+
     after.chat(_one(chosen))
 
 
@@ -185,6 +222,8 @@ def _rm(chosen: Namespace) -> int:
 
 
 def _all(chosen: Namespace) -> list[Run]:
+    from tunefleet.launch import register
+
     return register.runs(_outputs(chosen))
 
 
@@ -198,16 +237,22 @@ def _outputs(chosen: Namespace) -> Path:
 
 
 def _named(chosen: Namespace) -> list[Run]:
+    from tunefleet.launch import register
+
     found = [run for word in chosen.runs for run in register.named(word, _outputs(chosen))]
     return list({run.paths.root: run for run in found}.values())
 
 
 def _sweep(chosen: Namespace) -> str:
     """The name of the sweep, where one alone is named."""
+    from tunefleet.base import sweeps
+
     return chosen.runs[0] if len(chosen.runs) == 1 and sweeps.read(_outputs(chosen), chosen.runs[0]) else ""
 
 
 def _one(chosen: Namespace) -> Run:
+    from tunefleet.launch import register
+
     return register.only(chosen.run, _outputs(chosen))
 
 
@@ -230,6 +275,7 @@ _FAILED: _Argument = (
 )
 _TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
 
+_SHELL: _Argument = ("shell", {"choices": ["bash", "zsh", "fish"], "help": "which shell"})
 _MACHINE: _Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
 _OF_ROWS: _Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
 _MULTIRUN: _Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
@@ -240,12 +286,14 @@ _HTML: _Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a
 
 _OF_DATA = "what `tunefleet train OVERRIDES` would train on"
 _DATA_COMMANDS: tuple[_Command, ...] = (
+    ("completion", _completion, 'print the script that binds Tab: eval "$(tunefleet completion bash)"', [_SHELL]),
     ("train", _train, "train: `tunefleet train [group=choice ...] [group.key=value ...]`", []),
     ("show", _show, "rows as the model sees them, with what is learnt coloured", [_OVERRIDES, _ROWS, _HTML]),
     ("stats", _stats, "what is read, dropped, cut and learnt, lengths, packing; refused as training is", [_OVERRIDES]),
     ("prepare", _prepare, "prepare it now, on any machine that shares data.cache; checks what is there", [_OVERRIDES]),
 )
 _COMMANDS: tuple[_Command, ...] = (
+    ("completion", _completion, 'print the script that binds Tab: eval "$(tunefleet completion bash)"', [_SHELL]),
     ("train", _train, "train: `tunefleet train [group=choice ...] [group.key=value ...]`", []),
     (
         "plan",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunefleet import __version__
-from tunefleet.base.errors import DONE
+from tunefleet.base.errors import DONE, ConfigError
 from tunefleet.doors.friendly import friendly
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _act(words: Sequence[str]) -> int:
+    if {"-sc", "--shell-completion"} & set(words):
+        return _complete(words)
     from tunefleet.doors import arguments  # Hydra takes 0.3 s, which `tunefleet` can do without
 
     typed = arguments.parse(words)
@@ -35,6 +38,20 @@ def _act(words: Sequence[str]) -> int:
     from tunefleet.doors import show
 
     return show.show(typed)
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Hydra's `-sc install=bash`, `uninstall=bash` and `query=bash`, without the time of Hydra's import."""
+    from tunefleet.doors import completion, shells
+
+    act, _, shell = next((word for word in words if "=" in word), "").partition("=")
+    if shell not in shells.SCRIPTS or act not in ("install", "uninstall", "query"):
+        raise ConfigError("-sc: takes install=SHELL or uninstall=SHELL, of bash, zsh or fish.")
+    if act == "query":
+        completion.print_for(os.environ.get("COMP_LINE", ""))
+    else:
+        print((shells.SCRIPTS if act == "install" else shells.REMOVALS)[shell], end="")
+    return DONE
 
 
 def _start(typed: Arguments) -> int:
