@@ -40,10 +40,12 @@ def test_a_strategy_for_one_process_takes_one_of_many_gpus() -> None:
 
 
 @pytest.mark.parametrize(
-    ("processes", "machine"), [(2, Machine()), (None, Machine(world_size=2))], ids=["asked for", "started"]
+    ("processes", "machine", "move"),
+    [(2, Machine(), "launch.processes=1"), (None, Machine(world_size=2), "start 1 process")],
+    ids=["asked for", "started"],
 )
-def test_more_processes_than_the_strategy_can_use(processes: int | None, machine: Machine) -> None:
-    with pytest.raises(ConfigError, match=r"parallel: single uses 1 process and this run has 2\. Use .*processes=1"):
+def test_more_processes_than_the_strategy_can_use(processes: int | None, machine: Machine, move: str) -> None:
+    with pytest.raises(ConfigError, match=rf"single uses 1 process and this run has 2\. Use parallel=ddp, or {move}\."):
         layout(SINGLE, LaunchConfig(processes=processes), machine)
 
 

@@ -48,6 +48,7 @@ def planned(tmp_path: Path) -> Make:
             "architecture": ARCHITECTURE,
             "tokenizer": str(tmp_path / "tokenizer"),
         },
+        "optimizer": {"lr": 1e-3},
         "train": {"sequence_length": 32},
     }
 
@@ -109,6 +110,21 @@ def test_the_built_in_data_are_no_file(planned: Make) -> None:
 def test_a_plan_is_frozen(planned: Make) -> None:
     with pytest.raises(FrozenInstanceError):
         planned().threads = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"optimizer": {"lr": 2e-5}}, "optimizer.lr=2e-05 and bf16 are for fine-tuning, and this model starts from"),
+        ({"optimizer": {"lr": 2e-5}, "train": {"precision": "fp32"}}, "optimizer.lr=2e-05 is for fine-tuning"),
+        ({"optimizer": {"name": "sgd", "lr": 2e-5}}, ""),
+        ({"optimizer": {"lr": 1e-4}}, ""),
+    ],
+)
+def test_what_is_for_fine_tuning_is_said_of_a_model_from_scratch(planned: Make, changes: Any, note: str) -> None:
+    said = "\n".join(planned(**changes).notes)
+    assert note in said
+    assert ("fine-tuning" in said) is bool(note)
 
 
 # Identity: what changes the weights, and nothing else

@@ -105,9 +105,13 @@ def test_idle_share(stages: int, accumulation: int, share: float) -> None:
 @pytest.mark.parametrize(
     ("parallel", "ranks", "said"),
     [
-        ({"zero_stage": 2}, 2, ("parallel.zero_stage: 2", "Use parallel=pipeline_zero1, or parallel=zero3")),
-        ({"zero_stage": 3}, 2, ("parallel.zero_stage: 3", "Use parallel=pipeline_zero1, or parallel=zero3")),
-        ({"tensor": 3}, 6, ("parallel.tensor: 3 does not divide the 4 attention heads", "Use parallel.tensor=2 or 4.")),
+        ({"zero_stage": 2}, 2, ("parallel.zero_stage: 2", "Use parallel.zero_stage=1, or parallel.pipeline=1")),
+        ({"zero_stage": 3}, 2, ("parallel.zero_stage: 3", "Use parallel.zero_stage=1, or parallel.pipeline=1")),
+        (
+            {"tensor": 3},
+            24,
+            ("parallel.tensor: 3 does not divide the 4 attention heads", "Use parallel.tensor=2 or 4."),
+        ),
         (
             {"zero_stage": 1, "offload_optimizer": "cpu"},
             2,
@@ -126,16 +130,14 @@ def test_refusals_name_the_nearest_that_works(
 
 
 def test_fp16_needs_zero_1_and_a_gpu(tmp_path: Path) -> None:
-    assert "Use train.precision=bf16, or parallel=pipeline_zero1 on GPUs." in complaint(
-        tmp_path, train={"precision": "fp16"}
-    )
+    assert "Use train.precision=bf16." in complaint(tmp_path, train={"precision": "fp16"})
 
 
 def test_families_without_stages_are_named_with_those_that_have_them(tmp_path: Path) -> None:
     found = complaint(tmp_path, {**LLAMA, "model_type": "olmo"})
     assert found == (
         f"parallel.pipeline: tiny is of the family olmo, which has no stages; these have: {', '.join(FAMILIES)}. "
-        "Use parallel=zero3."
+        "Use parallel.pipeline=1; zero3 divides any weights."
     )
 
 

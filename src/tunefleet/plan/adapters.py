@@ -88,9 +88,11 @@ def _unused(adapter: AdapterConfig) -> list[str]:
 def _frozen(config: RunConfig) -> list[str]:
     found = []
     if {"*", "**"} & set(config.model.freeze):
-        found.append("model.freeze: * freezes every weight, and nothing learns. Name fewer, or use adapter=lora.")
+        found.append(
+            "model.freeze: * freezes every weight, and nothing learns. Name fewer, or use adapter=lora model.freeze=[]."
+        )
     if config.model.freeze and (split := _split(config)):
-        found.append(f"model.freeze: names of weights change with {split}. Use parallel=zero3, or freeze nothing.")
+        found.append(f"model.freeze: names of weights change with {split}. Use {_unsplit(config)}, or freeze nothing.")
     return found
 
 
@@ -108,10 +110,13 @@ def _targets(adapter: AdapterConfig, architecture: Architecture) -> list[str]:
 def _together(config: RunConfig) -> list[str]:
     found = []
     if split := _split(config):
-        found.append(f"adapter: {config.adapter.name.value} does not go with {split}. Use parallel=zero3 or zero2.")
+        found.append(
+            f"adapter: {config.adapter.name.value} does not go with {split}. Use {_unsplit(config)}; "
+            "zero2 and zero3 spread a model too."
+        )
     if config.model.freeze:
         found.append("model.freeze: not used, because an adapter freezes every weight of the model. Leave it out.")
-    if not config.adapter.merge and config.model.init is Init.RANDOM:
+    if not config.adapter.merge and config.model.init is Init.RANDOM and config.adapter.name is AdapterName.LORA:
         found.append(
             "adapter.merge: an adapter alone is of no use where the model's weights are in no file "
             "(model.init=random). Use adapter.merge=true."
@@ -121,8 +126,17 @@ def _together(config: RunConfig) -> list[str]:
 
 def _split(config: RunConfig) -> str:
     """The degrees that split a layer or the list of layers, as they are typed; empty where there are none."""
+    return " and ".join(f"parallel.{name}={degree}" for name, degree in _degrees(config).items())
+
+
+def _unsplit(config: RunConfig) -> str:
+    """The same without a split, as it is typed."""
+    return " ".join(f"parallel.{name}=1" for name in _degrees(config))
+
+
+def _degrees(config: RunConfig) -> dict[str, int]:
     degrees = {name: getattr(config.parallel, name) for name in ("tensor", "pipeline", "sequence")}
-    return " and ".join(f"parallel.{name}={degree}" for name, degree in degrees.items() if degree > 1)
+    return {name: degree for name, degree in degrees.items() if degree > 1}
 
 
 def _quantised(config: RunConfig, device: str) -> list[str]:

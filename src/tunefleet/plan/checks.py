@@ -15,6 +15,7 @@ from tunefleet.plan.batch import Batch
 from tunefleet.plan.layout import Layout
 from tunefleet.plan.sources import Sources
 
+_FOR_FINE_TUNING = 1e-4  # below it
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
 _LONGEST_NAME = 200  # file systems take 255 bytes; copies of a run add to its name
 
@@ -68,11 +69,11 @@ def device(config: RunConfig, degrees: Layout) -> list[str]:
     return complaints
 
 
-def architecture(config: RunConfig, found: Mapping[str, Any]) -> list[str]:
-    """Complaints about settings that do not go with the model."""
+def architecture(config: RunConfig, found: Mapping[str, Any], processes: int | None = None) -> list[str]:
+    """Complaints about settings that do not go with the model. `processes` are those that are there already."""
     complaints = [
-        *checks_tensor.architecture(config, found),
-        *sequence.complaints(config, found),
+        *checks_tensor.architecture(config, found, processes),
+        *sequence.complaints(config, found, processes),
         *stages.misfits(config, found),
     ]
     reason = packing.refusal(found, config.train.sequence_length) if config.data.packing else None
@@ -97,6 +98,23 @@ def _longest(found: Mapping[str, Any]) -> int | None:
         return None
 
 
+def _from_scratch(config: RunConfig) -> list[str]:
+    """Defaults are for fine-tuning; a recipe of a model from scratch sets its own."""
+    if config.model.init is not Init.RANDOM or config.optimizer.name.value in ("sgd", "adagrad"):
+        return []
+    if config.optimizer.lr >= _FOR_FINE_TUNING:
+        return []
+    low, small = (" and bf16", ", and train.precision=fp32 for a small one") if _is_bf16(config) else ("", "")
+    return [
+        f"optimizer.lr={config.optimizer.lr:g}{low} {'are' if low else 'is'} for fine-tuning, and this model starts from "
+        f"scratch: optimizer.lr=3e-4 to 3e-3 is usual there{small}."
+    ]
+
+
+def _is_bf16(config: RunConfig) -> bool:
+    return config.train.precision is Precision.BF16
+
+
 def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> tuple[str, ...]:
     """What a person should hear although nothing is wrong."""
     said = stages.notes(config.parallel, degrees, split)
@@ -106,6 +124,7 @@ def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> t
         said.append(f"{config.parallel.name} shares nothing out: there is one copy of the model.")
     if degrees.processes_here % degrees.tensor:
         said.append("tensor peers are on different machines, and every layer waits for the network between them.")
+    said += _from_scratch(config)
     if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
         said.append(f"the tokenizer is {found.tokenizer}.")
     return (*said, *offload.notes(config.parallel, degrees))

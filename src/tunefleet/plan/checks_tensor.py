@@ -5,12 +5,9 @@ from __future__ import annotations
 from math import gcd
 
 from tunefleet.config import RunConfig
-from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
 from tunefleet.plan import tensor
 from tunefleet.plan.tensor import Architecture
-
-_WHOLE_MATRICES = ("adafactor", "muon")
 
 
 def values(config: RunConfig) -> list[str]:
@@ -21,7 +18,7 @@ def values(config: RunConfig) -> list[str]:
     if parallel.zero_stage == 3:
         complaints.append(
             f"parallel: tensor({parallel.tensor}) with zero_stage=3 is not offered: both divide the weights. "
-            "Use parallel=tensor_zero2, or parallel=zero3."
+            "Use parallel.zero_stage=2, or parallel.tensor=1."
         )
     if parallel.sequence > 1:
         complaints.append(
@@ -31,29 +28,20 @@ def values(config: RunConfig) -> list[str]:
     if config.train.precision is Precision.FP16 and parallel.zero_stage == 0:
         complaints.append(
             f"train.precision: with fp16 the peers of {parallel.name} would skip different steps when a gradient "
-            "overflows. Use train.precision=bf16, or parallel=tensor_zero1."
+            "overflows. Use train.precision=bf16."
         )
-    return complaints + _optimizer(config.optimizer.name)
+    return complaints
 
 
-def _optimizer(name: OptimizerName) -> list[str]:
-    if name.value not in _WHOLE_MATRICES:
-        return []
-    return [
-        f"optimizer: {name.value} looks at whole matrices, and tensor peers have parts of them. "
-        "Use optimizer=adamw, or parallel=zero2."
-    ]
-
-
-def architecture(config: RunConfig, found: Architecture) -> list[str]:
-    """Complaints about settings that do not go with the model."""
+def architecture(config: RunConfig, found: Architecture, processes: int | None) -> list[str]:
+    """Complaints about settings that do not go with the model. `processes` are those that are there already."""
     degree = config.parallel.tensor
     if degree == 1:
         return []
     if reason := tensor.refusal(found):
         return [
             f"parallel.tensor: the layers of {config.model.name} cannot be divided: it is of the family "
-            f"{found.get('model_type')}, and {reason}. Use parallel=zero2 or parallel=zero3."
+            f"{found.get('model_type')}, and {reason}. Use parallel.tensor=1; zero3 divides any weights."
         ]
     sizes = tensor.divisible(found)
     if "attention heads" not in sizes:
@@ -63,14 +51,14 @@ def architecture(config: RunConfig, found: Architecture) -> list[str]:
         return []
     return [
         f"parallel.tensor: {degree} does not divide the {' and the '.join(odd)} of {config.model.name}. "
-        f"{_nearest(gcd(*sizes.values()), degree)}"
+        f"{_nearest(gcd(*sizes.values(), *([processes] if processes else [])), degree)}"
     ]
 
 
 def _nearest(common: int, degree: int) -> str:
     legal = [number for number in range(2, common + 1) if common % number == 0]
     if not legal:
-        return "No degree does. Use parallel=zero2 or parallel=zero3."
+        return "No degree does. Use parallel.tensor=1; zero3 divides any weights."
     below = [number for number in legal if number < degree][-1:]
     above = [number for number in legal if number > degree][:1]
     return f"Use parallel.tensor={' or '.join(map(str, below + above))}."

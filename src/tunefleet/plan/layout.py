@@ -69,16 +69,21 @@ def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> 
     )
 
 
+def there(launch: LaunchConfig, machine: Machine) -> int | None:
+    """Processes that are given, whatever the degrees: started already, typed, or one for each GPU."""
+    return machine.world_size or launch.processes or machine.gpus or None
+
+
 def _world_size(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> int:
     one_copy = parallel.tensor * parallel.pipeline * parallel.sequence
-    world = machine.world_size or launch.processes or machine.gpus or one_copy
+    world = there(launch, machine) or one_copy
     most = parallel.max_processes
     if not most or world <= most:
         return world
     if launch.processes or machine.world_size:
+        fewer = f"start {most} process" if machine.world_size else f"launch.processes={most}"
         raise ConfigError(
-            f"parallel: {parallel.name} uses {most} process and this run has {world}. "
-            f"Use parallel=ddp or zero1, zero2, zero3, or launch.processes={most}."
+            f"parallel: {parallel.name} uses {most} process and this run has {world}. Use parallel=ddp, or {fewer}."
         )
     return most
 

@@ -17,7 +17,7 @@ from tunefleet.plan import adapters, answers, checks, inputs, optimizers, parame
 from tunefleet.plan.batch import Batch, batch
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.job import expected, job, promised
-from tunefleet.plan.layout import Layout, layout
+from tunefleet.plan.layout import Layout, layout, there
 from tunefleet.plan.machine import Machine
 from tunefleet.plan.memory import GIB
 from tunefleet.plan.naming import run_name
@@ -48,7 +48,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     if degrees:
         complaints += checks.device(config, degrees)
     if found:
-        complaints += checks.architecture(config, found.architecture)
+        complaints += checks.architecture(config, found.architecture, there(config.launch, machine))
     if degrees and found:
         complaints += adapters.complaints(config, degrees.device, found.architecture)
     if complaints or not (degrees and found and split):

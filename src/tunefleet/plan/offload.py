@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,12 @@ def _plus_refused(parallel: ParallelConfig, degrees: Layout) -> list[str]:
     quantized = [n for n in ("quantized_weights", "quantized_gradients") if getattr(parallel, n)]
     if quantized and degrees.device == "cpu":
         off = " ".join(f"parallel.{name}=false" for name in quantized)
-        found.append(f"parallel.{quantized[0]}: DeepSpeed quantises on GPUs only. Use {off}, or parallel=zero3.")
+        found.append(f"parallel.{quantized[0]}: DeepSpeed quantises on GPUs only. Use {off}.")
     copies = hierarchical(parallel, degrees)
     if degrees.data_parallel % copies:
         found.append(
             f"parallel.hierarchical: {copies} does not divide {degrees.data_parallel} data-parallel processes. "
-            "Use parallel.hierarchical=null, or a divisor."
+            f"Use parallel.hierarchical={gcd(copies, degrees.data_parallel)}."
         )
     return found
 

@@ -27,8 +27,8 @@ _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 Architecture = Mapping[str, Any]
 
 
-def complaints(config: RunConfig, architecture: Architecture) -> list[str]:
-    """Why `parallel.sequence` processes cannot share the rows of this model."""
+def complaints(config: RunConfig, architecture: Architecture, processes: int | None) -> list[str]:
+    """Why `parallel.sequence` of `processes` (None is any number) cannot share the rows of this model."""
     degree, stages = config.parallel.sequence, config.parallel.pipeline
     if degree == 1:
         return []
@@ -42,10 +42,10 @@ def complaints(config: RunConfig, architecture: Architecture) -> list[str]:
     if reason:
         found.append(
             f"parallel.sequence: rows of {config.model.name} cannot be shared out: it is of the family "
-            f"{architecture.get('model_type')}, and {reason}. Use parallel=zero3."
+            f"{architecture.get('model_type')}, and {reason}. Use parallel.sequence=1."
         )
     heads = next((architecture[key] for key in _HEADS if isinstance(architecture.get(key), int)), None)
-    return found if reason or heads is None else found + _heads(degree, heads, config.model.name)
+    return found if reason or heads is None else found + _heads(degree, heads, processes, config.model.name)
 
 
 def refusal(architecture: Architecture, length: int) -> str | None:
@@ -60,10 +60,10 @@ def refusal(architecture: Architecture, length: int) -> str | None:
     return packing.stretching(architecture, length)
 
 
-def _heads(degree: int, heads: int, name: str) -> list[str]:
+def _heads(degree: int, heads: int, processes: int | None, name: str) -> list[str]:
     if heads % degree == 0:
         return []
-    legal = [number for number in range(1, heads + 1) if heads % number == 0]
+    legal = [number for number in range(1, heads + 1) if heads % number == 0 == (processes or 0) % number]
     lower, upper = max(n for n in legal if n < degree), min((n for n in legal if n > degree), default=None)
     nearest = f"{lower} or {upper}" if upper else f"{lower}"
     return [

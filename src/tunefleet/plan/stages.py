@@ -98,7 +98,7 @@ def complaints(config: RunConfig) -> list[str]:
     if parallel.zero_stage > 1:
         found.append(
             f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
-            "whole until the last micro-batch. Use parallel=pipeline_zero1, or parallel=zero3 without a pipeline."
+            "whole until the last micro-batch. Use parallel.zero_stage=1, or parallel.pipeline=1."
         )
     if parallel.offload_optimizer is not Place.NONE:
         found.append(
@@ -108,7 +108,7 @@ def complaints(config: RunConfig) -> list[str]:
     if config.train.precision is Precision.FP16 and not parallel.zero_stage:
         found.append(
             f"train.precision: fp16 does not go with {parallel.name}: each stage would find a loss scale of its own. "
-            "Use train.precision=bf16, or parallel=pipeline_zero1 on GPUs."
+            "Use train.precision=bf16."
         )
     return found
 
@@ -122,12 +122,12 @@ def misfits(config: RunConfig, architecture: Architecture) -> list[str]:
     if family not in FAMILIES:
         return [
             f"parallel.pipeline: {name} is of the family {family}, which has no stages; these have: "
-            f"{', '.join(FAMILIES)}. Use parallel=zero3."
+            f"{', '.join(FAMILIES)}. Use parallel.pipeline=1; zero3 divides any weights."
         ]
     if architecture.get("layerdrop"):
         return [
             f"parallel.pipeline: {name} leaves blocks out at random (layerdrop={architecture['layerdrop']}), "
-            "and stages cannot do so together. Use parallel=zero3."
+            "and stages cannot do so together. Use parallel.pipeline=1; zero3 divides any weights."
         ]
     try:
         blocks = parameters.dimensions(architecture).layers
