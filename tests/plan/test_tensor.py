@@ -125,7 +125,7 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
             "process a part. Use parallel=ddp, or optimizer=adamw.",
         ),
         ({"optimizer": {"name": "muon"}}, "Use parallel=ddp, or optimizer=adamw."),
-        ({"train": {"precision": "fp16"}}, "Use train.precision=bf16."),
+        ({"train": {"precision": "fp16", "sequence_length": 48}}, "Use train.precision=bf16."),
     ],
 )
 def test_what_cannot_be_combined(changes: dict[str, Any], complaint: str, tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def _from_scratch(config: RunConfig) -> list[str]:
         return []
     low, small = (" and bf16", ", and train.precision=fp32 for a small one") if _is_bf16(config) else ("", "")
     return [
-        f"optimizer.lr={config.optimizer.lr:g}{low} {'are' if low else 'is'} for fine-tuning, and this model starts from "
-        f"scratch: optimizer.lr=3e-4 to 3e-3 is usual there{small}."
+        f"optimizer.lr={config.optimizer.lr:g}{low} {'are' if low else 'is'} for fine-tuning, and this model starts "
+        f"from scratch: optimizer.lr=3e-4 to 3e-3 is usual there{small}."
     ]
 
 
