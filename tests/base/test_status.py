@@ -172,10 +172,24 @@ def test_a_stopped_process_is_silent_although_it_lives(beating: tuple[subprocess
     assert status.silence(path) > 0.2
 
 
-def test_the_heartbeat_does_not_keep_a_process_that_is_done(tmp_path: Path) -> None:
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", BEATS, str(tmp_path / ".heartbeat"), "0"], check=True, timeout=30)
-    assert time.monotonic() - began < 20
+HELD = "import threading; setattr(threading.Thread, 'daemon', False)\n"  # as if it were an ordinary thread
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["daemon", "control"])
+def test_the_heartbeat_does_not_keep_a_process_that_is_done(tmp_path: Path, held: bool) -> None:
+    """Its thread never returns: it must be one that nobody waits for."""
+    path = tmp_path / ".heartbeat"
+    process = subprocess.Popen([sys.executable, "-c", (HELD if held else "") + BEATS, str(path), "0"])
+    try:
+        until(path.exists)
+        if held:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+        else:
+            assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait(timeout=20)
 
 
 def test_a_disk_that_fails_does_not_end_the_heart(tmp_path: Path) -> None:

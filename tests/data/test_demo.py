@@ -191,7 +191,9 @@ def test_tokenizer_adds_nothing_and_has_the_special_tokens_of_opt(tokenizer):
 
 
 def test_a_value_has_the_same_tokens_in_command_and_json(tokenizer):
-    for row in generate.rows("unseen_values", 300):
+    rows = list(generate.rows("unseen_values", 300))
+    assert rows
+    for row in rows:
         prompt = tokenizer(f"User: {row['prompt']}\nAssistant:")["input_ids"]
         whole = tokenizer(f"User: {row['prompt']}\nAssistant: {row['completion']}")["input_ids"]
         assert whole[: len(prompt)] == prompt

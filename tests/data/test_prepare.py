@@ -158,7 +158,9 @@ def test_at_most_a_tenth_is_held_out(config: DataConfig, tokenizer: Any, wanted:
 
 
 def test_examples_are_questions_with_their_answers(config: DataConfig, tokenizer: Any) -> None:
-    for example in prepare(config, tokenizer, LENGTH).validation["validation"].examples:
+    examples = prepare(config, tokenizer, LENGTH).validation["validation"].examples
+    assert examples
+    for example in examples:
         number = example.prompt.split()[2].rstrip("?")
         assert example.prompt == f"<s>User: Row {number}?\nAssistant:"
         assert example.messages == [{"role": "user", "content": f"Row {number}?"}]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,11 @@ from omegaconf import OmegaConf
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 OF_OTHERS = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "HYDRA_FULL_ERROR")
-SLOW = 3  # times longer than on the machine where the limits were measured
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said, how it ended, and how long it took."""
+    """What a command said, how it ended, and its seconds of processor time, which do not depend on what runs beside."""
 
     code: int
     out: str
@@ -38,16 +37,17 @@ class Person:
 
     def python(self, *words: str) -> Answer:
         """`python WORDS`."""
-        began = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, *words],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60 * SLOW,
+            timeout=180,
         )
-        return Answer(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before.ru_utime
+        return Answer(done.returncode, done.stdout, done.stderr, used)
 
     def types(self, *words: str) -> Answer:
         """`python train.py WORDS`."""
@@ -94,7 +94,9 @@ def test_help_names_every_group_and_its_choices(person: Person) -> None:
     said = person.types("--help").out
     conf = TRAIN.parent / "conf"
     no_groups = ("hydra", "local", "__pycache__")
-    for group in [folder for folder in conf.iterdir() if folder.is_dir() and folder.name not in no_groups]:
+    groups = [folder for folder in conf.iterdir() if folder.is_dir() and folder.name not in no_groups]
+    assert len(groups) >= 10
+    for group in groups:
         choices = re.search(rf"^\s*{group.name}: (.+)$", said, re.MULTILINE)
         assert choices, group.name
         assert set(choices[1].split(", ")) == {path.stem for path in group.glob("*.yaml")}
@@ -150,8 +152,8 @@ def test_settings_that_do_not_go_together(person: Person) -> None:
     [
         (["output_dir=${nope}"], "output_dir: "),
         (["data=jsonl", "data.path=absent.jsonl", "model.tokenizer=."], "data.path: "),
-        (["train.max_steps=[1"], ""),
-        (["foo"], ""),
+        (["train.max_steps=[1"], "train.max_steps: '[1' opens a bracket that it does not close."),
+        (["foo"], "foo: not an override."),
     ],
     ids=["interpolation", "file", "bracket", "no equals sign"],
 )
@@ -176,7 +178,7 @@ def test_a_model_that_is_not_here_is_said_at_once(person: Person) -> None:
     expect_complaints(answer, "model.path: facebook/opt-1.3b is not on this machine")
     for way in ("`hf download facebook/opt-1.3b`", "model.path=", "model.init=random"):
         assert way in answer.err
-    assert answer.seconds < 2 * SLOW
+    assert answer.seconds < 2
 
 
 # Nothing heavy before the ranks
@@ -202,7 +204,7 @@ def test_composing_and_planning_import_nothing_heavy(person: Person) -> None:
     (person.folder / "tokenizer.json").write_text("{}")
     answer = person.python("-W", "error", "-c", LIGHT + "found = HEAVY & set(sys.modules); assert not found, found")
     assert answer.code == 0, answer.err
-    assert answer.seconds < 3 * SLOW
+    assert answer.seconds < 3
 
 
 def test_control_a_heavy_import_would_be_seen(person: Person) -> None:

@@ -215,6 +215,7 @@ def test_a_spelling_of_another_tool_leads_to_a_setting_of_ours(theirs: str) -> N
 
 def test_switches_of_other_tools_compose() -> None:
     switches = sorted({word for meant in SPELLINGS.values() for word in meant.split() if "=" in word})
+    assert switches
     for word in switches:
         assert from_words([word])
 

@@ -59,6 +59,7 @@ def test_follows_the_plain_loop(row: Row, followed: Found, plain: dict[str, Any]
 @pytest.mark.parametrize("row", SAVED, ids=str)
 def test_goes_on_from_what_it_saved(row: Row, followed: Found) -> None:
     """Bit by bit."""
+    assert followed[row]
     for rank in followed[row]:
         assert rank["went_on_again"] == rank["went_on"]
 
@@ -69,6 +70,7 @@ def test_a_checkpoint_exports_what_was_trained(row: Row, followed: Found) -> Non
 
 
 def test_every_optimizer_learns(plain: dict[str, dict[str, list[float]]]) -> None:
+    assert plain
     for name, found in plain.items():
         assert found["losses"][-1] < found["losses"][0] - 0.01, name  # in five steps, Adagrad the least
 

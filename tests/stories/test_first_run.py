@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,10 @@ def test_the_same_command_again_says_that_it_is_done(demo: tuple[Path, str]) -> 
 def test_the_export_measures_the_same_as_the_run(demo: tuple[Path, str]) -> None:
     folder, printed = demo
     again = tunefleet(folder, "evaluate", str(run_folder(folder)))
-    for line in printed.splitlines():
-        if line.startswith(("unseen ", "samples ")) and "loss" in line:
-            assert line.split(", perplexity")[0] in again
+    measured = re.findall(r"^(unseen \w+ +loss [\d.]+), perplexity", printed, re.MULTILINE)
+    assert len(measured) == 4, printed  # the demo's four validation splits
+    for split_and_loss in measured:
+        assert " ".join(split_and_loss.split()) in " ".join(again.split())
 
 
 def test_chat_answers_and_remembers_nothing_of_a_traceback(demo: tuple[Path, str]) -> None:
