@@ -255,3 +255,17 @@ def test_a_variable_that_is_not_used_is_named(
     monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
     submit.submit([plan(tmp_path)])
     assert "note: SBATCH_ACCOUNT of your shell: not used, a job asks for what launch.* says." in capsys.readouterr().out
+
+
+def test_waiting_is_not_for_runs_that_a_limit_keeps_out(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no job, so they would never end."""
+    waited: list[str] = []
+    monkeypatch.setattr(submit.watch, "wait", lambda runs: waited.extend(run.root.name for run in runs) or DONE)
+    site(fake, tmp_path, 2)
+    assert submit.submit([plan(tmp_path, name, wait=True) for name in "abc"], "sweep-1a2b3c4d") == FAILED
+    assert waited == ["a", "b"]
+    site(fake, tmp_path, 0)
+    assert submit.submit([plan(tmp_path, name, wait=True) for name in "de"], "sweep-1a2b3c4d") == FAILED
+    assert waited == ["a", "b"]

@@ -42,7 +42,8 @@ def submit(plans: Sequence[Plan], together: str = "") -> int:
     wanted = _startable(plans, observer)
     code = _send(wanted, observer, together) if wanted else DONE
     _tell_next(name)
-    return watch.wait([plan.paths for plan in plans]) if launch.wait else code
+    known = [plan.paths for plan in plans if plan.paths.status.exists()]  # those that a limit keeps out would never end
+    return max(code, watch.wait(known)) if launch.wait and known else code
 
 
 def _startable(plans: Sequence[Plan], observer: Observer) -> list[Plan]:
