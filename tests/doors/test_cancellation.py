@@ -101,10 +101,10 @@ def test_other_processes_are_left_alone(
     assert capsys.readouterr().out.splitlines() == [
         "ended: nothing to cancel, it is finished",
         "silent: nothing to cancel, it is failed",
-        "never: nothing to cancel, it never started",
+        "never: never started; a grid that is under way leaves it out",
         "elsewhere: runs on elsewhere: it saves and stops at its next step",
     ]
-    assert [one.paths.cancelled.exists() for one in (ended, silent, never, elsewhere)] == [False, False, False, True]
+    assert [one.paths.cancelled.exists() for one in (ended, silent, never, elsewhere)] == [False, False, True, True]
     assert elsewhere.paths.stop.exists()
 
 

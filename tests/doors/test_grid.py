@@ -348,3 +348,21 @@ def test_a_directory_with_another_run_is_refused_and_left_alone(
     assert grid.run(composed, words) == 1
     assert "optimizer.lr was 0.1" in cells(capfd.readouterr().out, 1)[0][-1]
     assert (theirs / "plan.json").read_bytes() == before
+
+
+def test_a_point_that_is_cancelled_before_its_turn_does_not_start(
+    points: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cancels_the_others(plan: Plan, machine: Machine) -> int:
+        for other in tmp_path.glob("outputs/*/plan.json"):
+            (other.parent / "cancelled").touch()
+        return finish(plan, machine)
+
+    started = use(monkeypatch, cancels_the_others)
+    grid.run(*points(["optimizer.lr=0.1"], ["optimizer.lr=0.4"]))
+    assert started == ["0.1"]
+    rows = cells(capsys.readouterr().out, 2)
+    assert [[row[1], row[-1]] for row in rows[1:]] == [["cancelled", "before its turn"]]
+    started = use(monkeypatch, finish)
+    grid.run(*points(["optimizer.lr=0.1"], ["optimizer.lr=0.4"]))  # a new start is a new wish
+    assert "0.4" in started

@@ -83,9 +83,10 @@ def _request(run: Run, observer: Observer) -> _Request:
     over = before is None or before.state.final
     if place and place.job and (not over or (entry and entry.active) or _unsure(before, observer)):
         return _Request(run, before, place.job)
+    if before is None:
+        return _before_its_turn(_Request(run, before))
     if over:
-        state = before and before.state.value
-        return _Request(run, before, message=f"nothing to cancel, it {f'is {state}' if state else 'never started'}")
+        return _Request(run, before, message=f"nothing to cancel, it is {before.state.value}")
     if place:
         return _job_without_number(_Request(run, before))
     return _Request(run, before)
@@ -94,6 +95,13 @@ def _request(run: Run, observer: Observer) -> _Request:
 def _unsure(before: Status | None, observer: Observer) -> bool:
     """Whether a run that was cancelled may still have its job: SLURM does not answer."""
     return observer.silent and before is not None and before.state is State.CANCELLED
+
+
+def _before_its_turn(request: _Request) -> _Request:
+    """A point of a grid under way here has its plan, and no state yet."""
+    request.mark(stop=False)
+    request.message = "never started; a grid that is under way leaves it out"
+    return request
 
 
 def _job_without_number(request: _Request) -> _Request:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from omegaconf import DictConfig
 
-from tunefleet.base import sweeps, text
+from tunefleet.base import status, sweeps, text
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ConfigError, RunError
 from tunefleet.base.sweeps import SweepPoint
 from tunefleet.doors import unchanged
@@ -60,6 +60,7 @@ def resume(plans: Sequence[Plan]) -> int:
 
 
 def _run_here(points: Sequence[Point], places: Share) -> int:
+    _forget_cancellations(points)
     interrupted = side_by_side.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
     print("\n" + table(points))
     codes = [point.code for point in points]
@@ -145,10 +146,20 @@ def _record(points: Sequence[Point]) -> str:
     return sweep.name
 
 
+def _forget_cancellations(points: Sequence[Point]) -> None:
+    """Those of earlier starts; one that comes from now on keeps a point from starting."""
+    for point in points:
+        now = status.read(point.plan.paths.status)
+        if now is None or now.state.final:
+            point.plan.paths.cancelled.unlink(missing_ok=True)
+
+
 def _one_by_one(points: Sequence[Point], machine: Machine) -> bool:
     """Each in this process, on this console. An interrupted point ends the grid; returns whether one did."""
     for point in points:
         print(f"\n{point.number} {point.name}", flush=True)
+        if point.withdrawn():
+            continue
         try:
             point.code = start(point.plan, machine)
         except (RunError, OSError) as error:

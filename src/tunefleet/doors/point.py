@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunefleet.base import status
-from tunefleet.base.errors import DONE, INTERRUPTED, RunError, exit_code_of
+from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError, exit_code_of
 from tunefleet.base.status import Status
 from tunefleet.base.units import clock
 from tunefleet.doors.start import is_done
@@ -37,8 +37,18 @@ class Point:
     reason: str = ""
     began: float = 0.0
 
+    def withdrawn(self) -> bool:
+        """Whether it was cancelled before its turn came; says so."""
+        if not self.plan.paths.cancelled.exists():
+            return False
+        self.code, self.state, self.reason = FAILED, "cancelled", "before its turn"
+        self._say("cancelled before its turn")
+        return True
+
     def ready(self) -> bool:
-        """Saves the plan; not where the run is done, or its directory is somebody else's."""
+        """Saves the plan; not where the run is done or cancelled, or its directory is somebody else's."""
+        if self.withdrawn():
+            return False
         try:
             if not is_done(self.plan):
                 self.plan.save()
