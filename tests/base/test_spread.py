@@ -37,3 +37,9 @@ def test_these_rows_for_ever() -> None:
     """A change would move everybody's measured figures: CRC-32 of "0", "1" ... modulo the part's length, by hand."""
     crc = [0xF4DBDF21, 0x83DCEFB7, 0x1AD5BE0D]
     assert spread_evenly(300, 3) == [crc[0] % 100, 100 + crc[1] % 100, 200 + crc[2] % 100]
+
+
+def test_none_are_asked_for() -> None:
+    """`evaluation.generate_rows=0`."""
+    assert spread_evenly(10, 0) == []
+    assert spread_evenly(0, 0) == []

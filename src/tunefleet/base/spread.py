@@ -13,5 +13,7 @@ def spread_evenly(total: int, limit: int) -> list[int]:
     """
     if limit >= total:
         return list(range(total))
+    if limit <= 0:
+        return []
     edges = [part * total // limit for part in range(limit + 1)]
     return [low + zlib.crc32(b"%d" % part) % (edges[part + 1] - low) for part, low in enumerate(edges[:-1])]
