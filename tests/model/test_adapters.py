@@ -130,3 +130,18 @@ def test_merging_rounds_once() -> None:
     found = merged(model, LORA, weights).state_dict()[f"{name}.weight"]
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, exact.to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("defended", [True, False], ids=["merged", "control"])
+def test_a_head_of_its_own_is_merged_with_the_rest(monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    """config.json says tied and the file brings a head: the merged model lost it."""
+    model = tiny_model("llama", tie_word_embeddings=True)
+    torch.manual_seed(2)
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    attach(model, LORA, 0, None)
+    _stir(model)
+    if not defended:
+        monkeypatch.setattr("tunefleet.model.adapters._is_tied", lambda model: True)
+    whole = merged(model, LORA, dict(model.state_dict()))
+    assert torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight) is defended
+    assert whole.config.tie_word_embeddings is not defended

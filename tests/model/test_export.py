@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from tests.shared import tiny_model, tiny_tokenizer
 from tunefleet.model.export import export
+from tunefleet.model.tokenizer import load
 
 torch.set_num_threads(1)
 
@@ -138,13 +140,13 @@ def test_a_crash_midway_keeps_an_older_export(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()} == before
 
 
-def test_a_newer_export_replaces_an_older_one_whole(tmp_path: Path) -> None:
+def test_a_newer_export_replaces_an_older_one(tmp_path: Path) -> None:
     handed_over(tmp_path / "final", tiny_model("opt", seed=1, vocab_size=320))
-    (tmp_path / "final" / "stale.safetensors").write_bytes(b"")
+    (tmp_path / "final" / "README.md").write_text("somebody's own")
     before = (tmp_path / "final" / "model.safetensors").read_bytes()
     handed_over(tmp_path / "final", tiny_model("opt", seed=2, vocab_size=320))
     assert (tmp_path / "final" / "model.safetensors").read_bytes() != before
-    assert not (tmp_path / "final" / "stale.safetensors").exists()
+    assert (tmp_path / "final" / "README.md").read_text() == "somebody's own"
 
 
 def test_a_model_that_cannot_be_written_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,3 +171,68 @@ def test_generation_stops_where_answers_ended_in_training(
     settings = json.loads((tmp_path / "final" / "generation_config.json").read_text())
     assert (settings["eos_token_id"], settings["pad_token_id"]) == (written, 1)
     assert model.generation_config.eos_token_id == 5
+
+
+SAMPLING: dict[str, dict[str, Any]] = {
+    "sampling": {"temperature": 0.6, "top_p": 0.9},
+    "sampling, off": {"temperature": 0.6, "top_p": 0.9, "do_sample": False},
+    "sampling, on": {"temperature": 0.6, "top_p": 0.9, "do_sample": True},
+}
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_settings_for_sampling_do_not_end_an_export(tmp_path: Path, name: str) -> None:
+    """As Vicuna and early Llama 2 publish them; transformers refused to save what it had read, after all training."""
+    model = tiny_model("llama", vocab_size=320)
+    for key, value in SAMPLING[name].items():
+        setattr(model.generation_config, key, value)
+    export(tmp_path / "final", model, model.state_dict(), tiny_tokenizer(), TEMPLATE, (2,))
+    settings = json.loads((tmp_path / "final" / "generation_config.json").read_text())
+    samples = settings.get("do_sample") is True
+    assert (settings.get("temperature"), settings.get("top_p")) == ((0.6, 0.9) if samples else (None, None))
+    assert samples is (name == "sampling, on")
+    GenerationConfig.from_pretrained(tmp_path / "final").save_pretrained(tmp_path / "again")
+    assert model.generation_config.temperature == 0.6
+
+
+def test_the_special_tokens_are_those_of_the_tokenizer_that_was_trained(tmp_path: Path) -> None:
+    """Those of the architecture survived: another tokenizer's ids for begin and end."""
+    model = tiny_model("llama", vocab_size=320, bos_token_id=101, eos_token_id=102, pad_token_id=103)
+    export(tmp_path / "final", model, model.state_dict(), tiny_tokenizer(), TEMPLATE, (2, 7))
+    read = [json.loads((tmp_path / "final" / f"{name}.json").read_text()) for name in ("config", "generation_config")]
+    assert [(one["bos_token_id"], one["eos_token_id"], one["pad_token_id"]) for one in read] == [
+        (0, 2, 1),
+        (0, [2, 7], 1),
+    ]
+
+
+def test_an_end_of_sequence_that_pads_is_no_padding_of_the_model(tmp_path: Path) -> None:
+    """Its embedding would not learn, if the model took it for padding."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    model = tiny_model("llama", vocab_size=320)
+    export(tmp_path / "final", model, model.state_dict(), tokenizer, TEMPLATE, (2,))
+    assert json.loads((tmp_path / "final" / "config.json").read_text())["pad_token_id"] is None
+
+
+def test_how_the_tokenizer_was_loaded_is_not_handed_over(tmp_path: Path) -> None:
+    tiny_tokenizer().save_pretrained(tmp_path / "given")
+    tokenizer = load(str(tmp_path / "given"), "llama")
+    model = tiny_model("llama", vocab_size=320)
+    export(tmp_path / "final", model, model.state_dict(), tokenizer, TEMPLATE)
+    given, final = (json.loads((tmp_path / n / "tokenizer_config.json").read_text()) for n in ("given", "final"))
+    assert final.keys() <= given.keys()
+    tokenizer.save_pretrained(tmp_path / "control")
+    control = json.loads((tmp_path / "control" / "tokenizer_config.json").read_text())
+    assert {"local_files_only", "is_local"} <= control.keys() - given.keys()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_a_head_of_its_own_is_not_called_tied(tmp_path: Path, scale: float) -> None:
+    """Some files bring one although their config.json says tied: not every reader looks."""
+    model = tiny_model("llama", vocab_size=320, tie_word_embeddings=True)
+    model.lm_head.weight = torch.nn.Parameter(model.model.embed_tokens.weight.detach() * scale)
+    export(tmp_path / "final", model, dict(model.state_dict()), tiny_tokenizer(), TEMPLATE)
+    assert json.loads((tmp_path / "final" / "config.json").read_text())["tie_word_embeddings"] is (scale == 1.0)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "final")
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)

@@ -9,6 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.plans import LLAMA, tiny_plan
+from tunefleet.base import delivery
+from tunefleet.base.errors import RunError
 from tunefleet.plan import Machine
 from tunefleet.runs import use
 
@@ -19,9 +21,14 @@ def test_a_processor_without_16_bit_products_uses_fp32(
 ) -> None:
     plan = tiny_plan(tmp_path, "llama")
     whole = AutoModelForCausalLM.from_config(AutoConfig.for_model(**LLAMA)).to(torch.bfloat16)
-    whole.save_pretrained(plan.paths.export)
+    with delivery.staging(plan.paths.export) as staged:
+        whole.save_pretrained(staged)
+        delivery.deliver(staged, plan.paths.export, {"merged": True})
     monkeypatch.setattr(Machine, "this", staticmethod(lambda: Machine(half=half)))
     used = use._model(plan).model
     assert used.dtype is expected
     for weight, given in zip(used.parameters(), whole.parameters(), strict=True):
         assert torch.equal(weight.float(), given.float())
+    (plan.paths.export / "model.safetensors").write_bytes(b"another")
+    with pytest.raises(RunError, match=r"model\.safetensors: missing or changed since it was saved"):
+        use._model(plan)

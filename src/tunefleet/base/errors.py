@@ -6,6 +6,7 @@
     │   ├── DataError             2   a file or a row, named as file:line
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
+    ├── ExportError               1   the model is trained and saved, and its export is not what was trained
     ├── OutOfMemory               1   a device or a host had no room for what was asked for
     ├── RankFailure               1   one process of a run ended; the others were ended with it
     └── WorkerFailure             1   a process that prepares micro-batches for a rank ended
@@ -56,6 +57,10 @@ class NonFiniteLoss(TunefleetError):
     """A loss or a gradient norm became NaN or infinite."""
 
     exit_code = NON_FINITE
+
+
+class ExportError(TunefleetError):
+    """An export failed, or is not what was trained. What was trained is saved."""
 
 
 class OutOfMemory(TunefleetError):

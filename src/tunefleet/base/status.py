@@ -62,6 +62,7 @@ class Cause(Enum):
     KILLED = "killed"
     LOST_PEER = "lost another process"
     NO_PROGRESS = "no progress"
+    EXPORT = "export failed"
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,18 @@ def _note(chosen: Checkpoint, complaints: list[str]) -> str:
     return f"{'; '.join(complaints)}. Step {chosen.state.step} is the newest that is as it was saved: {chosen.folder}"
 
 
+def latest(folder: Path) -> tuple[int, float]:
+    """(step, when it was saved) of the checkpoint that the pointer names, unverified; (0, 0) where it names none."""
+    try:
+        name = pointed(folder)
+    except ValueError:
+        name = None
+    if name is None:
+        return 0, 0.0
+    manifest, _ = _manifest(folder / name)
+    return (int(manifest["state"]["step"]) if manifest else 0), saved_at(folder / name)[0]
+
+
 def saved_at(folder: Path) -> tuple[float, str]:
     """When `folder` was saved, to sort by; a checkpoint that does not say is older than those that do."""
     manifest, _ = _manifest(folder)

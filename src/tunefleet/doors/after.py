@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tunefleet.base import text
+from tunefleet.base import delivery, status, text
 from tunefleet.base.errors import RunError
+from tunefleet.base.status import Cause, State
 from tunefleet.config.adapter import AdapterName
 from tunefleet.doors import unchanged
 from tunefleet.doors.rank import prepare_environment
@@ -23,8 +24,13 @@ _MODEL = "The model was trained from what they held then: put that back."
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
 
 
-def export(run: Run, folder: Path | None, merge: bool | None = None) -> None:
-    """Writes the newest checkpoint in Hugging Face form, and says where; `merge` overrules `adapter.merge`."""
+def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: bool = False) -> None:
+    """Writes the newest checkpoint in Hugging Face form, and says where; `merge` overrules `adapter.merge`.
+
+    Raises `RunError`, before the work, where `folder` holds what no export left there, unless `overwrite` is given.
+    """
+    if folder or delivery.record(run.paths.export):
+        delivery.expect_free(folder or run.paths.export, overwrite)
     plan = _ready(run)
     unchanged.expect(plan, (Role.MODEL,), _MODEL)
     if merge is not None:
@@ -35,6 +41,9 @@ def export(run: Run, folder: Path | None, merge: bool | None = None) -> None:
     from tunefleet.runs.export import export as write
 
     print(os.path.relpath(write(plan, folder)))
+    now = status.read(plan.paths.status)
+    if folder is None and now and now.state is State.FAILED and now.cause is Cause.EXPORT:
+        status.write(plan.paths.status, now.moved(state=State.FINISHED, cause=Cause.NONE, reason=""))
 
 
 def evaluate(run: Run) -> None:

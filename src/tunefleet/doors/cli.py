@@ -200,7 +200,7 @@ def _reproduce(chosen: Namespace) -> int:
 def _export(chosen: Namespace) -> None:
     from tunefleet.doors import after
 
-    after.export(_one(chosen), chosen.to, chosen.merge)
+    after.export(_one(chosen), chosen.to, chosen.merge, chosen.overwrite)
 
 
 def _evaluate(chosen: Namespace) -> None:
@@ -273,7 +273,8 @@ _FAILED: _Argument = (
     "--failed",
     {"action": "store_true", "help": "only what failed or was preempted, as without RUN"},
 )
-_TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export"})
+_TO: _Argument = ("--to", {"type": Path, "help": "another folder than RUN/export: new, empty, or a former export"})
+_OVERWRITE: _Argument = ("--overwrite", {"action": "store_true", "help": "replace files of the same names there"})
 
 _SHELL: _Argument = ("shell", {"choices": ["bash", "zsh", "fish"], "help": "which shell"})
 _MACHINE: _Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
@@ -310,7 +311,7 @@ _COMMANDS: tuple[_Command, ...] = (
     ("retry", _retry, "resume those of the runs that are not finished; without RUN, all that failed", [_ANY, _FAILED]),
     ("rm", _rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),
     ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
-    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO, _MERGED, _ALONE]),
+    ("export", _export, "write the newest checkpoint in Hugging Face form", [_RUN, _TO, _OVERWRITE, _MERGED, _ALONE]),
     ("evaluate", _evaluate, "measure the exported model on every validation split", [_RUN]),
     ("chat", _chat, "talk with the exported model", [_RUN]),
 )

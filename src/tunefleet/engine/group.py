@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import deepspeed
 import torch
@@ -12,6 +13,9 @@ from deepspeed.runtime import compiler
 from torch import distributed
 
 from tunefleet.plan.layout import Layout
+
+Value = TypeVar("Value")
+_POLL = 0.1  # seconds
 
 
 class ProcessGroup:
@@ -22,6 +26,7 @@ class ProcessGroup:
         self.size = distributed.get_world_size()
         self.device = _device()
         self._peers: dict[int, distributed.ProcessGroup] = {}
+        self._turns = 0
 
     def agree(self, code: int) -> int:
         """The largest `code` of any rank."""
@@ -44,6 +49,22 @@ class ProcessGroup:
     def barrier(self) -> None:
         """Waits for every rank."""
         distributed.barrier()
+
+    def wait_for_first(self, act: Callable[[], Value]) -> Value | None:
+        """What `act` returns on rank 0, None elsewhere. The others wait without a collective, whose time would run out,
+        for as long as it takes.
+        """
+        store = distributed.distributed_c10d._get_default_store()
+        self._turns += 1
+        key = f"tunefleet/turn/{self._turns}"
+        if self.rank == 0:
+            try:
+                return act()
+            finally:
+                store.set(key, "done")
+        while not store.check([key]):
+            time.sleep(_POLL)
+        return None
 
     def peers(self, degree: int) -> distributed.ProcessGroup | None:
         """This rank's group of `degree` adjacent ranks; None where it is alone."""

@@ -93,11 +93,17 @@ def merged(model: PreTrainedModel, adapter: AdapterConfig, weights: dict[str, Te
 
 
 def _skeleton(model: PreTrainedModel, adapter: AdapterConfig) -> PreTrainedModel:
+    config, kind = copy.deepcopy(model.config), model.config._attn_implementation
+    config.tie_word_embeddings = _is_tied(model)  # whatever config.json says: some files bring a head of their own
     with torch.device("meta"):
-        kind = model.config._attn_implementation
-        empty = AutoModelForCausalLM.from_config(model.config, attn_implementation=kind, trust_remote_code=False)
+        empty = AutoModelForCausalLM.from_config(config, attn_implementation=kind, trust_remote_code=False)
         attach(empty, adapter, 0, None)
     return cast(PreTrainedModel, empty)
+
+
+def _is_tied(model: PreTrainedModel) -> bool:
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    return head is not None and cast(nn.Module, head).weight is cast(nn.Module, embedding).weight
 
 
 def _merged_layer(layer: Any) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tunefleet.base import delivery
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import choice
 from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
+from tunefleet.data.template import ChatTemplate
 from tunefleet.engine import frozen, shards
-from tunefleet.engine.plain import Alone
+from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.model import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.tensor import dimension
-from tunefleet.runs import own_tokenizer, parts
-from tunefleet.runs.hand_over import hand_over
+from tunefleet.runs import exported_model, hand_over, own_tokenizer, parts
+from tunefleet.runs.exported_model import Expected
 
 
 def export(plan: Plan, folder: Path | None = None) -> Path:
@@ -36,13 +39,41 @@ def export(plan: Plan, folder: Path | None = None) -> Path:
     template = parts.chat_template(plan, words, checkpoint.folder)
     weights = _weights(plan, checkpoint)
     model = _model(plan, checkpoint, weights, words)
-    hand_over(plan, target, model, dict(model.state_dict()), words, template)
+    with delivery.staging(target) as staged:
+        hand_over.stage(plan, staged, model, dict(model.state_dict()), words, template)
+        expected = _expected(plan, staged, model, words, template)
+        compared = hand_over.verify_and_deliver(plan, staged, target, checkpoint.state, expected)
+    print(f"compared with what was trained: {exported_model.summary(compared)}", file=sys.stderr)
     return target
 
 
+def _expected(plan: Plan, staged: Path, model: PreTrainedModel, words: Any, template: ChatTemplate) -> Expected:
+    """What the export in `staged` must give again."""
+    reason = exported_model.why_no_logits(plan) or exported_model.too_large(staged)
+    rows = exported_model.sample_rows(words, model.config.get_text_config().vocab_size)
+    logits = None if reason else exported_model.logits_of(PlainModel(Learner(model)), rows)
+    return hand_over.expected(plan, words, template, [], rows=rows, logits=logits, no_logits=reason)
+
+
 def exported(plan: Plan) -> Path:
-    """The folder of the exported model, written now where it is not there yet."""
-    return plan.paths.export if plan.paths.export.is_dir() else export(plan)
+    """The folder of the exported model, as it was written; written now where it is not there, or older than the newest
+    checkpoint. Raises `RunError` where somebody changed it.
+    """
+    folder = plan.paths.export
+    record = delivery.record(folder)
+    if record is None or not record["complete"] or _is_older(plan, record):
+        return export(plan)
+    if changed := delivery.changes(folder):
+        raise RunError(f"{folder / changed[0]}. `tunefleet export {plan.name} --overwrite` writes it again.")
+    return folder
+
+
+def _is_older(plan: Plan, record: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was saved since, or the export is of the other kind than the plan's."""
+    step, saved = choice.latest(plan.paths.checkpoints)
+    return (
+        step > record.get("step", 0) or saved > record["written"] or record.get("merged") != plan.config.adapter.merge
+    )
 
 
 def _checkpoint(plan: Plan) -> Checkpoint:

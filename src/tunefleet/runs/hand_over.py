@@ -2,26 +2,93 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel
 
+from tunefleet import __version__
+from tunefleet.base import delivery
+from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterName
+from tunefleet.config.train import Precision
 from tunefleet.data.template import ChatTemplate
+from tunefleet.data.turn import end_of_turn
 from tunefleet.model import adapters
-from tunefleet.model.export import export
+from tunefleet.model.export import write, write_without_weights
+from tunefleet.plan.contracts import RunState
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
+from tunefleet.runs import exported_model
+from tunefleet.runs.exported_model import Expected
 
 
-def hand_over(
-    plan: Plan, folder: Path, model: PreTrainedModel, weights: dict[str, Tensor], words: Any, template: ChatTemplate
+def stage(
+    plan: Plan, staged: Path, model: PreTrainedModel, weights: dict[str, Tensor], words: Any, template: ChatTemplate
 ) -> None:
-    """Writes `weights` of `model` to `folder`; with an adapter as `adapter.merge` says."""
-    adapter, stops = plan.config.adapter, parts.stops(template, words)
+    """Writes `weights` of `model` into `staged`; with an adapter as `adapter.merge` says."""
+    adapter, stops = plan.config.adapter, end_of_turn(template, words).stops
     if adapter.name is not AdapterName.NONE and adapter.merge:
         model = adapters.merged(model, adapter, weights)
         weights = dict(model.state_dict())
-    export(folder, model, weights, words, template.source, stops)
+    write(staged, model, weights, words, template.source, stops)
+
+
+def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, expected: Expected) -> dict[str, str]:
+    """Gives what was staged its final place, if it is what was trained; returns what was compared.
+
+    Raises `ExportError` where it is not; `folder` is as it was then.
+    """
+    compared = exported_model.verify(staged, expected)
+    facts = {"version": __version__, "run": plan.name, "identity": plan.identity, "step": state.step}
+    delivery.deliver(staged, folder, {**facts, "merged": plan.config.adapter.merge, "compared": compared})
+    return compared
+
+
+def expect_exportable(plan: Plan, model: PreTrainedModel, words: Any, template: ChatTemplate) -> None:
+    """Writes all but the weights, before they are trained, and reads it again as an inference server would.
+
+    Raises `ConfigError` where the export would not be what is trained: better now than after the training.
+    """
+    stops = end_of_turn(template, words).stops
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        try:
+            write_without_weights(folder, model, words, template.source, stops)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            generation = GenerationConfig.from_pretrained(folder)
+        except Exception as error:  # of transformers, of the Rust library: whatever it is, the export would meet it
+            raise ConfigError(f"checkpoint.export: no export could be written: {_line(error)}. {_WITHOUT}") from None
+    if changed := [text for text in exported_model.PROBES if ids(tokenizer, text) != ids(words, text)]:
+        raise ConfigError(
+            f"model.tokenizer: transformers reads the tokenizer of an exported {model.config.model_type} as a "
+            f"{type(tokenizer).__name__}, whatever its files say, and that makes other tokens of {changed[0][:20]!r}. "
+            f"Use a tokenizer of the model's own family (model.tokenizer=FOLDER). {_WITHOUT}"
+        )
+    kept = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
+    if tokenizer.chat_template != template.source or set(kept) != set(stops):
+        raise ConfigError(f"checkpoint.export: its chat template or its stop tokens {kept} would be others. {_WITHOUT}")
+
+
+def _line(error: Exception) -> str:
+    """The first line of a message, with its items."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]).rstrip(". ")
+
+
+_WITHOUT = "Or set checkpoint.export=false, to train without an export."
+
+
+def ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of `text` alone."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def expected(plan: Plan, words: Any, template: ChatTemplate, texts: list[str], **logits: Any) -> Expected:
+    """What an export must give again; `logits` are `Expected`'s."""
+    texts = [*exported_model.PROBES, *texts]
+    fp32 = plan.config.train.precision is Precision.FP32
+    return Expected(
+        texts, [ids(words, text) for text in texts], template, end_of_turn(template, words).stops, fp32=fp32, **logits
+    )

@@ -33,7 +33,7 @@ from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.contracts import Engine
 from tunefleet.plan.horizon import Horizon, horizon
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import own_tokenizer, resumed
+from tunefleet.runs import hand_over, own_tokenizer, resumed
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,10 @@ def material(plan: Plan) -> Material:
 def engine(plan: Plan, group: ProcessGroup, read: Material) -> Engine:
     """The model under DeepSpeed; from scratch its weights depend on the seed alone."""
     config = plan.config
-    built = strategy(plan, group, model(plan, read.tokenizer), read.horizon)
+    whole = model(plan, read.tokenizer)
+    if config.checkpoint.export and group.rank == 0:
+        hand_over.expect_exportable(plan, whole, read.tokenizer, read.data.template)
+    built = strategy(plan, group, whole, read.horizon)
     randomness.seed_all(config.train.seed, plan.layout.random_rank(group.rank))
     return built
 

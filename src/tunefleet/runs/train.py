@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tunefleet.base import files, status
-from tunefleet.base.errors import DONE, INTERRUPTED, OutOfMemory
+from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
@@ -19,9 +19,8 @@ from tunefleet.engine.present import expect_planned
 from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import examine, own_tokenizer, parts, resumed, words
+from tunefleet.runs import examine, exported_model, final_export, own_tokenizer, parts, resumed, words
 from tunefleet.runs.examine import Sample
-from tunefleet.runs.hand_over import hand_over
 from tunefleet.runs.parts import Material
 from tunefleet.tracking import metrics, plots, wandb, wandb_server
 from tunefleet.tracking.console import Console
@@ -40,14 +39,17 @@ def train(plan: Plan) -> int:
         own_tokenizer.keep(plan)
     try:
         engine = parts.engine(plan, group, read)
-        code = _Run(plan, group, read, engine, parts.store(plan, group, read)).train()
+        run = _Run(plan, group, read, engine, parts.store(plan, group, read))
+        code = run.train()
     except (RuntimeError, MemoryError) as error:
         if cause_of(error) is Cause.OUT_OF_MEMORY:
             raise OutOfMemory(words.out_of_memory(plan, error, peak_gib())) from error
         raise
     engine.close()
     group.part()
-    return code
+    if run.export_error:
+        raise run.export_error
+    return DONE if code == FAILED else code  # rank 0 tells why
 
 
 class _Run:
@@ -68,6 +70,8 @@ class _Run:
         self._console = Console(self._shown, self._steps.total, self._state.step, plan.paths.log(0))
         self._trackers = self._follow()
         self._unlogged: tuple[RunState, StepResult] | None = None
+        self.export_error: ExportError | None = None
+        """Why the export of rank 0 failed, after everything else was done."""
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
 
@@ -172,25 +176,34 @@ class _Run:
         trained = time.perf_counter() - self._started
         if self._plan.config.checkpoint.at_end:
             self._save(self._state)
-        self._export()
+        failed = self._export()
         record = examine.losses(self._plan, self._engine, self._copies, self._read)
         matches, said = examine.exact_matches(self._plan, self._engine, self._copies, self._read)
         record |= matches
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         if self._shown:
-            self._close(record, said, trained)
+            self._close(record, said, trained, done=not failed)
+        if failed:
+            self._settle(State.RUNNING, evaluation=words.numbers(record))
+            return FAILED
         self._settle(State.FINISHED, evaluation=words.numbers(record))
         return DONE
 
-    def _export(self) -> None:
-        if self._plan.config.checkpoint.export:
-            weights = self._engine.weights()
-            if weights is not None:
-                model: Any = self._engine.model
-                chat = self._read.data.template
-                hand_over(self._plan, self._plan.paths.export, model, weights, self._read.tokenizer, chat)
+    def _export(self) -> bool:
+        """Whether the export failed, on every rank; then what was trained is saved, and the run says so at its end."""
+        if not self._plan.config.checkpoint.export:
+            return False
+        outcome = final_export.export(self._plan, self._group, self._engine, self._read, self._state)
+        if isinstance(outcome, ExportError):
+            self.export_error = outcome
+        elif outcome:
+            self._console.rows({"export": exported_model.summary(outcome)})
+        failed = bool(self._group.agree(int(self.export_error is not None)))
+        if failed and not self._plan.config.checkpoint.at_end:
+            self._save(self._state)
+        return failed
 
-    def _close(self, record: dict[str, Any], said: list[Sample], trained: float) -> None:
+    def _close(self, record: dict[str, Any], said: list[Sample], trained: float, done: bool) -> None:
         say = self._console.say
         files.write_text(self._plan.paths.samples, "".join(json.dumps(asdict(s)) + "\n" for s in said))
         self._trackers.finish(record)
@@ -201,9 +214,10 @@ class _Run:
         self._console.rows(words.results(record))
         for line in words.samples(said[: self._plan.config.evaluation.samples]):
             say(line)
-        say("\nnext:")
-        for command in words.next_commands(self._plan):
-            say(f"  {command}")
+        if done:
+            say("\nnext:")
+            for command in words.next_commands(self._plan):
+                say(f"  {command}")
 
     def _settle(self, state: State, **changes: Any) -> None:
         if self._shown:

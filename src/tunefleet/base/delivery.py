@@ -1,0 +1,132 @@
+"""What may be written into a folder that a user named: what is not ours stays, unless asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base import checksums, files
+from tunefleet.base.errors import RunError
+
+RECORD = "tunefleet.json"
+"""In every folder that was delivered: which files are ours, with their checksums, and what they are."""
+_OF_EXPORTS = (".json", ".jinja", ".safetensors", ".model", "merges.txt", "vocab.txt", ".bin")
+"""How names of files end that a later export may have."""
+_SMALL = 1 << 24  # bytes: larger files are weights, which nobody edits by hand
+
+
+def expect_free(folder: Path, overwrite: bool = False) -> None:
+    """Raises `RunError` unless `folder` is new, empty, or what `deliver` left there before; with `overwrite`, files of
+    the same names may be replaced.
+    """
+    target = folder.resolve()
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{folder}: is a file. Name a folder.")
+    parent = next(path for path in (target, *target.parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: nothing can be written into {parent}. Name a folder where you may write.")
+    if not overwrite and (others := _not_ours(target)):
+        raise RunError(
+            f"{folder}: holds {others[0]}, which no export left there{_and_more(others)}. Name a new or empty folder, "
+            "or add --overwrite, which replaces files of the same names and leaves the others."
+        )
+
+
+def record(folder: Path) -> Mapping[str, Any] | None:
+    """What `deliver` wrote down about `folder`; None where there is nothing that can be read."""
+    try:
+        content = files.read_json(folder / RECORD)
+        return content if isinstance(content["files"], dict) and "complete" in content else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A new folder on the same disk as `folder`, to write into and then `deliver`; it is gone afterwards."""
+    target = folder.resolve()
+    name = f".{target.name}.{os.getpid()}.tmp"
+    staged = target / name if target.is_dir() else target.with_name(name)
+    shutil.rmtree(staged, ignore_errors=True)  # ours: of a process that was killed
+    staged.mkdir(parents=True)
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Moves all files of `staged` to `folder`, with the record of them and `facts`.
+
+    A new folder appears whole or not at all. In one that is there, files of an earlier delivery that are not among the
+    new ones go, others stay; until all is moved the record says that it is not complete.
+    """
+    target = folder.resolve()
+    _open_to_others(staged)
+    sums = {name: checksums.checksum(staged / name) for name in checksums.names(staged)}
+    done = {**facts, "complete": True, "written": time.time(), "files": sums}
+    if not target.exists():
+        files.write_json(staged / RECORD, done)
+        files.publish(staged, target)
+        return
+    before = dict((record(target) or {"files": {}})["files"])
+    files.write_json(target / RECORD, {**done, "complete": False, "files": {**before, **sums}})
+    for name in sums:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged / name, target / name)
+    for name in before.keys() - sums.keys():
+        if not _is_changed(target, name, before[name]):
+            (target / name).unlink(missing_ok=True)
+    files.write_json(target / RECORD, done)
+
+
+def changes(folder: Path) -> list[str]:
+    """What of a delivered folder is not as it was written, as `name: what`; every byte is read. Others' files are not
+    looked at.
+    """
+    then: dict[str, Any] = (record(folder) or {"files": {}})["files"]
+    now = {name: checksums.checksum(folder / name) for name in then if (folder / name).is_file()}
+    return checksums.differences(now, then)
+
+
+def _not_ours(folder: Path) -> list[str]:
+    """Names in `folder` that `deliver` did not leave there, or that were changed since."""
+    if not folder.exists():
+        return []
+    delivered: dict[str, Any] = (record(folder) or {"files": {}})["files"]
+    if not delivered:
+        return sorted(path.name for path in folder.iterdir())
+    edited = [name for name, then in sorted(delivered.items()) if _is_changed(folder, name, then)]
+    return edited + [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.name not in delivered and path.name != RECORD and path.name.endswith(_OF_EXPORTS)
+    ]
+
+
+def _is_changed(folder: Path, name: str, then: Any) -> bool:
+    path = folder / name
+    if not path.exists():
+        return False
+    size = path.stat().st_size
+    return bool(size != then[0] or (size <= _SMALL and checksums.checksum(path) != then))
+
+
+def _open_to_others(folder: Path) -> None:
+    """Gives every file the mode that the user's umask says: safetensors writes 0600."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
+def _and_more(names: list[str]) -> str:
+    return f" (nor {len(names) - 1} more)" if len(names) > 1 else ""

@@ -1,0 +1,42 @@
+"""Reads an export in a process of its own, with plain transformers: this source runs alone, without tunefleet.
+
+Standard input is JSON: `folder`, `texts`, `messages`, `tokens` (rows of ids, or null) and `dtype`. Standard output's
+last line is JSON; logits go to `logits` as a NumPy array [rows, length, vocabulary].
+"""
+
+import json
+import sys
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+request = json.load(sys.stdin)
+folder, safe = request["folder"], {"local_files_only": True, "trust_remote_code": False}
+tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+result = {
+    "ids": [tokenizer(text, add_special_tokens=False)["input_ids"] for text in request["texts"]],
+    "template": tokenizer.chat_template,
+    "rendered": None,
+    "specials": [tokenizer.bos_token_id, tokenizer.eos_token_id],
+    "missing": [],
+}
+if request["messages"]:
+    result["rendered"] = tokenizer.apply_chat_template(request["messages"], tokenize=False)
+try:
+    stops = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+except OSError:
+    stops = None
+if request["tokens"]:
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, request["dtype"]), output_loading_info=True, **safe
+    )
+    result["missing"] = [*map(str, report["missing_keys"]), *map(str, report["mismatched_keys"])]
+    stops = stops or model.generation_config.eos_token_id
+    with torch.no_grad():
+        rows = [
+            model.eval()(input_ids=torch.tensor([row]), use_cache=False).logits[0].float() for row in request["tokens"]
+        ]
+    np.save(request["logits"], torch.cat(rows).numpy())
+result["stops"] = stops if isinstance(stops, list) else [stops]
+print("\n" + json.dumps(result))

@@ -1,0 +1,54 @@
+"""What becomes of a run whose export fails after all training, and of folders that `tunefleet export --to` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.stories.commands import SMALL, run_folder, status, train, tunefleet
+
+WORDS = [
+    *SMALL,
+    "name=mine",
+    "train.max_steps=2",
+    "train.micro_batch=2",
+    "evaluation.generate_rows=1",
+    "tracking=files",
+]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a run whose export had no place: a file is there; and what the run printed."""
+    folder = tmp_path_factory.mktemp("failed")
+    (folder / "outputs" / "mine").mkdir(parents=True)
+    (folder / "outputs" / "mine" / "export").write_text("in the way")
+    return folder, train(folder, *WORDS, "checkpoint.at_end=false", code=1)
+
+
+def test_an_export_that_fails_loses_nothing_and_can_be_repeated(failed: tuple[Path, str]) -> None:
+    folder, printed = failed
+    run = run_folder(folder)
+    assert "mine is trained and saved at step 2, and its export failed: " in printed
+    assert "Write it again with `tunefleet export mine`" in printed
+    assert "unseen values" in printed  # it was evaluated nevertheless
+    before = status(run)
+    assert (before["state"], before["cause"], before["saved_step"]) == ("failed", "export failed", 2)
+    assert "export failed" in before["reason"]
+    assert (run / "export").read_text() == "in the way"
+    (run / "export").unlink()
+    assert "logits: of " in tunefleet(folder, "export", "mine")
+    assert (run / "export" / "model.safetensors").exists()
+    assert (status(run)["state"], status(run)["reason"]) == ("finished", "")
+
+
+def test_a_folder_that_is_not_empty_is_refused_before_the_work(failed: tuple[Path, str]) -> None:
+    folder, _ = failed
+    (folder / "thesis").mkdir()
+    (folder / "thesis" / "chapter1.txt").write_text("a year")
+    for named in ("thesis", "."):
+        printed = tunefleet(folder, "export", "mine", "--to", named, code=2)
+        assert "which no export left there" in printed
+        assert "Traceback" not in printed
+    assert [path.name for path in (folder / "thesis").iterdir()] == ["chapter1.txt"]
