@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from tunefleet import __version__
-from tunefleet.base import delivery
+from tunefleet.base import delivery, files
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
@@ -57,7 +57,7 @@ def expect_exportable(plan: Plan, model: PreTrainedModel, words: Any, template: 
         try:
             write_without_weights(folder, model, words, template.source, stops)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            generation = GenerationConfig.from_pretrained(folder)
+            generation = GenerationConfig.from_dict(files.read_json(folder / "generation_config.json"))
         except Exception as error:  # of transformers, of the Rust library: whatever it is, the export would meet it
             raise ConfigError(f"checkpoint.export: no export could be written: {_line(error)}. {_WITHOUT}") from None
     if changed := [text for text in exported_model.PROBES if ids(tokenizer, text) != ids(words, text)]:

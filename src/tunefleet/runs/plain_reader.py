@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 request = json.load(sys.stdin)
-folder, safe = request["folder"], {"local_files_only": True, "trust_remote_code": False}
-tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+folder = request["folder"]
+tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 result = {
     "ids": [tokenizer(text, add_special_tokens=False)["input_ids"] for text in request["texts"]],
     "template": tokenizer.chat_template,
@@ -24,12 +24,17 @@ result = {
 if request["messages"]:
     result["rendered"] = tokenizer.apply_chat_template(request["messages"], tokenize=False)
 try:
-    stops = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-except OSError:
+    with open(f"{folder}/generation_config.json", encoding="utf-8") as stream:
+        stops = GenerationConfig.from_dict(json.load(stream)).eos_token_id
+except FileNotFoundError:
     stops = None
 if request["tokens"]:
     model, report = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, request["dtype"]), output_loading_info=True, **safe
+        folder,
+        dtype=getattr(torch, request["dtype"]),
+        output_loading_info=True,
+        local_files_only=True,
+        trust_remote_code=False,
     )
     result["missing"] = [*map(str, report["missing_keys"]), *map(str, report["mismatched_keys"])]
     stops = stops or model.generation_config.eos_token_id
