@@ -92,6 +92,12 @@ def test_what_nobody_set() -> None:
     assert long.evaluate_every == Pace(10)  # of 100: 20 % are two epochs
 
 
+def test_a_run_of_a_few_steps_is_measured_at_the_end_alone_unless_it_was_asked_for() -> None:
+    paces = [horizon(planned(train={"max_steps": steps}), 80).evaluate_every for steps in (1, 4, 5)]
+    assert paces == [Pace(), Pace(), Pace(1)]
+    assert horizon(planned(train={"max_steps": 3}, evaluation={"every": "20%"}), 80).evaluate_every == Pace(1)
+
+
 def test_whichever_comes_first() -> None:
     plan = planned(evaluation={"every": "50% or 30 or 1 epoch or 90s or 2h"}, tracking={"log_every": "10%"})
     assert horizon(plan, 80).evaluate_every == Pace(5, 90)

@@ -112,7 +112,8 @@ def _interrupt(folder: Path, words: list[str], number: signal.Signals = signal.S
 
 
 def test_a_killed_rank_ends_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    words = [*WORDS, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=5"]
+    """It had saved by the clock, on which both ranks agreed."""
+    words = [*WORDS, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=0.2s"]
     process = start(tmp_path, *words)
     _wait_for_steps(tmp_path, 8, process)
     os.kill(_rank_1(process.pid), signal.SIGKILL)

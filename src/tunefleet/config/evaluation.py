@@ -17,7 +17,7 @@ class EvaluationConfig:
 
     every: Cadence | None = Cadence((Duration(20, Unit.PERCENT), Duration(1, Unit.EPOCHS)))
     """Between evaluations: `20% or 1 epoch` (whichever comes first), `500` (steps), `30 minutes`; null evaluates only
-    at the end."""
+    at the end, and so does the default in a run of fewer than 5 steps."""
     max_rows: int | None = ranged(None, at_least=1)
     """Validation rows of each split that enter the loss, drawn evenly over it; null is all."""
     batch: int = ranged(8, at_least=1)

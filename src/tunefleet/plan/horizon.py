@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass
 
 from tunefleet.base.units import Cadence
+from tunefleet.config.evaluation import EvaluationConfig
 from tunefleet.plan.plan import Plan
+
+_SHORT = 5  # steps: 20 % of fewer is not even one
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def horizon(plan: Plan, rows: int) -> Horizon:
     return Horizon(
         total=total,
         warmup=min(plan.config.schedule.warmup.in_steps(total, per_epoch), total),
-        evaluate_every=_pace(plan.config.evaluation.every, total, per_epoch),
+        evaluate_every=_evaluation_pace(plan.config.evaluation.every, total, per_epoch),
         save_every=_pace(plan.config.checkpoint.every, total, per_epoch),
         log_every=_pace(plan.config.tracking.log_every, total, per_epoch),
         steps_per_epoch=per_epoch,
@@ -53,6 +56,12 @@ def horizon(plan: Plan, rows: int) -> Horizon:
 def _whole(steps: float) -> int:
     """Rounds up, but not for the last bit of a product: 7 x (29 / 7) is 29.000000000000004."""
     return math.ceil(round(steps, 6))
+
+
+def _evaluation_pace(every: Cadence | None, total: int, per_epoch: float) -> Pace:
+    """As typed; by itself a run of a few steps, which somebody tries something with, is measured at the end alone."""
+    short = every == EvaluationConfig().every and total < _SHORT
+    return Pace() if short else _pace(every, total, per_epoch)
 
 
 def _pace(every: Cadence | None, total: int, per_epoch: float) -> Pace:
