@@ -13,7 +13,8 @@ from rich.console import Console
 
 from tests.data.test_hub import download
 from tests.doors.test_commands import types
-from tunefleet.doors import cli, coloured
+from tunefleet.base.errors import ConfigError
+from tunefleet.doors import cli, coloured, look
 from tunefleet.runs.look import Look
 
 NASTY = "<script>alert('1')</script> & \x1b[31mred"
@@ -176,3 +177,16 @@ def test_preparing_needs_no_deepspeed(words: Sequence[str]) -> None:
     done = types("data", "prepare", *words, before="import sys; sys.modules['deepspeed'] = None\n")
     assert done.returncode == 0, done.stderr
     assert "prepared in" in done.stdout
+
+
+def test_a_page_replaces_pages_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    look._expect_free(page)
+    page.write_text(coloured.page("mine", []), encoding="utf-8")
+    look._expect_free(page)
+    for content in (b"<!DOCTYPE html>\n<p>my thesis", b"\xff\x00", b""):
+        page.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"--html .*page\.html: is there already"):
+            look._expect_free(page)
+    with pytest.raises(ConfigError, match="is there already"):
+        look._expect_free(tmp_path)

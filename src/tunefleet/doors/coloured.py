@@ -52,6 +52,7 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="tunefleet data show">
 <title>{title}</title>
 <style>
 body {{ font-family: sans-serif; margin: 2em auto; max-width: 60em; }}
@@ -66,3 +67,6 @@ mark {{ background: #c8f0c8; }}
 {body}</body>
 </html>
 """
+
+BEGINNING = _PAGE.partition("<title>")[0]
+"""How every page begins: a file that begins so may be replaced by the next one."""

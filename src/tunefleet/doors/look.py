@@ -20,6 +20,8 @@ def show(words: Sequence[str], count: int, html: Path | None) -> None:
     """Prints the first rows that `train.py WORDS` would train on, what is learnt coloured; or writes them as HTML."""
     if count < 1:
         raise ConfigError(f"-n {count}: there is nothing to show. Use 1 or more.")
+    if html is not None:
+        _expect_free(html)
     plan = _ready(words)
     from tunefleet.runs import look  # transformers starts here
 
@@ -31,6 +33,16 @@ def show(words: Sequence[str], count: int, html: Path | None) -> None:
     else:
         files.write_text(html, coloured.page(plan.name, found))
         print(os.path.relpath(html))
+
+
+def _expect_free(page: Path) -> None:
+    """Raises `ConfigError` where something else than a page of ours is there: nothing of a user's is replaced."""
+    try:
+        ours = not page.exists() or page.read_text(encoding="utf-8").startswith(coloured.BEGINNING)
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    if not ours:
+        raise ConfigError(f"--html {page}: is there already, and no page of `data show`. Name another file.")
 
 
 def prepare(words: Sequence[str]) -> None:
