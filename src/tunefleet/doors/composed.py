@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
@@ -36,12 +36,13 @@ def _values(composed: DictConfig) -> dict[str, Any]:
     """Plain values. `${hydra:job.num}` is that of this point."""
     if "hydra" in composed:
         HydraConfig.instance().set_config(composed)
-    plain = composed.copy()
-    with open_dict(plain):
-        plain.pop("hydra", None)
     try:
-        values: Any = OmegaConf.to_container(plain, resolve=True)
+        return {str(key): _plain(composed, str(key)) for key in composed if key != "hydra"}
     except OmegaConfBaseException as error:
         where = error.full_key or "configuration"
         raise ConfigError(f"{where}: {str(error.msg or error).splitlines()[0]}") from None
-    return dict(values)
+
+
+def _plain(composed: DictConfig, key: str) -> Any:
+    value = composed[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

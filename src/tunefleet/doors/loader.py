@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -74,12 +75,13 @@ class Loader(ConfigLoaderImpl):
         overrides: list[str] | None = None,
     ) -> list[str]:
         """Choices or groups; of `hydra.searchpath` too, which Hydra's own help and `glob()` pass over."""
-        search = _searches(self.arguments.overrides if overrides is None else overrides)
-        return super().get_group_options(group_name, results_filter, config_name or self.arguments.config_name, search)
+        if overrides is None:
+            return self._repository.get_group_options(group_name, results_filter)
+        return super().get_group_options(group_name, results_filter, config_name, _searches(overrides))
 
     def values_apart(self, words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
         """The words that choose configs, and what the others set once those are composed."""
-        repository = self._grid_repository
+        repository = self._repository
         parsed = [overrides.parse(word) for word in words]
         chooses = [choices.is_group(one, repository) or one.is_hydra_override() for one in parsed]
         values = list(itertools.compress(parsed, (not choice for choice in chooses)))
@@ -90,14 +92,11 @@ class Loader(ConfigLoaderImpl):
         with one_line():
             self._apply_overrides_to_config(values, config)
 
-    @property
-    def _grid_repository(self) -> CachingConfigRepository:
-        """The configs that all points of a grid choose from."""
-        if not hasattr(self, "_repository"):
-            search = _searches(self.arguments.overrides)
-            _, repository = self._parse_overrides_and_create_caching_repo(self.arguments.config_name, search)
-            self._repository = repository
-        return self._repository
+    @cached_property
+    def _repository(self) -> CachingConfigRepository:
+        """What the command line and the primary config search."""
+        search = _searches(self.arguments.overrides)
+        return self._parse_overrides_and_create_caching_repo(self.arguments.config_name, search)[1]
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
