@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from tunefleet.base import progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import unchanged, watch
@@ -78,7 +79,7 @@ def _send(plans: Sequence[Plan], observer: Observer, name: str) -> int:
         for plan in plans:
             held.enter_context(alone(plan))
         plans = _startable(plans, observer)  # or somebody was faster since we looked
-        for plan in plans:
+        for plan in progress.over(plans, "writing plans"):
             plan.save()
             provenance.write(plan.paths.provenance, origin)
         return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs, name)
@@ -105,7 +106,7 @@ def _allow_files(runs: int) -> None:
 
 def _submit_all(batches: Sequence[Batch], outputs: Path, name: str) -> int:
     """One refused batch does not keep the others from being submitted. Everything is sent before it is reported."""
-    outcomes = [slurm.submit_what_fits(batch, outputs) for batch in batches]
+    outcomes = [slurm.submit_what_fits(batch, outputs) for batch in progress.over(batches, "submitting, batches")]
     for outcome in outcomes:
         for part, submitted in outcome.submitted:
             _tell(part, submitted)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from deepspeed.checkpoint import ds_to_universal
 
+from tunefleet.base import progress
 from tunefleet.engine.shards import code_free
 from tunefleet.plan.contracts import Group
 
@@ -49,7 +50,8 @@ def _convert(shards: Path, whole: Path) -> None:
         strict=True,
         inject_missing_state=True,
     )
-    with redirect_stdout(io.StringIO()), code_free():
+    doing = progress.during("converting the checkpoint for another number of processes")
+    with doing, redirect_stdout(io.StringIO()), code_free():
         ds_to_universal.main(asked)
 
 

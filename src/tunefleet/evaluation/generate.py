@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tunefleet.base import progress
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.plan.contracts import Evaluable, Group
 
@@ -38,7 +39,7 @@ def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[s
     if engine.sharded and batches:  # every rank must compute together: who has no batch left repeats the first
         own += [batches[0]] * (-(-len(batches) // group.size) - len(own))
     said: dict[int, str] = {}
-    for batch in own:
+    for batch in progress.over(own, "generating answers, batches"):
         texts = _generate(engine, group.size, tokenizer, [prompts[i] for i in batch], limits)
         said.update(zip(batch, texts, strict=True))
     merged = {number: text for part in group.gather(said) for number, text in part.items()}

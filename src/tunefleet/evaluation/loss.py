@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tunefleet.base import progress
 from tunefleet.plan.contracts import Evaluable, Group, MicroBatch
 
 
@@ -13,7 +14,7 @@ def mean_loss(engine: Evaluable, group: Group, batches: Sequence[MicroBatch]) ->
 
     `batches` are this rank's; every rank has the same number of them.
     """
-    own = [engine.loss(batch) for batch in batches]
+    own = [engine.loss(batch) for batch in progress.over(batches, "evaluating, batches")]
     total, tokens = group.total([sum(loss for loss, _ in own), sum(count for _, count in own)])
     return total / tokens if tokens else math.nan
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from tunefleet import __version__
-from tunefleet.base import delivery, files
+from tunefleet.base import delivery, files, progress
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
@@ -29,10 +29,11 @@ def stage(
 ) -> None:
     """Writes `weights` of `model` into `staged`; with an adapter as `adapter.merge` says."""
     adapter, stops = plan.config.adapter, end_of_turn(template, words).stops
-    if adapter.name is not AdapterName.NONE and adapter.merge:
-        model = adapters.merged(model, adapter, weights)
-        weights = dict(model.state_dict())
-    write(staged, model, weights, words, template.source, stops)
+    with progress.during("exporting"):
+        if adapter.name is not AdapterName.NONE and adapter.merge:
+            model = adapters.merged(model, adapter, weights)
+            weights = dict(model.state_dict())
+        write(staged, model, weights, words, template.source, stops)
 
 
 def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, expected: Expected) -> dict[str, str]:
@@ -40,7 +41,8 @@ def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, 
 
     Raises `ExportError` where it is not; `folder` is as it was then.
     """
-    compared = exported_model.verify(staged, expected)
+    with progress.during("comparing the export with what was trained"):
+        compared = exported_model.verify(staged, expected)
     facts = {"version": __version__, "run": plan.name, "identity": plan.identity, "step": state.step}
     delivery.deliver(staged, folder, {**facts, "merged": plan.config.adapter.merge, "compared": compared})
     return compared

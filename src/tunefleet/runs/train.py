@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from tunefleet.base import files, status
+from tunefleet.base import files, progress, status
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
@@ -156,7 +156,8 @@ class _Run:
 
     def _save(self, state: RunState) -> None:
         self._settle(State.CHECKPOINTING, step=state.step)
-        self._store.save(self._engine, state)
+        with progress.during(f"saving step {state.step}"):
+            self._store.save(self._engine, state)
         self._settle(State.RUNNING, step=state.step, saved_step=state.step)
 
     def _interrupted(self, reason: Reason) -> int:

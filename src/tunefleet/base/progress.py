@@ -1,0 +1,86 @@
+"""How far is something that takes a while: one line that is redrawn in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tunefleet.base.units import clock
+
+T = TypeVar("T")
+_FIRST = 1.0  # seconds in which nothing is said: what is over by then needs no words
+_REDRAWN = 0.5  # seconds between two states of a line in a terminal
+_APART = 10.0  # seconds between two plain lines
+
+
+def over(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items, while rank 0 says on stderr how many are done, how many a second, and the time left."""
+    line = _Line()
+    for done, item in enumerate(items):
+        if done:
+            line.show(_state(what, done, len(items), line.seconds))
+        yield item
+    line.end(f"{what}: {len(items)} in {clock(line.seconds)}")
+
+
+@contextmanager
+def during(what: str) -> Iterator[None]:
+    """While it lasts, rank 0 says on stderr for how long it has: for acts that cannot tell how far they are."""
+    line, over = _Line(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_REDRAWN):
+            line.show(f"{what}: {clock(line.seconds)}")
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        line.end(f"{what}: {clock(line.seconds)}")
+
+
+def _state(what: str, done: int, total: int, seconds: float) -> str:
+    left = clock(seconds / done * (total - done))
+    return f"{what}: {done}/{total} ({done / total:.0%}), {done / max(seconds, 1e-9):.1f}/s, {left} left"
+
+
+class _Line:
+    """A line that is shown from its first second on, redrawn or repeated, and ended once where it was shown."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        # a live bar of rich owns the terminal while it is there, and takes whole lines
+        self._redraws = sys.stderr.isatty() and not hasattr(sys.stderr, "rich_proxied_file")
+        self._silent = os.environ.get("RANK", "0") != "0"
+        self._next = _FIRST
+        self._shown = False
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    def show(self, state: str) -> None:
+        """Where it is time for the next one."""
+        if self._silent or self.seconds < self._next:
+            return
+        self._next = self.seconds + (_REDRAWN if self._redraws else _APART)
+        self._shown = True
+        self._write(state, "" if self._redraws else "\n")
+
+    def end(self, state: str) -> None:
+        """The last state, where one was shown."""
+        if self._shown:
+            self._write(state, "\n")
+
+    def _write(self, state: str, end: str) -> None:
+        start = "\r\x1b[2K" if self._redraws else "  "
+        print(f"{start}{state}", end=end, file=sys.stderr, flush=True)
