@@ -212,7 +212,8 @@ def test_slurm_is_asked_before_the_state_is_written(tmp_path: Path, fake: FakeSl
     assert kept(one).state is State.CANCELLED
 
 
-READERS = ["| head -1", "| true", ">/dev/full", ">&-", "2>&- | head -1"]
+ALIKE = [pytest.param(reader, marks=pytest.mark.exhaustive) for reader in ("| true", ">&-", "2>&- | head -1")]
+READERS = ["| head -1", ">/dev/full", *ALIKE]  # tests/base/test_stdio.py has all five by themselves
 
 
 @pytest.mark.parametrize("reader", READERS)
