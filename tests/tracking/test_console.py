@@ -65,7 +65,8 @@ def test_other_ranks_are_silent(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
     """As with `python train.py | head -1`; rich ends the process with 1."""
     code = (
-        "import sys, time, pathlib; from tunefleet.tracking.console import Console\n"
+        "import sys, time, pathlib; from tunefleet.base import stdio; from tunefleet.tracking.console import Console\n"
+        "stdio.protect()\n"
         "console = Console(True, 3, log=pathlib.Path(sys.argv[1]))\n"
         "for i in range(20): console.say(f'line {i}'); time.sleep(0.02)\n"
     )
