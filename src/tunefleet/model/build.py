@@ -18,7 +18,7 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.model.configuration import configuration
+from tunefleet.model.configuration import configuration, reason
 from tunefleet.model.vocabulary import adopt, check_vocabulary, special_ids
 from tunefleet.plan.sources import Sources
 
@@ -112,15 +112,6 @@ def _pretrained(folder: str, config: PreTrainedConfig, as_filed: bool, quantised
     if as_filed:
         _exact_constants(model)
     return model
-
-
-def reason(error: Exception) -> str:
-    """What transformers says of files that it cannot load, without the advice to run what is in them."""
-    if isinstance(error, UnpicklingError):
-        return "its weights are a pickle that holds more than weights, of which nothing was run. Get safetensors."
-    if "trust_remote_code" in str(error):
-        return "it brings Python code of its own, which is never run here. Use a family that transformers itself has."
-    return str(error)
 
 
 def _exact_constants(model: PreTrainedModel) -> None:

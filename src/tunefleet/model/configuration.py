@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterable, Iterator
+from pickle import UnpicklingError
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -23,13 +24,22 @@ def configuration(sources: Sources) -> PreTrainedConfig:
     try:
         config = _read(sources)
     except Exception as error:  # of many kinds: a missing key, a value out of range, an unknown family
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{sources.weights or 'model.architecture'}: transformers cannot take it: {text}") from None
+        where = f"model.path: {sources.weights}" if sources.weights else "model.architecture"
+        raise ConfigError(f"{where} cannot be loaded: {reason(error)}") from None
     if complaints := [_unknown(config, key) for key in sources.changed if not _knows(config, key)]:
         raise ConfigError(*complaints)
     if sources.dropout is not None:
         _set_dropouts(config, sources.dropout)
     return config
+
+
+def reason(error: Exception) -> str:
+    """What transformers says of files that it cannot load, without the advice to run what is in them."""
+    if isinstance(error, UnpicklingError):
+        return "its weights are a pickle that holds more than weights, of which nothing was run. Get safetensors."
+    if "trust_remote_code" in str(error):
+        return "it brings Python code of its own, which is never run here. Use a family that transformers itself has."
+    return " ".join(str(error).split("Should contain one of")[0].split())  # it goes on with every family that it has
 
 
 def _read(sources: Sources) -> PreTrainedConfig:

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.model.build import reason
+from tunefleet.model.configuration import reason
 
 
 def load(folder: str, family: str) -> Any:
