@@ -12,13 +12,14 @@ from tokenizers import processors
 from tests.shared import dataset_of, shared_data, tiny_tokenizer
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig, TrainOn
+from tunefleet.data import encode as encode_module
 from tunefleet.data.collate import collate
 from tunefleet.data.conversation import Conversation, Turn
-from tunefleet.data.encode import encode, in_pairs
+from tunefleet.data.encode import Encoder, encode, in_pairs
 from tunefleet.data.formats.reading import Reader
 from tunefleet.data.long_rows import Encoded
 from tunefleet.data.row import Row
-from tunefleet.data.template import ChatTemplate, find
+from tunefleet.data.template import ChatTemplate, Rendered, find
 from tunefleet.data.verify import check_boundary, verify
 from tunefleet.model import tokenizer as tokenizers
 
@@ -185,19 +186,79 @@ FRANCE = Conversation((Turn("user", "Capital?"), Turn("assistant", "Paris")), "r
 
 
 @pytest.mark.parametrize("name", ["tok_opt", "tok_gpt2", "tok_qwen2"])
-def test_a_prompt_that_ends_in_a_space_is_refused(name: str) -> None:
+def test_an_answer_that_would_merge_with_its_prompt_is_tokenised_as_generation_meets_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = load(name)
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
+    encoded = one(FRANCE, template, tokenizer)
+    bos, eos = template.specials.get("bos_token", ""), template.specials["eos_token"]
+    texts = (f"{bos}Capital? Assistant: ", f"Paris{eos}")
+    prompt, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    assert encoded.tokens.tolist() == prompt + answer
+    assert tokenizer.decode(encoded.tokens[encoded.learns].tolist()) == f"Paris{eos}"
+    check_boundary(FRANCE, encoded, template, tokenizer)
+    without_the_look(monkeypatch)
     with pytest.raises(DataError, match=re.escape("rows.jsonl:8: data.template: the prompt's last token merges")):
         check_boundary(FRANCE, one(FRANCE, template, tokenizer), template, tokenizer)
 
 
-def test_a_merging_boundary_is_refused_by_the_tiny_tokenizer(tokenizer: Any) -> None:
+def without_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: no token is found to lie across the beginning of an answer."""
+    real = encode_module._learning
+    monkeypatch.setattr(encode_module, "_learning", lambda *given: (real(*given)[0], set()))
+
+
+def test_an_answer_that_would_merge_with_the_tiny_tokenizer(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "rows.jsonl:8")
     assert "Ġthe" in tokenizer.get_vocab()
+    prompt, answer = tokenizer("<s>Capital? Assistant: ")["input_ids"], tokenizer("the</s>")["input_ids"]
+    encoded = one(merging, template, tokenizer)
+    assert encoded.tokens.tolist() == prompt + answer
+    assert encoded.learns.tolist() == [False] * len(prompt) + [True] * len(answer)
+    without_the_look(monkeypatch)
     with pytest.raises(DataError, match=r"ends with '.*Assistant: '"):
         check_boundary(merging, one(merging, template, tokenizer), template, tokenizer)
+
+
+def test_an_earlier_answer_that_merges_is_a_bad_row(tokenizer: Any) -> None:
+    """Its tokens would be others in the prompt of the next answer."""
+    template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
+    with pytest.raises(DataError, match=re.escape("rows.jsonl:5: data.template: the prompt's last token merges")):
+        one(talk("the", "b"), template, tokenizer)
+
+
+def test_a_tokenizer_that_writes_more_for_a_part_alone_refuses_the_row(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SentencePiece puts a space before a text, so that an answer alone would begin with one."""
+    template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
+    merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "rows.jsonl:8")
+    encoder = Encoder(template, tokenizer, TrainOn.RESPONSE, 999)
+    monkeypatch.setattr(encoder, "_decode", lambda ids, **_: str(len(ids)))
+    rendered = encoder.render([merging])
+    assert isinstance(rendered[0], Rendered)
+    [found] = encoder.masked([merging], rendered, encoder.tokenise([rendered[0].text]))  # type: ignore[arg-type]
+    assert isinstance(found, DataError)
+
+
+@pytest.mark.parametrize("end", ["</s>", "</s>\n", "</s></s>"])
+def test_an_end_of_sequence_that_the_data_bring_is_not_doubled(tokenizer: Any, end: str) -> None:
+    encoder = Encoder(chat(tokenizer), tokenizer, TrainOn.RESPONSE, 999)
+    opened = encoder.open([talk(f"Yes.{end}")])
+    assert not isinstance(opened, DataError)
+    assert opened[0].answer == "Yes."
+    untouched = talk("a </s> b")
+    assert encoder.open([untouched]) == [untouched]
+    assert isinstance(encoder.open([talk("</s>")]), DataError)
+
+
+def test_a_template_without_an_end_leaves_the_datas_own(tokenizer: Any) -> None:
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
+    encoder = Encoder(ChatTemplate(source, dict(tokenizer.special_tokens_map)), tokenizer, TrainOn.RESPONSE, 999)
+    brought = [talk("Yes.</s>")]
+    assert encoder.open(brought) == brought
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -213,8 +274,9 @@ def test_a_truncated_conversation_has_no_bad_boundary(tokenizer: Any, longest: i
     check_boundary(FRANCE, one(FRANCE, template, tokenizer, longest), template, tokenizer)
 
 
-def test_a_token_that_begins_in_the_prompt_does_not_learn(tokenizer: Any) -> None:
+def test_a_token_that_begins_in_the_prompt_does_not_learn(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule that check_boundary guards: the merged token belongs to the prompt."""
+    without_the_look(monkeypatch)
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "x:1")
     encoded = one(merging, template, tokenizer)

@@ -61,6 +61,23 @@ def test_a_downloaded_data_set_is_read_by_its_name(downloaded: Path) -> None:
     assert read("hub:me/toys", max_rows=2) == ROWS[:2]
 
 
+def test_a_slice_of_a_split_is_that_slice(downloaded: Path) -> None:
+    """Training and validation would be the same rows otherwise."""
+    assert read("hub:me/toys", split="train[:1]") == ROWS[:1]
+    assert read("hub:me/toys", split="train[1:]") == ROWS[1:]
+    assert read("hub:me/toys", split="train[50%:]") == ROWS[len(ROWS) // 2 :]
+    assert read("hub:me/toys", split="train[:1]+validation") == ROWS[:1] * 2
+    assert read("hub:me/toys", split="train[1:]", max_rows=1) == ROWS[1:2]
+    [row, *_] = Source("train", SourceConfig(path="hub:me/toys", split="train[1:]")).rows()
+    assert isinstance(row, Row)
+    assert row.where == "hub:me/toys train[1:]: row 1"
+
+
+def test_a_slice_that_is_none_is_refused(downloaded: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.split"):
+        read("hub:me/toys", split="train[x:]")
+
+
 def test_a_file_of_a_data_set_is_read_as_a_file(downloaded: Path) -> None:
     found = list(Source("train", SourceConfig(path="hub:me/toys/train.jsonl")).rows())
     assert [row.values for row in found if isinstance(row, Row)] == ROWS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from tests.shared import shared_data
 from tunefleet.base.errors import ConfigError, DataError
-from tunefleet.config.data import SourceConfig, TrainOn
+from tunefleet.config.data import DataConfig, SourceConfig, TrainOn
 from tunefleet.data import template as template_module
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.collect import collect
-from tunefleet.data.conversation import Conversation, ToolCall, Turn
+from tunefleet.data.conversation import TEXT, Conversation, ToolCall, Turn
+from tunefleet.data.formats.reading import Reader
+from tunefleet.data.prepare import chat_template
+from tunefleet.data.row import Row
 from tunefleet.data.sources import Source
 from tunefleet.data.template import ChatTemplate, find
 from tunefleet.model import tokenizer as tokenizers
@@ -47,8 +51,8 @@ TEXTS = {
     "User: Of 中国? 🐼\nAssistant: 北京 🎉</s>",
     "human-assistant": "<s>Be brief.\n\nHuman: Capital of France?\n\nAssistant: Paris.</s>"
     "Human: Of 中国? 🐼\n\nAssistant: 北京 🎉</s>",
-    "alpaca": "<s>Be brief.\n\n\n\n### Instruction:\nCapital of France?\n\n### Response: Paris.</s>"
-    "\n\n### Instruction:\nOf 中国? 🐼\n\n### Response: 北京 🎉</s>",
+    "alpaca": "<s>Be brief.\n\n\n\n### Instruction:\nCapital of France?\n\n### Response:Paris.</s>"
+    "\n\n### Instruction:\nOf 中国? 🐼\n\n### Response:北京 🎉</s>",
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCapital of France?<|im_end|>\n"
     "<|im_start|>assistant\nParis.<|im_end|></s>\n<|im_start|>user\nOf 中国? 🐼<|im_end|>\n"
     "<|im_start|>assistant\n北京 🎉<|im_end|></s>\n",
@@ -69,7 +73,7 @@ TEXTS = {
 AROUND = {  # what stands between prompt and words, and the end of the turn
     "plain": (" ", "</s>"),
     "human-assistant": (" ", "</s>"),
-    "alpaca": (" ", "</s>"),
+    "alpaca": ("", "</s>"),
     "chatml": ("", "<|im_end|></s>\n"),
     "gemma": ("", "<end_of_turn>\n"),
     "llama-3": ("", "<|eot_id|>"),
@@ -127,6 +131,151 @@ def test_alpaca_opens_the_first_instruction_with_its_preamble() -> None:
     assert text.count("Below is an instruction") == 1
 
 
+STANFORD = {  # tatsu-lab/stanford_alpaca, train.py: PROMPT_DICT
+    "prompt_input": (
+        "Below is an instruction that describes a task, paired with an input that provides further context. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
+    ),
+    "prompt_no_input": (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n{instruction}\n\n### Response:"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "Add.", "input": "2 and 3", "output": "5"},
+        {"input": "", "instruction": "Sing.", "output": "La."},
+    ],
+)
+def test_alpaca_is_stanfords_with_an_input_and_without(row: dict[str, str]) -> None:
+    [talk] = Reader(SourceConfig()).conversations(Row(row, "rows.jsonl:1"))
+    prompt = STANFORD["prompt_input" if row["input"] else "prompt_no_input"].format(**row)
+    rendered = template("alpaca").render(talk)
+    assert rendered.text == f"<s>{prompt}{row['output']}</s>"
+    assert [rendered.text[a:b] for a, b in rendered.answers] == [f"{row['output']}</s>"]
+
+
+# What a template leaves out
+
+
+QWEN3 = (  # as Qwen3 writes reasoning, in short
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}<think>\n"
+    "{{ (m.reasoning_content or '') | trim('\n') }}\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DROPS_THOUGHTS = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content.split('</think>') | last | trim }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+PROMPT = "{% if add_generation_prompt %}assistant: {% endif %}"
+A_TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def asked(*answers: Turn) -> Conversation:
+    return Conversation(tuple(turn for answer in answers for turn in (Turn("user", "2+2?"), answer)), "rows.jsonl:3")
+
+
+def test_reasoning_is_written_and_in_the_loss_or_refused_by_name() -> None:
+    talk = asked(Turn("assistant", "4", reasoning="Two and two make four."))
+    rendered = ChatTemplate(QWEN3, SPECIALS).render(talk)
+    [(start, end)] = rendered.answers
+    assert rendered.text[start:end] == "<think>\nTwo and two make four.\n</think>\n\n4<|im_end|>\n"
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: .* characters of reasoning_content of message 2"):
+        template("plain").render(talk)
+
+
+def test_what_a_template_drops_of_an_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = asked(Turn("assistant", "<think>\nadd\n</think>\n\n4"))
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: .*does not write 18 of 19 characters of message 2,"):
+        ChatTemplate(DROPS_THOUGHTS, SPECIALS).render(talk)
+    assert template("plain").render(talk)
+    monkeypatch.setattr(template_module, "expect_written", lambda *_: None)  # control
+    assert ChatTemplate(DROPS_THOUGHTS, SPECIALS).render(talk).text.endswith("assistant: 4</s>")
+
+
+def test_thoughts_of_earlier_answers_may_be_left_out_of_context() -> None:
+    thought = Turn("assistant", "<think>\nadd\n</think>\n\n4")
+    drops_earlier = DROPS_THOUGHTS.replace(
+        "{{ m.content.split('</think>') | last | trim }}",
+        "{{ m.content if loop.last else m.content.split('</think>') | last | trim }}",
+    )
+    found = ChatTemplate(drops_earlier, SPECIALS).render(asked(thought, thought), TrainOn.LAST)
+    assert found.text.count("add") == 1
+
+
+@pytest.mark.parametrize("role", ["system", "user", "tool"])
+def test_a_message_that_a_template_drops_is_refused(role: str) -> None:
+    source = "{% for m in messages %}{% if m.role != '" + role + "' %}{{ m.role }}: {{ m.content }}</s>{% endif %}"
+    source += "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    turns = (Turn("system", "Be brief."), Turn("user", "Rain?"), Turn("tool", "No, sun."), Turn("assistant", "No."))
+    with pytest.raises(DataError, match=f"by the {role} .*is not there"):
+        ChatTemplate(source, SPECIALS).render(Conversation(turns, "rows.jsonl:3"))
+
+
+def test_what_a_template_writes_as_json_is_written() -> None:
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content | tojson }}</s>{% endfor %}" + PROMPT
+    talk = Conversation((Turn("user", 'a "b"\n\tc é'), Turn("assistant", "d")), "x:1")
+    assert ChatTemplate(source, SPECIALS).render(talk)
+
+
+def test_a_name_that_no_template_writes_is_refused() -> None:
+    talk = Conversation((Turn("user", "Hi", name="Alice"), Turn("assistant", "Hello")), "rows.jsonl:3")
+    with pytest.raises(DataError, match="of name of message 1"):
+        template("plain").render(talk)
+
+
+def test_arguments_that_a_template_drops_are_refused() -> None:
+    call = ToolCall("weather", {"city": "Rome"})
+    calls = "{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}"
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content }}" + calls + "</s>{% endfor %}" + PROMPT
+    talk = Conversation((Turn("user", "Rain?"), Turn("assistant", "", (call,))), "rows.jsonl:3")
+    with pytest.raises(DataError, match="an argument of weather of message 2"):
+        ChatTemplate(source, SPECIALS).render(talk)
+    assert template("chatml").render(talk)
+
+
+# Several templates, today's date, an end that is there already
+
+
+def test_a_tokenizer_with_several_templates_gives_the_one_for_tools_where_there_are_tools(tokenizer: Any) -> None:
+    both = {"default": find("plain", None), "tool_use": find("chatml", None)}
+    tokenizer.chat_template = both
+    chat = chat_template(DataConfig(path="x"), tokenizer)
+    plain, tools = asked(Turn("assistant", "4")), replace(asked(Turn("assistant", "4")), tools=(A_TOOL,))
+    assert chat.render(plain).text == template("plain").render(plain).text
+    assert chat.render(tools).text == template("chatml").render(tools).text
+    assert [found.text for found in chat.render_all([plain, tools], TrainOn.RESPONSE)] == [  # type: ignore[union-attr]
+        chat.render(plain).text, chat.render(tools).text,
+    ]  # fmt: skip
+    assert chat.prompt(tools.messages[:1], tools.tools).endswith("<|im_start|>assistant\n")
+    assert chat.exported == both
+    with pytest.raises(ConfigError, match="chat templates are rag, none of them default"):
+        find("auto", {"rag": "x"})
+
+
+def test_today_is_the_same_every_day_in_training_and_the_days_own_elsewhere(tokenizer: Any) -> None:
+    talk = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"
+    source = "\nToday: {{ strftime_now('%d %b %Y') }}\n" + talk
+    chat = ChatTemplate(source, SPECIALS)
+    assert chat.prints_today
+    assert chat.text([{"role": "user", "content": "a"}]) == "\nToday: 26 Jul 2024\nuser: a</s>"
+    tokenizer.chat_template = source
+    theirs = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert theirs == f"\nToday: {datetime.now():%d %b %Y}\nuser: a</s>"
+
+
+def test_plain_text_that_brings_its_ends_keeps_one_of_each() -> None:
+    talk = Conversation((Turn(TEXT, "<s>Once.</s>"),), "x:1")
+    assert template("plain").render(talk).text == "<s>Once.</s>"
+
+
 def test_chatml_does_not_write_its_own_end_twice() -> None:
     text = template("chatml", {"eos_token": "<|im_end|>"}).render(LONG).text
     assert "Paris.<|im_end|>\n" in text
@@ -144,13 +293,13 @@ HUB = {
     "{% endif %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
     "blocks and loop control": "{{ bos_token }}\n{% for m in messages %}\n    {% if m.role == 'system' %}\n"
-    "        {% continue %}\n    {% endif %}\n{{ m.role }}: {{ m.content | trim }}\n{% endfor %}\n",
+    "        S: {{ m.content }}{% continue %}\n    {% endif %}\n{{ m.role }}: {{ m.content | trim }}\n{% endfor %}\n",
     "namespace": "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{{ ns.n }}"
     "{{ m.content }}{% endfor %}",
     "tojson": "{% for m in messages %}{{ m.content | tojson }}{% endfor %}",
     "tools and documents": "{% if tools is defined and tools is none %}no tools{% endif %}"
     "{% for m in messages %}{{ m.content }}{% endfor %}",
-    "date": "{% if strftime_now is defined %}{{ strftime_now('%Y') }}{% else %}2024{% endif %}"
+    "date": "{% if strftime_now is defined %}{{ strftime_now('%%') }}{% else %}2024{% endif %}"
     "{% for m in messages %}{{ m.content }}{% endfor %}",
     "generation": "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
     "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}",

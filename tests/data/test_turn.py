@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
@@ -13,6 +15,7 @@ from tests.data.test_encode import load, talk
 from tests.data.test_template import MARKED, NAMES
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
+from tunefleet.data.conversation import Conversation, ToolCall, Turn
 from tunefleet.data.encode import encode
 from tunefleet.data.template import ChatTemplate, find
 from tunefleet.data.turn import EndOfTurn, end_of_turn
@@ -142,3 +145,53 @@ def test_a_template_that_refuses_system_messages_names_the_row(tokenizer: Any) -
     refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     with pytest.raises(DataError, match=r"rows\.jsonl:5: data\.template: System role not supported"):
         encode([talk("Yes.")], chat(tokenizer, refusing), tokenizer, TrainOn.RESPONSE, 999)
+
+
+OBSERVED = (  # as GLM-4: a call ends with the role that speaks next
+    "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{{ m.content }}{% for c in m.tool_calls %}"
+    "{{ c.function | tojson }}{% endfor %}{{ '<|observation|>\n' if m.tool_calls else eos_token }}"
+    "{% else %}<|{{ m.role }}|>{{ m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+WEATHER = Conversation(
+    (
+        Turn("user", "Rain?"),
+        Turn("assistant", "", (ToolCall("weather", {"city": "Rome"}),)),
+        Turn("tool", "sunny"),
+        Turn("assistant", "No."),
+    ),
+    "rows.jsonl:3",
+)
+
+
+def observing(tokenizer: Any) -> Any:
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<|observation|>", special=True)]})
+    return tokenizer
+
+
+def test_a_call_may_end_with_a_token_of_its_own(tokenizer: Any) -> None:
+    template = chat(observing(tokenizer), OBSERVED)
+    found = end_of_turn(template, tokenizer)
+    token = tokenizer.convert_tokens_to_ids("<|observation|>")
+    assert (found.text, found.of_calls, found.stops) == ("</s>", ("<|observation|>", "\n"), (2, token))
+    [encoded] = encode([WEATHER], template, tokenizer, TrainOn.RESPONSE, 999)
+    verify(WEATHER, encoded, template, tokenizer, TrainOn.RESPONSE)
+    ends = np.flatnonzero(encoded.learns & ~np.append(encoded.learns[1:], False))
+    assert encoded.tokens[ends].tolist() == [token, 2]
+
+
+def test_a_call_closed_by_tokens_of_its_own_stops_at_the_last(tokenizer: Any) -> None:
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<tool_call>", "</tool_call>", "<|im_end|>"]})
+    found = end_of_turn(chat(tokenizer, find("chatml", None)), tokenizer)
+    assert tokenizer.convert_ids_to_tokens(list(found.stops)) == ["</s>", "<|im_end|>"]
+
+
+def test_ends_of_sequence_of_the_generation_config_are_stops(tokenizer: Any, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    template = chat(loaded, find("plain", None))
+    for named, stops in ((7, (2, 7)), ([2, 9, 7], (2, 9, 7)), ([999_999], (2,)), (None, (2,)), ("x", (2,))):
+        (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
+        assert end_of_turn(template, loaded).stops == stops
+    (tmp_path / "generation_config.json").write_text("{")
+    assert end_of_turn(template, loaded).stops == (2,)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.data.test_encode import SPACE_BEFORE, load, talk
+from tests.data.test_encode import SPACE_BEFORE, load, talk, without_the_look
 from tests.data.test_template import MARKED, NAMES
 from tests.data.test_turn import chat, knowing
 from tunefleet.base.errors import DataError
@@ -81,10 +81,10 @@ def test_an_end_that_the_tokenizer_does_not_know_is_refused(tokenizer: Any, name
 
 @pytest.mark.parametrize(
     ("source", "why"),
-    [(ELSEWHERE, "rewrites earlier text"), (ALWAYS_FIRST, "does not write the answer of message 5 behind its prompt")],
+    [(ELSEWHERE, "rewrites earlier text"), (ALWAYS_FIRST, ".* characters of message 5")],
 )
 def test_a_template_that_puts_the_answer_elsewhere_is_refused(tokenizer: Any, source: str, why: str) -> None:
-    with pytest.raises(DataError, match=rf"rows\.jsonl:5: the chat template {why}"):
+    with pytest.raises(DataError, match=rf"rows\.jsonl:5: (data\.template: )?(the chat template )?{why}"):
         check(tokenizer, source, one(tokenizer, source))
 
 
@@ -99,8 +99,9 @@ def test_a_beginning_that_stands_there_twice_is_refused(tokenizer: Any) -> None:
         check(tokenizer, "<s>" + PLAIN, one(tokenizer, "<s>" + PLAIN))
 
 
-def test_the_boundary_of_every_answer_is_looked_at(tokenizer: Any) -> None:
+def test_the_boundary_of_every_answer_is_looked_at(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first answer does not merge with the space before it, the second does."""
+    without_the_look(monkeypatch)
     later = Conversation(
         (Turn("user", "a?"), Turn("assistant", "."), Turn("user", "b?"), Turn("assistant", "the")), "rows.jsonl:8"
     )

@@ -24,8 +24,7 @@ from tunefleet.plan.contracts import RunState
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
-from tunefleet.runs import parts, trajectory
-from tunefleet.runs.hand_over import hand_over
+from tunefleet.runs import hand_over, parts, trajectory
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
 STEPS = 12
@@ -191,7 +190,9 @@ def _export(folder: Path, plan: Plan, engine: Any, group: Any) -> None:
         weights = engine.weights()
         if weights is not None:
             template = parts.prepare_room.chat_template(plan.config.data, words)
-            hand_over(engine._plan, folder / ("whole" if merge else "adapter"), engine.model, weights, words, template)
+            hand_over.stage(
+                engine._plan, folder / ("whole" if merge else "adapter"), engine.model, weights, words, template
+            )
     engine._plan = plan
     if group.rank == 0:
         torch.save(logits, folder / "logits.pt")

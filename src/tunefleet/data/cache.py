@@ -20,7 +20,7 @@ from tunefleet.data import dataset, growing, wanted
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.template import ChatTemplate
 
-_LAYOUT = 6  # of the files in the cache: raise it when they change, or what is written into them
+_LAYOUT = 7  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES = "names.json"
 _AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
 
@@ -34,6 +34,7 @@ def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_l
         json.dumps({**dump(config), **_AFTERWARDS}, sort_keys=True),
         *(source.fingerprint(digests) for source in wanted.training(config) + wanted.validation(config)),
         chat.source,
+        chat.tool_source,
         json.dumps(chat.specials, sort_keys=True),
         _identity(tokenizer),
         str(sequence_length),

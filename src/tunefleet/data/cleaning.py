@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tunefleet.base import files
 from tunefleet.config.cleaning import CleanConfig, Duplicates
-from tunefleet.data.conversation import Conversation
+from tunefleet.data.conversation import Conversation, Turn
 from tunefleet.data.hashes import Hashes
 from tunefleet.data.near import NearDuplicates
 
@@ -118,7 +118,12 @@ class _Exact:
 
 
 def _normalised(talk: Conversation) -> Conversation:
-    return replace(talk, turns=tuple(replace(turn, content=normalised(turn.content)) for turn in talk.turns))
+    return replace(talk, turns=tuple(map(_normalised_turn, talk.turns)))
+
+
+def _normalised_turn(turn: Turn) -> Turn:
+    content, reasoning, given = map(normalised, (turn.content, turn.reasoning, turn.input))
+    return replace(turn, content=content, reasoning=reasoning, input=given)
 
 
 def normalised(words: str) -> str:

@@ -33,7 +33,8 @@ class Turn:
     """One message. `role` is system, user, assistant, tool or text.
 
     A tool's content is what call `answers_call` gave; `learns` is asked of answers: their `weight` in the data.
-    `reasoning` is what an answer thought before its content, where the data give it apart.
+    `reasoning` is what an answer thought before its content, and `input` what an instruction is about and ends with,
+    where the data give it apart.
     """
 
     role: str
@@ -43,6 +44,12 @@ class Turn:
     answers_call: str = ""
     learns: bool = True
     reasoning: str = ""
+    input: str = ""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The content, in its parts: an instruction and its input, or one text."""
+        return (self.content.removesuffix(f"\n\n{self.input}"), self.input) if self.input else (self.content,)
 
     @property
     def message(self) -> dict[str, Any]:
@@ -52,6 +59,8 @@ class Turn:
             "name": self.name,
             "tool_call_id": self.answers_call,
             "reasoning_content": self.reasoning,
+            "instruction": self.said[0] if self.input else "",
+            "input": self.input,
         }
         return {"role": self.role, "content": self.content, **{key: value for key, value in extras.items() if value}}
 

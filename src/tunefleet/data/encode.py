@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import LongRows, TrainOn
-from tunefleet.data.conversation import Conversation
+from tunefleet.data.conversation import Conversation, Turn
 from tunefleet.data.long_rows import Encoded, fitted
 from tunefleet.data.template import ChatTemplate, Rendered
 from tunefleet.data.tokenise import Tokenise, Tokenised
-from tunefleet.data.turn import end_of_turn
+from tunefleet.data.turn import EndOfTurn, end_of_turn
 
+T = TypeVar("T")
+Masked = tuple[NDArray[np.int32], NDArray[np.bool_]]
+"""Token ids and whether each is in the loss, of the same length."""
 Pair = tuple[Conversation, Encoded]
 
 
@@ -24,8 +28,9 @@ class Encoder:
     """How the conversations of a run become tokens, in three steps, so that the second can run beside the others.
 
     `tokenizer` is a fast transformers tokenizer. The text is tokenised as a whole and tokens are assigned by
-    their characters, so that no token depends on where a turn was cut; a token that begins before an answer
-    does not learn. What is longer than `longest` tokens becomes what `long_rows` says.
+    their characters, so that no token depends on where a turn was cut. Where the last answer's first token would begin
+    in its prompt, the answer is tokenised apart, as generation meets it. What is longer than `longest` tokens becomes
+    what `long_rows` says.
     """
 
     def __init__(
@@ -41,7 +46,34 @@ class Encoder:
         self._longest = longest
         self._long_rows = long_rows
         self._end = end_of_turn(template, tokenizer)
+        self._closers = _closers(self._end, tokenizer)
+        self._decode = tokenizer.backend_tokenizer.decode
         self.tokenise = Tokenise(tokenizer)
+
+    def open(self, conversations: list[Conversation]) -> list[Conversation] | DataError:
+        """Answers without an end of sequence of their own, where the template writes one: it would be doubled."""
+        try:
+            return [self._opened(talk) if self._is_closed(talk) else talk for talk in conversations]
+        except DataError as error:
+            return error
+
+    def _is_closed(self, talk: Conversation) -> bool:
+        closers = self._closers
+        return bool(closers) and any(t.role == "assistant" and t.content.rstrip().endswith(closers) for t in talk.turns)
+
+    def _opened(self, talk: Conversation) -> Conversation:
+        turns = [self._without_end(turn) if turn.role == "assistant" else turn for turn in talk.turns]
+        for number, turn in enumerate(turns, 1):
+            if turn.role == "assistant" and not turn.content.strip() and not turn.calls:
+                raise DataError(f"{talk.where}: the answer (message {number}) is empty but for its end of sequence.")
+        return replace(talk, turns=tuple(turns))
+
+    def _without_end(self, turn: Turn) -> Turn:
+        content = turn.content
+        while content.rstrip().endswith(self._closers):
+            content = content.rstrip()
+            content = content.removesuffix(next(end for end in self._closers if content.endswith(end)))
+        return turn if content is turn.content else replace(turn, content=content)
 
     def render(self, conversations: Sequence[Conversation]) -> list[Rendered | DataError]:
         """The texts, or why there is none. An answer ends with the token at which generation stops: what follows
@@ -57,13 +89,56 @@ class Encoder:
 
     def masked(
         self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: Tokenised
-    ) -> Iterator[list[Encoded]]:
-        """What each conversation is trained on as: one part, or several; none of it learns where there is none."""
-        learns = _learning(rendered, tokenised)
+    ) -> Iterator[list[Encoded] | DataError]:
+        """What each conversation is trained on as: one part, or several; none of it learns where there is none.
+
+        An error stands where a prompt merges with its answer and they cannot be told apart.
+        """
+        learns, merged = _learning(rendered, tokenised)
         bounds = np.cumsum([0, *tokenised.counts]).tolist()
-        for conversation, (start, end) in zip(conversations, pairwise(bounds), strict=True):
+        for number, (conversation, (start, end)) in enumerate(zip(conversations, pairwise(bounds), strict=True)):
             tokens, mask = tokenised.tokens[start:end].copy(), learns[start:end].copy()
+            if number in merged and self._train_on is not TrainOn.ALL:
+                apart = self._apart(rendered[number], tokens)
+                if apart is None:
+                    yield _merges(conversation, rendered[number])
+                    continue
+                tokens, mask = apart
             yield fitted(tokens, mask, conversation.is_text, self._longest, self._long_rows)
+
+    def _apart(self, rendered: Rendered, whole: NDArray[np.int32]) -> Masked | None:
+        """Tokens and mask with the last answer tokenised by itself, behind its prompt.
+
+        None where an earlier answer merges too, whose tokens would be others in the next prompt; and where the
+        tokenizer writes something else for a text that stands alone, such as a space before it.
+        """
+        place = rendered.answers[-1][0]
+        parts = [self.tokenise([text]) for text in (rendered.text[:place], rendered.text[place:])]
+        joined = Tokenised(
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([parts[0].starts, parts[1].starts + place]),
+            np.concatenate([parts[0].ends, parts[1].ends + place]),
+            np.array([len(parts[0].tokens) + len(parts[1].tokens)]),
+        )
+        learns, merged = _learning([rendered], joined)
+        texts = [self._decode(tokens.tolist(), skip_special_tokens=False) for tokens in (joined.tokens, whole)]
+        return None if merged or texts[0] != texts[1] else (joined.tokens, learns)
+
+
+def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:
+    """The texts of tokens at which generation stops, where the template ends answers with one of them."""
+    texts = tokenizer.convert_ids_to_tokens(list(end.stops)) if end.text else []
+    return tuple(text for text in texts if text and text.strip())
+
+
+def _merges(conversation: Conversation, rendered: Rendered) -> DataError:
+    place = rendered.answers[-1][0]
+    return DataError(
+        f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
+        f"(the prompt ends with {rendered.text[:place][-12:]!r}, the answer begins with "
+        f"{rendered.text[place : place + 12]!r}), so training and inference would differ. End the prompt without a "
+        "space, and begin the answer with it, or take white space from the beginning of the answer."
+    )
 
 
 def encode(
@@ -90,17 +165,20 @@ def in_pairs(
     encoder = Encoder(template, tokenizer, train_on, longest, long_rows)
     rendered = [_good(one) for one in encoder.render(conversations)]
     parts = encoder.masked(conversations, rendered, encoder.tokenise([one.text for one in rendered]))
-    return [(talk, encoded) for talk, found in zip(conversations, parts, strict=True) for encoded in found]
+    return [(talk, encoded) for talk, found in zip(conversations, parts, strict=True) for encoded in _good(found)]
 
 
-def _good(rendered: Rendered | DataError) -> Rendered:
-    if isinstance(rendered, DataError):
-        raise rendered
-    return rendered
+def _good(found: T | DataError) -> T:
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
-def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> NDArray[np.bool_]:
-    """Whether each token of many texts learns: it lies in an answer, from its first character to its last."""
+def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> tuple[NDArray[np.bool_], set[int]]:
+    """Whether each token of many texts learns: it lies in an answer, from its first character to its last.
+
+    Also the numbers of the texts in which a token begins before an answer and ends in it.
+    """
     lengths = np.array([len(one.text) for one in rendered], dtype=np.int64)
     firsts = np.cumsum(lengths) - lengths  # characters before each text
     base = np.repeat(firsts, tokenised.counts)
@@ -108,8 +186,12 @@ def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> NDArray[np.
     spans = [(a + f, b + f) for one, f in zip(rendered, firsts.tolist(), strict=True) for a, b in one.answers]
     begins, closes = np.array(spans, dtype=np.int64).reshape(-1, 2).T
     behind = np.searchsorted(ends, begins, "right")  # a token of no characters is before the answer that begins there
-    first, last = np.maximum(np.searchsorted(starts, begins), behind), np.searchsorted(ends, closes, "right")
+    inside = np.searchsorted(starts, begins)
+    first, last = np.maximum(inside, behind), np.searchsorted(ends, closes, "right")
+    before = ends[np.maximum(inside, 1) - 1] if len(ends) else begins
+    across: NDArray[np.bool_] = (inside > 0) & (before > begins)
+    merged = set(np.searchsorted(firsts, begins[across], "right").tolist())
     learns = np.zeros(len(starts), dtype=np.bool_)
     for start, end in zip(first.tolist(), last.tolist(), strict=True):
         learns[start:end] = True
-    return learns
+    return learns, {number - 1 for number in merged}

@@ -9,12 +9,25 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
+from tunefleet.data import tables
+from tunefleet.data.row import Read
 from tunefleet.plan.inputs import HubName
 
 
 def files(name: HubName, source: SourceConfig) -> list[Path]:
     """The files of a split, or the one file that is named. Raises `DataError` with the command that fetches them."""
     return [_file(name)] if name.file else _split(name, source)
+
+
+def is_slice(source: SourceConfig) -> bool:
+    """Whether only a part of a split is meant, such as `train[:3]` or `train[80%:]`, which no file holds alone."""
+    return "[" in (source.split or "")
+
+
+def sliced(name: HubName, source: SourceConfig) -> Iterator[Read]:
+    """The rows of a part of a split, as `datasets` cuts it. Raises `DataError`."""
+    found = _named_split(name, source)
+    return tables.rows(f"hub:{name.name} {source.split}", found.data.table.to_batches(), found.features.arrow_schema)
 
 
 def _file(name: HubName) -> Path:
@@ -32,12 +45,15 @@ def _file(name: HubName) -> Path:
 
 def _split(name: HubName, source: SourceConfig) -> list[Path]:
     """What `datasets` keeps of the split, without asking the network whether there is something newer."""
+    return [Path(file["filename"]) for file in _named_split(name, source).cache_files]
+
+
+def _named_split(name: HubName, source: SourceConfig) -> Any:
     wanted: dict[str, Any] = {"name": source.subset, "split": source.split or "train"}
     try:
-        found = _loaded(name, wanted)
-    except (ValueError, RuntimeError) as error:  # no such subset or split (it lists them), a script in the data set
+        return _loaded(name, wanted)
+    except (ValueError, RuntimeError, AssertionError) as error:  # no such subset or split, no slice; a script in it
         raise DataError(f"hub:{name.name}: data.subset, data.split: {error}") from None
-    return [Path(file["filename"]) for file in found.cache_files]
 
 
 def _loaded(name: HubName, wanted: dict[str, Any]) -> Any:

@@ -92,17 +92,20 @@ def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
     """The template of a run, with the tokenizer's special tokens."""
     if tokenizer.eos_token is None:
         raise DataError("model.tokenizer: has no end-of-sequence token, so no answer would ever learn to stop.")
-    return _with_specials(template.find(config.template, tokenizer.chat_template), tokenizer)
+    own = tokenizer.chat_template
+    found = template.find(config.template, own), template.find_for_tools(config.template, own)
+    return _with_specials(*found, tokenizer)
 
 
 def own_template(tokenizer: Any) -> ChatTemplate:
     """The template that an exported tokenizer carries."""
-    return _with_specials(tokenizer.chat_template, tokenizer)
+    own = tokenizer.chat_template
+    return _with_specials(template.find("auto", own), template.find_for_tools("auto", own), tokenizer)
 
 
-def _with_specials(source: str, tokenizer: Any) -> ChatTemplate:
+def _with_specials(source: str, tool_source: str, tokenizer: Any) -> ChatTemplate:
     specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-    return ChatTemplate(source, specials)
+    return ChatTemplate(source, specials, tool_source)
 
 
 def training_rows(config: DataConfig, tokenizer: Any, sequence_length: int, count: int) -> list[Conversation]:

@@ -47,6 +47,10 @@ class Source:
 
     def _read(self) -> Iterator[Read]:
         settings = self._settings()
+        named = inputs.hub_name(str(self.config.path))
+        if named and not named.file and hub.is_slice(self.config):
+            yield from hub.sliced(named, self.config)
+            return
         for path in self._files():
             yield from files.read(path, settings)
 

@@ -50,7 +50,8 @@ def encoded(
 
     Which rows these are, and which error is raised, depends neither on cores nor on time. Raises `DataError`.
     """
-    cleaned = (row if isinstance(row, DataError) else clean(row) for row in rows)
+    opened = (row if isinstance(row, DataError) else encoder.open(row) for row in rows)
+    cleaned = (row if isinstance(row, DataError) else clean(row) for row in opened)
     written = (_written(chunk, encoder) for chunk in _chunks(cleaned))
     for items, tokenised in _tokenised(written, encoder):
         good = [pair for item in items if not isinstance(item, DataError) for pair in item]
@@ -59,7 +60,12 @@ def encoded(
             if isinstance(item, DataError):
                 bad.add(item)
             elif item:
-                yield [Talk(talk, next(parts)) for talk, _ in item]
+                found = [(talk, next(parts)) for talk, _ in item]
+                error = next((part for _, part in found if isinstance(part, DataError)), None)
+                if error:
+                    bad.add(error)
+                else:
+                    yield [Talk(talk, part) for talk, part in found if not isinstance(part, DataError)]
 
 
 def _chunks(rows: Iterable[_Cleaned]) -> Iterator[list[_Cleaned]]:

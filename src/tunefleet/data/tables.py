@@ -21,7 +21,7 @@ def parquet(path: Path) -> Iterator[Read]:
 
     with _named(path, "Parquet"):
         file = pyarrow.parquet.ParquetFile(_content(path))
-        yield from _rows(path, file.iter_batches(batch_size=_AT_ONCE), file.schema_arrow)
+        yield from rows(path, file.iter_batches(batch_size=_AT_ONCE), file.schema_arrow)
 
 
 def arrow(path: Path) -> Iterator[Read]:
@@ -34,9 +34,9 @@ def arrow(path: Path) -> Iterator[Read]:
             stream = pyarrow.ipc.open_stream(content)
         except pyarrow.ArrowInvalid:
             file = pyarrow.ipc.open_file(content)
-            yield from _rows(path, (file.get_batch(i) for i in range(file.num_record_batches)), file.schema)
+            yield from rows(path, (file.get_batch(i) for i in range(file.num_record_batches)), file.schema)
         else:
-            yield from _rows(path, stream, stream.schema)
+            yield from rows(path, stream, stream.schema)
 
 
 def _content(path: Path) -> Any:
@@ -45,7 +45,8 @@ def _content(path: Path) -> Any:
     return pyarrow.BufferReader(raw.whole(path)) if raw.is_gzip(path) else pyarrow.memory_map(str(path))
 
 
-def _rows(path: Path, batches: Any, schema: Any) -> Iterator[Read]:
+def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[Read]:
+    """The rows of record batches. Raises `DataError` where one of two equal columns would be dropped."""
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}: two columns named {twice!r}, of which one would be dropped. Name them apart.")

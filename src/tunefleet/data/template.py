@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -16,11 +17,16 @@ from transformers.utils.chat_template_utils import _compile_jinja_template, rend
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation, Turn
+from tunefleet.data.written import expect_written
 from tunefleet.plan.inputs import TEMPLATES, template_file
 
 # What rendering a template can raise: its own errors, and Python's.
 _MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")  # as transformers looks for it
+
+TODAY = date(2024, 7, 26)
+"""What a template prints as today's: Llama 3's own default. The day's would make every day's data other data."""
+_FIXED = "{# today is fixed #}"  # sets the template that trains apart from the same one that transformers compiles
 
 Message = Mapping[str, Any]
 Spans = tuple[tuple[int, int], ...]
@@ -42,32 +48,59 @@ Known = dict[Prefix, Rendered]
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A Jinja chat template as transformers takes it; `specials` are bos_token, eos_token and the like."""
+    """A Jinja chat template as transformers takes it; `specials` are bos_token, eos_token and the like.
+
+    `tool_source` is the template of conversations with tools, where a tokenizer has one for them.
+    """
 
     source: str
     specials: Mapping[str, str]
+    tool_source: str = ""
 
     @cached_property
     def marked(self) -> bool:
         """Whether the template marks what the assistant says with {% generation %}."""
         return bool(_MARKER.search(self.source))
 
+    @property
+    def exported(self) -> str | dict[str, str]:
+        """As a tokenizer of transformers holds it: one template, or several by name."""
+        return {"default": self.source, "tool_use": self.tool_source} if self.tool_source else self.source
+
+    @property
+    def prints_today(self) -> bool:
+        """Whether the template asks for the day's date."""
+        return "strftime_now" in self.source + self.tool_source
+
+    def with_tools(self, tools: Sequence[Message]) -> ChatTemplate:
+        """The template for conversations that may call `tools`."""
+        return self._for_tools if tools and self.tool_source else self
+
+    @cached_property
+    def _for_tools(self) -> ChatTemplate:
+        return ChatTemplate(self.tool_source, self.specials)
+
     @cached_property
     def _compiled(self) -> str:
         """The source. Its compiled form, which transformers keeps, gets its globals as one map instead of a chain of
         maps: Jinja copies them for every text, which took a seventh of all preparation.
         """
-        compiled = _compile_jinja_template(self.source)
+        source = self.source
+        if "strftime_now" in source:
+            source = _FIXED + ("\n" if source.startswith("\n") else "") + source
+        compiled = _compile_jinja_template(source)
         compiled.globals = dict(compiled.globals)
-        return self.source
+        if source is not self.source:
+            compiled.globals["strftime_now"] = TODAY.strftime
+        return source
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text after which the assistant speaks. Raises `DataError`."""
-        return self._told([messages], tools, prompts=True)[0].text
+        return self.with_tools(tools)._told([messages], tools, prompts=True)[0].text
 
     def text(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text of whole messages. Raises `DataError`."""
-        return self._told([messages], tools)[0].text
+        return self.with_tools(tools)._told([messages], tools)[0].text
 
     def render(self, conversation: Conversation, train_on: TrainOn = TrainOn.RESPONSE) -> Rendered:
         """The whole text, and what of it is learnt.
@@ -75,16 +108,16 @@ class ChatTemplate:
         An answer lies between two prefixes: the prompt before it, and the text up to and with it, end of turn
         included. Where the template marks its answers, the marks are taken. Raises `DataError` where the
         template changes earlier text as the conversation grows, because then neither tells, or leaves out
-        functions and their calls. Plain text is learnt from its first word on, without the template.
+        a part of a message, functions or their calls. Plain text is learnt from its first word on, as it stands.
         """
-        return self._rendered(conversation, train_on, {})
+        return self.with_tools(conversation.tools)._rendered(conversation, train_on, {})
 
     def render_all(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Rendered | DataError]:
         """As `render`, for many at once, which takes half of the time; an error stands where its text would."""
         found: list[Rendered | DataError] = []
         for conversation, known in zip(conversations, self._ahead(conversations, train_on), strict=True):
             try:
-                found.append(self._rendered(conversation, train_on, known))
+                found.append(self.with_tools(conversation.tools)._rendered(conversation, train_on, known))
             except DataError as error:
                 found.append(error)
         return found
@@ -96,17 +129,24 @@ class ChatTemplate:
         whole = self._prefix(conversation, (len(conversation.turns), False), known, marks)
         _expect_functions(whole.text, [*_names(conversation.tools), *_called(conversation.turns)], conversation)
         if marks:
+            expect_written(conversation, whole.text, dict.fromkeys(conversation.learnt(train_on), (0, len(whole.text))))
             return Rendered(whole.text, _weighed(whole.answers, conversation, train_on))
         spans = tuple(self._answer(whole.text, conversation, turn, known) for turn in _sought(conversation, train_on))
-        return Rendered(whole.text, _between(spans, len(whole.text)) if train_on is TrainOn.ALL else spans)
+        if train_on is TrainOn.ALL:
+            places = dict.fromkeys(conversation.answers, (0, len(whole.text)))
+            expect_written(conversation, whole.text, places)
+            return Rendered(whole.text, _between(spans, len(whole.text)))
+        expect_written(conversation, whole.text, dict(zip(conversation.learnt(train_on), spans, strict=True)))
+        return Rendered(whole.text, spans)
 
     def _marks(self, train_on: TrainOn) -> bool:
         """Whether the template's own marks say what learns."""
         return self.marked and train_on is not TrainOn.ALL
 
     def _plain(self, conversation: Conversation) -> Rendered:
-        start = self.specials.get("bos_token", "")
-        text = f"{start}{conversation.turns[0].content}{self.specials.get('eos_token', '')}"
+        content = conversation.turns[0].content
+        start, end = self.specials.get("bos_token", ""), self.specials.get("eos_token", "")
+        text = f"{'' if content.startswith(start) else start}{content}{'' if content.endswith(end) else end}"
         return Rendered(text, ((len(start), len(text)),))
 
     def _answer(self, whole: str, conversation: Conversation, turn: int, known: Known) -> tuple[int, int]:
@@ -134,7 +174,9 @@ class ChatTemplate:
             try:
                 [known[prefix]] = self._told([messages], conversation.tools, prompts, marks)
             except DataError as error:
-                raise DataError(f"{conversation.where}: {error}") from None
+                asked = any(turn.role == "user" for turn in conversation.turns[: prefix[0]])
+                why = "" if asked else " No question stands before the first answer, which many templates need."
+                raise DataError(f"{conversation.where}: {error}{why}") from None
         return known[prefix]
 
     def _ahead(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Known]:
@@ -229,10 +271,26 @@ def _between(holes: Sequence[tuple[int, int]], length: int) -> Spans:
     return tuple(zip(starts, ends, strict=True))
 
 
-def find(name: str, own: str | None) -> str:
+Own = str | Mapping[str, str] | None
+"""The chat template of a tokenizer: one, several by name, or none."""
+
+
+def find_for_tools(name: str, own: Own) -> str:
+    """The Jinja source for conversations with tools, where the tokenizer's `own` has one of its own for them."""
+    return own.get("tool_use", "") if name == "auto" and isinstance(own, Mapping) else ""
+
+
+def find(name: str, own: Own) -> str:
     """The Jinja source of `name`: `auto` is the tokenizer's `own`, else `plain`. Raises `ConfigError`."""
+    if name == "auto" and isinstance(own, Mapping):
+        if "default" not in own:
+            raise ConfigError(
+                f"data.template: the tokenizer's chat templates are {', '.join(own) or 'none'}, none of them default. "
+                "Write one of them into a file, and name it in data.template."
+            )
+        return own["default"]
     if name == "auto" and own:
-        return own
+        return str(own)
     path = template_file("plain" if name == "auto" else name)
     if path is None:
         known = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))

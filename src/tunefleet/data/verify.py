@@ -34,6 +34,7 @@ def verify(
     last token is not one at which generation stops, where a prompt merges with its answer, or where the
     first token stands there twice. Plain text has no answers, and nothing to look at but its beginning.
     """
+    template = template.with_tools(conversation.tools)
     _expect_one_beginning(conversation, encoded, tokenizer)
     if conversation.is_text:
         return

@@ -22,7 +22,7 @@ def export(
     model: PreTrainedModel,
     weights: dict[str, Tensor],
     tokenizer: Any,
-    chat_template: str,
+    chat_template: str | dict[str, str],
     stops: Sequence[int] = (),
 ) -> None:
     """Writes `write`'s files to `folder`; a new folder appears whole or not at all."""
@@ -36,7 +36,7 @@ def write(
     model: PreTrainedModel,
     weights: dict[str, Tensor],
     tokenizer: Any,
-    chat_template: str,
+    chat_template: str | dict[str, str],
     stops: Sequence[int] = (),
 ) -> None:
     """Writes safetensors, config, tokenizer and chat template into `folder`.
@@ -58,7 +58,7 @@ def write(
 
 
 def write_without_weights(
-    folder: Path, model: PreTrainedModel, tokenizer: Any, chat_template: str, stops: Sequence[int]
+    folder: Path, model: PreTrainedModel, tokenizer: Any, chat_template: str | dict[str, str], stops: Sequence[int]
 ) -> None:
     """What `write` would write beside the weights: for a look at it before there are any."""
     model.config.save_pretrained(folder)
@@ -67,7 +67,7 @@ def write_without_weights(
     write_tokenizer(folder, tokenizer, chat_template)
 
 
-def write_tokenizer(folder: Path, tokenizer: Any, chat_template: str) -> None:
+def write_tokenizer(folder: Path, tokenizer: Any, chat_template: str | dict[str, str]) -> None:
     """The tokenizer as it is, not as it was called or loaded last, with the template of the training."""
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()

@@ -37,6 +37,7 @@ _TOKENIZER = (
     "added_tokens.json",
     "chat_template*",
     "additional_chat_templates/*",
+    "generation_config.json",  # its ends of sequence are ids of this tokenizer
     "*.model",
     "*.tiktoken",
     "config.json",  # transformers takes the tokenizer's class from it

@@ -33,7 +33,7 @@ def stage(
         if adapter.name is not AdapterName.NONE and adapter.merge:
             model = adapters.merged(model, adapter, weights)
             weights = dict(model.state_dict())
-        write(staged, model, weights, words, template.source, stops)
+        write(staged, model, weights, words, template.exported, stops)
 
 
 def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, expected: Expected) -> dict[str, str]:
@@ -57,7 +57,7 @@ def expect_exportable(plan: Plan, model: PreTrainedModel, words: Any, template: 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         try:
-            write_without_weights(folder, model, words, template.source, stops)
+            write_without_weights(folder, model, words, template.exported, stops)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             generation = GenerationConfig.from_dict(files.read_json(folder / "generation_config.json"))
         except Exception as error:  # of transformers, of the Rust library: whatever it is, the export would meet it
@@ -69,7 +69,7 @@ def expect_exportable(plan: Plan, model: PreTrainedModel, words: Any, template: 
             f"Use a tokenizer of the model's own family (model.tokenizer=FOLDER). {_WITHOUT}"
         )
     kept = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
-    if tokenizer.chat_template != template.source or set(kept) != set(stops):
+    if tokenizer.chat_template != template.exported or set(kept) != set(stops):
         raise ConfigError(f"checkpoint.export: its chat template or its stop tokens {kept} would be others. {_WITHOUT}")
 
 

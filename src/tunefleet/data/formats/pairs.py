@@ -15,7 +15,8 @@ def alpaca(row: Row) -> tuple[Turn, ...]:
     """`instruction` and `input`, answered by `output`; `history` holds earlier pairs."""
     instruction, given = get(row, "instruction", str), optional(row, "input")
     asked = f"{instruction}\n\n{given}" if given else instruction
-    return after_system(row, (*_history(row), Turn("user", asked), Turn("assistant", get(row, "output", str))))
+    turns = (Turn("user", asked, input=given), Turn("assistant", get(row, "output", str)))
+    return after_system(row, (*_history(row), *turns))
 
 
 def prompt_completion(row: Row) -> tuple[Turn, ...]:
