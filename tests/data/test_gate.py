@@ -184,8 +184,10 @@ def test_a_template_without_an_end_is_refused(config: DataConfig, tokenizer: Any
 
 
 def test_a_row_far_from_the_first_ones_is_looked_at(tmp_path: Path, tokenizer: Any) -> None:
-    rows = [{"prompt": "a?", "completion": "b"}] * 500
-    config = written(tmp_path / "rows.jsonl", [*rows, {"prompt": "a?", "completion": "the"}])
+    turns = [("user", "a?"), ("assistant", "b"), ("user", "a?"), ("assistant", "b")]
+    rows = [{"messages": [{"role": role, "content": text} for role, text in turns]} for _ in range(501)]
+    rows[500]["messages"][1]["content"] = "the"  # an answer that others follow cannot be tokenised apart
+    config = written(tmp_path / "rows.jsonl", rows)
     path = tmp_path / "merging.jinja"
     path.write_text(
         "{% for m in messages %}{{ m.content }}{{ '</s>' if m.role == 'assistant' else ' Assistant: ' }}{% endfor %}"

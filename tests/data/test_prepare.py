@@ -438,17 +438,21 @@ def test_a_broken_row_leaves_no_cache(config: DataConfig, tokenizer: Any) -> Non
     assert folders(config) == []
 
 
-def test_a_merging_template_is_refused(config: DataConfig, tokenizer: Any, tmp_path: Path) -> None:
-    path = tmp_path / "bad.jinja"
-    body = (
-        "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}</s>{% else %}END{% endif %}{% endfor %}"
+def test_an_answer_that_merges_with_its_prompt_is_learnt_as_generation_meets_it(
+    config: DataConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "merging.jinja"
+    path.write_text(
+        "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}</s>{% else %} Assistant: {% endif %}"
+        "{% endfor %}"
     )
     rows = Path(str(config.path))
-    rows.write_text(rows.read_text().replace("tells", "the"))
-    for end, merges in ((" Assistant: ", True), (" Assistant:\n", False)):  # the second is the control
-        path.write_text(body.replace("END", end.replace("\n", "{{ '\\n' }}")))
-        with pytest.raises(DataError, match="merges") if merges else nullcontext():
-            prepare(replace(config, template=str(path)), tokenizer, LENGTH)
+    rows.write_text('{"prompt": "a?", "completion": "the"}\n' * 20)
+    prompt, answer = (tokenizer(text)["input_ids"] for text in ("a? Assistant: ", "the</s>"))
+    assert tokenizer("a? Assistant: the</s>")["input_ids"] != prompt + answer  # or nothing merges here
+    train = prepare(replace(config, template=str(path)), tokenizer, LENGTH).train
+    assert train.tokens[: train.starts[1]].tolist() == prompt + answer
+    assert train.learns[: train.starts[1]].tolist() == [False] * len(prompt) + [True] * len(answer)
 
 
 def test_an_unknown_template_is_refused(config: DataConfig, tokenizer: Any) -> None:
