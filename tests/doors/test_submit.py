@@ -38,6 +38,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     project = repositories.project(tmp_path / "project")
     monkeypatch.setattr(submit, "REPOSITORY", project)
     monkeypatch.setattr(submit, "_OWN_CODE", project / "src")
+    monkeypatch.setattr(submit.look_ahead, "expect_readable", lambda plans: None)  # test_look_ahead.py
     monkeypatch.chdir(tmp_path)
     return fake
 

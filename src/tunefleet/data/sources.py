@@ -32,6 +32,14 @@ class Source:
             return islice(files.aligned(Path(str(config.path)), Path(config.target_path)), config.max_rows)
         return islice(self._read(), config.max_rows)
 
+    def parts(self) -> list[Iterator[Read]]:
+        """As `rows`, the rows of each file by themselves; of limited, aligned or made rows all are one part."""
+        config = self.config
+        if config.path == inputs.DEMO or config.target_path or config.max_rows:
+            return [self.rows()]
+        settings = self._settings()
+        return [files.read(path, settings) for path in self._files()]
+
     def fingerprint(self, memory: Path | None = None) -> str:
         """Changes when the content does; the folder `memory` remembers large files."""
         config = self.config

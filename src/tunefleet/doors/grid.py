@@ -16,8 +16,8 @@ from tunefleet.base.sweeps import SweepPoint
 from tunefleet.doors import unchanged
 from tunefleet.doors.compose import typed
 from tunefleet.doors.point import HEAD, Point
-from tunefleet.doors.start import expect_own, save_for_later, start
-from tunefleet.doors.submit import submit
+from tunefleet.doors.start import save_for_later, start
+from tunefleet.doors.submit import expect_submittable, send, submit
 from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan, guard, make
 from tunefleet.plan.job import expected
@@ -40,12 +40,11 @@ def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
     for point in points:
         point.plan = unchanged.recorded(point.plan)  # points wait for each other
     if plans[0].job:
-        for point in points:
-            expect_own(point.plan)
+        expect_submittable([point.plan for point in points])
     for point in points:
         save_for_later(point.plan)
     sweep = _record(points)
-    return submit([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)
+    return send([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)
 
 
 def resume(plans: Sequence[Plan]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tunefleet.base import progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
-from tunefleet.doors import unchanged, watch
+from tunefleet.doors import look_ahead, unchanged, watch
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
 from tunefleet.launch import project, provenance, queue, slurm, snapshot, submission
 from tunefleet.launch.slurm import Batch, Outcome
@@ -28,16 +28,28 @@ _OWN_CODE = project.IMPORTED_FROM
 def submit(plans: Sequence[Plan], together: str = "") -> int:
     """Submits every run that is not done or under way; returns the exit code. `together` is the name of a sweep.
 
-    Raises `RunError`, before anything is sent, where a directory is somebody else's, or files have changed. With
+    Raises as `expect_submittable`, before anything is sent, and `RunError` where files have changed. With
     `launch.dry_run` it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
     """
-    launch = plans[0].config.launch
-    if not launch.dry_run:
-        plans = [unchanged.recorded(plan) for plan in plans]
+    if plans[0].config.launch.dry_run:
+        for plan in plans:
+            expect_own(plan)
+        return _show(plans)
+    plans = [unchanged.recorded(plan) for plan in plans]
+    expect_submittable(plans)
+    return send(plans, together)
+
+
+def expect_submittable(plans: Sequence[Plan]) -> None:
+    """Raises `RunError` where a directory is somebody else's, `DataError` where the first rows cannot be used."""
     for plan in plans:
         expect_own(plan)
-    if launch.dry_run:
-        return _show(plans)
+    look_ahead.expect_readable(plans)
+
+
+def send(plans: Sequence[Plan], together: str = "") -> int:
+    """As `submit`, for plans that know what their files hold and have been looked at."""
+    launch = plans[0].config.launch
     name = together or os.path.relpath(plans[0].run_dir)
     observer = Observer()
     wanted = _startable(plans, observer)

@@ -1,0 +1,80 @@
+"""Would the first rows of every source be taken for training? They are read, cleaned, rendered, encoded, looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.config.data import DataConfig, OnBadRow
+from tunefleet.data import collect, prepare, wanted
+from tunefleet.data.bad_rows import BadRows
+from tunefleet.data.cleaning import Cleaning
+from tunefleet.data.conversation import Conversation
+from tunefleet.data.encode import Encoder
+from tunefleet.data.sources import Source
+from tunefleet.data.stream import encoded
+from tunefleet.data.template import ChatTemplate
+from tunefleet.data.verify import verify_uncut
+
+_ROWS = 32  # of each source
+
+
+def complaints(config: DataConfig, tokenizer: Any, longest: int) -> list[str]:
+    """What is wrong with the template, or with the first rows of each source: the first mistake of each.
+
+    Nothing is refused that training would take: rows that may be left out are, and no share of rows is counted.
+    """
+    try:
+        chat = prepare.chat_template(config, tokenizer)
+        training, validation = wanted.training(config), wanted.validation(config)
+    except (ConfigError, DataError) as error:
+        return list(error.complaints)
+    look = _Look(config, chat, tokenizer, longest)
+    found = [look.complaints(source, trains=True) for source in training]
+    found += [look.complaints(source, trains=False) for source in validation]
+    return [complaint for complaints in found for complaint in complaints]
+
+
+@dataclass(frozen=True)
+class _Look:
+    config: DataConfig
+    chat: ChatTemplate
+    tokenizer: Any
+    longest: int
+
+    def complaints(self, source: Source, trains: bool) -> Sequence[str]:
+        clean = Cleaning(self.config.clean)
+        try:
+            talks = list(self._talks(source, clean.clean if trains else clean.normalise))
+            if not talks and trains and not clean.counts():
+                raise DataError(f"{source.config.path}: no rows.")
+            verify_uncut(talks[:1], self.chat, self.tokenizer, self.config.train_on)  # training looks at it too
+        except (ConfigError, DataError) as error:
+            return error.complaints
+        return []
+
+    def _talks(
+        self, source: Source, clean: Callable[[list[Conversation]], list[Conversation]]
+    ) -> Iterator[Conversation]:
+        data = self.config
+        encoder = Encoder(self.chat, self.tokenizer, data.train_on, self.longest, data.long_rows)
+        bad = _LeftOut(data.max_bad_rows) if data.on_bad_row is OnBadRow.SKIP else BadRows()
+        for row in encoded(collect.beginnings(source, _ROWS), clean, bad, encoder):
+            yield from (talk.conversation for talk in row)
+
+
+class _LeftOut(BadRows):
+    """Bad rows that may be left out: counted, and written down by whoever trains."""
+
+    def __init__(self, cap: int) -> None:
+        super().__init__()
+        self._most = cap
+        self._number = 0
+
+    def add(self, error: DataError) -> None:
+        """Counts it. Raises `DataError` where they are too many."""
+        self._number += 1
+        if self._number > self._most:
+            raise DataError(f"more than data.max_bad_rows={self._most} bad rows. The last: {error}")

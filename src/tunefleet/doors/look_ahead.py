@@ -1,0 +1,91 @@
+"""Would the jobs that are about to be submitted read their data? A process of its own looks: it needs transformers.
+
+`python -m tunefleet.doors.look_ahead FOLDER...` looks for the plan saved in each folder, and writes what is wrong
+into `complaints.json` beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tunefleet.base import files, status
+from tunefleet.base.errors import DataError
+from tunefleet.base.status import State
+from tunefleet.config.load import dump
+from tunefleet.doors.rank import prepare_environment
+from tunefleet.launch import project
+from tunefleet.plan import Plan
+
+_COMPLAINTS = "complaints.json"
+
+
+def expect_readable(plans: Sequence[Plan]) -> None:
+    """Looks at the first rows of every source of those that may start, once for all that read the same in one way.
+
+    Raises `DataError` with file and line. Where no look is possible it says so, and nothing is refused.
+    """
+    different = list({_reading(plan): plan for plan in plans if _may_start(plan)}.values())
+    if different and (complaints := _complaints(different)):
+        raise DataError(*dict.fromkeys(complaints))
+
+
+def _may_start(plan: Plan) -> bool:
+    now = status.read(plan.paths.status)
+    return now is None or (now.state.final and now.state is not State.FINISHED)
+
+
+def _reading(plan: Plan) -> str:
+    """All that the look depends on."""
+    train, sources = plan.config.train, plan.sources
+    family = [sources.architecture.get(key) for key in ("model_type", "vocab_size")]
+    return json.dumps([dump(plan.config.data), train.sequence_length, sources.tokenizer, *family])
+
+
+def _complaints(plans: Sequence[Plan]) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="tunefleet-look-") as parent:
+        folders = [Path(parent, str(number)) for number in range(len(plans))]
+        for plan, folder in zip(plans, folders, strict=True):
+            replace(plan, run_dir=str(folder)).save()
+        looked = _run(folders)
+        if looked.returncode:
+            reason = [line for line in looked.stderr.splitlines() if line.strip()][-1:] or ["without a word"]
+            print(f"note: the first rows were not looked at: {reason[0]} (exit code {looked.returncode}).", flush=True)
+            return []
+        return [complaint for folder in folders for complaint in files.read_json(folder / _COMPLAINTS)]
+
+
+def _run(folders: Sequence[Path]) -> subprocess.CompletedProcess[str]:
+    paths = [str(project.IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, "-P", "-m", __name__, *map(str, folders)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def main() -> None:
+    """Looks for each folder that is named; what is wrong with the data is no failure of the look."""
+    plans = [Plan.read(Path(folder)) for folder in sys.argv[1:]]
+    prepare_environment(plans[0])
+    os.environ["USE_TORCH"] = "0"  # for `datasets`, where a set of the hub is named
+    sys.modules["torch"] = None  # type: ignore[assignment]  # tokenizers do without it, which saves most of the time
+    from tunefleet.runs import first_rows  # transformers starts here
+
+    for plan in plans:
+        files.write_json(Path(plan.run_dir) / _COMPLAINTS, list(first_rows.complaints(plan)))
+
+
+if __name__ == "__main__":
+    main()
