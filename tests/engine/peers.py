@@ -15,6 +15,7 @@ from tests.families import EVERY
 from tests.plans import tiny_plan
 from tests.shared import dataset_of, tiny_tokenizer
 from tunefleet.checkpoint import randomness
+from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import OrderedBatches, in_order
@@ -119,9 +120,9 @@ def _life(folder: Path, group: Any, stage: int) -> dict[str, Any]:
     weights = built.weights()
     found: dict[str, Any] = {}
     if weights is not None:
-        shards = folder / f"checkpoints{stage}" / "step-00000002" / "shards"
-        found["files"] = sorted(path.name for path in shards.iterdir())
-        again = saved_weights(plan, shards)
+        saved = Checkpoint(folder / f"checkpoints{stage}" / "step-00000002", RunState(step=2), group.size)
+        found["files"] = sorted(path.name for path in saved.shards.iterdir())
+        again = saved_weights(plan, saved)
         found["saved"] = [n for n, weight in weights.items() if not torch.equal(weight, again[n])]
         export(folder / f"export{stage}", built.model, weights, words, "template")
     found["loss"] = mean_loss(built, copies, in_order(rows(), 13, 2, copies.rank, copies.size, 0, packed=True))

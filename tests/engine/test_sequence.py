@@ -26,6 +26,7 @@ def test_evaluation_is_that_of_one_process(ranks: list[Any]) -> None:
     loss, said = evaluated(PlainModel(Learner(model(TALKATIVE))), Alone(), 0, 1)
     assert len(set(said)) > 2
     for rank in ranks:
+        assert len(rank["measured"]) == len(STAGES)
         for found in rank["measured"]:
             assert found[0] == pytest.approx(loss, rel=1e-6)
             assert found[1] == said
@@ -36,7 +37,10 @@ def test_the_export_computes_what_the_engine_computes(ranks: list[Any]) -> None:
 
 
 def test_a_checkpoint_resumes_bit_equal_with_dropout(ranks: list[Any]) -> None:
-    for straight, resumed in ranks[0]["resumed"]:
+    assert [len(rank["resumed"]) for rank in ranks] == [len(STAGES)] * 2
+    for straight, resumed in [pair for rank in ranks for pair in rank["resumed"]]:
+        assert len(straight) == 2
+        assert straight[0] != straight[1]  # numbers of two steps that trained
         assert straight == resumed
 
 

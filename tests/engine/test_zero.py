@@ -45,13 +45,17 @@ def test_the_validation_loss_does_not_depend_on_the_ranks(tmp_path: Path) -> Non
         folder = tmp_path / str(ranks)
         folder.mkdir()
         found += run_in_ranks("tests.engine.stages:losses", ranks, folder)
+    assert [set(stages) for stages in found] == [{"0", "3"}] * 3  # one rank, then two
     for other in found[1:]:
         assert other == pytest.approx(found[0], rel=1e-6)
     assert found[0]["0"] == pytest.approx(found[0]["3"], rel=1e-6)
 
 
 def test_a_nan_stops_every_rank_with_its_name_and_step(tmp_path: Path) -> None:
-    for found in run_in_ranks("tests.engine.stages:poisoned", 2, tmp_path):
+    ranks = run_in_ranks("tests.engine.stages:poisoned", 2, tmp_path)
+    assert len(ranks) == 2
+    for found in ranks:
+        assert set(found) == {f"{where}-stage{stage}" for where in ("loss", "gradient") for stage in range(4)}
         for case, (message,) in found.items():
             what = "the loss" if case.startswith("loss") else "the gradient norm"
             assert message.startswith(f"{what} became "), (case, message)

@@ -11,8 +11,10 @@ import torch
 import yaml
 
 from tests.plans import tiny_plan
+from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.data.order import OrderedBatches
 from tunefleet.engine.group import join
+from tunefleet.plan.contracts import RunState
 from tunefleet.plan.deepspeed import engine_config
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import trajectory
@@ -112,10 +114,11 @@ def _saved(row: Row, folder: Path, group: Any, built: Any, weights: dict[str, to
     again.restore(folder / "saved", "shards", STEPS)
     went_on_again = _steps(plan, group, again, STEPS, MORE)
     again.close()
+    saved = Checkpoint(folder / "saved", RunState(step=STEPS), group.size)
     return {
         "went_on": [[r.loss, r.gradient_norm] for r in went_on],
         "went_on_again": [[r.loss, r.gradient_norm] for r in went_on_again],
-        "exports_differ": _differences(weights, _weights(plan, folder / "saved" / "shards")) if weights else [],
+        "exports_differ": _differences(weights, _weights(plan, saved)) if weights else [],
     }
 
 

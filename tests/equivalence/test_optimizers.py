@@ -1,7 +1,9 @@
 """Does every optimizer follow its plain loop under every strategy that it is offered with, and go on from a checkpoint?
 
-Two ranks, five steps. fp32: as in test_one_rank.py. Muon orthogonalises in bf16 (torch.optim.Muon), so that the
-rounding of a gradient can change an update by 2^-8 of itself: its losses are within 1e-4, its norms within 5e-3. Lion
+Two ranks, five steps. fp32: as in test_one_rank.py. Muon orthogonalises in bf16 (torch.optim.Muon): gradients that differ
+by 1e-7 of themselves gave updates that differ by up to 1.7e-2 of their largest number (2e-7 with the same iteration in
+fp64), which is what the sums of two ranks do. Measured: losses 2.5e-6, norms 3.6e-4, weights 1.2e-4 of the largest; the
+tolerances are 2e-5, 1e-3 and 1e-3. Lion
 and Adagrad turn a gradient of pure rounding (a key's bias has none: softmax does not see it) into whole steps: of their
 weights at least 99 % are within the tolerance, and their losses and norms are as tight as the others'.
 """
@@ -46,12 +48,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[
 @pytest.mark.parametrize("row", ALL, ids=str)
 def test_follows_the_plain_loop(row: Row, followed: Found, plain: dict[str, Any]) -> None:
     ours, theirs = followed[row][0], plain[row.optimizer]
-    tolerance = 0.03 if row.precision == "bf16" else 1e-4 if row.optimizer == "muon" else 1e-5
+    tolerance = 0.03 if row.precision == "bf16" else 2e-5 if row.optimizer == "muon" else 1e-5
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=tolerance)
     np.testing.assert_allclose(ours["norms"], theirs["norms"], rtol=tolerance * (50 if row.optimizer == "muon" else 5))
     if row.precision == "fp32":
         largest = np.abs(theirs["weights"]).max()
-        atol = (1e-2 if row.optimizer == "muon" else 1e-4) * largest
+        atol = (1e-3 if row.optimizer == "muon" else 1e-4) * largest
         off = np.abs(np.array(ours["weights"]) - theirs["weights"]) > atol
         assert off.mean() <= (0.01 if row.optimizer in ("lion", "adagrad") else 0.0)
 
