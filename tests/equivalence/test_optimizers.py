@@ -1,11 +1,11 @@
 """Does every optimizer follow its plain loop under every strategy that it is offered with, and go on from a checkpoint?
 
-Two ranks, five steps. fp32: as in test_one_rank.py. Muon orthogonalises in bf16 (torch.optim.Muon): gradients that differ
-by 1e-7 of themselves gave updates that differ by up to 1.7e-2 of their largest number (2e-7 with the same iteration in
-fp64), which is what the sums of two ranks do. Measured: losses 2.5e-6, norms 3.6e-4, weights 1.2e-4 of the largest; the
-tolerances are 2e-5, 1e-3 and 1e-3. Lion
-and Adagrad turn a gradient of pure rounding (a key's bias has none: softmax does not see it) into whole steps: of their
-weights at least 99 % are within the tolerance, and their losses and norms are as tight as the others'.
+Two ranks, five steps. fp32: as in test_one_rank.py. Muon orthogonalises in bf16 (torch.optim.Muon): gradients that
+differ by 1e-7 of themselves, as the sums of two ranks do, gave updates that differ by up to 1.7e-2 of their largest
+number (2e-7 with the same iteration in fp64). Measured: losses 2.5e-6, norms 3.6e-4, weights 1.2e-4 of the largest; its
+tolerances are 2e-5, 1e-3 and 1e-3. Lion and Adagrad turn a gradient of pure rounding (a key's bias has none: softmax
+does not see it) into whole steps: of their weights at least 99 % are within the tolerance, and their losses and norms
+are as tight as the others'.
 """
 
 from __future__ import annotations

@@ -336,6 +336,12 @@ def test_a_tokenizer_that_nobody_named_is_noted(planned: Make, tmp_path: Path) -
     assert plan.notes == (f"the tokenizer is {tokenizer}.",)
 
 
+def test_the_summary_has_the_card_of_an_experiment(planned: Make) -> None:
+    card = {"claim": "it learns", "expected": "0.9 within 0.1", "cost": ""}
+    assert list(planned(experiment=card).summary().items())[-2:] == list(card.items())[:2]
+    assert not card.keys() & planned().summary().keys()
+
+
 def test_the_summary_tells_the_choices(planned: Make) -> None:
     summary = planned(launch={"processes": 2}, optimizer={"lr": 0.001}).summary()
     assert summary["model"] == "tiny (opt): 6.56k parameters, from scratch"

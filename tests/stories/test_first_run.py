@@ -128,4 +128,6 @@ def test_the_headline_command_from_scratch(tmp_path: Path, ranks: int) -> None:
     )
     losses = [record["train/loss"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record]
     assert len(losses) == 3
+    assert not (run_folder(tmp_path) / "export").exists()
+    assert not list((run_folder(tmp_path) / "checkpoints").glob("step-*"))
     assert 10.3 < losses[0] < 11.8  # ln(50272) = 10.8

@@ -55,7 +55,7 @@ def evaluate(run: Run) -> None:
 
     measured, record, samples = use.evaluate(plan)
     print(text.listed(measured | words.results(record)))
-    print("\n".join(words.samples(samples[: plan.config.evaluation.samples])))
+    print("\n".join(words.samples(plan, samples)))
 
 
 def chat(run: Run) -> None:

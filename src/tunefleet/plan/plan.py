@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ class Plan:
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",
             "measured": answers.describe(config.evaluation),
+            **{key: text for key, text in asdict(config.experiment).items() if text},
             **asked,
         }
 

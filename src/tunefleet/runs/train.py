@@ -213,7 +213,7 @@ class _Run:
         say("\n" + plots.terminal(logged))
         say("\n" + words.finished(trained, self._state.tokens - self._first_tokens))
         self._console.rows(words.results(record))
-        for line in words.samples(said[: self._plan.config.evaluation.samples]):
+        for line in words.samples(self._plan, said):
             say(line)
         if done:
             say("\nnext:")

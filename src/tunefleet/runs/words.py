@@ -67,10 +67,10 @@ def _split(record: dict[str, Any], prefix: str) -> str:
     return ", ".join(parts)
 
 
-def samples(shown: Sequence[Sample]) -> list[str]:
-    """Questions with the model's answers, and the wanted ones where they differ."""
+def samples(plan: Plan, answered: Sequence[Sample]) -> list[str]:
+    """The first questions with the model's answers, and the wanted ones where they differ."""
     lines = []
-    for sample in shown:
+    for sample in answered[: plan.config.evaluation.samples]:
         lines += [f"  {short(sample.question)}", f"    -> {short(sample.said)}"]
         lines += [] if sample.right else [f"    != {short(sample.wanted)}"]
     return lines

@@ -1,0 +1,227 @@
+"""What can be seen of a configuration besides the configuration: its plan, its parts as a run builds them, its job.
+
+Each observer takes a configuration and a folder of its own, and returns plain values. None reads `plan.config`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.shared import tiny_tokenizer
+from tunefleet.base.status import Cause
+from tunefleet.config import RunConfig
+from tunefleet.config.load import dump
+from tunefleet.data.prepare import prepare
+from tunefleet.engine.plain import Alone
+from tunefleet.launch import attempts, local, slurm
+from tunefleet.launch.attempts import Attempt
+from tunefleet.launch.submission import Submission
+from tunefleet.optim.build import build as optimizer_of
+from tunefleet.optim.schedules import learning_rate
+from tunefleet.plan import Machine, guard, make, split
+from tunefleet.plan.horizon import horizon
+from tunefleet.plan.share import share
+from tunefleet.runs import examine, parts, words
+from tunefleet.tracking import wandb_server
+from tunefleet.tracking.wandb import WandbSink
+
+Observer = Callable[[RunConfig, Path], Any]
+ROWS = 1000
+ALONE: Any = Alone()
+CPU = Machine(gpus=0, cores=8, compiler=True)
+GPUS = Machine(gpus=8, cores=8, compiler=True)
+_HASHED = ("config", "identity", "name", "run_dir", "contents")  # they hold the configuration, or a hash of it
+
+
+@cache
+def tokenizer() -> Any:
+    """The same for all observers: none changes it."""
+    return tiny_tokenizer()
+
+
+def planned(config: RunConfig, folder: Path, machine: Machine = CPU) -> Any:
+    """Every decision of the plan, and its lengths in steps; without what the configuration is only copied into."""
+    plan = make(config, machine)
+    decided = {key: value for key, value in dump(plan).items() if key not in _HASHED}
+    return decided, asdict(horizon(plan, ROWS))
+
+
+def on_gpus(config: RunConfig, folder: Path) -> Any:
+    """The same on a machine with eight of them."""
+    return planned(config, folder, GPUS)
+
+
+def named(config: RunConfig, folder: Path) -> Any:
+    """The run's name without the digits of its identity, its directory, and what is said of it before the start."""
+    plan = make(config, CPU)
+    digits = plan.identity[:8]
+    texts = [plan.name, plan.run_dir, *(f"{key}: {value}" for key, value in plan.summary().items())]
+    return [text.replace(digits, "") for text in texts]
+
+
+def prepared(config: RunConfig, folder: Path) -> Any:
+    """Tokens, learning tokens and rows of every data set, and what was left out."""
+    plan = make(config, CPU)
+    found = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
+    sets = {"train": found.train, **found.validation}
+    counted = found.bad_rows, dict(found.removed), dict(found.unread)
+    return {name: _contents(data) for name, data in sets.items()}, counted
+
+
+def _contents(data: Any) -> Any:
+    arrays = [getattr(data, key).tolist() for key in ("tokens", "learns", "starts", "packs", "bounds")]
+    return arrays, [(example.prompt, example.answer) for example in data.examples]
+
+
+def batches(config: RunConfig, folder: Path) -> Any:
+    """The tokens of the first steps, as a rank reads them."""
+    plan = make(config, CPU)
+    data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
+    read: Any = SimpleNamespace(data=data, tokenizer=tokenizer())
+    taken = parts.batches(plan, ALONE, read, 0).take(plan.batch.accumulation)
+    return [batch.tokens.tolist() for batch in taken]
+
+
+def cached(config: RunConfig, folder: Path) -> Any:
+    """The folder of prepared data."""
+    plan = make(config, CPU)
+    found = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
+    return str(found.folder.parent)
+
+
+def built(config: RunConfig, folder: Path) -> Any:
+    """The model as a run has it: its configuration, weights, what learns, every layer with its dropout."""
+    model = parts.model(make(config, CPU), None)
+    weights = {
+        name: (float(weight.detach().double().sum()), weight.requires_grad) for name, weight in model.named_parameters()
+    }
+    scales = {name: module.scaling for name, module in model.named_modules() if hasattr(module, "scaling")}
+    settings = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
+    return weights, repr(model), repr(settings), repr(scales), model.is_gradient_checkpointing
+
+
+def updated(config: RunConfig, folder: Path) -> Any:
+    """The optimizer's groups with all their constants."""
+    make(config, CPU)
+    model = torch.nn.ModuleDict({"e": torch.nn.Embedding(3, 4), "l": torch.nn.Linear(4, 4)})
+    made = optimizer_of(config.optimizer, model)
+    groups = [{**group, "params": [tuple(weight.shape) for weight in group["params"]]} for group in made.param_groups]
+    return type(made).__name__, repr(groups)
+
+
+def rates(config: RunConfig, folder: Path) -> Any:
+    """The learning rate of every step."""
+    steps = horizon(make(config, CPU), ROWS)
+    lengths = steps.total, steps.warmup, steps.decay
+    return [learning_rate(config.schedule, config.optimizer.lr, step, *lengths) for step in range(steps.total)]
+
+
+def script(config: RunConfig, folder: Path) -> Any:
+    """The batch script of an array of two such runs, and of its second part."""
+    plan = make(config, CPU)
+    (batch,) = slurm.batches([plan, plan], Path("/code"))
+    submitted = Submission("/outputs/submissions/some", (), 0.0, "", 0)
+    return batch.script(submitted).replace(plan.identity[:8], "")
+
+
+def shared_out(config: RunConfig, folder: Path) -> Any:
+    """The places of a grid of six points on this machine."""
+    return asdict(share(config.launch, GPUS, 6, {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}))
+
+
+def first_port(config: RunConfig, folder: Path) -> Any:
+    """The port that is taken, where it is always the same."""
+    plan = make(config, CPU)
+    ports = {next(iter(local._ranks(plan)))[1] for _ in range(3)}
+    return ports if len(ports) == 1 else "another one each time"
+
+
+def restarted(config: RunConfig, folder: Path) -> Any:
+    """After how many attempts that saved something a run is not started again."""
+    done = [Attempt("s", str(number), 0.0, 0) for number in range(30)]
+    fruitful = [replace(attempt, last=number + 1, first=number) for number, attempt in enumerate(done)]
+    return [attempts.refusal(Cause.TIME_LIMIT, fruitful[:count], config.launch) is None for count in range(1, 30)]
+
+
+def forecast(config: RunConfig, folder: Path) -> Any:
+    """Whether the forecast lets it start, and what it expects."""
+    plan = make(config, GPUS)
+    guard.expect_fit(plan, GPUS)
+    return dump(plan.expected)
+
+
+def halved(config: RunConfig, folder: Path) -> Any:
+    """What follows when memory runs out."""
+    smaller = split.split(make(config, CPU))
+    return smaller and smaller.batch.micro
+
+
+def measured(config: RunConfig, folder: Path) -> Any:
+    """What the two measurements are called with, and how many rows and answers they get."""
+    plan = make(config, CPU)
+    calls: list[Any] = []
+    data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
+    read: Any = SimpleNamespace(data=data, tokenizer=tokenizer())
+
+    def mean_loss(model: Any, group: Any, rows: Any) -> float:
+        calls.append([tuple(batch.tokens.shape) for batch in rows])
+        return 1.0
+
+    def answers(model: Any, group: Any, words: Any, prompts: Any, limits: Any) -> list[str]:
+        calls.append((list(prompts), repr(limits)))
+        return ["" for _ in prompts]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examine, "mean_loss", mean_loss)
+        patch.setattr(examine, "answers", answers)
+        examine.losses(plan, None, Alone(), read)  # type: ignore[arg-type]
+        examine.exact_matches(plan, None, Alone(), read)  # type: ignore[arg-type]
+    return calls
+
+
+def tiled(config: RunConfig, folder: Path) -> Any:
+    """In how many parts the learner that the engine gets computes its loss."""
+    plan = make(config, CPU)
+    group: Any = SimpleNamespace(rank=0, agree=int, peers=lambda count: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "ZeroEngine", lambda plan, group, learner, *others: learner)
+        learner: Any = parts.strategy(plan, group, parts.model(plan, None), horizon(plan, ROWS))
+    return learner._tile
+
+
+def answered(config: RunConfig, folder: Path) -> Any:
+    """What is shown of eight answers."""
+    return words.samples(make(config, CPU), [examine.Sample("split", f"{n}?", f"{n}", "no") for n in range(8)])
+
+
+def stored(config: RunConfig, folder: Path) -> Any:
+    """How many checkpoints the store of a run leaves on the disk."""
+    read: Any = SimpleNamespace(data=SimpleNamespace(template=SimpleNamespace(source="")))
+    return parts.store(make(config, CPU), ALONE, read)._keep
+
+
+def told(config: RunConfig, folder: Path) -> Any:
+    """What Weights & Biases is started with, and in which mode."""
+    given: dict[str, Any] = {}
+
+    def init(**settings: Any) -> Any:
+        given.update({key: settings[key] for key in ("project", "entity", "group", "tags", "mode")})
+        raise RuntimeError("that is all")
+
+    module = SimpleNamespace(init=init, Settings=lambda **settings: None, teardown=lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", module)
+        patch.delenv("WANDB_MODE", raising=False)
+        mode = wandb_server.mode(config.tracking.wandb)
+        sink = WandbSink(make(config, CPU), "offline", print)
+        sink.finish({})
+    return mode, given
