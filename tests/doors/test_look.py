@@ -103,6 +103,87 @@ def test_a_question_for_no_rows_is_refused(words: Sequence[str], capsys: pytest.
     assert "-n 0: there is nothing to show" in said(capsys, "data", "show", *words, "-n", "0", code=2)
 
 
+def places(shown: str) -> list[int]:
+    return [int(line) for line in re.findall(r"^--- \S*?\.jsonl:(\d+)", shown, re.MULTILINE)]
+
+
+def test_rows_are_shown_from_the_first_on_or_from_a_number(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those that are held out for validation: of these 21, two."""
+    assert places(said(capsys, "data", "show", *words, "-n", "30")) == list(range(1, 22))
+    assert places(said(capsys, "data", "show", *words)) == [1, 2, 3, 4, 5]
+    assert places(said(capsys, "data", "show", *words, "--row", "21")) == [21]
+    assert places(said(capsys, "data", "show", "--row", "3", "-n", "2", *words)) == [3, 4]
+
+
+def test_rows_that_are_not_there_are_one_line(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for typed, complaint in (
+        (["--row", "22"], "tunefleet: --row 22, --split train: there are 21 rows. Use 1 to 21.\n"),
+        (["--row", "0"], "tunefleet: --row 0: rows are counted from 1.\n"),
+        (["--row", "1", "--random", "1"], "tunefleet: --row and --random: a row is named or drawn."),
+        (["--split", "test"], "tunefleet: --split test: there is none. Splits: train, validation.\n"),
+        (["--split", "validation", "data.validation_rows=0"], "--split validation: there is none. Splits: train.\n"),
+    ):
+        shown = said(capsys, "data", "show", *words, *typed, code=2)
+        assert complaint in shown
+        assert shown.count("\n") == 1
+
+
+def test_rows_are_drawn_at_random(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    drawn = [places(said(capsys, "data", "show", "--random", seed, "-n", "4", *words)) for seed in "1123"]
+    assert drawn[0] == drawn[1]
+    assert len({tuple(places) for places in drawn}) == 3
+    assert all(len(set(found)) == 4 and found == sorted(found) for found in drawn)
+    shown = said(capsys, "data", "show", "-n", "4", "--random", *words)  # which is no seed
+    seed = re.findall(r"^drawn with --random (\d+)$", shown, re.MULTILINE)
+    assert places(shown) == places(said(capsys, "data", "show", "-n", "4", "--random", *seed, *words))
+
+
+def test_validation_rows_are_those_of_the_run(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shown = said(capsys, "data", "show", "--split", "validation", *words)
+    said(capsys, "data", "prepare", *words, "data.cache=cache")
+    (examples,) = (tmp_path / "cache").glob("*/validation/examples.json*")
+    assert len(learnt(shown)) == 2
+    assert all(json.dumps(text.removesuffix("</s>").strip())[1:-1] in examples.read_text() for text in learnt(shown))
+    (tmp_path / "unseen.jsonl").write_text(json.dumps(ROWS[3]) + "\n")
+    own = [*words, "data.validation_path=unseen.jsonl"]
+    assert learnt(said(capsys, "data", "show", "--split", "validation", *own)) == [" tells 3</s>"]
+
+
+def test_a_row_that_is_left_out_says_why(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    row = json.dumps(ROWS[0]) + "\n"
+    (tmp_path / "rows.jsonl").write_text(row + "{\n" + row + json.dumps(ROWS[1]) + "\n")
+    asked = [*words, "data.on_bad_row=skip", "data.clean.duplicates=exact"]
+    assert "rows.jsonl:2: broken JSON" in said(capsys, "data", "show", *asked, "--row", "2", code=2)
+    assert "--row 3: data.clean leaves it out" in said(capsys, "data", "show", *asked, "--row", "3", code=2)
+    assert places(said(capsys, "data", "show", *asked)) == [1, 4]
+
+
+def test_it_is_marked_where_a_row_is_cut(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The figures are the difference to the whole row."""
+    talk = {"prompt": "Say it.", "completion": " ".join(f"w{number}" for number in range(40))}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(talk) + "\n")
+    whole = said(capsys, "data", "show", *words, "train.sequence_length=256")
+    tokens = int(re.findall(r": (\d+) tokens", whole)[0])
+    assert "cut" not in whole
+    cut = said(capsys, "data", "show", *words, "train.sequence_length=48")
+    assert re.findall(r"\[\u2702 (\d+) tokens cut\]", cut) == [str(tokens - 48)]
+    before, after = cut.split(f"[\u2702 {tokens - 48} tokens cut]")
+    assert "w0 w1" in before
+    assert after.rstrip().endswith("w39</s>\u27e7")  # the middle of an answer is what goes
+    split = said(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=split")
+    assert re.findall(r"part (\d)", split) == [str(n) for n in range(1, -(-(tokens - 1) // 47) + 1)]
+    drop = said(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=drop")
+    assert f"0 tokens, 0 learn, left out: too long\n[\u2702 {tokens} tokens cut]" in drop
+
+
 def test_looking_needs_no_deepspeed(words: Sequence[str]) -> None:
     done = types("data", "show", *words, "-n", "1", before="import sys; sys.modules['deepspeed'] = None\n")
     assert done.returncode == 0, done.stderr
@@ -141,6 +222,13 @@ def test_a_data_set_of_the_hub_is_shown(
 
 
 # --- how a row is shown
+
+
+def test_a_page_marks_cuts() -> None:
+    row = Look("a", (("<q>", False), ("b", True)), 2, 1, truncated=True, cuts=((1, 1), (2, 1200)))
+    assert "&lt;q&gt;<del>[\u2702 1 token cut]</del><mark>b</mark><del>[\u2702 1,200 tokens cut]</del>" in (
+        coloured.page("mine", [row])
+    )
 
 
 def test_a_terminal_shows_colours_and_no_brackets() -> None:

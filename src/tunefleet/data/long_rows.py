@@ -17,6 +17,7 @@ class Encoded:
     """A conversation, or a part of it: token ids (int32) and whether each is learnt (bool), both of shape [length].
 
     `truncated`: tokens were cut off; `split`: the first of several parts; `too_long`: left out, and empty.
+    `cuts`: where something was cut off, as pairs (tokens kept before it, tokens that are gone).
     """
 
     tokens: NDArray[np.int32]
@@ -24,6 +25,7 @@ class Encoded:
     truncated: bool
     split: bool = False
     too_long: bool = False
+    cuts: tuple[tuple[int, int], ...] = ()
 
     @property
     def teaches(self) -> bool:
@@ -40,7 +42,7 @@ def fitted(
     if is_text or long_rows is LongRows.SPLIT:
         return _split(tokens, learns, longest)
     if long_rows is LongRows.DROP:
-        return [Encoded(tokens[:0], learns[:0], truncated=False, too_long=True)]
+        return [Encoded(tokens[:0], learns[:0], truncated=False, too_long=True, cuts=((0, len(tokens)),))]
     return [_truncated(tokens, learns, longest)]
 
 
@@ -62,12 +64,13 @@ def _truncated(tokens: NDArray[np.int32], learns: NDArray[np.bool_], longest: in
     """
     tail = _tail(learns, longest)
     if not tail:
-        return Encoded(tokens[:longest], learns[:longest], truncated=True)
+        return Encoded(tokens[:longest], learns[:longest], truncated=True, cuts=((longest, len(tokens) - longest),))
     end = longest + _run(learns[longest:])
     kept = np.r_[0 : longest - tail, end - tail : end]
     cut = learns[kept]
     cut[longest - tail] = False
-    return Encoded(tokens[kept], cut, truncated=True)
+    cuts = [(longest - tail, end - longest), (longest, len(tokens) - end)]
+    return Encoded(tokens[kept], cut, truncated=True, cuts=tuple(one for one in cuts if one[1]))
 
 
 def _tail(learns: NDArray[np.bool_], longest: int) -> int:

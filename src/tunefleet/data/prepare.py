@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +105,6 @@ def own_template(tokenizer: Any) -> ChatTemplate:
 def _with_specials(source: str, tool_source: str, tokenizer: Any) -> ChatTemplate:
     specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return ChatTemplate(source, specials, tool_source)
-
-
-def training_rows(config: DataConfig, tokenizer: Any, sequence_length: int, count: int) -> list[Conversation]:
-    """The first rows that `prepare` takes for training: cleaned, without bad or held-out ones, of one source after
-    the other. It reads no further than it must. Raises `DataError`.
-    """
-    chat = chat_template(config, tokenizer)
-    folder = cache.folder_of(config, chat, tokenizer, sequence_length)
-    one = _Preparation(config, chat, tokenizer, sequence_length, folder, folder)
-    found: list[Conversation] = []
-    for source in wanted.training(config):
-        some = islice(one.held_out().training(enumerate(one.rows(source))), count - len(found))
-        found += [talk.conversation for _, row in sorted(some) for talk in row]
-    return found[:count]
 
 
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _chosen(words: Sequence[str]) -> Namespace:
     """What was typed; what argparse makes nothing of goes to Hydra, which says what is wrong with it."""
     parser = _parser()
+    words = list(_with_seeds(words))
     if not words:
         parser.print_help()
         sys.exit(USER_ERROR)
@@ -51,6 +52,12 @@ def _chosen(words: Sequence[str]) -> Namespace:
     if "overrides" in chosen:
         chosen.overrides = rest  # in the order in which they were typed
     return chosen
+
+
+def _with_seeds(words: Sequence[str]) -> Iterator[str]:
+    """`--random` takes a number or nothing; argparse would take the override behind it."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        yield "--random=-1" if word == "--random" and not following.isdigit() else word
 
 
 def options_of(command: str) -> dict[str, Any]:
@@ -127,7 +134,8 @@ def _check(chosen: Namespace) -> int:
 def _show(chosen: Namespace) -> None:
     from tunefleet.doors import look
 
-    look.show(chosen.overrides, chosen.rows, chosen.html)
+    asked = look.Asked(chosen.rows, chosen.row, chosen.random, chosen.split)
+    look.show(chosen.overrides, asked, chosen.html)
 
 
 def _stats(chosen: Namespace) -> None:
@@ -282,14 +290,25 @@ _OF_ROWS: _Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "RO
 _MULTIRUN: _Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
 _MERGED: _Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
 _ALONE: _Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})
-_ROWS: _Argument = ("-n --rows", {"type": int, "default": 5, "metavar": "ROWS", "help": "how many, 5 by default"})
+_ROWS: _Argument = ("-n --rows", {"type": int, "metavar": "ROWS", "help": "how many, 5 by default"})
+_ROW: _Argument = ("--row", {"type": int, "metavar": "NUMBER", "help": "this row; with -n also those behind it"})
+_RANDOM: _Argument = (
+    "--random",
+    {"nargs": "?", "const": -1, "type": int, "metavar": "SEED", "help": "rows drawn at random, the same for a SEED"},
+)
+_SPLIT: _Argument = ("--split", {"default": "train", "metavar": "NAME", "help": "validation rows: validation, ..."})
 _HTML: _Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
 
 _OF_DATA = "what `tunefleet train OVERRIDES` would train on"
 _DATA_COMMANDS: tuple[_Command, ...] = (
     ("completion", _completion, 'print the script that binds Tab: eval "$(tunefleet completion bash)"', [_SHELL]),
     ("train", _train, "train: `tunefleet train [group=choice ...] [group.key=value ...]`", []),
-    ("show", _show, "rows as the model sees them, with what is learnt coloured", [_OVERRIDES, _ROWS, _HTML]),
+    (
+        "show",
+        _show,
+        "rows as the model sees them, with what is learnt coloured",
+        [_OVERRIDES, _ROWS, _ROW, _RANDOM, _SPLIT, _HTML],
+    ),
     ("stats", _stats, "what is read, dropped, cut and learnt, lengths, packing; refused as training is", [_OVERRIDES]),
     ("prepare", _prepare, "prepare it now, on any machine that shares data.cache; checks what is there", [_OVERRIDES]),
 )

@@ -12,19 +12,32 @@ if TYPE_CHECKING:
     from tunefleet.runs.look import Look
 
 _LEARNT = "bold green"
+_GONE = "bold red"
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
 
 
 def text(row: Look, colours: bool) -> Text:
     """A row for the console; without colours what is learnt stands between double brackets."""
     shown = Text(f"--- {_head(row)}\n", style="dim" if colours else "")
-    for piece, learns in row.pieces:
+    gone = dict(row.cuts)
+    for number, (piece, learns) in enumerate(row.pieces):
+        _append_cut(shown, gone.get(number), colours)
         words = _visible(piece)
         if colours:
             shown.append(words, style=f"not dim {_LEARNT}" if learns else "not dim")
         else:
             shown.append(f"\u27e6{words}\u27e7" if learns else words)
+    _append_cut(shown, gone.get(len(row.pieces)), colours)
     return shown.append("\n")
+
+
+def _append_cut(shown: Text, lost: int | None, colours: bool) -> None:
+    if lost:
+        shown.append(_cut(lost), style=f"not dim {_GONE}" if colours else "")
+
+
+def _cut(lost: int) -> str:
+    return f"[\u2702 {lost:,} token{'s' * (lost != 1)} cut]"
 
 
 def page(title: str, rows: Sequence[Look]) -> str:
@@ -34,13 +47,15 @@ def page(title: str, rows: Sequence[Look]) -> str:
 
 
 def _head(row: Look) -> str:
-    cut = ", cut" if row.truncated else ""
+    cut = (", cut" if row.tokens else ", left out: too long") if row.truncated else ""
     return f"{row.where}: {row.tokens:,} tokens, {row.learning_tokens:,} learn{cut}"
 
 
 def _marked(row: Look) -> str:
+    gone = {place: f"<del>{_cut(lost)}</del>" for place, lost in row.cuts}
     pieces = ((html.escape(_visible(piece)), learns) for piece, learns in row.pieces)
-    return "".join(f"<mark>{words}</mark>" if learns else words for words, learns in pieces)
+    marked = [f"<mark>{words}</mark>" if learns else words for words, learns in pieces]
+    return "".join(gone.get(number, "") + words for number, words in enumerate([*marked, ""]))
 
 
 def _visible(piece: str) -> str:
@@ -59,6 +74,7 @@ body {{ font-family: sans-serif; margin: 2em auto; max-width: 60em; }}
 h2 {{ font-size: 1em; color: #555; }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #ccc; padding-left: 1em; }}
 mark {{ background: #c8f0c8; }}
+del {{ color: #b00020; text-decoration: none; }}
 </style>
 </head>
 <body>

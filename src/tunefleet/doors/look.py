@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -15,17 +17,33 @@ from tunefleet.doors import coloured, compose
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.plan import Machine, Plan, make
 
+_ROWS = 5  # shown where no number is given
 
-def show(words: Sequence[str], count: int, html: Path | None) -> None:
-    """Prints the first rows that `train.py WORDS` would train on, what is learnt coloured; or writes them as HTML."""
-    if count < 1:
-        raise ConfigError(f"-n {count}: there is nothing to show. Use 1 or more.")
+
+@dataclass(frozen=True)
+class Asked:
+    """Which rows to show: options of `data show`. A `seed` of -1 is any."""
+
+    count: int | None
+    row: int | None
+    seed: int | None
+    split: str
+
+
+def show(words: Sequence[str], asked: Asked, html: Path | None) -> None:
+    """Prints rows that `train.py WORDS` would train on, what is learnt coloured; or writes them as HTML."""
+    _expect_possible(asked)
     if html is not None:
         _expect_free(html)
     plan = _ready(words)
+    from tunefleet.data.chosen import Choice
     from tunefleet.runs import look  # transformers starts here
 
-    found = look.rows(plan, count)
+    seed = random.randrange(10**6) if asked.seed == -1 else asked.seed
+    count = asked.count or (1 if asked.row else _ROWS)
+    found = look.rows(plan, Choice(count, asked.row, seed, asked.split))
+    if asked.seed == -1:
+        print(f"drawn with --random {seed}", flush=True)
     if html is None:
         console = Console(highlight=False, soft_wrap=True)
         for row in found:
@@ -33,6 +51,15 @@ def show(words: Sequence[str], count: int, html: Path | None) -> None:
     else:
         files.write_text(html, coloured.page(plan.name, found))
         print(os.path.relpath(html))
+
+
+def _expect_possible(asked: Asked) -> None:
+    if asked.count is not None and asked.count < 1:
+        raise ConfigError(f"-n {asked.count}: there is nothing to show. Use 1 or more.")
+    if asked.row is not None and asked.row < 1:
+        raise ConfigError(f"--row {asked.row}: rows are counted from 1.")
+    if asked.row is not None and asked.seed is not None:
+        raise ConfigError("--row and --random: a row is named or drawn. Leave out one of them.")
 
 
 def _expect_free(page: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.base.errors import ConfigError
 from tunefleet.config.data import Grouping
-from tunefleet.data import prepare
+from tunefleet.data import chosen, prepare
+from tunefleet.data.chosen import Choice, Rendering
 from tunefleet.data.dataset import Card, Dataset
-from tunefleet.data.encode import in_pairs
 from tunefleet.data.grouping import row_lengths
 from tunefleet.data.long_rows import Encoded
 from tunefleet.data.order import Order
@@ -23,13 +25,17 @@ from tunefleet.plan.plan import Plan
 
 @dataclass(frozen=True)
 class Look:
-    """One training row. `pieces` are its text in order, each with whether it is learnt; `where` is file:line."""
+    """One training row. `pieces` are its text in order, each with whether it is learnt; `where` is file:line.
+
+    `cuts` are pairs (pieces before it, tokens that were cut off there).
+    """
 
     where: str
     pieces: tuple[tuple[str, bool], ...]
     tokens: int
     learning_tokens: int
     truncated: bool
+    cuts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,22 @@ class Lengths:
     padding: Mapping[Grouping, float]
 
 
-def rows(plan: Plan, count: int) -> list[Look]:
-    """The first `count` training rows. Nothing but a row that cannot be read or rendered is refused.
+def rows(plan: Plan, choice: Choice) -> list[Look]:
+    """The rows of `choice`. Nothing but a row that cannot be read or rendered is refused.
 
-    Raises `DataError` with file and line.
+    Raises `DataError` with file and line, `ConfigError` for a split that there is not.
     """
-    words = _tokenizer(plan)
-    data, longest = plan.config.data, plan.config.train.sequence_length
+    words, data = _tokenizer(plan), plan.config.data
+    if choice.split not in (known := chosen.splits(data)):
+        raise ConfigError(f"--split {choice.split}: there is none. Splits: {', '.join(known)}.")
     chat = prepare.chat_template(data, words)
-    talks = prepare.training_rows(data, words, longest, count)
-    pairs = in_pairs(talks, chat, words, data.train_on, longest, data.long_rows)[:count]
-    return [_look(talk.where, one, words) for talk, one in pairs]
+    rendering = Rendering(data, chat, words, plan.config.train.sequence_length)
+    talks = [list(parts) for _, parts in groupby(chosen.chosen(choice, rendering), key=lambda pair: id(pair[0]))]
+    return [
+        _look(talk.where + (f", part {number} of {len(parts)}" if len(parts) > 1 else ""), one, words)
+        for parts in talks
+        for number, (talk, one) in enumerate(parts, 1)
+    ]
 
 
 def lengths(plan: Plan) -> dict[str, Lengths]:
@@ -76,17 +87,23 @@ def _tokenizer(plan: Plan) -> Any:
 
 
 def _look(where: str, encoded: Encoded, words: Any) -> Look:
-    learns = encoded.learns
-    return Look(where, _pieces(encoded, words), len(learns), int(learns[1:].sum()), truncated=encoded.truncated)
+    learns, edges = encoded.learns, _edges(encoded)
+    cuts = tuple((edges.index(place), lost) for place, lost in encoded.cuts)
+    pieces, learning = _pieces(encoded, edges, words), int(learns[1:].sum())
+    return Look(where, pieces, len(learns), learning, encoded.truncated or encoded.too_long, cuts)
 
 
-def _pieces(encoded: Encoded, words: Any) -> tuple[tuple[str, bool], ...]:
+def _edges(encoded: Encoded) -> list[int]:
+    """Where learning begins or ends, or something is cut off."""
+    turns = (np.flatnonzero(np.diff(encoded.learns)) + 1).tolist()
+    return sorted({0, *turns, *(place for place, _ in encoded.cuts), len(encoded.learns)})
+
+
+def _pieces(encoded: Encoded, edges: Sequence[int], words: Any) -> tuple[tuple[str, bool], ...]:
     """Texts of growing length are compared: many tokenizers decode a token differently where it stands alone."""
-    learns = encoded.learns
-    edges = [0, *(np.flatnonzero(np.diff(learns)) + 1).tolist(), len(learns)]
     texts = [_decoded(encoded.tokens[:edge].tolist(), words) for edge in edges]
     pairs = zip(texts[:-1], texts[1:], edges, strict=False)
-    return tuple((text[len(before) :], bool(learns[start])) for before, text, start in pairs)
+    return tuple((text[len(before) :], bool(encoded.learns[start])) for before, text, start in pairs)
 
 
 def _decoded(ids: Sequence[int], words: Any) -> str:
