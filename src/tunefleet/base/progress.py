@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -29,13 +29,17 @@ def over(items: Sequence[T], what: str) -> Iterator[T]:
 
 
 @contextmanager
-def during(what: str) -> Iterator[None]:
-    """While it lasts, rank 0 says on stderr for how long it has: for acts that cannot tell how far they are."""
-    line, over = _Line(), threading.Event()
+def during(what: str, state: Callable[[float], str] | None = None, every_rank: bool = False) -> Iterator[None]:
+    """While it lasts, rank 0 says on stderr for how long it has; acts that can tell how far they are give a `state`.
+
+    `state` is given the seconds that have passed, and asked by another thread. With `every_rank` the calling process
+    speaks, whichever it is: where one of them works and the others wait for it.
+    """
+    line, over = _Line(every_rank), threading.Event()
 
     def watch() -> None:
         while not over.wait(_REDRAWN):
-            line.show(f"{what}: {clock(line.seconds)}")
+            line.show(f"{what}: {state(line.seconds) if state else clock(line.seconds)}")
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()
@@ -55,11 +59,11 @@ def _state(what: str, done: int, total: int, seconds: float) -> str:
 class _Line:
     """A line that is shown from its first second on, redrawn or repeated, and ended once where it was shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_rank: bool = False) -> None:
         self._began = time.monotonic()
         # a live bar of rich owns the terminal while it is there, and takes whole lines
         self._redraws = sys.stderr.isatty() and not hasattr(sys.stderr, "rich_proxied_file")
-        self._silent = os.environ.get("RANK", "0") != "0"
+        self._silent = not every_rank and os.environ.get("RANK", "0") != "0"
         self._next = _FIRST
         self._shown = False
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from tunefleet.base.errors import DataError
+from tunefleet.data import meter
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.conversation import Conversation
 from tunefleet.data.formats.reading import Reader, UnknownFormat
@@ -21,8 +22,9 @@ def rows(source: Source, unread: dict[str, str] | None = None) -> Iterator[Said]
 
     Raises `DataError` for what no row can mend.
     """
-    reader = Reader(source.config)
+    reader, watch = Reader(source.config), meter.current()
     for row in source.rows():
+        watch.rows += 1
         yield _said(row, reader)
     reader.finish()
     if unread is not None:

@@ -107,10 +107,10 @@ def _json(path: Path, source: SourceConfig) -> Iterator[Read]:
     """A list of rows, a line for each row, or one object: a row by itself, or with `split` the lists at its keys."""
     if source.split:
         return _rows(_splits(path, source.split))
-    return _rows(_json_lines(path) if _in_lines(path) else _json_whole(path))
+    return _rows(_json_lines(path) if in_lines(path) else _json_whole(path))
 
 
-def _in_lines(path: Path) -> bool:
+def in_lines(path: Path) -> bool:
     """Whether the first line is a value by itself and another line follows (or both begin as an object does)."""
     if raw.on_one_line(path) and json_list.is_list(path):  # which may be long
         return False

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import progress
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
 from tunefleet.data import tables
@@ -60,7 +61,7 @@ def _loaded(name: HubName, wanted: dict[str, Any]) -> Any:
     import datasets
 
     try:
-        with _offline():
+        with _offline(), progress.during(f"hub:{name.name}: reading"):
             return datasets.load_dataset(name.name, revision=name.revision, trust_remote_code=False, **wanted)
     except (OSError, ValueError, datasets.exceptions.DatasetsError):
         pass  # not there, or another subset of it alone: fetch it

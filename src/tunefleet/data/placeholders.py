@@ -25,6 +25,8 @@ class Placeholders:
 
     def __init__(self) -> None:
         self.conversations = 0
+        self.most = 0
+        """Conversations with the same one, at most."""
         self._found: dict[str, Found] = {}
 
     def see(self, conversation: Conversation) -> None:
@@ -33,15 +35,17 @@ class Placeholders:
         for placeholder in {word for turn in conversation.turns for word in _in(turn.content)}:
             found = self._found.setdefault(placeholder, Found())
             found.count += 1
+            self.most = max(self.most, found.count)
             if len(found.places) < _PLACES:
                 found.places.append(conversation.where)
 
-    def unfilled(self, most: float) -> dict[str, Found]:
-        """Those that more than the share `most` of the conversations hold.
+    def unfilled(self, most: float, of: int | None = None) -> dict[str, Found]:
+        """Those that more than the share `most` of the conversations hold, or of so many.
 
         One row may speak about {name}; a template that nobody filled says it again and again.
         """
-        return {word: found for word, found in sorted(self._found.items()) if found.count > most * self.conversations}
+        limit = most * (self.conversations if of is None else of)
+        return {word: found for word, found in sorted(self._found.items()) if found.count > limit}
 
 
 def _in(text: str) -> list[str]:

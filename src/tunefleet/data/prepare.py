@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.base import progress
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
-from tunefleet.data import cache, dataset, gate, template, wanted
+from tunefleet.data import cache, dataset, gate, meter, template, wanted
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.cleaning import Cleaning
 from tunefleet.data.collect import rows
@@ -23,6 +24,7 @@ from tunefleet.data.conversation import Conversation
 from tunefleet.data.dataset import Dataset, Example
 from tunefleet.data.encode import Encoder
 from tunefleet.data.held_out import HeldOut
+from tunefleet.data.meter import Meter
 from tunefleet.data.mix import mixed
 from tunefleet.data.sample import Sample
 from tunefleet.data.seen import Seen
@@ -112,7 +114,9 @@ def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any,
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: numbers come again
     gc.freeze()  # a search for garbage need not look at the half million objects of torch and transformers
     try:
-        _Preparation(config, chat, tokenizer, longest, folder, temporary).run()
+        watch = Meter()
+        with progress.during("preparing data", watch.state, every_rank=True), meter.watching(watch):
+            _Preparation(config, chat, tokenizer, longest, folder, temporary).run()
     finally:
         gc.unfreeze()
         shutil.rmtree(temporary, ignore_errors=True)
@@ -182,10 +186,13 @@ class _Preparation:
             draw = self.held_out()
             store.begin()
             count = 0
+            early = gate.Early(seen, source, self._config, self._longest)
             for row in draw.training(self._verified(source)):
                 count += 1
                 for talk in row:
-                    store.add(talk, seen.see(talk, self.word(source)))
+                    number = seen.see(talk, self.word(source))
+                    early.see(talk, number)
+                    store.add(talk, number)
             if not count + len(draw.rows):
                 raise DataError(f"{source.config.path}: no rows{self._clean.told()}.")
             if not self._unseen:
@@ -216,6 +223,7 @@ class _Preparation:
         if seen:
             gate.expect_learnable(seen, counted, self._config, self._longest)
         folder = self._temporary / name
+        meter.current().finish("packing them" if self._config.packing else "writing them")
         count = dataset.write_rows(folder, stored, self._longest, self._config.packing)
         stored.path.unlink()
         dataset.seal(folder, dataset.card(name, counted, count, self._longest, self._questions), examples)

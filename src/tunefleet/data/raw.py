@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base.errors import DataError
+from tunefleet.data import meter
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 20  # bytes in memory
+_READ = 1 << 17  # bytes that are read at once
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Every line with its number, without its end. Raises `DataError`."""
     number = 0
-    with _named(path, lambda: f" after line {number}"), _opened(path) as stream:
+    with _named(path, lambda: f" after line {number}"), _watched(path) as stream:
         for number, line in enumerate(stream, 1):
             yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
 
@@ -35,7 +38,7 @@ def texts(path: Path) -> Iterator[str]:
     """The content as UTF-8, a part at a time. Raises `DataError`."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     read = 0
-    with _named(path, lambda: ""), _opened(path) as stream:
+    with _named(path, lambda: ""), _watched(path) as stream:
         while block := stream.read(_BLOCK):
             read += len(block)
             yield _decoded(decoder, block, path, read)
@@ -48,6 +51,12 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, read:
     except UnicodeDecodeError as error:
         place = read - len(error.object) + error.start
         raise DataError(f"{path}: not UTF-8 at byte {place}. Convert the file with `iconv -t utf-8`.") from None
+
+
+def count(path: Path, byte: bytes) -> int:
+    """How often a byte stands in the content, unpacked. Raises `DataError`."""
+    with _named(path, lambda: ""), _opened(path) as stream:
+        return sum(block.count(byte) for block in iter(lambda: stream.read(_BLOCK), b""))
 
 
 def on_one_line(path: Path) -> bool:
@@ -72,6 +81,29 @@ def is_gzip(path: Path) -> bool:
 
 def _opened(path: Path) -> Any:
     return gzip.open(path) if is_gzip(path) else open(path, "rb")
+
+
+@contextmanager
+def _watched(path: Path) -> Iterator[Any]:
+    """As `_opened`, and whoever watches the preparation is told how far it is read."""
+    packed = is_gzip(path)
+    with io.BufferedReader(_Watched(path), _READ) as stream:
+        if not packed:
+            yield stream
+            return
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield unpacked
+
+
+class _Watched(io.FileIO):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path, self._meter = path, meter.current()
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self._meter.at(self._path, self.tell())
+        return count
 
 
 @contextmanager

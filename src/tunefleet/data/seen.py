@@ -21,6 +21,7 @@ class File:
     def __init__(self, name: str, source: str) -> None:
         self.name = f"{source}: {name}" if source else name
         self.source = source
+        self.path = name
         self.placeholders = Placeholders()
         self._places: defaultdict[str, dict[str, None]] = defaultdict(dict)
 

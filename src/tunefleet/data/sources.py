@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from tunefleet.base import progress
 from tunefleet.base.digests import digest
 from tunefleet.config.data import FileType, SourceConfig
-from tunefleet.data import demo, files, hub
+from tunefleet.data import bounds, demo, files, hub, meter
 from tunefleet.data.demo import generate
 from tunefleet.data.row import Read, Row
 from tunefleet.plan import inputs
@@ -29,6 +30,8 @@ class Source:
         if config.path == inputs.DEMO:
             return self._demo()
         if config.target_path:
+            both = [Path(str(config.path)), Path(config.target_path)]
+            meter.current().begin(self.name, both, config.max_rows)
             return islice(files.aligned(Path(str(config.path)), Path(config.target_path)), config.max_rows)
         return islice(self._read(), config.max_rows)
 
@@ -44,22 +47,37 @@ class Source:
         """Changes when the content does; the folder `memory` remembers large files."""
         config = self.config
         found = hashlib.sha256(f"{config.subset}|{config.split}|{config.max_rows}|".encode())
-        for path in [*self._files(), *(Path(p) for p in (config.target_path, config.label_file) if p)]:
-            found.update(digest(path, memory))
+        named = [*self._files(), *(Path(p) for p in (config.target_path, config.label_file) if p)]
+        with progress.during(f"{self.name}: comparing files with those that were prepared"):
+            for path in named:
+                found.update(digest(path, memory))
         return found.hexdigest()
+
+    def bounds(self) -> Mapping[str, int | None]:
+        """By file at least as many rows as are read of it, counted without reading them; None where that is unknown."""
+        if self.config.path == inputs.DEMO:
+            return {}
+        settings, most = self._settings(), self.config.max_rows
+        if self.config.target_path:
+            settings = replace(settings, file_type=FileType.TEXT)  # a row on each line, whatever the file is called
+        counted = {str(path): bounds.most_rows(path, settings) for path in self._files()}
+        return {path: most if count is None else min(count, most or count) for path, count in counted.items()}
 
     def _demo(self) -> Iterator[Row]:
         split = self.config.split or "train"
+        meter.current().begin(self.name, (), self.config.max_rows)
         values = generate.rows(split, self.config.max_rows or 0)
         return (Row(dict(row), f"demo/{split}:{i}") for i, row in enumerate(values, 1))
 
     def _read(self) -> Iterator[Read]:
         settings = self._settings()
         named = inputs.hub_name(str(self.config.path))
+        read = self._files()
+        meter.current().begin(self.name, read, self.config.max_rows)
         if named and not named.file and hub.is_slice(self.config):
             yield from hub.sliced(named, self.config)
             return
-        for path in self._files():
+        for path in read:
             yield from files.read(path, settings)
 
     def _files(self) -> list[Path]:

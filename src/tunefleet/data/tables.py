@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data import raw
+from tunefleet.config.data import FileType
+from tunefleet.data import meter, raw
 from tunefleet.data.features import Mean, columns
 from tunefleet.data.row import Read, Row
 
@@ -21,7 +22,7 @@ def parquet(path: Path) -> Iterator[Read]:
 
     with _named(path, "Parquet"):
         file = pyarrow.parquet.ParquetFile(_content(path))
-        yield from rows(path, file.iter_batches(batch_size=_AT_ONCE), file.schema_arrow)
+        yield from rows(path, _told(path, file.iter_batches(batch_size=_AT_ONCE), FileType.PARQUET), file.schema_arrow)
 
 
 def arrow(path: Path) -> Iterator[Read]:
@@ -34,9 +35,46 @@ def arrow(path: Path) -> Iterator[Read]:
             stream = pyarrow.ipc.open_stream(content)
         except pyarrow.ArrowInvalid:
             file = pyarrow.ipc.open_file(content)
-            yield from rows(path, (file.get_batch(i) for i in range(file.num_record_batches)), file.schema)
+            yield from rows(path, _told(path, _batches(file), FileType.ARROW), file.schema)
         else:
-            yield from rows(path, stream, stream.schema)
+            yield from rows(path, _told(path, stream, FileType.ARROW), stream.schema)
+
+
+def count(path: Path, kind: FileType) -> int | None:
+    """How many rows a Parquet or Arrow file has, without reading them; None where it is packed or damaged."""
+    import pyarrow.parquet
+
+    try:
+        if raw.is_gzip(path):
+            return None
+        if kind is FileType.PARQUET:
+            return int(pyarrow.parquet.read_metadata(path).num_rows)
+        return sum(int(batch.num_rows) for batch in _arrow_batches(pyarrow.memory_map(str(path))))
+    except (pyarrow.ArrowException, OSError):
+        return None
+
+
+def _arrow_batches(content: Any) -> Iterator[Any]:
+    import pyarrow.ipc
+
+    try:
+        return iter(pyarrow.ipc.open_stream(content))
+    except pyarrow.ArrowInvalid:
+        return _batches(pyarrow.ipc.open_file(content))
+
+
+def _batches(file: Any) -> Iterator[Any]:
+    return (file.get_batch(number) for number in range(file.num_record_batches))
+
+
+def _told(path: Path, batches: Any, kind: FileType) -> Iterator[Any]:
+    """The batches; whoever watches the preparation is told how far the file is read."""
+    watch, size, total, done = meter.current(), path.stat().st_size, count(path, kind), 0
+    for batch in batches:
+        yield batch
+        done += batch.num_rows
+        if total:
+            watch.at(path, size * done // total)
 
 
 def _content(path: Path) -> Any:
