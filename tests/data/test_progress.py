@@ -78,7 +78,9 @@ def test_every_kind_of_file_tells_how_far_it_is_read_and_how_many_rows_it_may_ho
     watch = Meter()
     with meter.watching(watch):
         assert len(list(collect.rows(Source("train", SourceConfig(path=str(path)))))) == 40
-    assert (watch.rows, watch.share) == (40, 1.0)
+    assert (watch.read, watch.share) == (40, 0.0)
+    watch.rows = 10  # of which became tokens
+    assert watch.share == 0.25
 
 
 def test_a_bound_is_never_below_the_number_of_rows(tmp_path: Path) -> None:
@@ -100,12 +102,12 @@ def test_a_state_says_rows_share_rate_and_time_left(tmp_path: Path) -> None:
     watch = Meter()
     watch.begin("chats", [path], None)
     assert watch.state(3.0) == "chats: 0 rows"
-    watch.at(path, 250)
-    watch.rows = 1200
+    watch.at(path, 500)
+    watch.read, watch.rows = 2400, 1200
     assert watch.state(5.0) == "chats: 1,200 rows (25%), 600 rows/s, 6s left"
     watch.begin("other", [path], 2000)  # another source, and the most rows that are taken of it
     assert watch.state(6.0) == "other: 0 rows"
-    watch.rows = 1500
+    watch.read = watch.rows = 1500
     assert watch.state(9.0) == "other: 1,500 rows (75%), 500 rows/s, 1s left"
     watch.finish("packing them")
     assert watch.state(9.0) == "other: 1,500 rows, packing them"
@@ -172,7 +174,7 @@ class Spied:
                 patch.setattr("tunefleet.data.prepare.Meter", lambda: watch)
                 return prepare(replace(config, validation_rows=0, **settings), self._tokenizer, LENGTH)
         finally:
-            self.read = watch.rows
+            self.read = watch.read
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def rows(source: Source, unread: dict[str, str] | None = None) -> Iterator[Said]
     """
     reader, watch = Reader(source.config), meter.current()
     for row in source.rows():
-        watch.rows += 1
+        watch.read += 1
         yield _said(row, reader)
     reader.finish()
     if unread is not None:

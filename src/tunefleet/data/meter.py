@@ -20,14 +20,16 @@ class Meter:
         self._began = 0.0
         self._places: dict[Path, int] = {}
         self._finishing = ""
+        self.read = 0
+        """Rows of this source that were read."""
         self.rows = 0
-        """Of this source that were read."""
+        """Rows of it that have become tokens since, or were left out."""
 
     def begin(self, name: str, files: Sequence[Path], max_rows: int | None) -> None:
         """What follows is of another source; of its files no more than `max_rows` rows are read."""
         self._name, self._max_rows, self._finishing = name, max_rows, ""
         self._size = sum(path.stat().st_size for path in files if path.is_file())
-        self._began, self._places, self.rows = -1.0, {}, 0
+        self._began, self._places, self.read, self.rows = -1.0, {}, 0, 0
 
     def at(self, path: Path, place: int) -> None:
         """A file is read up to this byte."""
@@ -39,11 +41,11 @@ class Meter:
 
     @property
     def share(self) -> float | None:
-        """How much of the source is read; None where nothing tells."""
-        done = sum(list(self._places.values()))
-        shares = [done / self._size] if done and self._size else []
-        shares += [self.rows / self._max_rows] if self.rows and self._max_rows else []
-        return min(1.0, max(shares)) if shares else None
+        """How much of the source has become tokens; None where nothing tells."""
+        place = sum(list(self._places.values()))
+        shares = [place / self._size] if place and self._size else []
+        shares += [self.read / self._max_rows] if self.read and self._max_rows else []
+        return min(1.0, max(shares)) * self.rows / max(1, self.read) if shares else None
 
     def state(self, seconds: float) -> str:
         """`train: 12,000 rows (34%), 3,400 rows/s, 7s left`; `seconds` have passed since the preparation began."""

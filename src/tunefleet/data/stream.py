@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.data import meter
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.collect import Said
 from tunefleet.data.conversation import Conversation
@@ -50,6 +51,7 @@ def encoded(
 
     Which rows these are, and which error is raised, depends neither on cores nor on time. Raises `DataError`.
     """
+    watch = meter.current()
     opened = (row if isinstance(row, DataError) else encoder.open(row) for row in rows)
     cleaned = (row if isinstance(row, DataError) else clean(row) for row in opened)
     written = (_written(chunk, encoder) for chunk in _chunks(cleaned))
@@ -57,6 +59,7 @@ def encoded(
         good = [pair for item in items if not isinstance(item, DataError) for pair in item]
         parts = encoder.masked([talk for talk, _ in good], [text for _, text in good], tokenised)
         for item in items:
+            watch.rows += 1
             if isinstance(item, DataError):
                 bad.add(item)
             elif item:
