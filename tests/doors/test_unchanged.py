@@ -405,7 +405,7 @@ def test_what_comes_after_training_refuses_what_it_would_read(
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
     runs.single_turns = lambda plan: True  # type: ignore[attr-defined]
-    runs.results, runs.samples = (lambda record: {}), (lambda samples: [])  # type: ignore[attr-defined]
+    runs.results, runs.samples = (lambda record: {}), (lambda plan, samples: [])  # type: ignore[attr-defined]
     for word in refusing:
         with pytest.raises(RunError, match=Path(name).name):
             USES[word](Run(plan.paths))

@@ -109,3 +109,23 @@ def test_every_path_is_made_absolute_and_names_are_left_alone(path: str, monkeyp
     assert [source.path for source in found.mix] == [f"{folder}/*.jsonl", "hub:a/b", "demo"]
     assert (found.mix[0].target_path, found.label_file) == (f"{folder}/a", f"{folder}/labels")
     assert found.validation_path == "hub:a/b"
+
+
+BESIDE: dict[str, Any] = {
+    "format": Format.ALPACA,
+    "columns": {"output": "response"},
+    "split": "test",
+    "max_rows": 3,
+    "label_names": ("a", "b"),
+    "instruction": "Say {text}",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_setting_of_a_source_beside_a_mixture_is_refused(path: str, name: str) -> None:
+    """No source of the mixture reads it; validation rows of their own do."""
+    mixed = DataConfig(mix=(MixedSource(path=path),), **{name: BESIDE[name]})
+    assert values(replace(mixed, **{name: getattr(DataConfig(), name)})) == []
+    (said,) = values(mixed)
+    assert said.startswith(f"data.{name}: is not read where data.mix is set.")
+    assert len(values(replace(mixed, validation_path=path))) == (name == "max_rows")

@@ -336,6 +336,32 @@ def test_a_tokenizer_that_nobody_named_is_noted(planned: Make, tmp_path: Path) -
     assert plan.notes == (f"the tokenizer is {tokenizer}.",)
 
 
+@pytest.mark.parametrize(
+    ("settings", "note", "reader"),
+    [
+        ({"parallel": {"partition": "uniform"}}, "parallel.partition is not used: there are no stages.", None),
+        (
+            {"data": {"max_bad_rows": 3}},
+            "data.max_bad_rows is not used without data.on_bad_row=skip.",
+            {"data": {"on_bad_row": "skip"}},
+        ),
+        (
+            {"data": {"clean": {"similarity": 0.5}}},
+            "data.clean.similarity is not used without data.clean.duplicates=near.",
+            {"data": {"clean": {"duplicates": "near"}}},
+        ),
+        ({"data": {"mix_seed": 3}}, "data.mix_seed is not used without data.mix.", None),
+    ],
+)
+def test_a_setting_without_effect_is_named(
+    planned: Make, settings: Any, note: str, reader: dict[str, Any] | None
+) -> None:
+    assert note in planned(**settings).notes
+    assert note not in planned().notes
+    if reader:
+        assert note not in planned(**merged(settings, reader)).notes
+
+
 def test_the_summary_has_the_card_of_an_experiment(planned: Make) -> None:
     card = {"claim": "it learns", "expected": "0.9 within 0.1", "cost": ""}
     assert list(planned(experiment=card).summary().items())[-2:] == list(card.items())[:2]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunefleet.base.paths import NOT_RUNS
 from tunefleet.config import RunConfig
+from tunefleet.config.cleaning import Duplicates
+from tunefleet.config.data import OnBadRow
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
 from tunefleet.plan import checks_tensor, data_checks, offload, optimizers, packing, parameters, sequence, stages
@@ -115,6 +117,23 @@ def _is_bf16(config: RunConfig) -> bool:
     return config.train.precision is Precision.BF16
 
 
+def _unused(config: RunConfig) -> list[str]:
+    """Settings that were changed and that another one leaves without effect."""
+    return [f"{group}.{name} is not used{why}." for group, name, why in _without_effect(config)]
+
+
+def _without_effect(config: RunConfig) -> Iterator[tuple[str, str, str]]:
+    data, default = config.data, RunConfig()
+    if config.parallel.pipeline == 1 and config.parallel.partition is not default.parallel.partition:
+        yield "parallel", "partition", ": there are no stages"
+    if data.clean.duplicates is not Duplicates.NEAR and data.clean.similarity != default.data.clean.similarity:
+        yield "data.clean", "similarity", " without data.clean.duplicates=near"
+    if data.on_bad_row is not OnBadRow.SKIP and data.max_bad_rows != default.data.max_bad_rows:
+        yield "data", "max_bad_rows", " without data.on_bad_row=skip"
+    if not data.mix and data.mix_seed != default.data.mix_seed:
+        yield "data", "mix_seed", " without data.mix"
+
+
 def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> tuple[str, ...]:
     """What a person should hear although nothing is wrong."""
     said = stages.notes(config.parallel, degrees, split)
@@ -124,7 +143,7 @@ def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> t
         said.append(f"{config.parallel.name} shares nothing out: there is one copy of the model.")
     if degrees.processes_here % degrees.tensor:
         said.append("tensor peers are on different machines, and every layer waits for the network between them.")
-    said += _from_scratch(config)
+    said += [*_from_scratch(config), *_unused(config)]
     if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
         said.append(f"the tokenizer is {found.tokenizer}.")
     return (*said, *offload.notes(config.parallel, degrees))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from string import Formatter
 
@@ -22,7 +23,7 @@ def values(data: DataConfig) -> list[str]:
         return ["data.mix: data.path is set too. Leave out one of them: data.path=null, or data.mix=[]."]
     complaints = _cleaning(data.clean)
     complaints += [complaint for i, source in enumerate(data.mix) for complaint in _source(f"data.mix[{i}]", source)]
-    complaints += _shares(data.mix) if data.mix else _source("data", data)
+    complaints += [*_shares(data.mix), *_beside_mix(data)] if data.mix else _source("data", data)
     return complaints + _validation(data)
 
 
@@ -118,6 +119,22 @@ def _shares(mix: tuple[MixedSource, ...]) -> list[str]:
     if 0 < len(without) < len(mix):
         complaints.append(f"data.mix[{without[0]}].weight: not set. Give every source a weight, or none.")
     return complaints
+
+
+def _beside_mix(data: DataConfig) -> list[str]:
+    """Settings of a source that no source reads: those of a mixture have their own, validation rows the data's."""
+    reads = (
+        {f.name for f in fields(SourceConfig)} - {"path", "target_path", "max_rows"} if data.validation_path else set()
+    )
+    given = [f.name for f in fields(SourceConfig) if getattr(data, f.name) != getattr(_DEFAULT, f.name)]
+    return [
+        f"data.{name}: is not read where data.mix is set. Set it for the sources that need it: data.mix[0].{name}=..."
+        for name in given
+        if name not in reads
+    ]
+
+
+_DEFAULT = SourceConfig()
 
 
 def _validation(data: DataConfig) -> list[str]:
