@@ -101,7 +101,7 @@ class Encoder:
             if number in merged and self._train_on is not TrainOn.ALL:
                 apart = self._apart(rendered[number], tokens)
                 if apart is None:
-                    yield _merges(conversation, rendered[number])
+                    yield _merges(conversation, rendered[number].text, merged[number])
                     continue
                 tokens, mask = apart
             yield fitted(tokens, mask, conversation.is_text, self._longest, self._long_rows)
@@ -131,12 +131,11 @@ def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:
     return tuple(text for text in texts if text and text.strip())
 
 
-def _merges(conversation: Conversation, rendered: Rendered) -> DataError:
-    place = rendered.answers[-1][0]
+def _merges(conversation: Conversation, text: str, place: int) -> DataError:
     return DataError(
         f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
-        f"(the prompt ends with {rendered.text[:place][-12:]!r}, the answer begins with "
-        f"{rendered.text[place : place + 12]!r}), so training and inference would differ. End the prompt without a "
+        f"(the prompt ends with {text[:place][-12:]!r}, the answer begins with "
+        f"{text[place : place + 12]!r}), so training and inference would differ. End the prompt without a "
         "space, and begin the answer with it, or take white space from the beginning of the answer."
     )
 
@@ -174,10 +173,11 @@ def _good(found: T | DataError) -> T:
     return found
 
 
-def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> tuple[NDArray[np.bool_], set[int]]:
+def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> tuple[NDArray[np.bool_], dict[int, int]]:
     """Whether each token of many texts learns: it lies in an answer, from its first character to its last.
 
-    Also the numbers of the texts in which a token begins before an answer and ends in it.
+    Also the numbers of the texts in which a token begins before an answer and ends in it, with the character at which
+    the first such answer begins.
     """
     lengths = np.array([len(one.text) for one in rendered], dtype=np.int64)
     firsts = np.cumsum(lengths) - lengths  # characters before each text
@@ -190,8 +190,10 @@ def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> tuple[NDArr
     first, last = np.maximum(inside, behind), np.searchsorted(ends, closes, "right")
     before = ends[np.maximum(inside, 1) - 1] if len(ends) else begins
     across: NDArray[np.bool_] = (inside > 0) & (before > begins)
-    merged = set(np.searchsorted(firsts, begins[across], "right").tolist())
+    crossed = begins[across]
+    texts = np.searchsorted(firsts, crossed, "right") - 1
+    merged = dict(reversed([*zip(texts.tolist(), (crossed - firsts[texts]).tolist(), strict=True)]))
     learns = np.zeros(len(starts), dtype=np.bool_)
     for start, end in zip(first.tolist(), last.tolist(), strict=True):
         learns[start:end] = True
-    return learns, {number - 1 for number in merged}
+    return learns, merged

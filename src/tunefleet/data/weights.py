@@ -1,4 +1,4 @@
-"""Is a message in the loss: reads its weight (OpenAI), train, training (axolotl) or loss (ms-swift)."""
+"""Is a message in the loss: reads its weight (OpenAI), train, training (axolotl) and the like."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunefleet.base.errors import DataError
-
-_SPELLINGS = ("weight", "train", "training", "loss")
+from tunefleet.data.formats.keys import DESIRABLE, TURN_WEIGHTS
 
 
 def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> bool:
@@ -17,7 +16,7 @@ def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> b
     sum over its tokens; and for a message other than an answer that is to be in it.
     """
     found = True
-    for key in _SPELLINGS:
+    for key in TURN_WEIGHTS:
         weight = message.get(key)
         if weight is None:
             continue
@@ -34,7 +33,7 @@ def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> b
 
 def is_desirable(row: Mapping[str, Any], where: str) -> bool:
     """Whether the row is a good example, as KTO writes it in `label`: true or false. Raises `DataError`."""
-    for key in ("label", "kto_tag"):
+    for key in DESIRABLE:
         label = row.get(key)
         if isinstance(label, str) and label.lower() in ("true", "false"):
             label = label.lower() == "true"

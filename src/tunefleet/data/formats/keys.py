@@ -11,8 +11,8 @@ from tunefleet.config.data import COLUMNS, Format
 from tunefleet.data.conversation import Turn
 from tunefleet.data.row import Media, Row
 
-TURN_WEIGHTS = ("weight", "train", "training", "loss")
-"""Spellings of whether a message is in the loss."""
+TURN_WEIGHTS = ("weight", "train", "training", "loss", "loss_weight")
+"""Spellings of whether a message is in the loss: of OpenAI, axolotl, ms-swift and LLaMA-Factory."""
 REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
 """Spellings of what the assistant thought before it answered."""
 TOOLS = ("tools", "functions")
@@ -29,7 +29,7 @@ _REFUSED_ANYWHERE = {
     "documents": "documents for a chat template are not read",
     "chat_template": "a template of the row's own is not read; name it in data.template",
     "chat_template_kwargs": "settings of the chat template are not read",
-    **dict.fromkeys(("mask", "masked", "loss_mask", "loss_weight", "loss_scale", "trainable", "train_detail"), _MASK),
+    **dict.fromkeys(("mask", "masked", "loss_mask", "loss_scale", "trainable", "train_detail"), _MASK),
 }
 _ROW_MEANINGS = frozenset(
     {*_REFUSED_ANYWHERE, "system", "history", *TOOLS, "rejected", "rejected_response", "rejected_messages", "weight"}
@@ -55,7 +55,7 @@ def _row(format: Format) -> Known:
     if format in CONVERSATIONS:
         read |= {"system", "weight", "train", *TOOLS, *DESIRABLE}
     if format is Format.CHOSEN:
-        read |= {"rejected"}
+        read |= {"rejected", "rejected_response", "rejected_messages"}
     if format is Format.TREE:
         read |= {"prompt", "role", "text", "replies", "rank", "deleted"}
     elsewhere = dict.fromkeys(_ROW_MEANINGS, _ELSEWHERE.format(format=format.value))
@@ -92,6 +92,7 @@ CALL = frozenset(("id", "type", "index", "function", "name", "arguments"))
 FUNCTION = frozenset(("name", "arguments"))
 _HARMLESS_WHEN_FALSE = frozenset(("prefix", "masked", "mask"))
 _HARMLESS_WHEN_TRUE = frozenset(("end_turn", "trainable"))
+_ASKERS = frozenset(("user", "human", "prompter"))  # NeMo's `mask` names whose messages are out of the loss
 _PAIRS = {
     "source": "target",
     "target": "source",
@@ -210,6 +211,8 @@ def _is_empty(value: Any) -> bool:
 
 
 def _is_harmless(key: str, value: Any) -> bool:
+    if key == "mask" and isinstance(value, str):
+        return value.lower() in _ASKERS
     return (key in _HARMLESS_WHEN_FALSE and not value) or (key in _HARMLESS_WHEN_TRUE and value is True)
 
 
