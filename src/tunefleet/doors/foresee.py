@@ -12,7 +12,7 @@ from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.doors import compose
 from tunefleet.doors.start import announce
-from tunefleet.plan import Machine, Plan, machine_for, make, resolve
+from tunefleet.plan import Machine, Plan, checks, machine_for, make, resolve
 from tunefleet.plan.advice import Advice, advice
 from tunefleet.plan.forecast import Forecast
 from tunefleet.plan.guard import foreseen
@@ -78,9 +78,8 @@ def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
         plan = make(replace(config, model=scratch), machine, words)
         absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
         there = replace(plan.sources, weights=config.model.path)
-        return replace(
-            plan, config=replace(plan.config, model=config.model), sources=there, notes=(*plan.notes, absent)
-        )
+        notes = [note for note in plan.notes if note not in checks.from_scratch(plan.config)]
+        return replace(plan, config=replace(plan.config, model=config.model), sources=there, notes=(*notes, absent))
 
 
 def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:

@@ -100,8 +100,8 @@ def _longest(found: Mapping[str, Any]) -> int | None:
         return None
 
 
-def _from_scratch(config: RunConfig) -> list[str]:
-    """Defaults are for fine-tuning; a recipe of a model from scratch sets its own."""
+def from_scratch(config: RunConfig) -> list[str]:
+    """What a model from scratch is told: defaults are for fine-tuning, and a recipe of its own sets others."""
     if config.model.init is not Init.RANDOM or config.optimizer.name.value in ("sgd", "adagrad"):
         return []
     if config.optimizer.lr >= _FOR_FINE_TUNING:
@@ -143,7 +143,7 @@ def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> t
         said.append(f"{config.parallel.name} shares nothing out: there is one copy of the model.")
     if degrees.processes_here % degrees.tensor:
         said.append("tensor peers are on different machines, and every layer waits for the network between them.")
-    said += [*_from_scratch(config), *_unused(config)]
+    said += [*from_scratch(config), *_unused(config)]
     if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
         said.append(f"the tokenizer is {found.tokenizer}.")
     return (*said, *offload.notes(config.parallel, degrees))
