@@ -110,7 +110,7 @@ def test_a_published_model_needs_no_files(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
     out = said(capsys, "model=opt-66b", "parallel=zero3", where="8xH100-80G")
     assert "note: planned without the model's files" in out
-    assert "from scratch" not in out  # its files are on another machine
+    assert "are for fine-tuning" not in out  # that is for models from scratch
     assert "hf download facebook/opt-66b" in out
     assert "65.7B parameters" in out
     with pytest.raises(ConfigError, match=r"model\.path"):
