@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
+from transformers import AutoConfig
 
 from tests.families import EVERY
 from tests.plans import tiny_plan
@@ -27,6 +28,7 @@ from tunefleet.model.export import export
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build import build as build_optimizer
 from tunefleet.plan import tensor
+from tunefleet.plan.architecture import is_dropout
 from tunefleet.plan.contracts import RunState
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
@@ -43,11 +45,20 @@ FAMILIES = {family: _BY_FAMILY[family] for family in tensor.DIVISIONS}
 FAMILIES["phi, norms of heads"] = {**_BY_FAMILY["phi"], "qk_layernorm": True}
 
 
+_OF_SOME = ("rotary_pct", "num_key_value_heads")
+
+
+def settings_of(found: dict[str, Any]) -> dict[str, Any]:
+    """An architecture without the settings that its family does not have: they are refused by name."""
+    has = AutoConfig.for_model(found["model_type"])
+    return {key: value for key, value in found.items() if hasattr(has, key) or not (is_dropout(key) or key in _OF_SOME)}
+
+
 def plan_of(folder: Path, found: dict[str, Any], ranks: int, stage: int = 0, degree: int = 2, **train: Any) -> Plan:
     """A plan with SGD, whose steps show every gradient as it is."""
     return tiny_plan(
         folder,
-        model={"name": "mine", "init": "random", "architecture": found},
+        model={"name": "mine", "init": "random", "architecture": settings_of(found)},
         ranks=ranks,
         parallel={"name": "tensor", "zero_stage": stage, "tensor": degree},
         optimizer={"name": "sgd", "lr": 0.05, "weight_decay": 0.0},
