@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunefleet.base.errors import DataError
-from tunefleet.data import json_value
+from tunefleet.data.formats.fields import decoded
 from tunefleet.data.row import Media
 
 Mean = Callable[[Any, str], Any]
@@ -34,7 +33,7 @@ def _mean(stored: Any, feature: Any) -> Mean | None:
     if named in _MEDIA:
         return lambda value, where: None if value is None else Media(str(named))
     if named == "Json" or getattr(stored, "extension_name", None) == "arrow.json":
-        return _decoded
+        return decoded
     if named == "ClassLabel":
         return _name_of(feature["names"])
     if kinds.is_struct(stored):
@@ -81,12 +80,3 @@ def _list(inner: Mean | None) -> Mean | None:
 
 def _name_of(names: list[str]) -> Mean:
     return lambda number, where: names[number] if number is not None and 0 <= number < len(names) else None
-
-
-def _decoded(value: Any, where: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json_value.parsed(value, where)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: broken JSON: {error.msg}.") from None
