@@ -72,8 +72,9 @@ def _case(folder: Path, strategy: str, family: str, group: Any) -> dict[str, Any
     folder.mkdir(exist_ok=True, parents=True)
     scratch = _plan(folder, strategy, group.size, {"init": "random", "architecture": FAMILIES[family]})
     if group.rank == 0:
-        build(scratch.sources, scratch.config.train.seed).save_pretrained(folder / "weights")
-        tiny_tokenizer().save_pretrained(folder / "weights")
+        words = tiny_tokenizer()
+        build(scratch.sources, scratch.config.train.seed, tokenizer=words).save_pretrained(folder / "weights")
+        words.save_pretrained(folder / "weights")
     group.barrier()
     path = {"path": str(folder / "weights")}
     filed, recomputing = (_plan(folder, strategy, group.size, path, gradient_checkpointing=g) for g in (False, True))

@@ -339,7 +339,6 @@ def test_a_tokenizer_that_nobody_named_is_noted(planned: Make, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("settings", "note", "reader"),
     [
-        ({"parallel": {"partition": "uniform"}}, "parallel.partition is not used: there are no stages.", None),
         (
             {"data": {"max_bad_rows": 3}},
             "data.max_bad_rows is not used without data.on_bad_row=skip.",

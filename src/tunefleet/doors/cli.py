@@ -56,7 +56,7 @@ def _chosen(words: Sequence[str]) -> Namespace:
 
 def _with_seeds(words: Sequence[str]) -> Iterator[str]:
     """`--random` takes a number or nothing; argparse would take the override behind it."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         yield "--random=-1" if word == "--random" and not following.isdigit() else word
 
 

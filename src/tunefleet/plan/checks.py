@@ -124,8 +124,6 @@ def _unused(config: RunConfig) -> list[str]:
 
 def _without_effect(config: RunConfig) -> Iterator[tuple[str, str, str]]:
     data, default = config.data, RunConfig()
-    if config.parallel.pipeline == 1 and config.parallel.partition is not default.parallel.partition:
-        yield "parallel", "partition", ": there are no stages"
     if data.clean.duplicates is not Duplicates.NEAR and data.clean.similarity != default.data.clean.similarity:
         yield "data.clean", "similarity", " without data.clean.duplicates=near"
     if data.on_bad_row is not OnBadRow.SKIP and data.max_bad_rows != default.data.max_bad_rows:
