@@ -249,7 +249,7 @@ def test_a_tokenizer_that_writes_more_for_a_part_alone_refuses_the_row(
     monkeypatch.setattr(encoder, "_decode", lambda ids, **_: str(len(ids)))
     rendered = encoder.render([merging])
     assert isinstance(rendered[0], Rendered)
-    [found] = encoder.masked([merging], rendered, encoder.tokenise([rendered[0].text]))  # type: ignore[arg-type]
+    [found] = encoder.masked([merging], rendered, encoder.tokenise(rendered))  # type: ignore[arg-type]
     assert isinstance(found, DataError)
 
 

@@ -53,7 +53,7 @@ def forbid_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def folders(config: DataConfig) -> list[str]:
-    return sorted(path.name for path in Path(config.cache).iterdir() if path.is_dir())
+    return sorted(path.name for path in Path(config.cache).iterdir() if path.is_dir() and path.name != "tokens")
 
 
 def talks(data: Dataset) -> list[list[int]]:

@@ -61,7 +61,7 @@ def configured(folder: Path, cache: Path) -> DataConfig:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.parent.rglob("*") if path.is_file()]
+    files = [path for path in folder.parent.rglob("*") if path.is_file() and path.parent.name != "tokens"]
     return {str(path.relative_to(folder.parent)): path.read_bytes() for path in files}
 
 

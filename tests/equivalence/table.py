@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.plans import tiny_plan
+from tests.plans import tiny_plan, tokenizer_folder
 from tunefleet.plan.machine import devices
 from tunefleet.plan.plan import Plan
 
@@ -99,15 +99,18 @@ class Case:
     ranks: int
     micro_batch: int
     precision: str
+    files: bool
+    """Whether its first weights are read from a file, as a pretrained model's."""
 
     def __str__(self) -> str:
-        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row]}-micro{self.micro_batch}-{self.precision}"
+        start = "files" if self.files else "scratch"
+        return f"{self.model}-{self.ranks}ranks-{TABLE[self.row]}-micro{self.micro_batch}-{self.precision}-{start}"
 
     def plan(self, folder: Path) -> Plan:
-        """The plan of this run."""
+        """The plan of this run; `folder` holds the weights of every model under its name."""
         return tiny_plan(
             folder,
-            model=self.model,
+            model=self._filed(folder) if self.files else self.model,
             ranks=self.ranks,
             parallel=TABLE[self.row].parallel,
             micro_batch=self.micro_batch,
@@ -116,6 +119,9 @@ class Case:
             **TABLE[self.row].train,
         )
 
+    def _filed(self, folder: Path) -> dict[str, str]:
+        return {"name": self.model, "path": str(folder / self.model), "tokenizer": str(tokenizer_folder(folder))}
+
 
 def gpus() -> int:
     """GPUs of this machine: rows that need them are left out where there are fewer."""
@@ -123,12 +129,19 @@ def gpus() -> int:
 
 
 def cases(ranks: int) -> list[Case]:
-    """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch."""
+    """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch.
+
+    Every second case of a strategy starts from files, with other numbers of ranks the others.
+    """
     found = []
     for number, strategy in enumerate(TABLE):
         if ranks in strategy.ranks and (gpus() >= ranks or not strategy.gpu_only):
             widest = GLOBAL_BATCH // strategy.copies(ranks)
             splits = [micro for micro in strategy.splits if micro <= widest]
             runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]
-            found += [Case(number, m, ranks, micro, p) for p, micro in runs for m in strategy.models]
+            parity = number + strategy.ranks.index(ranks)
+            for i, (precision, micro) in enumerate(runs):
+                for j, model in enumerate(strategy.models):
+                    files = (parity + i + j) % 2 == 0
+                    found.append(Case(number, model, ranks, micro, precision, files))
     return found

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from tests.equivalence.table import Case, cases
+from tests.plans import ARCHITECTURES
 from tests.ranks import run_in_ranks
 from tunefleet.config.train import Precision
 from tunefleet.engine.group import join
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import MicroBatch
+from tunefleet.plan.contracts import Group, MicroBatch
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import parts
 from tunefleet.runs.check import Finding, compare
 from tunefleet.runs.trajectory import Trajectory, model, trained
 
@@ -25,9 +27,18 @@ def all_cases(folder: Path, asked: Sequence[dict[str, Any]]) -> list[Trajectory]
     """Every case, in the ranks that are there."""
     torch.set_num_threads(1)
     group = join()
-    found = [trained(Case(**case).plan(folder), group) for case in asked]
+    if group.rank == 0:
+        for name in {case["model"] for case in asked}:
+            model(ARCHITECTURES[name]).save_pretrained(folder / name)
+    group.barrier()
+    found = [_trained(Case(**case), folder, group) for case in asked]
     group.part()
     return found
+
+
+def _trained(case: Case, folder: Path, group: Group) -> Trajectory:
+    plan = case.plan(folder)
+    return trained(plan, group, untrained=parts.model(plan, None) if case.files else None)
 
 
 def followed_by(ranks: int, folder: Path) -> dict[Case, Trajectory]:

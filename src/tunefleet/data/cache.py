@@ -19,6 +19,7 @@ from tunefleet.config.load import dump
 from tunefleet.data import dataset, growing, wanted
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.template import ChatTemplate
+from tunefleet.data.token_cache import TokenCache
 
 _LAYOUT = 7  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES = "names.json"
@@ -48,6 +49,12 @@ def _identity(tokenizer: Any) -> str:
     backend.no_truncation()
     backend.no_padding()
     return str(backend.to_str())
+
+
+def tokens(config: DataConfig, tokenizer: Any) -> TokenCache:
+    """Texts that were tokenised before: another row length, packing or share of held-out rows needs no others."""
+    parts = [str(_LAYOUT), __version__, str(config.train_on.value), _identity(tokenizer)]
+    return TokenCache(Path(config.cache) / "tokens", "\0".join(parts))
 
 
 def bad_rows(folder: Path) -> Path:

@@ -15,12 +15,13 @@ from tunefleet.config.data import LongRows, TrainOn
 from tunefleet.data.conversation import Conversation, Turn
 from tunefleet.data.long_rows import Encoded, fitted
 from tunefleet.data.template import ChatTemplate, Rendered
+from tunefleet.data.token_cache import Masked, TokenCache
 from tunefleet.data.tokenise import Tokenise, Tokenised
 from tunefleet.data.turn import EndOfTurn, end_of_turn
 
 T = TypeVar("T")
-Masked = tuple[NDArray[np.int32], NDArray[np.bool_]]
-"""Token ids and whether each is in the loss, of the same length."""
+Tokens = Tokenised | list[Masked]
+"""Of some texts: made now, or found with their masks."""
 Pair = tuple[Conversation, Encoded]
 
 
@@ -30,7 +31,7 @@ class Encoder:
     `tokenizer` is a fast transformers tokenizer. The text is tokenised as a whole and tokens are assigned by
     their characters, so that no token depends on where a turn was cut. Where the last answer's first token would begin
     in its prompt, the answer is tokenised apart, as generation meets it. What is longer than `longest` tokens becomes
-    what `long_rows` says.
+    what `long_rows` says. What `known` holds is not tokenised again.
     """
 
     def __init__(
@@ -40,15 +41,17 @@ class Encoder:
         train_on: TrainOn,
         longest: int,
         long_rows: LongRows = LongRows.TRUNCATE,
+        known: TokenCache | None = None,
     ) -> None:
         self._template = template
         self._train_on = train_on
         self._longest = longest
         self._long_rows = long_rows
+        self._known = known
         self._end = end_of_turn(template, tokenizer)
         self._closers = _closers(self._end, tokenizer)
         self._decode = tokenizer.backend_tokenizer.decode
-        self.tokenise = Tokenise(tokenizer)
+        self._tokenise = Tokenise(tokenizer)
 
     def open(self, conversations: list[Conversation]) -> list[Conversation] | DataError:
         """Answers without an end of sequence of their own, where the template writes one: it would be doubled."""
@@ -87,24 +90,41 @@ class Encoder:
             return rendered
         return Rendered(rendered.text, tuple((a, self._end.of(rendered.text, a, b)) for a, b in rendered.answers))
 
+    def tokenise(self, rendered: Sequence[Rendered]) -> Tokens:
+        """The tokens of these texts."""
+        known = self._known.read(rendered) if self._known else None
+        return self._tokenise([one.text for one in rendered]) if known is None else known
+
     def masked(
-        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: Tokenised
+        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokens: Tokens
     ) -> Iterator[list[Encoded] | DataError]:
         """What each conversation is trained on as: one part, or several; none of it learns where there is none.
 
         An error stands where a prompt merges with its answer and they cannot be told apart.
         """
+        found = self._masks(conversations, rendered, tokens) if isinstance(tokens, Tokenised) else tokens
+        for conversation, one in zip(conversations, found, strict=True):
+            if isinstance(one, DataError):
+                yield one
+            else:
+                yield fitted(*one, conversation.is_text, self._longest, self._long_rows)
+
+    def _masks(
+        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: Tokenised
+    ) -> Sequence[Masked | DataError]:
+        """Whole conversations; kept, if none is bad."""
         learns, merged = _learning(rendered, tokenised)
         bounds = np.cumsum([0, *tokenised.counts]).tolist()
-        for number, (conversation, (start, end)) in enumerate(zip(conversations, pairwise(bounds), strict=True)):
-            tokens, mask = tokenised.tokens[start:end].copy(), learns[start:end].copy()
+        found: list[Masked | DataError] = []
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            one: Masked | None = tokenised.tokens[start:end].copy(), learns[start:end].copy()
             if number in merged and self._train_on is not TrainOn.ALL:
-                apart = self._apart(rendered[number], tokens)
-                if apart is None:
-                    yield _merges(conversation, rendered[number].text, merged[number])
-                    continue
-                tokens, mask = apart
-            yield fitted(tokens, mask, conversation.is_text, self._longest, self._long_rows)
+                one = self._apart(rendered[number], tokenised.tokens[start:end])
+            found.append(one or _merges(conversations[number], rendered[number].text, merged[number]))
+        good = [one for one in found if not isinstance(one, DataError)]
+        if self._known and good and len(good) == len(found):
+            self._known.write(rendered, good)
+        return found
 
     def _apart(self, rendered: Rendered, whole: NDArray[np.int32]) -> Masked | None:
         """Tokens and mask with the last answer tokenised by itself, behind its prompt.
@@ -113,7 +133,7 @@ class Encoder:
         tokenizer writes something else for a text that stands alone, such as a space before it.
         """
         place = rendered.answers[-1][0]
-        parts = [self.tokenise([text]) for text in (rendered.text[:place], rendered.text[place:])]
+        parts = [self._tokenise([text]) for text in (rendered.text[:place], rendered.text[place:])]
         joined = Tokenised(
             np.concatenate([part.tokens for part in parts]),
             np.concatenate([parts[0].starts, parts[1].starts + place]),
@@ -163,7 +183,7 @@ def in_pairs(
     """As `encode`, each with the conversation that it is, or that it is a part of."""
     encoder = Encoder(template, tokenizer, train_on, longest, long_rows)
     rendered = [_good(one) for one in encoder.render(conversations)]
-    parts = encoder.masked(conversations, rendered, encoder.tokenise([one.text for one in rendered]))
+    parts = encoder.masked(conversations, rendered, encoder.tokenise(rendered))
     return [(talk, encoded) for talk, found in zip(conversations, parts, strict=True) for encoded in _good(found)]
 
 

@@ -134,7 +134,8 @@ class _Preparation:
         self._longest = longest
         self._folder = folder
         self._temporary = temporary
-        self._encoder = Encoder(chat, tokenizer, config.train_on, longest, config.long_rows)
+        known = cache.tokens(config, tokenizer)
+        self._encoder = Encoder(chat, tokenizer, config.train_on, longest, config.long_rows, known)
         self._stops = end_of_turn(chat, tokenizer).stops
         skips = config.on_bad_row is OnBadRow.SKIP
         self._bad = BadRows(cache.bad_rows(folder), config.max_bad_rows) if skips else BadRows()

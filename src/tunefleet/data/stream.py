@@ -18,10 +18,9 @@ from tunefleet.data import meter
 from tunefleet.data.bad_rows import BadRows
 from tunefleet.data.collect import Said
 from tunefleet.data.conversation import Conversation
-from tunefleet.data.encode import Encoder
+from tunefleet.data.encode import Encoder, Tokens
 from tunefleet.data.long_rows import Encoded
 from tunefleet.data.template import Rendered
-from tunefleet.data.tokenise import Tokenised
 
 _ROWS = 500  # of a chunk
 _CHARACTERS = 2_000_000  # of a chunk, about
@@ -41,7 +40,7 @@ Talks = list[Talk]
 """What one row says; both directions of a translation."""
 _Written = list[tuple[Conversation, Rendered]] | DataError
 _Cleaned = list[Conversation] | DataError
-_Chunk = tuple[list[_Written], Future[Tokenised]]
+_Chunk = tuple[list[_Written], Future[Tokens]]
 
 
 def encoded(
@@ -95,7 +94,7 @@ def _together(row: list[Conversation], texts: list[Rendered | DataError]) -> _Wr
     return error or [(talk, text) for talk, text in zip(row, texts, strict=True) if isinstance(text, Rendered)]
 
 
-def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[tuple[list[_Written], Tokenised]]:
+def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[tuple[list[_Written], Tokens]]:
     """Chunks in their order. What ends the reading is raised after the rows before it have been seen."""
     pending: deque[_Chunk] = deque()
     ended: Exception | None = None
@@ -116,10 +115,10 @@ def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[t
         raise ended
 
 
-def _finished(pending: deque[_Chunk]) -> tuple[list[_Written], Tokenised]:
+def _finished(pending: deque[_Chunk]) -> tuple[list[_Written], Tokens]:
     items, tokenised = pending.popleft()
     return items, tokenised.result()
 
 
-def _texts(chunk: list[_Written]) -> list[str]:
-    return [text.text for item in chunk if not isinstance(item, DataError) for _, text in item]
+def _texts(chunk: list[_Written]) -> list[Rendered]:
+    return [text for item in chunk if not isinstance(item, DataError) for _, text in item]

@@ -81,15 +81,15 @@ def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
     return {"losses": losses, "norms": norms, "weights": sampled(learner.model.state_dict())}
 
 
-def engine(plan: Plan, group: Any) -> Any:
-    """The engine of a plan around the tiny model, put together as a run does it."""
+def engine(plan: Plan, group: Any, untrained: Any = None) -> Any:
+    """The engine of a plan around the tiny model, or an `untrained` one, put together as a run does it."""
     steps = Horizon(total=STEPS, warmup=WARMUP, steps_per_epoch=10)
-    return parts.strategy(plan, group, model(plan.sources.architecture), steps)
+    return parts.strategy(plan, group, untrained or model(plan.sources.architecture), steps)
 
 
-def trained(plan: Plan, group: Group, steps: int = STEPS) -> Trajectory:
+def trained(plan: Plan, group: Group, steps: int = STEPS, untrained: Any = None) -> Trajectory:
     """The same by the engine, in every rank; `weights` are empty on others than the first."""
-    built = engine(plan, group)
+    built = engine(plan, group, untrained)
     read = batches(plan, group.rank)
     results = [built.train_step(read.take(plan.batch.accumulation)) for _ in range(steps)]
     weights = built.weights()
