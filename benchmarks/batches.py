@@ -47,7 +47,7 @@ def padding(data: Any, split: tuple[int, int, int]) -> None:
     from tunefleet.config.data import Grouping
     from tunefleet.data.grouping import row_lengths
     from tunefleet.data.order import Order
-    from tunefleet.plan.batch import Batch
+    from tunefleet.plan.processes.batch import Batch
 
     batch = Batch(*split)
     even = 0.0
@@ -73,7 +73,7 @@ def _widths(data: Any, batch: Any, grouping: Any) -> Any:
 def waiting(data: Any, packed: bool) -> None:
     """A line for each number of workers."""
     from tunefleet.data.order import OrderedBatches
-    from tunefleet.plan.batch import Batch
+    from tunefleet.plan.processes.batch import Batch
 
     for workers in (0, 1, 2):
         started = time.perf_counter()

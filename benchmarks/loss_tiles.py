@@ -47,10 +47,10 @@ def main() -> None:
 def _one(tile: int) -> None:
     import torch
 
+    from tunefleet.contracts import MicroBatch
     from tunefleet.model.build import build
     from tunefleet.model.learner import Learner
-    from tunefleet.plan.contracts import MicroBatch
-    from tunefleet.plan.sources import Sources
+    from tunefleet.plan.paths.model_files import Sources
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     learner = Learner(build(Sources(None, "", ARCHITECTURE), seed=0), tile=tile or None)

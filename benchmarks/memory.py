@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunefleet.plan.memory import GIB, PROCESS
+from tunefleet.plan.estimate.memory import GIB, PROCESS
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = PROCESS / GIB

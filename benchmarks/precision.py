@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tunefleet.plan.machine import Machine
+from tunefleet.plan.processes.machine import Machine
 
 INPUTS, OUTPUTS = 2048, 8192
 

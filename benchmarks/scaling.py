@@ -17,11 +17,11 @@ import yaml
 
 from tunefleet.base.units import count
 from tunefleet.config.parallel import Place
-from tunefleet.plan import parameters
-from tunefleet.plan.forecast import Forecast, forecast
-from tunefleet.plan.hardware import GIB, Cluster, cluster
-from tunefleet.plan.spread import Spread
-from tunefleet.plan.work import Work
+from tunefleet.plan.estimate.forecast import Forecast, forecast
+from tunefleet.plan.estimate.gpus import GIB, Cluster, cluster
+from tunefleet.plan.estimate.spread import Spread
+from tunefleet.plan.estimate.work import Work
+from tunefleet.plan.families import parameters
 
 ROOT = Path(__file__).parents[1]
 LLAMA_70B: dict[str, Any] = {

@@ -113,7 +113,7 @@ def architecture(family: str, **changes: Any) -> dict[str, Any]:
 def tiny_model(family: str, seed: int = 0, **changes: Any) -> Any:
     """A tiny model of `family` with random weights."""
     from tunefleet.model.build import build
-    from tunefleet.plan.sources import Sources
+    from tunefleet.plan.paths.model_files import Sources
 
     return build(Sources(None, "", architecture(family, **changes)), seed)
 

@@ -12,10 +12,10 @@ from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.config.data import Grouping
+from tunefleet.contracts import RunState
 from tunefleet.data.order import OrderedBatches
 from tunefleet.engine import reshard
 from tunefleet.engine.group import join
-from tunefleet.plan.contracts import RunState
 from tunefleet.runs.trajectory import engine, rows
 
 

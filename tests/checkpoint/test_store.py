@@ -17,8 +17,8 @@ from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.choice import Checkpoint, newest
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import RunState
 from tunefleet.engine.plain import Alone
-from tunefleet.plan.contracts import RunState
 
 
 class Engine:

@@ -19,9 +19,9 @@ from typing import Any
 from tunefleet.base import status
 from tunefleet.base.errors import DONE, INTERRUPTED, DataError, NonFiniteLoss
 from tunefleet.base.status import Cause, State, Status
+from tunefleet.contracts import RunState
 from tunefleet.doors import rank
 from tunefleet.launch import task
-from tunefleet.plan.contracts import RunState
 from tunefleet.plan.horizon import horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.tracking.metrics import MetricsFile

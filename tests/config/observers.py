@@ -27,9 +27,10 @@ from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.submission import Submission
 from tunefleet.optim.build import build as optimizer_of
 from tunefleet.optim.schedules import learning_rate
-from tunefleet.plan import Machine, guard, make, split
+from tunefleet.plan import Machine, make
+from tunefleet.plan.choose import guard, on_oom
 from tunefleet.plan.horizon import horizon
-from tunefleet.plan.share import share
+from tunefleet.plan.processes.slots import share
 from tunefleet.runs import examine, parts, words
 from tunefleet.tracking import wandb_server
 from tunefleet.tracking.wandb import WandbSink
@@ -161,7 +162,7 @@ def forecast(config: RunConfig, folder: Path) -> Any:
 
 def halved(config: RunConfig, folder: Path) -> Any:
     """What follows when memory runs out."""
-    smaller = split.split(make(config, CPU))
+    smaller = on_oom.split(make(config, CPU))
     return smaller and smaller.batch.micro
 
 

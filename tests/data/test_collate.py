@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.shared import dataset_of
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.data.collate import collate
 from tunefleet.data.dataset import Dataset
-from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 PAD = 99
 I = IGNORED  # noqa: E741

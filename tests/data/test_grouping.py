@@ -13,7 +13,7 @@ from tests.shared import dataset_of
 from tunefleet.config.data import Grouping
 from tunefleet.data.grouping import row_lengths
 from tunefleet.data.order import Order, OrderedBatches
-from tunefleet.plan.batch import Batch
+from tunefleet.plan.processes.batch import Batch
 
 GROUPED = [Grouping.STEP, Grouping.WINDOW]
 SPLITS = [Batch(1, 12, 1), Batch(2, 6, 1), Batch(12, 1, 1), Batch(1, 3, 4), Batch(2, 2, 3), Batch(3, 1, 4)]

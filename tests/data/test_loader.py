@@ -25,7 +25,7 @@ from tunefleet.base.errors import WorkerFailure
 from tunefleet.config.data import Grouping
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import OrderedBatches
-from tunefleet.plan.batch import Batch
+from tunefleet.plan.processes.batch import Batch
 
 ROWS = 23
 SPLIT = Batch(2, 3, 1)

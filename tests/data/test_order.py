@@ -10,11 +10,11 @@ import pytest
 from tests.plan.test_horizon import planned
 from tests.shared import dataset_of
 from tunefleet.config.data import Grouping
+from tunefleet.contracts import MicroBatch
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import Order, OrderedBatches, in_order
-from tunefleet.plan.batch import Batch
-from tunefleet.plan.contracts import MicroBatch
 from tunefleet.plan.horizon import horizon
+from tunefleet.plan.processes.batch import Batch
 
 PAD = 0
 ROWS = 11

@@ -12,7 +12,7 @@ import pytest
 from tests.ranks import ROOT
 
 WRONG_ROWS = """
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.processes.layout import Layout
 Layout.data_rank = lambda self, rank: 0  # every rank reads the first rank's rows
 """
 

@@ -21,7 +21,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.config.data import MixedSource, OnBadRow
 from tunefleet.doors import look_ahead, submit
 from tunefleet.plan import Plan
-from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
+from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.runs import first_rows
 
 __all__ = ["fake"]

@@ -16,7 +16,8 @@ from tunefleet.config.train import OnOom
 from tunefleet.doors.compose import from_words
 from tunefleet.doors.start import start
 from tunefleet.launch import local
-from tunefleet.plan import Machine, Plan, make, split
+from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan.choose import on_oom
 from tunefleet.tracking import metrics
 
 CPU = Machine(gpus=0, cores=2)
@@ -77,7 +78,7 @@ def splitting(plan: Plan, **changes: Any) -> Plan:
 
 
 def test_half_the_rows_twice_as_often(plan: Plan) -> None:
-    half = split.halved(plan)
+    half = on_oom.halved(plan)
     assert half is not None
     assert (half.batch.micro, half.batch.accumulation, half.batch.total) == (4, 4, 16)
     assert half.engine["train_micro_batch_size_per_gpu"] == 4
@@ -87,23 +88,23 @@ def test_half_the_rows_twice_as_often(plan: Plan) -> None:
 
 
 def test_an_odd_number_of_rows_is_the_least(tmp_path: Path) -> None:
-    assert split.halved(tiny_plan(tmp_path, micro_batch=3)) is None
-    assert split.halved(tiny_plan(tmp_path, micro_batch=1)) is None
+    assert on_oom.halved(tiny_plan(tmp_path, micro_batch=3)) is None
+    assert on_oom.halved(tiny_plan(tmp_path, micro_batch=1)) is None
 
 
 def test_it_is_not_split_unasked(plan: Plan) -> None:
-    assert split.split(plan) is None
-    assert split.split(splitting(plan)) is not None
+    assert on_oom.split(plan) is None
+    assert on_oom.split(splitting(plan)) is not None
 
 
 def test_the_next_start_takes_what_the_last_one_came_down_to(plan: Plan) -> None:
     asked = splitting(plan)
-    smaller = split.split(asked)
+    smaller = on_oom.split(asked)
     assert smaller is not None
-    assert split.as_before(asked, smaller).batch == smaller.batch
-    assert split.as_before(plan, smaller) is plan
-    assert split.as_before(asked, replace(smaller, identity="another")) is asked
-    assert split.as_before(asked, asked) is asked
+    assert on_oom.as_before(asked, smaller).batch == smaller.batch
+    assert on_oom.as_before(plan, smaller) is plan
+    assert on_oom.as_before(asked, replace(smaller, identity="another")) is asked
+    assert on_oom.as_before(asked, asked) is asked
 
 
 def test_how_memory_is_answered_is_no_part_of_a_run_s_identity(tmp_path: Path) -> None:
@@ -121,4 +122,4 @@ def test_how_memory_is_answered_is_no_part_of_a_run_s_identity(tmp_path: Path) -
 )
 def test_the_next_setting(tmp_path: Path, settings: dict[str, Any], ranks: int, stage: int, expected: str) -> None:
     plan = tiny_plan(tmp_path, ranks=ranks, stage=stage, **settings)
-    assert split.next_setting(plan).startswith(expected)
+    assert on_oom.next_setting(plan).startswith(expected)

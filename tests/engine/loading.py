@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tests.plans import tiny_plan
 from tunefleet.engine import masters, zero
 from tunefleet.engine.group import join
-from tunefleet.plan import tensor
+from tunefleet.plan.families import tensor
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts

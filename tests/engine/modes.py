@@ -15,13 +15,13 @@ from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import RunState
 from tunefleet.data.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, join
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.build import build
-from tunefleet.plan.contracts import RunState
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts

@@ -18,6 +18,7 @@ from tests.shared import dataset_of, tiny_tokenizer
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import RunState
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, join
@@ -27,9 +28,8 @@ from tunefleet.model.build import build
 from tunefleet.model.export import export
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build import build as build_optimizer
-from tunefleet.plan import tensor
-from tunefleet.plan.architecture import is_dropout
-from tunefleet.plan.contracts import RunState
+from tunefleet.plan.families import tensor
+from tunefleet.plan.families.architecture import is_dropout
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts

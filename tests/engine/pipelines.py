@@ -14,14 +14,14 @@ from tests.plans import ARCHITECTURES, tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import RunState
 from tunefleet.data.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, join
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer
 from tunefleet.model.export import export
-from tunefleet.plan.contracts import RunState
+from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
 from tunefleet.runs.trajectory import engine
 from tunefleet.runs.trajectory import rows as data
 

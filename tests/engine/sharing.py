@@ -13,12 +13,12 @@ from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import Evaluable, Group, RunState
 from tunefleet.data.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.export import export
-from tunefleet.plan.contracts import Evaluable, Group, RunState
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.trajectory import engine, rows
 

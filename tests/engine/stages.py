@@ -15,7 +15,7 @@ from tunefleet.engine.group import join
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer
 from tunefleet.model.export import export
-from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
+from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.runs.trajectory import STEPS, engine, rows
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tunefleet.engine.clip import clip
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.processes.layout import Layout
 
 
 class Peers:

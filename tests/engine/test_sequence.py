@@ -9,10 +9,10 @@ import torch
 
 from tests.engine.sharing import STAGES, TALKATIVE, evaluated
 from tests.ranks import run_in_ranks
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.engine.rows import own_part
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import IGNORED, MicroBatch
 from tunefleet.runs.trajectory import model
 
 

@@ -14,7 +14,7 @@ import torch
 from tests.engine.peers import FAMILIES, plain, plan_of
 from tests.families import EVERY
 from tests.ranks import run_in_ranks
-from tunefleet.plan.tensor import DIVISIONS
+from tunefleet.plan.families.tensor import DIVISIONS
 from tunefleet.runs.trajectory import rows
 
 

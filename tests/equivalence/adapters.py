@@ -15,15 +15,15 @@ from torch.nn.utils import clip_grad_norm_
 from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import RunState
 from tunefleet.data.order import OrderedBatches
 from tunefleet.engine.group import join
 from tunefleet.model import tokenizer
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build import build as build_optimizer
-from tunefleet.plan.contracts import RunState
 from tunefleet.plan.horizon import Horizon
+from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
 from tunefleet.runs import hand_over, parts, trajectory
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]

@@ -12,10 +12,10 @@ import yaml
 
 from tests.plans import tiny_plan
 from tunefleet.checkpoint.choice import Checkpoint
+from tunefleet.contracts import RunState
 from tunefleet.data.order import OrderedBatches
 from tunefleet.engine.group import join
-from tunefleet.plan.contracts import RunState
-from tunefleet.plan.deepspeed import engine_config
+from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import trajectory
 from tunefleet.runs.export import _weights

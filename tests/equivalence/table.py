@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from tests.plans import tiny_plan, tokenizer_folder
-from tunefleet.plan.machine import devices
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.processes.machine import devices
 
 GLOBAL_BATCH = 4
 RANKS = (1, 2, 4)

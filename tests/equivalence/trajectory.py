@@ -14,9 +14,9 @@ from tests.equivalence.table import Case, cases
 from tests.plans import ARCHITECTURES
 from tests.ranks import run_in_ranks
 from tunefleet.config.train import Precision
+from tunefleet.contracts import Group, MicroBatch
 from tunefleet.engine.group import join
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import Group, MicroBatch
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts
 from tunefleet.runs.check import Finding, compare

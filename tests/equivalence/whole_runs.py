@@ -12,8 +12,8 @@ import torch
 from tests.equivalence.plain_transformers import BETAS, CLIP, DROPOUT_SEED, INIT_SEED, LORA, LR, STEPS, WARMUP
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
+from tunefleet.contracts import MicroBatch
 from tunefleet.engine.group import join
-from tunefleet.plan.contracts import MicroBatch
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts
 

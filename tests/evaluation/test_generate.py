@@ -17,7 +17,7 @@ from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
 

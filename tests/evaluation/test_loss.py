@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional
 
 from tests.shared import dataset_of, tiny_model
+from tunefleet.contracts import MicroBatch
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.order import in_order
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import MicroBatch
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tunefleet"
 SOURCES = sorted([ROOT / "train.py", *(ROOT / "src").rglob("*.py")])
 HEAVY = {"torch", "deepspeed", "transformers", "wandb", "optuna", "datasets", "pyarrow", "tiktoken"}
-LIGHT_FLOORS = ("base", "config", "plan", "launch", "sweep")
+LIGHT_FLOORS = ("base", "config", "contracts.py", "plan", "launch", "sweep")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
@@ -52,10 +52,11 @@ def test_control_the_copy_keeps_them_too(copy: Path) -> None:
         ("base/units.py", "import tunefleet.runs", "tunefleet.base.units -> tunefleet.runs"),
         ("base/units.py", "import tunefleet.doors.compose", "tunefleet.base.units -> tunefleet.doors.compose"),
         ("data/order.py", "import tunefleet.optim.schedules", "tunefleet.data.order -> tunefleet.optim.schedules"),
-        ("plan/batch.py", "def f():\n    import torch", "tunefleet.plan.batch -> torch"),
+        ("plan/processes/batch.py", "def f():\n    import torch", "tunefleet.plan.processes.batch -> torch"),
+        ("plan/estimate/work.py", "import tunefleet.plan.make", "tunefleet.plan.estimate.work -> tunefleet.plan.make"),
         ("launch/local.py", "import wandb", "tunefleet.launch.local -> wandb"),
     ],
-    ids=["up", "up two", "room to room", "torch in a function", "wandb in launch"],
+    ids=["up", "up two", "room to room", "torch in a function", "up within plan", "wandb in launch"],
 )
 def test_control_a_wrong_import_breaks_them(copy: Path, file: str, line: str, edge: str) -> None:
     path = copy / "tunefleet" / file

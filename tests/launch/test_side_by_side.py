@@ -18,7 +18,7 @@ import pytest
 from tests.plans import tiny_plan
 from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan
-from tunefleet.plan.share import Share
+from tunefleet.plan.processes.slots import Share
 
 # A point without torch: it writes its process id and its GPUs, then does what the test wrote for it.
 FAKE_POINT = '''"""A point that does what the file `body` in its directory says."""

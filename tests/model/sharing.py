@@ -10,10 +10,10 @@ from torch import distributed
 
 from tests.families import EVERY
 from tests.model.test_packing_families import PACKED, PADDED, Answer, answer, apart, built, gradients_apart
+from tunefleet.contracts import MicroBatch
 from tunefleet.engine.group import ProcessGroup, join
 from tunefleet.engine.rows import own_part
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import MicroBatch
 
 
 def differences(folder: Path, names: list[str]) -> dict[str, dict[str, float] | str]:

@@ -18,8 +18,8 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.model.adapters import attach, merged
 from tunefleet.model.build import build
-from tunefleet.plan.adapters import targeted
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.families.lora import targeted
+from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from tests.shared import TINY, architecture, shared_data, tiny_model, tiny_token
 from tunefleet.base.errors import ConfigError
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
 

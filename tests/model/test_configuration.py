@@ -13,7 +13,7 @@ from tests.plans import LLAMA, OPT
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.build import build
 from tunefleet.model.configuration import configuration
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 
 def scratch(architecture: dict[str, Any], *changed: str, dropout: float | None = None) -> Sources:

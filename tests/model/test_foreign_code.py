@@ -13,7 +13,7 @@ from tests.plans import LLAMA
 from tests.shared import tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model import build, tokenizer
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from tests.families import EVERY
 from tests.shared import TINY, tiny_model
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner, segment_mask
-from tunefleet.plan.contracts import IGNORED, MicroBatch
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from tests.families import EVERY, INEXACT, WINDOWED, Architecture
 from tests.shared import dataset_of
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.data.collate import collate
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
-from tunefleet.plan import packing
-from tunefleet.plan.contracts import IGNORED, MicroBatch
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.families import packing
+from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
 

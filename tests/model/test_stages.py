@@ -12,13 +12,13 @@ import torch
 
 from tests.plans import DEEP
 from tests.shared import TINY, dataset_of, tiny_model
+from tunefleet.contracts import MicroBatch
 from tunefleet.data.collate import collate
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
 from tunefleet.model.stages import PARTS, Stage
-from tunefleet.plan.contracts import MicroBatch
-from tunefleet.plan.sources import Sources
-from tunefleet.plan.stages import FAMILIES
+from tunefleet.plan.estimate.stages import FAMILIES
+from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.families import EVERY
 from tests.model.test_packing_families import PACKED, answer, apart, built, gradients_apart
 from tests.shared import tiny_model
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.families import EVERY
 from tests.ranks import run_in_ranks
-from tunefleet.plan import sequence
+from tunefleet.plan.families import sequence
 
 CLOSE = 1e-5
 """fp32, relative; measured are up to 7e-7 for losses and 3e-6 for gradients."""

@@ -16,7 +16,7 @@ from tests.shared import architecture, tiny_model, tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.build import build
 from tunefleet.model.vocabulary import check_vocabulary, other_ids, special_ids
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 
 @pytest.mark.parametrize(("rows", "fits"), [(319, False), (320, True), (384, True)])

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tunefleet.config import RunConfig, load
-from tunefleet.plan.batch import Batch
 from tunefleet.plan.horizon import Horizon, Pace, horizon
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.processes.batch import Batch
+from tunefleet.plan.processes.layout import Layout
 
 
 def planned(total: int = 8, **settings: Any) -> Plan:

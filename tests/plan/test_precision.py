@@ -10,7 +10,7 @@ import pytest
 
 from tests.plan.test_make import planned
 from tunefleet.plan import Machine, Plan
-from tunefleet.plan.machine import _half
+from tunefleet.plan.processes.machine import _half
 
 __all__ = ["planned"]  # the fixture
 Planned = Callable[..., Plan]

@@ -13,7 +13,7 @@ from tunefleet.base import files
 from tunefleet.config.data import DataConfig
 from tunefleet.data import prepare
 from tunefleet.model import tokenizer
-from tunefleet.plan.sources import BUILT_IN_TOKENIZERS
+from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.runs import use
 
 PAIR = [{"role": "user", "content": "play jazz"}, {"role": "assistant", "content": "ok"}]

@@ -16,11 +16,11 @@ from tests.plans import tiny_plan
 from tests.shared import tiny_model, tiny_tokenizer
 from tunefleet.base import delivery
 from tunefleet.base.errors import ConfigError, ExportError
+from tunefleet.contracts import RunState
 from tunefleet.data import prepare
 from tunefleet.data.template import ChatTemplate, find
 from tunefleet.engine.plain import PlainModel
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import RunState
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model, hand_over
 from tunefleet.runs.exported_model import Expected

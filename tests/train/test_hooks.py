@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tunefleet.plan.contracts import RunState, StepResult
+from tunefleet.contracts import RunState, StepResult
 from tunefleet.plan.horizon import Pace
 from tunefleet.train.hooks import Hooks
 

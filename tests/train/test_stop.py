@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tunefleet.base.status import Cause
+from tunefleet.contracts import RunState
 from tunefleet.engine.plain import Alone
-from tunefleet.plan.contracts import RunState
 from tunefleet.train.stop import Reason, Stop
 
 

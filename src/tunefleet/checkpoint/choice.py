@@ -11,7 +11,7 @@ from typing import Any
 from tunefleet.base import checksums, files
 from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
-from tunefleet.plan.contracts import Group, RunState
+from tunefleet.contracts import Group, RunState
 
 MANIFEST = "manifest.json"
 POINTER = "latest.json"

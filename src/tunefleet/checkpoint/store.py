@@ -15,7 +15,7 @@ from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import choice, randomness
 from tunefleet.checkpoint.choice import MANIFEST, POINTER, REPLACED, SHARDS, Checkpoint
-from tunefleet.plan.contracts import Engine, Group, RunState
+from tunefleet.contracts import Engine, Group, RunState
 
 
 class CheckpointStore:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.data.dataset import Dataset
-from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 
 def collate(data: Dataset, rows: Sequence[int], pad: int, packed: bool) -> MicroBatch:

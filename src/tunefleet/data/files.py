@@ -15,7 +15,7 @@ from tunefleet.config.data import SUFFIXES, FileType, SourceConfig
 from tunefleet.data import json_list, json_value, raw, tables
 from tunefleet.data.json_value import NotOneThing
 from tunefleet.data.row import Read, Row
-from tunefleet.plan.inputs import suffix
+from tunefleet.plan.paths.data_files import suffix
 
 _Value = tuple[Any, str] | DataError  # JSON, and where it stands
 _KINDS: dict[type, str] = {dict: "an object with keys", list: "a list of cells", str: "a text"}

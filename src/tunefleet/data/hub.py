@@ -12,7 +12,7 @@ from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
 from tunefleet.data import tables
 from tunefleet.data.row import Read
-from tunefleet.plan.inputs import HubName
+from tunefleet.plan.paths.data_files import HubName
 
 
 def files(name: HubName, source: SourceConfig) -> list[Path]:

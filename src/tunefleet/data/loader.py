@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from tunefleet.base.errors import WorkerFailure
+from tunefleet.contracts import MicroBatch
 from tunefleet.data.collate import collate
 from tunefleet.data.dataset import Dataset
-from tunefleet.plan.contracts import MicroBatch
 
 _AHEAD = 2  # micro-batches that a worker may be ahead
 _NOTICED = 2.0  # seconds until the system tells that a process has died

@@ -8,12 +8,12 @@ import numpy as np
 
 from tunefleet.base.spread import spread_evenly
 from tunefleet.config.data import Grouping
+from tunefleet.contracts import MicroBatch
 from tunefleet.data.collate import collate
 from tunefleet.data.dataset import Dataset
 from tunefleet.data.grouping import Rows, arranged, by_length, row_lengths
 from tunefleet.data.loader import Loader
-from tunefleet.plan.batch import Batch
-from tunefleet.plan.contracts import MicroBatch
+from tunefleet.plan.processes.batch import Batch
 
 
 class Order:

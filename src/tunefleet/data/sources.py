@@ -14,7 +14,7 @@ from tunefleet.config.data import FileType, SourceConfig
 from tunefleet.data import bounds, demo, files, hub, meter
 from tunefleet.data.demo import generate
 from tunefleet.data.row import Read, Row
-from tunefleet.plan import inputs
+from tunefleet.plan.paths import data_files
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Source:
     def rows(self) -> Iterator[Read]:
         """The first `max_rows` rows; a bad one is given as its `DataError`. Raises `DataError` for a bad file."""
         config = self.config
-        if config.path == inputs.DEMO:
+        if config.path == data_files.DEMO:
             return self._demo()
         if config.target_path:
             both = [Path(str(config.path)), Path(config.target_path)]
@@ -38,7 +38,7 @@ class Source:
     def parts(self) -> list[Iterator[Read]]:
         """As `rows`, the rows of each file by themselves; of limited, aligned or made rows all are one part."""
         config = self.config
-        if config.path == inputs.DEMO or config.target_path or config.max_rows:
+        if config.path == data_files.DEMO or config.target_path or config.max_rows:
             return [self.rows()]
         settings = self._settings()
         return [files.read(path, settings) for path in self._files()]
@@ -55,7 +55,7 @@ class Source:
 
     def bounds(self) -> Mapping[str, int | None]:
         """By file at least as many rows as are read of it, counted without reading them; None where that is unknown."""
-        if self.config.path == inputs.DEMO:
+        if self.config.path == data_files.DEMO:
             return {}
         settings, most = self._settings(), self.config.max_rows
         if self.config.target_path:
@@ -71,7 +71,7 @@ class Source:
 
     def _read(self) -> Iterator[Read]:
         settings = self._settings()
-        named = inputs.hub_name(str(self.config.path))
+        named = data_files.hub_name(str(self.config.path))
         read = self._files()
         meter.current().begin(self.name, read, self.config.max_rows)
         if named and not named.file and hub.is_slice(self.config):
@@ -82,14 +82,14 @@ class Source:
 
     def _files(self) -> list[Path]:
         path = str(self.config.path)
-        if path == inputs.DEMO:
+        if path == data_files.DEMO:
             return sorted(Path(demo.__file__).parent.glob("*.py"))
-        named = inputs.hub_name(path)
-        return hub.files(named, self.config) if named else inputs.files_of(self.config)
+        named = data_files.hub_name(path)
+        return hub.files(named, self.config) if named else data_files.files_of(self.config)
 
     def _settings(self) -> SourceConfig:
         """How each file is read: what the hub or a folder has split already is whole."""
-        config, named = self.config, inputs.hub_name(str(self.config.path))
+        config, named = self.config, data_files.hub_name(str(self.config.path))
         if named and not named.file:
             return replace(config, split=None, file_type=FileType.ARROW)
-        return replace(config, split=None) if inputs.has_split_folder(config) else config
+        return replace(config, split=None) if data_files.has_split_folder(config) else config

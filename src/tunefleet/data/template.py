@@ -18,7 +18,7 @@ from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.conversation import Conversation, Turn
 from tunefleet.data.written import expect_written
-from tunefleet.plan.inputs import TEMPLATES, template_file
+from tunefleet.plan.paths.data_files import TEMPLATES, template_file
 
 # What rendering a template can raise: its own errors, and Python's.
 _MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)

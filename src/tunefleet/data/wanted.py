@@ -9,7 +9,7 @@ from pathlib import Path
 from tunefleet.config.data import DataConfig, SourceConfig
 from tunefleet.data.demo.generate import SPLITS
 from tunefleet.data.sources import Source
-from tunefleet.plan import inputs
+from tunefleet.plan.paths import data_files
 
 
 def training(config: DataConfig) -> list[Source]:
@@ -21,10 +21,10 @@ def training(config: DataConfig) -> list[Source]:
 
 def validation(config: DataConfig) -> list[Source]:
     """The sources to validate with; none where rows of the training sources are held out."""
-    if config.path == inputs.DEMO:
+    if config.path == data_files.DEMO:
         unseen = [split for split in SPLITS if split != "train"]
-        return [Source(s, SourceConfig(path=inputs.DEMO, split=s, max_rows=config.validation_rows)) for s in unseen]
-    named = inputs.validation(config)
+        return [Source(s, SourceConfig(path=data_files.DEMO, split=s, max_rows=config.validation_rows)) for s in unseen]
+    named = data_files.validation(config)
     return [Source("validation", named)] if named else []
 
 

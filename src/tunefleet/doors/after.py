@@ -17,8 +17,8 @@ from tunefleet.doors import unchanged
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.plan import Plan
-from tunefleet.plan.adapters import exported_alone
 from tunefleet.plan.contents import Role
+from tunefleet.plan.families.lora import exported_alone
 
 _MODEL = "The model was trained from what they held then: put that back."
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."

@@ -14,8 +14,9 @@ from tunefleet.config import RunConfig
 from tunefleet.doors import compose
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch import local
-from tunefleet.plan import Machine, Plan, make, tiny
-from tunefleet.plan.layout import layout
+from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan.families import tiny
+from tunefleet.plan.processes.layout import layout
 
 if TYPE_CHECKING:
     from tunefleet.runs.check import Finding

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunefleet.base import files, stdio
 from tunefleet.doors.rank import end_with_launcher, guarded, prepare_environment
-from tunefleet.plan import tiny
+from tunefleet.plan.families import tiny
 from tunefleet.plan.plan import Plan
 
 

@@ -12,14 +12,16 @@ from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.doors import compose
 from tunefleet.doors.start import announce
-from tunefleet.plan import Machine, Plan, checks, machine_for, make, resolve
-from tunefleet.plan.advice import Advice, advice
-from tunefleet.plan.forecast import Forecast
-from tunefleet.plan.guard import foreseen
-from tunefleet.plan.hardware import cluster
+from tunefleet.plan import Machine, Plan, machine_for, make
+from tunefleet.plan.choose import auto
+from tunefleet.plan.choose.advice import Advice, advice
+from tunefleet.plan.choose.guard import foreseen
+from tunefleet.plan.estimate.forecast import Forecast
+from tunefleet.plan.estimate.gpus import cluster
+from tunefleet.plan.estimate.memory import GIB, Item, Phase
 from tunefleet.plan.horizon import total_steps
-from tunefleet.plan.inputs import DEMO
-from tunefleet.plan.memory import GIB, Item, Phase
+from tunefleet.plan.paths.data_files import DEMO
+from tunefleet.plan.rules import combinations
 
 _HEAD = ("point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours")
 
@@ -78,7 +80,7 @@ def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
         plan = make(replace(config, model=scratch), machine, words)
         absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
         there = replace(plan.sources, weights=config.model.path)
-        notes = [note for note in plan.notes if note not in checks.from_scratch(plan.config)]
+        notes = [note for note in plan.notes if note not in combinations.from_scratch(plan.config)]
         return replace(plan, config=replace(plan.config, model=config.model), sources=there, notes=(*notes, absent))
 
 
@@ -140,7 +142,7 @@ def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:
     if seen.lacks:
         yield f"does not fit: {'; '.join(seen.lacks)}"
         others = advice(asked.plan, seen)
-        yield "these fit, best first:" if others else f"nothing near it fits. {resolve.nearest(seen)}"
+        yield "these fit, best first:" if others else f"nothing near it fits. {auto.nearest(seen)}"
         yield from (f"  {line}" for line in _advised(asked, others))
     elif not seen.known:
         yield f"fits? Nobody knows the memory of {seen.machine.name}: give --machine 8xH100-80G or so"

@@ -19,9 +19,10 @@ from tunefleet.doors.point import HEAD, Point
 from tunefleet.doors.start import save_for_later, start
 from tunefleet.doors.submit import expect_submittable, send, submit
 from tunefleet.launch import side_by_side
-from tunefleet.plan import Machine, Plan, guard, make
-from tunefleet.plan.job import expected
-from tunefleet.plan.share import Share, share
+from tunefleet.plan import Machine, Plan, make
+from tunefleet.plan.choose import guard
+from tunefleet.plan.processes.slots import Share, share
+from tunefleet.plan.processes.slurm_job import expected
 from tunefleet.plan.writable import expect_writable
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from pathlib import Path
 from tunefleet.doors.friendly import friendly
 from tunefleet.doors.rank import end_with_launcher
 from tunefleet.doors.start import start
-from tunefleet.plan.machine import Machine
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.processes.machine import Machine
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
 from tunefleet.launch import adopted, local, project, provenance, submission
 from tunefleet.launch.standing import Observer
-from tunefleet.plan import Machine, Plan, split
+from tunefleet.plan import Machine, Plan
+from tunefleet.plan.choose import on_oom
 from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
@@ -89,13 +90,13 @@ def _start(plan: Plan) -> int:
 
 def _as_before(plan: Plan) -> Plan:
     """With the micro-batch that memory has left it with."""
-    return split.as_before(plan, Plan.read(plan.paths.root)) if plan.paths.plan.exists() else plan
+    return on_oom.as_before(plan, Plan.read(plan.paths.root)) if plan.paths.plan.exists() else plan
 
 
 def _after_memory_ran_out(plan: Plan) -> Plan | None:
     """The run in smaller micro-batches, where that is wanted and memory is why it failed."""
     first = failures.first(failures.read_all(plan.paths))
-    return split.split(plan) if first and first.cause is Cause.OUT_OF_MEMORY else None
+    return on_oom.split(plan) if first and first.cause is Cause.OUT_OF_MEMORY else None
 
 
 def _expect_no_job(plan: Plan) -> None:

@@ -75,7 +75,8 @@ def _one(typed: Arguments, composed: DictConfig) -> int:
     from tunefleet.doors.composed import task_words
     from tunefleet.doors.start import start
     from tunefleet.doors.submit import submit
-    from tunefleet.plan import guard, machine_for, make
+    from tunefleet.plan import machine_for, make
+    from tunefleet.plan.choose import guard
     from tunefleet.plan.writable import expect_writable
 
     config = compose.typed(composed)

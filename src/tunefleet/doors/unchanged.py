@@ -10,7 +10,7 @@ from pathlib import Path
 from tunefleet.config.data import SourceConfig
 from tunefleet.plan import Plan, contents
 from tunefleet.plan.contents import Role
-from tunefleet.plan.inputs import HubName
+from tunefleet.plan.paths.data_files import HubName
 
 _NEXT = "Put back what was there, or start a new run on what is there now: name=ANOTHER."
 

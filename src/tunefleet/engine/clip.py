@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.tensor import is_divided
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.processes.layout import Layout
 
 
 def clip(weights: Iterable[nn.Parameter], most: float | None, layout: Layout, group: ProcessGroup) -> float:

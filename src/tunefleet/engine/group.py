@@ -12,7 +12,7 @@ import torch
 from deepspeed.runtime import compiler
 from torch import distributed
 
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.processes.layout import Layout
 
 Value = TypeVar("Value")
 _POLL = 0.1  # seconds

@@ -16,12 +16,12 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from tunefleet.base.mode import evaluation_mode
+from tunefleet.contracts import Line, MicroBatch
 from tunefleet.engine import tensor
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
-from tunefleet.plan.contracts import Line, MicroBatch
-from tunefleet.plan.layout import Layout
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.processes.layout import Layout
 
 
 class Stage(Protocol):

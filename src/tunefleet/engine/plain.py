@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from tunefleet.plan.contracts import MicroBatch
+from tunefleet.contracts import MicroBatch
 
 
 class PlainModel:

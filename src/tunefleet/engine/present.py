@@ -13,7 +13,7 @@ import torch
 from tunefleet.base.errors import RunError
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
-from tunefleet.plan.hardware import GIB, host_memory
+from tunefleet.plan.estimate.gpus import GIB, host_memory
 from tunefleet.plan.plan import Plan
 
 _SHARE = 0.99  # of a memory: a forecast is not closer than that

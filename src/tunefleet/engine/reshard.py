@@ -14,8 +14,8 @@ import torch
 from deepspeed.checkpoint import ds_to_universal
 
 from tunefleet.base import progress
+from tunefleet.contracts import Group
 from tunefleet.engine.shards import code_free
-from tunefleet.plan.contracts import Group
 
 _FOLDER = "universal.tmp"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 from torch.nn import functional
 
-from tunefleet.plan.contracts import IGNORED, MicroBatch
+from tunefleet.contracts import IGNORED, MicroBatch
 
 
 def own_part(batch: MicroBatch, part: int, parts: int) -> MicroBatch:

@@ -15,9 +15,9 @@ from deepspeed.utils import groups
 from torch import Tensor, distributed, nn
 
 from tunefleet.engine.group import ProcessGroup
-from tunefleet.plan import tensor
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.families import tensor
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.processes.layout import Layout
 
 
 def divide(model: Any, plan: Plan, group: ProcessGroup) -> None:

@@ -20,6 +20,7 @@ from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
+from tunefleet.contracts import MicroBatch, StepResult
 from tunefleet.engine import frozen, reshard, shards, tensor
 from tunefleet.engine.clip import clip
 from tunefleet.engine.drive import expect_drive, expect_saveable
@@ -27,8 +28,7 @@ from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.engine.masters import Masters
 from tunefleet.engine.rows import own_part
 from tunefleet.engine.sharing import one_by_one, share_out, take
-from tunefleet.plan import adapters
-from tunefleet.plan.contracts import MicroBatch, StepResult
+from tunefleet.plan.families import lora
 from tunefleet.plan.plan import Plan
 
 _DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
@@ -158,7 +158,7 @@ class ZeroEngine:
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
-            alone = adapters.exported_alone(self._plan.config.adapter)
+            alone = lora.exported_alone(self._plan.config.adapter)
             state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()

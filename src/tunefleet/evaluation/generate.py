@@ -11,7 +11,7 @@ import torch
 
 from tunefleet.base import progress
 from tunefleet.base.mode import evaluation_mode
-from tunefleet.plan.contracts import Evaluable, Group
+from tunefleet.contracts import Evaluable, Group
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tunefleet.base import progress
-from tunefleet.plan.contracts import Evaluable, Group, MicroBatch
+from tunefleet.contracts import Evaluable, Group, MicroBatch
 
 
 def mean_loss(engine: Evaluable, group: Group, batches: Sequence[MicroBatch]) -> float:

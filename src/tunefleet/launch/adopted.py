@@ -7,7 +7,7 @@ import zlib
 from collections.abc import MutableMapping
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.plan.machine import Machine
+from tunefleet.plan.processes.machine import Machine
 
 _FIRST_PORT = 20_000
 _PORTS = 12_768  # up to those that Linux gives to outgoing connections

@@ -14,7 +14,7 @@ from typing import Protocol
 from tunefleet.base.errors import INTERRUPTED
 from tunefleet.launch.signals import caught
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.share import Share
+from tunefleet.plan.processes.slots import Share
 
 _MODULE = "tunefleet.doors.planned"
 _POLL = 0.1

@@ -22,8 +22,8 @@ from tunefleet.config.launch import LaunchConfig
 from tunefleet.launch import queue, submission
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.submission import Submission
-from tunefleet.plan.job import Job
 from tunefleet.plan.plan import Plan
+from tunefleet.plan.processes.slurm_job import Job
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _LIMIT = re.compile(

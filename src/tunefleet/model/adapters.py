@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig
-from tunefleet.plan.adapters import targeted, unknown_targets
+from tunefleet.plan.families.lora import targeted, unknown_targets
 
 
 def attach(model: PreTrainedModel, adapter: AdapterConfig, seed: int, base: str | None) -> None:

@@ -20,7 +20,7 @@ from transformers.initialization import no_init_weights
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.configuration import configuration, reason
 from tunefleet.model.vocabulary import adopt, check_vocabulary, special_ids
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.paths.model_files import Sources
 
 
 def attention(config: Any) -> str:

@@ -12,8 +12,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.plan.architecture import is_dropout
-from tunefleet.plan.sources import Sources
+from tunefleet.plan.families.architecture import is_dropout
+from tunefleet.plan.paths.model_files import Sources
 
 _ABOUT_FILES = ("torch_dtype", "dtype", "transformers_version", "_name_or_path")  # of a config.json, not of a model
 _ALWAYS_KNOWN = {*_ABOUT_FILES, "architectures", "model_type", "head_dim"}  # head_dim is read without being declared

@@ -12,9 +12,9 @@ from torch.distributed import ProcessGroup
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model.tiles import tiled_loss
 from tunefleet.model.ulysses import shared_rows
-from tunefleet.plan.contracts import IGNORED, MicroBatch
 
 
 class Learner(nn.Module):

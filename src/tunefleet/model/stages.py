@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
+from tunefleet.contracts import Line, MicroBatch
 from tunefleet.model.learner import Learner
-from tunefleet.plan.contracts import Line, MicroBatch
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ PARTS = {
     ),
     "qwen2": Parts(),
 }
-"""The families that can be cut (`plan/stages.py` lists them too). What is not named here is in every stage."""
+"""The families that can be cut (`plan/estimate/stages.py` lists them too). What is not named here is in every stage."""
 
 
 class Stage(nn.Module):

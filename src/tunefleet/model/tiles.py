@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tunefleet.plan.contracts import IGNORED
+from tunefleet.contracts import IGNORED
 
 
 def tiled_loss(

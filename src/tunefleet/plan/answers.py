@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tunefleet.config import RunConfig
 from tunefleet.config.evaluation import ALL, AUTO, EvaluationConfig
-from tunefleet.plan.layout import Layout
+from tunefleet.plan.processes.layout import Layout
 
 FEW = 5
 _CHEAP = {"cpu": 100_000_000, "cuda": 10_000_000_000}

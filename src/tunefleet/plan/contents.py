@@ -12,8 +12,8 @@ from pathlib import Path
 from tunefleet.base.digests import digest, sampled
 from tunefleet.base.errors import RunError
 from tunefleet.config.data import SourceConfig
-from tunefleet.plan import inputs
-from tunefleet.plan.inputs import HubName
+from tunefleet.plan.paths import data_files
+from tunefleet.plan.paths.data_files import HubName
 from tunefleet.plan.plan import Contents, Plan
 
 HubFiles = Callable[[HubName, SourceConfig], list[Path]]
@@ -112,16 +112,16 @@ _Named = Iterator[tuple[str, Path]]
 
 
 def _data(plan: Plan, hub: HubFiles) -> _Named:
-    for source in inputs.sources(plan.config.data):
-        for path in inputs.local_files(source):
+    for source in data_files.sources(plan.config.data):
+        for path in data_files.local_files(source):
             yield str(path), path
-        if named := inputs.hub_name(str(source.path)):
+        if named := data_files.hub_name(str(source.path)):
             where = " ".join(word for word in (source.path, source.subset) if word)
             yield from ((f"{where} {path.name}", path) for path in hub(named, source))
 
 
 def _template(plan: Plan, hub: HubFiles) -> _Named:
-    if path := inputs.template_file(plan.config.data.template):
+    if path := data_files.template_file(plan.config.data.template):
         yield plan.config.data.template, path
 
 

@@ -13,18 +13,21 @@ from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.plan import adapters, answers, checks, inputs, optimizers, parameters, precision, start_from
-from tunefleet.plan.batch import Batch, batch
-from tunefleet.plan.deepspeed import engine_config
-from tunefleet.plan.job import expected, job, promised
-from tunefleet.plan.layout import Layout, layout, there
-from tunefleet.plan.machine import Machine
-from tunefleet.plan.memory import GIB
+from tunefleet.plan import answers, precision, start_from
+from tunefleet.plan.choose.auto import foreseen, resolve, where
+from tunefleet.plan.deepspeed.config import engine_config
+from tunefleet.plan.estimate.memory import GIB
+from tunefleet.plan.estimate.stages import boundaries
+from tunefleet.plan.families import lora, parameters
 from tunefleet.plan.naming import run_name
+from tunefleet.plan.paths import data_files
+from tunefleet.plan.paths.model_files import Sources, absolute, sources
 from tunefleet.plan.plan import Expected, Plan
-from tunefleet.plan.resolve import foreseen, resolve, where
-from tunefleet.plan.sources import Sources, absolute, sources
-from tunefleet.plan.stages import boundaries
+from tunefleet.plan.processes.batch import Batch, batch
+from tunefleet.plan.processes.layout import Layout, layout, there
+from tunefleet.plan.processes.machine import Machine
+from tunefleet.plan.processes.slurm_job import expected, job, promised
+from tunefleet.plan.rules import combinations, optimizers
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     complaints: list[str] = []
     unstarted = config
     config, begun = _collect(lambda: start_from.applied(unstarted), complaints) or (config, ())
-    complaints += checks.values(config)
+    complaints += combinations.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
@@ -46,11 +49,11 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     known = degrees if config.train.micro_batch else None
     split = _collect(lambda: batch(config.train, known.data_parallel), complaints) if known else None
     if degrees:
-        complaints += checks.device(config, degrees)
+        complaints += combinations.device(config, degrees)
     if found:
-        complaints += checks.architecture(config, found.architecture, there(config.launch, machine))
+        complaints += combinations.architecture(config, found.architecture, there(config.launch, machine))
     if degrees and found:
-        complaints += adapters.complaints(config, degrees.device, found.architecture)
+        complaints += lora.complaints(config, degrees.device, found.architecture)
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
     config = answers.resolved(config, degrees, _parameters(found))
@@ -82,7 +85,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
         engine=engine_config(config.parallel, config.train, split, degrees),
-        notes=(*checks.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
+        notes=(*combinations.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
         version=__version__,
         stages=boundaries(found.architecture, config.parallel.pipeline, config.parallel.partition),
         cpu_adam=cpu_adam,
@@ -107,7 +110,7 @@ def _collect(decide: Callable[[], T], complaints: list[str]) -> T | None:
 def _absolute(config: RunConfig) -> RunConfig:
     """Paths as ranks see them, wherever they are started."""
     data, model = config.data, config.model
-    data = replace(inputs.absolute(data), tokenizer=absolute(data.tokenizer))
+    data = replace(data_files.absolute(data), tokenizer=absolute(data.tokenizer))
     model = replace(model, path=absolute(model.path), tokenizer=absolute(model.tokenizer))
     return replace(config, data=data, model=model)
 

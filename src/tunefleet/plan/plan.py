@@ -15,12 +15,13 @@ from tunefleet.base.units import count
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
-from tunefleet.plan import adapters, answers
-from tunefleet.plan.batch import Batch
-from tunefleet.plan.job import Job
-from tunefleet.plan.layout import Layout
-from tunefleet.plan.sources import Sources
-from tunefleet.plan.stages import describe
+from tunefleet.plan import answers
+from tunefleet.plan.estimate.stages import describe
+from tunefleet.plan.families import lora
+from tunefleet.plan.paths.model_files import Sources
+from tunefleet.plan.processes.batch import Batch
+from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.processes.slurm_job import Job
 
 Contents = dict[str, dict[str, str]]
 """The SHA-256 of each file that a run reads, by what it is read as and by name (`plan/contents.py`)."""
@@ -78,7 +79,7 @@ class Plan:
         cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
         beside = {}
         if config.adapter.name is not AdapterName.NONE:
-            beside["adapter"] = adapters.summary(config.adapter, self.sources.architecture, self.parameters)
+            beside["adapter"] = lora.summary(config.adapter, self.sources.architecture, self.parameters)
         return {
             "run": self.name,
             "kept in": os.path.relpath(self.run_dir),

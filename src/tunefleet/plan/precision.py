@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tunefleet.config import RunConfig
 from tunefleet.config.train import Precision
-from tunefleet.plan.machine import Machine
+from tunefleet.plan.processes.machine import Machine
 
 _SLOW = (
     "this CPU multiplies no 16-bit numbers (no AVX-512, or bf16 of ARM), and torch takes dozens of times as long for "

@@ -1,1 +1,1 @@
-"""Floor 5: composition roots: the only place that names several rooms."""
+"""Floor 6: composition roots: the only place that names several rooms."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunefleet.config.train import Precision
-from tunefleet.plan import tiny
+from tunefleet.plan.estimate.stages import boundaries
+from tunefleet.plan.families import tiny
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.stages import boundaries
 from tunefleet.runs.trajectory import Trajectory
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from tunefleet.base.spread import spread_evenly
 from tunefleet.config.evaluation import ALL, EvaluationConfig
+from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.dataset import Example
 from tunefleet.data.order import in_order
 from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.evaluation.loss import mean_loss, perplexity
-from tunefleet.plan.contracts import Evaluable, Group
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import parts
 from tunefleet.runs.parts import Material

@@ -22,8 +22,8 @@ from tunefleet.engine import frozen, shards
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.model import build
 from tunefleet.model.learner import Learner
+from tunefleet.plan.families.tensor import dimension
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.tensor import dimension
 from tunefleet.runs import exported_model, hand_over, own_tokenizer, parts
 from tunefleet.runs.exported_model import Expected
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tunefleet.base.errors import DataError, ExportError
 from tunefleet.config.adapter import AdapterName
+from tunefleet.contracts import Evaluable
 from tunefleet.data.template import ChatTemplate
-from tunefleet.plan.contracts import Evaluable
 from tunefleet.plan.plan import Plan
 
 PROBES = (

@@ -6,8 +6,8 @@ from typing import Any
 
 from tunefleet.base import delivery
 from tunefleet.base.errors import ExportError
+from tunefleet.contracts import Engine, RunState
 from tunefleet.engine.group import ProcessGroup
-from tunefleet.plan.contracts import Engine, RunState
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model, hand_over
 from tunefleet.runs.parts import Material

@@ -14,11 +14,11 @@ from tunefleet.base import delivery, files, progress
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
+from tunefleet.contracts import RunState
 from tunefleet.data.template import ChatTemplate
 from tunefleet.data.turn import end_of_turn
 from tunefleet.model import adapters
 from tunefleet.model.export import write, write_without_weights
-from tunefleet.plan.contracts import RunState
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model
 from tunefleet.runs.exported_model import Expected

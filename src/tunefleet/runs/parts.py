@@ -13,6 +13,7 @@ from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.data import Grouping
+from tunefleet.contracts import Engine
 from tunefleet.data import prepare as prepare_room
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.prepare import Prepared
@@ -30,7 +31,6 @@ from tunefleet.model.stages import Stage
 from tunefleet.model.vocabulary import check_vocabulary
 from tunefleet.optim import build as optimizers
 from tunefleet.optim.schedules import learning_rate
-from tunefleet.plan.contracts import Engine
 from tunefleet.plan.horizon import Horizon, horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import hand_over, own_tokenizer, resumed

@@ -13,10 +13,10 @@ from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfM
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.engine.memory import peak_gib
 from tunefleet.engine.present import expect_planned
-from tunefleet.plan.contracts import Engine, RunState, StepResult
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import examine, exported_model, final_export, own_tokenizer, parts, resumed, words

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tunefleet.contracts import Group, MicroBatch
 from tunefleet.data.dataset import Card, Dataset
 from tunefleet.data.order import OrderedBatches
 from tunefleet.data.packing import pack
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build import build as build_optimizer
 from tunefleet.optim.schedules import learning_rate
-from tunefleet.plan.contracts import Group, MicroBatch
+from tunefleet.plan.families.tiny import VOCABULARY
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
-from tunefleet.plan.tiny import VOCABULARY
 from tunefleet.runs import parts
 
 STEPS = 20

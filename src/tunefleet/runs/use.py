@@ -14,10 +14,10 @@ from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.model.build import attention
 from tunefleet.model.learner import Learner
-from tunefleet.plan.adapters import exported_alone
-from tunefleet.plan.machine import Machine
+from tunefleet.plan.families.lora import exported_alone
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.precision import is_slow
+from tunefleet.plan.processes.machine import Machine
 from tunefleet.runs import examine, parts, words
 from tunefleet.runs.export import DTYPES, exported
 

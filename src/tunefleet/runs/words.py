@@ -9,7 +9,7 @@ from typing import Any
 from tunefleet.base.units import clock, count
 from tunefleet.config.adapter import AdapterName
 from tunefleet.model.vocabulary import other_ids
-from tunefleet.plan import split
+from tunefleet.plan.choose import on_oom
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import prepared
 from tunefleet.runs.examine import Sample
@@ -102,5 +102,5 @@ def out_of_memory(plan: Plan, error: BaseException, peak: float) -> str:
     expected = f", and {plan.expected.peak:.2f} GiB were foreseen" if plan.expected else ""
     return (
         f"out of memory with {plan.batch} of {plan.config.train.sequence_length} tokens: this process held up to "
-        f"{peak:.2f} GiB{expected}. {str(error).splitlines()[0]} Next: {split.next_setting(plan)}."
+        f"{peak:.2f} GiB{expected}. {str(error).splitlines()[0]} Next: {on_oom.next_setting(plan)}."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tunefleet.plan.contracts import Tracker
+from tunefleet.contracts import Tracker
 
 
 class Trackers:

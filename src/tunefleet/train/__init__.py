@@ -1,1 +1,1 @@
-"""Floor 4: the training loop; it knows contracts, not rooms."""
+"""Floor 5: the training loop; it knows contracts, not rooms."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tunefleet.plan.contracts import Group, RunState, StepAct, StepResult
+from tunefleet.contracts import Group, RunState, StepAct, StepResult
 from tunefleet.plan.horizon import Pace
 
 

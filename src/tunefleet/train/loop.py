@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunefleet.plan.contracts import Batches, Engine, RunState
+from tunefleet.contracts import Batches, Engine, RunState
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.stop import Reason, Stop
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from tunefleet.base.status import Cause
-from tunefleet.plan.contracts import Group, RunState
+from tunefleet.contracts import Group, RunState
 
 
 class Reason(IntEnum):

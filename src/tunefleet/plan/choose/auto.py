@@ -1,0 +1,113 @@
+"""Settings that say `auto`: the simplest strategy and the largest micro-batch that the forecast says fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.plan.choose.strategies import offered
+from tunefleet.plan.estimate import gpus
+from tunefleet.plan.estimate.forecast import Forecast, forecast
+from tunefleet.plan.estimate.gpus import Cluster
+from tunefleet.plan.estimate.spread import spread
+from tunefleet.plan.estimate.work import work
+from tunefleet.plan.families import lora
+from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.processes.batch import batch
+from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.processes.machine import Machine
+from tunefleet.plan.processes.slurm_job import expected
+
+AUTO = "auto"
+
+
+def where(config: RunConfig, machine: Machine) -> Cluster:
+    """What the run will be on, as far as anybody says. Raises `ConfigError` for words that are no machine."""
+    if config.plan.machine and config.plan.machine != gpus.THIS:
+        return gpus.cluster(config.plan.machine)
+    if expected(config.launch) and not config.plan.machine:
+        return Cluster("the machines of the job", config.launch.nodes, config.launch.gpus_per_node)
+    return gpus.this(machine)
+
+
+def foreseen(config: RunConfig, layout: Layout, architecture: Architecture, place: Cluster) -> Forecast:
+    """The forecast of a run. Raises ValueError for a family that cannot be counted."""
+    task = work(config, batch(config.train, layout.data_parallel), _trained(config, architecture))
+    on_gpu = layout.device == "cuda"
+    return forecast(architecture, spread(config.parallel, layout), task, place, on_gpu, layout.processes_here)
+
+
+def _trained(config: RunConfig, architecture: Architecture) -> int | None:
+    """How many parameters learn, where an adapter leaves the others alone."""
+    return lora.lora_parameters(architecture, config.adapter) or None
+
+
+def resolve(
+    config: RunConfig, layout: Layout, architecture: Architecture, machine: Machine
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """`config` without `auto`, and what is said of it. Raises `ConfigError` where nothing fits or nobody can know."""
+    if not _asked(config):
+        return config, ()
+    place = where(config, machine)
+    try:
+        choices = [(one, foreseen(one, layout, architecture, place)) for one in _choices(config, layout, architecture)]
+    except ValueError as error:
+        raise ConfigError(f"{_asked(config)}: the model's memory is not known: {error}. Choose yourself.") from None
+    if not choices[0][1].known:
+        raise ConfigError(
+            f"{_asked(config)}: nobody knows the memory of {place.name}. Say it with plan.machine=8xH100-80G or so."
+        )
+    chosen = next((choice for choice in choices if choice[1].fits), None)
+    if chosen is None and not config.plan.force:
+        raise ConfigError(f"{_asked(config)}: nothing fits: with {_told(*choices[-1])}. {nearest(choices[-1][1])}")
+    taken = chosen or choices[-1]
+    return taken[0], (f"{_asked(config)} chose {_told(*taken)}.",)
+
+
+def nearest(tried: Forecast) -> str:
+    """What to do where no setting helps."""
+    if all(said.startswith("each host") for said in tried.lacks) and tried.on_gpu:
+        return "Use fewer processes on each host, or say what it has: host_memory in a YAML file (docs/planner.md)."
+    return "Use more or larger GPUs, a smaller model, or a shorter train.sequence_length; plan.force=true tries it."
+
+
+def _asked(config: RunConfig) -> str:
+    parallel = "parallel=auto" if config.parallel.name == AUTO else ""
+    rows = "train.micro_batch=auto" if not config.train.micro_batch else ""
+    return " and ".join(word for word in (parallel, rows) if word)
+
+
+def _told(config: RunConfig, seen: Forecast) -> str:
+    need = f"{seen.device_need:.1f} GiB of each GPU" if seen.on_gpu else f"{seen.host_need:.1f} GiB of the host"
+    return f"parallel={config.parallel.name} train.micro_batch={config.train.micro_batch}, {need}"
+
+
+def _choices(config: RunConfig, layout: Layout, architecture: Architecture) -> Iterator[RunConfig]:
+    """From the best to the most modest: strategies first, then micro-batches that divide the global batch."""
+    for parallel in _strategies(config, layout, architecture):
+        for rows in _micro_batches(config, layout):
+            yield replace(config, parallel=parallel, train=replace(config.train, micro_batch=rows))
+
+
+def _strategies(config: RunConfig, layout: Layout, architecture: Architecture) -> list[ParallelConfig]:
+    if config.parallel.name != AUTO:
+        return [config.parallel]
+    return offered(config, layout, architecture)
+
+
+def _micro_batches(config: RunConfig, layout: Layout) -> list[int]:
+    if config.train.micro_batch:
+        return [config.train.micro_batch]
+    if config.train.global_batch is None:
+        raise ConfigError("train.micro_batch: auto keeps the global batch, so it needs one. Set train.global_batch=32.")
+    each, left = divmod(config.train.global_batch, layout.data_parallel)
+    if left or not each:
+        nearest_up = (each + 1) * layout.data_parallel
+        raise ConfigError(
+            f"train.global_batch: {config.train.global_batch} is not a multiple of data-parallel"
+            f"({layout.data_parallel}). Use {nearest_up}."
+        )
+    return [rows for rows in range(each, 0, -1) if each % rows == 0]

@@ -1,0 +1,62 @@
+"""Which strategies are tried where one is to be chosen or advised, from the simplest on?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tunefleet.config import RunConfig
+from tunefleet.config.parallel import ParallelConfig, Place
+from tunefleet.plan.families import lora
+from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.rules import combinations
+
+STRATEGIES = (
+    ParallelConfig("ddp", 0),
+    ParallelConfig("zero1", 1),
+    ParallelConfig("zero2", 2),
+    ParallelConfig("zero3", 3),
+    ParallelConfig("zero2_offload", 2, offload_optimizer=Place.CPU),
+    ParallelConfig("zero3_offload", 3, offload_optimizer=Place.CPU, offload_parameters=Place.CPU),
+)
+"""Each is a file below conf/parallel."""
+
+
+def offered(config: RunConfig, degrees: Layout, architecture: Architecture) -> list[ParallelConfig]:
+    """Those of STRATEGIES that are legal and save something: on a CPU the host's memory is the device's.
+
+    All of them where none is legal: something else is wrong then, which is told later.
+    """
+    saving = [one for one in STRATEGIES if degrees.device == "cuda" or one.offload_optimizer is Place.NONE]
+    return [one for one in saving if is_legal(replace(config, parallel=one), degrees, architecture)] or saving
+
+
+def is_legal(config: RunConfig, degrees: Layout, architecture: Architecture) -> bool:
+    """Whether the rules of the plan let it through."""
+    return not (
+        combinations.values(config)
+        or combinations.device(config, degrees)
+        or combinations.architecture(config, architecture)
+        or lora.complaints(config, degrees.device, architecture)
+    )
+
+
+def divided(degrees: Layout) -> Iterator[ParallelConfig]:
+    """What shares out a layer, the rows or the list of layers. Peers that talk in every layer stay on one host."""
+    sizes = [size for size in (2, 4, 8, 16, 32) if degrees.world_size % size == 0]
+    within = [size for size in sizes if degrees.processes_here % size == 0]
+    yield from (ParallelConfig("tensor_zero1", 1, tensor=size) for size in within)
+    yield from (ParallelConfig("pipeline_zero1", 1, pipeline=size) for size in sizes)
+    yield from (ParallelConfig("sequence", 3, sequence=size) for size in within)
+    for peers, stages in itertools.product(within, sizes):
+        if degrees.world_size % (peers * stages) == 0:
+            yield ParallelConfig("tensor_pipeline", 1, tensor=peers, pipeline=stages)
+
+
+def words(parallel: ParallelConfig) -> tuple[str, ...]:
+    """What to type for one of these: the file, and the degree that it does not say."""
+    degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
+    changed = (f"parallel.{name}={degree}" for name, degree in degrees.items() if degree > 1)
+    return (f"parallel={parallel.name}", *changed)

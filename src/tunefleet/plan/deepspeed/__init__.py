@@ -1,0 +1,1 @@
+"""What DeepSpeed is told: the only place that spells its keys."""

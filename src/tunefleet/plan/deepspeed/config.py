@@ -1,0 +1,53 @@
+"""What DeepSpeed is told: the only place that spells its keys (https://www.deepspeed.ai/docs/config-json/)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.train import Precision, TrainConfig
+from tunefleet.plan.deepspeed import offload
+from tunefleet.plan.processes.batch import Batch
+from tunefleet.plan.processes.layout import Layout
+
+
+def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, degrees: Layout) -> dict[str, Any]:
+    """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
+    return {
+        **batch_keys(batch, degrees),
+        **(_PIPELINE if degrees.pipeline > 1 else {}),
+        "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
+        "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": None,
+        **offload.added(parallel),
+        **_precision(parallel, train),
+    }
+
+
+def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
+    """How DeepSpeed calls the split of a step's rows: sequence peers are for it as if each had rows of its own."""
+    return {
+        "train_batch_size": batch.total * degrees.sequence,
+        "train_micro_batch_size_per_gpu": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
+    }
+
+
+def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
+    """Stage 0 keeps fp32 weights and autocasts; stages 1 to 3 keep fp32 masters and accumulate in fp32."""
+    name = {Precision.BF16: "bfloat16", Precision.FP16: "float16"}.get(train.precision)
+    if name is None:
+        return {}
+    if parallel.zero_stage == 0:
+        return {"torch_autocast": {"enabled": True, "dtype": name}}
+    if train.precision is Precision.FP16:
+        return {"fp16": {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 500}}
+    if not train.master_weights:
+        low = {"bf16_master_weights_and_grads": True, "bf16_optimizer_states": True}
+        return {"bf16": {"enabled": True, **low}, "data_types": {"grad_accum_dtype": "bf16"}}
+    return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+
+
+_PIPELINE = {"pipeline": {"pipe_partitioned": False, "grad_partitioned": False}}  # tensor peers send whole tensors
+_NO_CLIP = 1e30  # 0 would turn the gradient norm off with the clipping

@@ -1,0 +1,61 @@
+"""How is one model spread: what the ranks share out, what is split, what lies outside the devices?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tunefleet.config.parallel import ParallelConfig, Partition, Place
+from tunefleet.plan.processes.layout import Layout
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A strategy as the memory plan sees it: ZeRO's stage, degrees, and what is offloaded where.
+
+    `copy_among` ranks keep a second copy of the parameters among them (ZeRO++), 1 is no copy; `drive_buffer` is how
+    many numbers the buffers of a drive hold; `partition` is what the stages of a pipeline have alike.
+    """
+
+    zero_stage: int = 0
+    data_parallel: int = 1
+    tensor: int = 1
+    pipeline: int = 1
+    sequence: int = 1
+    optimizer_on: Place = Place.NONE
+    parameters_on: Place = Place.NONE
+    copy_among: int = 1
+    drive_buffer: int = 0
+    partition: Partition = Partition.PARAMETERS
+
+    @property
+    def shards(self) -> int:
+        """Ranks that hold the same layers: ZeRO shares out over data-parallel ranks and sequence peers alike."""
+        return self.data_parallel * self.sequence
+
+    @property
+    def world_size(self) -> int:
+        """All processes."""
+        return self.shards * self.tensor * self.pipeline
+
+    def share(self, since_stage: int) -> int:
+        """Over how many ranks a state is shared out that ZeRO shares from `since_stage` on."""
+        return self.shards if self.zero_stage >= since_stage else 1
+
+
+def spread(parallel: ParallelConfig, layout: Layout) -> Spread:
+    """What `parallel` makes of the processes of `layout`."""
+    degrees = Spread(0, layout.data_parallel, layout.tensor, layout.pipeline, layout.sequence)
+    return with_strategy(replace(degrees, partition=parallel.partition), parallel, layout.processes_here)
+
+
+def with_strategy(degrees: Spread, parallel: ParallelConfig, processes_here: int) -> Spread:
+    """The same degrees with what `parallel` shares out and offloads."""
+    on_drive = Place.NVME in (parallel.offload_optimizer, parallel.offload_parameters)
+    return replace(
+        degrees,
+        zero_stage=parallel.zero_stage,
+        optimizer_on=parallel.offload_optimizer,
+        parameters_on=parallel.offload_parameters,
+        copy_among=processes_here if parallel.hierarchical is None else parallel.hierarchical,
+        drive_buffer=parallel.nvme_buffers * parallel.nvme_buffer_size if on_drive else 0,
+    )

@@ -1,0 +1,157 @@
+"""Which blocks of a model each stage of a pipeline holds, and what a pipeline cannot be combined with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tunefleet.config import RunConfig
+from tunefleet.config.parallel import ParallelConfig, Partition, Place
+from tunefleet.config.train import Precision
+from tunefleet.plan.estimate.spread import Spread
+from tunefleet.plan.families import parameters
+from tunefleet.plan.processes.batch import Batch
+from tunefleet.plan.processes.layout import Layout
+
+Architecture = Mapping[str, Any]
+
+FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2")
+"""The model_types that can be cut into stages; `model/stages.py` knows the names of their parts."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one process of a pipeline holds: `blocks`, the embeddings if it is the first, the head if it is the last.
+
+    `under_way` micro-batches wait in it for their backward pass at once. Without a pipeline there is one stage.
+    """
+
+    blocks: int
+    first: bool = True
+    last: bool = True
+    under_way: int = 1
+
+
+def stages_of(architecture: Architecture, spread: Spread, accumulation: int) -> list[Stage]:
+    """Every stage of a model; 1F1B keeps a micro-batch for each stage behind (Narayanan et al. 2021, PipeDream-Flush).
+
+    Raises ValueError for a family that cannot be counted.
+    """
+    if spread.pipeline == 1:
+        return [Stage(parameters.dimensions(architecture).layers)]
+    cuts = boundaries(architecture, spread.pipeline, spread.partition)
+    last = spread.pipeline - 1
+    return [
+        Stage(end - begin, number == 0, number == last, min(spread.pipeline - number, accumulation))
+        for number, (begin, end) in enumerate(pairwise(cuts))
+    ]
+
+
+def boundaries(architecture: Architecture, stages: int, partition: Partition) -> tuple[int, ...]:
+    """The first block of every stage, and behind them the number of blocks: stage s holds [b[s], b[s + 1]).
+
+    Every stage has a block. The first one has the embeddings besides, the last one the final norm and the head
+    (a tied head is a copy of the embedding). Empty without a pipeline.
+    """
+    if stages == 1:
+        return ()
+    blocks = parameters.dimensions(architecture).layers
+    weight = parameters.count(architecture)
+    besides = [0] * stages
+    if partition is Partition.PARAMETERS:
+        besides[0], besides[-1] = weight.embedding, weight.other + (weight.head or weight.embedding)
+    held = _evenly(blocks, weight.layers // blocks, besides)
+    return tuple(sum(held[:stage]) for stage in range(stages + 1))
+
+
+def _evenly(blocks: int, block: int, besides: list[int]) -> list[int]:
+    """Blocks of each stage: the next one always goes to the lightest. Among equals to the last.
+
+    Early stages keep the activations of more micro-batches, and so should not be the heavy ones.
+    """
+    held = [1] * len(besides)
+    for _ in range(blocks - len(besides)):
+        lightest = min(reversed(range(len(held))), key=lambda stage: besides[stage] + held[stage] * block)
+        held[lightest] += 1
+    return held
+
+
+def idle(stages: int, accumulation: int) -> float:
+    """The share of a step in which a stage waits, where all take equally long (Narayanan et al., PipeDream, 2019)."""
+    return (stages - 1) / (accumulation + stages - 1)
+
+
+def describe(stages: tuple[int, ...], accumulation: int) -> str:
+    """The stages as the summary of a run tells them."""
+    held = ", ".join(f"{first}-{end - 1}" for first, end in pairwise(stages))
+    return f"blocks {held}; each stage waits for {idle(len(stages) - 1, accumulation):.0%} of a step"
+
+
+def complaints(config: RunConfig) -> list[str]:
+    """What a pipeline cannot be combined with, beside tensor and sequence: those say so themselves."""
+    parallel = config.parallel
+    if parallel.pipeline == 1:
+        return []
+    found = []
+    if parallel.zero_stage > 1:
+        found.append(
+            f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
+            "whole until the last micro-batch. Use parallel.zero_stage=1, or parallel.pipeline=1."
+        )
+    if parallel.offload_optimizer is not Place.NONE:
+        found.append(
+            "parallel.offload_optimizer: does not go with a pipeline: nobody has measured that stages in host memory "
+            "train the same. Use parallel.offload_optimizer=none, or parallel=zero2_offload."
+        )
+    if config.train.precision is Precision.FP16 and not parallel.zero_stage:
+        found.append(
+            f"train.precision: fp16 does not go with {parallel.name}: each stage would find a loss scale of its own. "
+            "Use train.precision=bf16."
+        )
+    return found
+
+
+def misfits(config: RunConfig, architecture: Architecture) -> list[str]:
+    """Why this model cannot be cut into that many stages."""
+    stages, family = config.parallel.pipeline, architecture.get("model_type")
+    if stages == 1:
+        return []
+    name = config.model.name
+    if family not in FAMILIES:
+        return [
+            f"parallel.pipeline: {name} is of the family {family}, which has no stages; these have: "
+            f"{', '.join(FAMILIES)}. Use parallel.pipeline=1; zero3 divides any weights."
+        ]
+    if architecture.get("layerdrop"):
+        return [
+            f"parallel.pipeline: {name} leaves blocks out at random (layerdrop={architecture['layerdrop']}), "
+            "and stages cannot do so together. Use parallel.pipeline=1; zero3 divides any weights."
+        ]
+    try:
+        blocks = parameters.dimensions(architecture).layers
+    except ValueError as error:
+        return [f"parallel.pipeline: {name} cannot be cut into stages: {error}."]
+    if stages > blocks:
+        return [
+            f"parallel.pipeline: {stages} stages need a block each, and {name} has {blocks}. "
+            f"Use parallel.pipeline={blocks} or less."
+        ]
+    return []
+
+
+def notes(parallel: ParallelConfig, degrees: Layout, split: Batch) -> list[str]:
+    """What a person should hear about a pipeline that is legal."""
+    if degrees.pipeline == 1:
+        unused = parallel.partition is not Partition.PARAMETERS
+        return [f"parallel.partition={parallel.partition.value} is not used: there is no pipeline."] if unused else []
+    if split.accumulation >= degrees.pipeline:
+        return []
+    share = idle(degrees.pipeline, split.accumulation)
+    enough = 4 * degrees.pipeline
+    return [
+        f"the stages of the pipeline wait for {share:.0%} of a step: accumulation {split.accumulation} is less than "
+        f"{degrees.pipeline} stages. train.global_batch={split.micro * split.data_parallel * enough} would make it "
+        f"{idle(degrees.pipeline, enough):.0%}."
+    ]

@@ -1,0 +1,65 @@
+"""What does one process compute at once: rows, number format, what it keeps for the backward pass?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
+from tunefleet.config.model import Init
+from tunefleet.config.train import Precision
+from tunefleet.plan.processes.batch import Batch
+
+STATE_BYTES = {"adamw": 8, "adam": 8, "adamw_8bit": 2, "lion": 4, "adagrad": 4, "muon": 4, "adafactor": 0, "sgd": 0}
+"""fp32 states of an optimizer, bytes a trained parameter. Muon keeps 4 for matrices (its AdamW for the rest keeps 8);
+Adafactor's rows and columns are so few that they count as none."""
+_MOMENTUM = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """A micro-batch of `rows` x `length` tokens, `accumulation` of them in a step.
+
+    `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
+    parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
+    is how many tokens have logits at once, None for all. `quantised` is whether frozen weights of linear layers have
+    4 bits, `from_files` whether weights lie in files.
+    """
+
+    rows: int
+    length: int
+    accumulation: int = 1
+    packed: bool = False
+    precision: Precision = Precision.BF16
+    checkpointing: bool = False
+    state_bytes: int = 8
+    learning: float = 1.0
+    trained: int | None = None
+    tile: int | None = None
+    quantised: bool = False
+    from_files: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a micro-batch."""
+        return self.rows * self.length
+
+
+def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
+    """The work of a run. `trained` is how many parameters learn, where not all do."""
+    train = config.train
+    name = config.optimizer.name.value
+    momentum = _MOMENTUM if name == "sgd" and config.optimizer.momentum else 0
+    return Work(
+        rows=split.micro,
+        length=train.sequence_length,
+        accumulation=split.accumulation,
+        packed=config.data.packing,
+        precision=train.precision,
+        checkpointing=train.gradient_checkpointing,
+        state_bytes=STATE_BYTES.get(name, 8) + momentum,
+        trained=trained,
+        tile=train.loss_tile,
+        quantised=config.adapter.name is AdapterName.QLORA,
+        from_files=config.model.init is Init.PRETRAINED and not config.adapter.dora,  # it measures the weights
+    )

@@ -1,0 +1,1 @@
+"""Where files of models and of data are, without the network."""

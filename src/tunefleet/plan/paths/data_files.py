@@ -1,0 +1,146 @@
+"""What does a path of data stand for: the demo, a data set of the hub, or which files of this machine?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.data import SUFFIXES, DataConfig, FileType, SourceConfig
+
+DEMO = "demo"
+TEMPLATES = Path(__file__).parents[2] / "data" / "templates"
+_HUB = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<file>.+))?")
+_CARDS = ("dataset_info.json", "state.json", "dataset_dict.json")  # what `Dataset.save_to_disk` writes beside the rows
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A data set of the hub, or one file of it: `hub:OWNER/NAME`, `@REVISION` and `/FILE` where they are wanted."""
+
+    name: str
+    revision: str | None
+    file: str | None
+
+
+def hub_name(path: str) -> HubName | None:
+    """What `hub:...` names; None for any other path."""
+    match = _HUB.fullmatch(path)
+    return HubName(match["name"], match["revision"], match["file"]) if match else None
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` stands for files of this machine."""
+    return path != DEMO and not path.startswith("hub:")
+
+
+def suffix(path: Path) -> str:
+    """The end of a file's name that says how it holds rows, without `.gz`."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
+
+
+def files_of(source: SourceConfig) -> list[Path]:
+    """The files of `source.path`, sorted. Raises `ConfigError` where there are none, or no way to read them together.
+
+    A folder is the files in it whose names say how they hold rows; `split` may name a folder in it.
+    """
+    path = Path(str(source.path))
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _in_folder(path / source.split if has_split_folder(source) and source.split else path, source.file_type)
+    found = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())
+    if not found:
+        raise ConfigError(_nothing(str(path)))
+    return found
+
+
+def has_split_folder(source: SourceConfig) -> bool:
+    """Whether `source.split` is a folder in the folder `source.path`."""
+    return bool(source.split) and (Path(str(source.path)) / str(source.split)).is_dir()
+
+
+def _nothing(path: str) -> str:
+    if has_magic(path):
+        return f"no file matches {path}."
+    name = "/".join(Path(path).parts[-2:])
+    return (
+        f"{path} is no file, folder or glob on this machine. "
+        f"A data set of the Hugging Face hub is written hub:OWNER/NAME, such as hub:{name}."
+    )
+
+
+def _in_folder(folder: Path, file_type: FileType) -> list[Path]:
+    found = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.name not in _CARDS)
+    if file_type is not FileType.AUTO:
+        return found
+    found = [path for path in found if suffix(path) in SUFFIXES]
+    kinds = sorted({suffix(path) for path in found})
+    if len({SUFFIXES[kind] for kind in kinds}) > 1:
+        listed = ", ".join(kinds)
+        raise ConfigError(f"{folder} holds files of several kinds ({listed}). Give a glob: {folder}/*{kinds[0]}.")
+    if not found:
+        raise ConfigError(f"{folder} holds no file that ends in {', '.join(SUFFIXES)} (or these with .gz).")
+    return found
+
+
+def sources(data: DataConfig) -> list[SourceConfig]:
+    """Everything that rows are read from: to train on, and to validate with."""
+    unseen = validation(data)
+    return [*(data.mix or (data,)), *([unseen] if unseen else [])]
+
+
+def validation(data: DataConfig) -> SourceConfig | None:
+    """The source of validation rows; None where they are held out from the training rows."""
+    if not data.validation_path and not data.validation_split:
+        return None
+    return replace(
+        data,
+        path=data.validation_path or data.path,
+        target_path=data.validation_target_path,
+        split=data.validation_split or data.split,
+        max_rows=None,
+    )
+
+
+def local_files(source: SourceConfig) -> list[Path]:
+    """Every file of this machine that `source` reads, as far as it is there."""
+    others = [Path(path) for path in (source.target_path, source.label_file) if path]
+    return [*_rows_of(source), *(path for path in others if path.exists())]
+
+
+def _rows_of(source: SourceConfig) -> list[Path]:
+    if not source.path or not is_local(source.path):
+        return []
+    try:
+        return files_of(source)
+    except ConfigError:
+        return []
+
+
+def template_file(name: str) -> Path | None:
+    """The Jinja file of `data.template`: a built-in one, or the person's; None for `auto` and for what is no file."""
+    if name == "auto":
+        return None
+    built_in = TEMPLATES / f"{name}.jinja"
+    path = built_in if built_in.is_file() else Path(name).expanduser()
+    return path if path.is_file() else None
+
+
+def absolute(data: DataConfig) -> DataConfig:
+    """Paths as ranks see them, wherever they are started."""
+    keys = ("path", "target_path", "label_file")
+    mix = tuple(replace(source, **_resolved(source, keys)) for source in data.mix)
+    template = template_file(data.template)
+    if template and template.parent != TEMPLATES:
+        data = replace(data, template=str(template.resolve()))
+    return replace(data, mix=mix, **_resolved(data, (*keys, "validation_path", "validation_target_path", "cache")))
+
+
+def _resolved(config: Any, keys: Iterable[str]) -> dict[str, Any]:
+    values = {key: getattr(config, key) for key in keys}
+    return {key: str(Path(value).expanduser().resolve()) for key, value in values.items() if value and is_local(value)}

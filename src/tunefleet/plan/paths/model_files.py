@@ -1,0 +1,118 @@
+"""Where a model's files are on this machine: weights, config.json and tokenizer, without the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.model import Init, ModelConfig
+from tunefleet.plan.families.architecture import architecture
+
+BUILT_IN_TOKENIZERS = {"demo": Path(__file__).parents[2] / "data" / "demo" / "tokenizer"}
+_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders of this machine. `weights` is None where the model starts from scratch.
+
+    `architecture` is what the model will be, `changed` names what a person set in it, `dropout` is every dropout's.
+    """
+
+    weights: str | None
+    tokenizer: str
+    architecture: dict[str, Any]
+    changed: tuple[str, ...] = ()
+    dropout: float | None = None
+
+
+def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
+    """Finds everything that `model` needs. Raises `ConfigError` with one complaint for each missing thing."""
+    folder = find(model.path) if model.path else None
+    complaints: list[str] = []
+    weights = _weights(model, folder, complaints)
+    look = architecture(model, folder, complaints)
+    tokenizer = _tokenizer(model, folder, data_tokenizer, complaints)
+    if complaints:
+        raise ConfigError(*complaints)
+    return Sources(weights, tokenizer, look, tuple(model.architecture), model.dropout)
+
+
+def absolute(path: str | None) -> str | None:
+    """The folder `path` as it is wherever a rank is started; a name of the hub or of a built-in one is left alone."""
+    folder = Path(path).expanduser() if path and path not in BUILT_IN_TOKENIZERS else None
+    return str(folder.resolve()) if folder and folder.is_dir() else path
+
+
+def find(path: str) -> Path | None:
+    """The folder of `path`: itself if it is one, else the newest snapshot in the Hugging Face cache."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if path.count("/") != 1 or path.startswith((".", "/", "~")):
+        return None
+    from huggingface_hub import try_to_load_from_cache  # heavy: only where a hub name has to be looked up
+
+    try:
+        cached = [try_to_load_from_cache(path, name) for name in ("config.json", "tokenizer_config.json")]
+    except ValueError:  # no name that a repository could have
+        return None
+    return next((Path(file).parent for file in cached if isinstance(file, str)), None)
+
+
+def _weights(model: ModelConfig, folder: Path | None, complaints: list[str]) -> str | None:
+    if model.init is Init.RANDOM:
+        return None
+    if model.num_layers:
+        complaints.append("model.num_layers: pretrained weights have their own layers. Add model.init=random.")
+    if model.path is None:
+        complaints.append("model.path: not set. Give a folder of weights, or model.init=random.")
+    elif folder is None:
+        complaints.append(_missing(model.path))
+    elif not any(match for pattern in _WEIGHT_PATTERNS for match in folder.glob(pattern)):
+        complaints.append(f"model.path: {folder} holds no weights ({' or '.join(_WEIGHT_PATTERNS)}). {_NEXT}")
+    return str(folder) if folder else None
+
+
+_NEXT = "Point model.path=FOLDER at a copy, or set model.init=random to run the architecture from scratch."
+
+
+def _missing(path: str) -> str:
+    fetch = f"Fetch it with `hf download {path}`. " if path.count("/") == 1 else ""
+    return (
+        f"model.path: {path} is not on this machine (no such folder, and not in the Hugging Face cache). {fetch}{_NEXT}"
+    )
+
+
+def _tokenizer(model: ModelConfig, folder: Path | None, data_tokenizer: str | None, complaints: list[str]) -> str:
+    if model.tokenizer:
+        return _named_tokenizer("model.tokenizer", model.tokenizer, complaints)
+    if folder and _holds_tokenizer(folder):
+        return str(folder)
+    if data_tokenizer and model.init is Init.RANDOM:
+        return _named_tokenizer("data.tokenizer", data_tokenizer, complaints)
+    if folder or model.init is Init.RANDOM:  # a missing folder has its own complaint
+        complaints.append(
+            f"model.tokenizer: no tokenizer for {model.name} on this machine. Give model.tokenizer=FOLDER "
+            f"(with {' or '.join(_TOKENIZER_FILES)})"
+            + (f", or fetch {model.path} with `hf download`." if model.path and not folder else ".")
+        )
+    return ""
+
+
+def _named_tokenizer(key: str, name: str, complaints: list[str]) -> str:
+    folder = BUILT_IN_TOKENIZERS.get(name) or find(name)
+    if folder and _holds_tokenizer(folder):
+        return str(folder)
+    complaints.append(
+        f"{key}: {name} is not a folder with {' or '.join(_TOKENIZER_FILES)}, nor in the Hugging Face cache. "
+        f"Built in: {', '.join(BUILT_IN_TOKENIZERS)}."
+    )
+    return ""
+
+
+def _holds_tokenizer(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _TOKENIZER_FILES)

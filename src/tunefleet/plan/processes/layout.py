@@ -1,0 +1,98 @@
+"""How the processes are divided: the degrees of parallelism and their product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.launch import LaunchConfig
+from tunefleet.config.parallel import ParallelConfig
+from tunefleet.plan.processes.machine import Machine
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`world_size` processes, of which `data_parallel` groups read different rows.
+
+    Ranks count tensor (or sequence) peers first, then data-parallel groups, then pipeline stages: peers that talk
+    most are on one machine. DeepSpeed's topologies have the same order.
+    """
+
+    world_size: int
+    data_parallel: int
+    processes_here: int
+    device: str
+    tensor: int = 1
+    pipeline: int = 1
+    sequence: int = 1
+
+    @property
+    def replicas(self) -> int:
+        """Processes over which gradients are summed and ZeRO shares out: sequence peers are among them."""
+        return self.data_parallel * self.sequence
+
+    def data_rank(self, rank: int) -> int:
+        """Which share of the rows process `rank` reads: peers of one model copy read the same."""
+        return rank // (self.tensor * self.sequence) % self.data_parallel
+
+    def counts(self, rank: int) -> bool:
+        """Whether process `rank` counts its tokens: tensor peers and stages have the same, sequence peers parts."""
+        return rank % self.tensor == 0 and rank < self.world_size // self.pipeline
+
+    def speaks(self, rank: int) -> bool:
+        """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
+        return self.counts(rank) and rank % (self.tensor * self.sequence) == 0
+
+    def random_rank(self, rank: int) -> int:
+        """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
+        return rank // self.tensor
+
+    def stage(self, rank: int) -> int:
+        """Which stage of the pipeline process `rank` is; 0 where there is none."""
+        return rank // (self.world_size // self.pipeline)
+
+
+def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> Layout:
+    """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""
+    world = _world_size(parallel, launch, machine)
+    degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
+    copies, left = divmod(world, prod(degrees.values()))
+    if left or not copies:
+        raise ConfigError(_does_not_divide(degrees, world))
+    return Layout(
+        world_size=world,
+        data_parallel=copies,
+        processes_here=machine.processes_here or world,
+        device="cuda" if machine.gpus else "cpu",
+        **degrees,
+    )
+
+
+def there(launch: LaunchConfig, machine: Machine) -> int | None:
+    """Processes that are given, whatever the degrees: started already, typed, or one for each GPU."""
+    return machine.world_size or launch.processes or machine.gpus or None
+
+
+def _world_size(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> int:
+    one_copy = parallel.tensor * parallel.pipeline * parallel.sequence
+    world = there(launch, machine) or one_copy
+    most = parallel.max_processes
+    if not most or world <= most:
+        return world
+    if launch.processes or machine.world_size:
+        fewer = f"start {most} process" if machine.world_size else f"launch.processes={most}"
+        raise ConfigError(
+            f"parallel: {parallel.name} uses {most} process and this run has {world}. Use parallel=ddp, or {fewer}."
+        )
+    return most
+
+
+def _does_not_divide(degrees: dict[str, int], world: int) -> str:
+    used = {name: degree for name, degree in degrees.items() if degree > 1}
+    product = prod(used.values())
+    spelt = " x ".join(f"{name}({degree})" for name, degree in used.items())
+    total = f"{spelt} = {product}" if len(used) > 1 else spelt
+    fewer = " or ".join(f"parallel.{name}=1" for name in used)
+    more = -(-world // product) * product
+    return f"parallel: {total} does not divide {world} process{'es' * (world > 1)}. Use {more} processes, or {fewer}."

@@ -1,0 +1,1 @@
+"""What cannot work together, and what to use instead."""

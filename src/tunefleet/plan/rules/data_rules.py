@@ -1,0 +1,152 @@
+"""Which settings of data cannot work, as far as that can be told without reading a row?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from string import Formatter
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.cleaning import CleanConfig
+from tunefleet.config.data import COLUMNS, DataConfig, Format, MixedSource, SourceConfig
+from tunefleet.config.suggest import did_you_mean
+from tunefleet.plan.paths import data_files
+
+_PLACES = {"instruction": {"source", "text", "labels"}, "instruction_back": {"target"}}
+
+
+def values(data: DataConfig) -> list[str]:
+    """One complaint for each setting that cannot work."""
+    if data.mix and data.path:
+        return ["data.mix: data.path is set too. Leave out one of them: data.path=null, or data.mix=[]."]
+    complaints = _cleaning(data.clean)
+    complaints += [complaint for i, source in enumerate(data.mix) for complaint in _source(f"data.mix[{i}]", source)]
+    complaints += [*_shares(data.mix), *_beside_mix(data)] if data.mix else _source("data", data)
+    return complaints + _validation(data)
+
+
+def _cleaning(clean: CleanConfig) -> list[str]:
+    complaints = []
+    for key in ("keep", "drop"):
+        try:
+            re.compile(getattr(clean, key) or "")
+        except re.error as error:
+            complaints.append(f"data.clean.{key}: {getattr(clean, key)!r} is no regular expression: {error}.")
+    if clean.max_characters and clean.min_characters > clean.max_characters:
+        complaints.append(
+            f"data.clean: min_characters={clean.min_characters} is more than max_characters={clean.max_characters}, "
+            "so nothing would be left."
+        )
+    return complaints
+
+
+def _source(where: str, source: SourceConfig) -> list[str]:
+    return [
+        *_path(f"{where}.path", source),
+        *(f"{where}.{key}: {path} is not a file on this machine." for key, path in _files(source) if _absent(path)),
+        *_columns(f"{where}.columns", source),
+        *(c for key, known in _PLACES.items() for c in _places(f"{where}.{key}", getattr(source, key), known)),
+        *_labels(where, source),
+        *_asks(where, source),
+    ]
+
+
+def _path(where: str, source: SourceConfig) -> list[str]:
+    if source.path is None:
+        return [f"{where}: not set. Give the file of training rows: {where}=FILE."]
+    if source.path == data_files.DEMO or data_files.hub_name(source.path):
+        return []
+    if not data_files.is_local(source.path):
+        return [f"{where}: {source.path} is no name of the hub. Allowed: hub:OWNER/NAME, hub:OWNER/NAME/FILE."]
+    try:
+        data_files.files_of(source)
+    except ConfigError as error:
+        return [f"{where}: {complaint}" for complaint in error.complaints]
+    return []
+
+
+def _files(source: SourceConfig) -> list[tuple[str, str | None]]:
+    return [("target_path", source.target_path), ("label_file", source.label_file)]
+
+
+def _absent(path: str | None) -> bool:
+    return path is not None and not Path(path).is_file()
+
+
+def _columns(where: str, source: SourceConfig) -> list[str]:
+    known = set().union(*COLUMNS.values()) if source.format is Format.AUTO else COLUMNS[source.format]
+    return [
+        f"{where}.{name}: no column of {source.format.value} rows.{did_you_mean(name, sorted(known))}"
+        for name in source.columns
+        if name not in known
+    ]
+
+
+def _places(where: str, instruction: str | None, known: Iterable[str]) -> list[str]:
+    if instruction is None:
+        return []
+    allowed = " ".join(f"{{{name}}}" for name in sorted(known))
+    try:
+        used = {name for _, name, _, _ in Formatter().parse(instruction) if name is not None}
+    except ValueError as error:
+        return [f"{where}: {instruction!r}: {error}. A brace that is meant as such is doubled."]
+    wrong = used - set(known)
+    return [f"{where}: {instruction!r} asks for {sorted(wrong)}. Known: {allowed}."] if wrong or not used else []
+
+
+def _labels(where: str, source: SourceConfig) -> list[str]:
+    both = source.label_names and source.label_file
+    return [f"{where}.label_file: label_names is set too. Leave out one of them."] if both else []
+
+
+def _asks(where: str, source: SourceConfig) -> list[str]:
+    if source.format in (Format.AUTO, Format.PARALLEL, Format.LABELLED) or not source.instruction:
+        return []
+    return [
+        f"{where}.instruction: is for parallel and labelled rows, not for {source.format.value} rows. Leave it out."
+    ]
+
+
+def _shares(mix: tuple[MixedSource, ...]) -> list[str]:
+    complaints = [
+        f"data.mix[{i}].epochs: weight is set too. A weight says how many rows are drawn; leave out one of them."
+        for i, source in enumerate(mix)
+        if source.weight and source.epochs
+    ]
+    without = [i for i, source in enumerate(mix) if source.weight is None]
+    if 0 < len(without) < len(mix):
+        complaints.append(f"data.mix[{without[0]}].weight: not set. Give every source a weight, or none.")
+    return complaints
+
+
+def _beside_mix(data: DataConfig) -> list[str]:
+    """Settings of a source that no source reads: those of a mixture have their own, validation rows the data's."""
+    reads = (
+        {f.name for f in fields(SourceConfig)} - {"path", "target_path", "max_rows"} if data.validation_path else set()
+    )
+    given = [f.name for f in fields(SourceConfig) if getattr(data, f.name) != getattr(_DEFAULT, f.name)]
+    return [
+        f"data.{name}: is not read where data.mix is set. Set it for the sources that need it: data.mix[0].{name}=..."
+        for name in given
+        if name not in reads
+    ]
+
+
+_DEFAULT = SourceConfig()
+
+
+def _validation(data: DataConfig) -> list[str]:
+    path, target = data.validation_path, data.validation_target_path
+    complaints = [f"data.validation_target_path: {target} is not a file on this machine."] if _absent(target) else []
+    if data.mix and not path and data.validation_split:
+        complaints.append("data.validation_split: goes with data.validation_path where data.mix is set.")
+    if data.target_path and not path and data.validation_split:
+        complaints.append(
+            "data.validation_split: two files of lines have no splits. Give data.validation_path and "
+            "data.validation_target_path, or data.validation_split=null."
+        )
+    if path is None:
+        return complaints
+    return complaints + _path("data.validation_path", SourceConfig(path=path, split=data.validation_split))

@@ -1,0 +1,180 @@
+"""Does the memory of a run add up, by hand and as the papers have it?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from tunefleet.config.parallel import Place
+from tunefleet.config.train import Precision
+from tunefleet.plan.estimate.memory import BUCKET, GIB, Memory, Phase, memory, total
+from tunefleet.plan.estimate.spread import Spread
+from tunefleet.plan.estimate.work import Work
+from tunefleet.plan.families.parameters import count
+
+MODELS = Path(__file__).parents[3] / "conf" / "model"
+OPT: dict[str, Any] = {
+    "model_type": "opt",
+    "vocab_size": 100,
+    "hidden_size": 8,
+    "ffn_dim": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 30,
+    "activation_function": "relu",
+}
+STATES = ("parameters", "gradients", "master weights (fp32)", "optimizer states")
+
+
+def published(name: str) -> dict[str, Any]:
+    card: Any = OmegaConf.to_container(OmegaConf.load(MODELS / f"{name}.yaml"))
+    return card["published"]
+
+
+def of_size(billions: float) -> dict[str, Any]:
+    """An OPT without vocabulary to speak of, of about so many parameters."""
+    hidden, layers = 4096, round(billions * 1e9 / (12 * 4096**2))
+    return OPT | {"hidden_size": hidden, "ffn_dim": 4 * hidden, "num_hidden_layers": layers, "vocab_size": 2}
+
+
+def sizes(said: Memory) -> dict[str, int]:
+    return {item.name: item.bytes for item in said.device}
+
+
+def said(shape: dict[str, Any], spread: Spread, on_gpu: bool = True, here: int = 1, **work: Any) -> Memory:
+    return memory(shape, spread, Work(**{"rows": 1, "length": 16, **work}), on_gpu, here)
+
+
+# ZeRO, figure 1: 7.5B parameters, 64 ranks, mixed precision with Adam (K = 12); in GB
+
+
+@pytest.mark.parametrize(("stage", "gigabytes"), [(0, 120), (1, 31.4), (2, 16.6), (3, 1.9)])
+def test_the_figure_of_the_zero_paper(stage: int, gigabytes: float) -> None:
+    shape = of_size(7.5)
+    found = sizes(said(shape, Spread(stage, 64), precision=Precision.FP16))
+    states = sum(found.get(name, 0) for name in STATES) * 7.5e9 / count(shape).total
+    assert states / 1e9 == pytest.approx(gigabytes, rel=0.02)
+
+
+def test_by_hand_without_zero() -> None:
+    n = count(OPT).total
+    assert n == (100 + 32) * 8 + 2 * (4 * 72 + 8 * 32 + 32 + 32 * 8 + 8 + 2 * 16) + 16
+    found = sizes(said(OPT, Spread(), on_gpu=False, precision=Precision.FP32))
+    assert [found[name] for name in ("parameters", "gradients", "optimizer states")] == [4 * n, 4 * n, 8 * n]
+    assert "master weights (fp32)" not in found
+    assert "autocast's 16-bit copies" not in found
+    assert sizes(said(OPT, Spread()))["autocast's 16-bit copies"] == 2 * n
+
+
+@pytest.mark.parametrize(
+    ("stage", "parameters", "masters", "gradients", "states"),
+    [(0, 4, 0, 4, 8), (1, 2, 1, 4, 2), (2, 2, 1, 1, 2), (3, 0.5, 1, 1, 2)],
+)
+def test_by_hand_in_bf16_with_four_ranks(
+    stage: int, parameters: float, masters: float, gradients: float, states: float
+) -> None:
+    """Bytes a parameter: DeepSpeed sums gradients in fp32, and stage 0 autocasts fp32 weights."""
+    n, found = count(OPT).total, sizes(said(OPT, Spread(stage, 4)))
+    assert found["parameters"] == int(n * parameters)
+    assert found.get("master weights (fp32)", 0) == n * masters
+    assert found["gradients"] == n * gradients
+    assert found["optimizer states"] == n * states
+
+
+def test_sequence_peers_share_out_too() -> None:
+    assert sizes(said(OPT, Spread(3, 2, sequence=2)))["parameters"] == sizes(said(OPT, Spread(3, 4)))["parameters"]
+
+
+def test_only_what_is_trained_has_gradients_and_states() -> None:
+    n = count(OPT).total
+    found = sizes(said(OPT, Spread(2, 2), trained=n // 10))
+    assert found["parameters"] == 2 * n
+    assert found["gradients"] == pytest.approx(4 * n / 20, abs=8)
+    assert found["optimizer states"] == pytest.approx(8 * n / 20, abs=8)
+
+
+def test_frozen_weights_of_four_bits() -> None:
+    shape = published("llama-3.1-8b")
+    whole = sizes(said(shape, Spread(2, 1), trained=1000))["parameters"]
+    assert 0.25 < sizes(said(shape, Spread(2, 1), trained=1000, quantised=True))["parameters"] / whole < 0.4
+
+
+def test_optimizers_differ_in_their_states() -> None:
+    n = count(OPT).total
+    assert sizes(said(OPT, Spread(1, 1), state_bytes=4))["optimizer states"] == 4 * n
+    assert "optimizer states" not in sizes(said(OPT, Spread(1, 1), state_bytes=0))
+
+
+def test_deepspeed_s_buckets_exist_whatever_the_model() -> None:
+    assert sizes(said(OPT, Spread(2, 2)))["buckets of gradients"] == 2 * BUCKET
+    assert sizes(said(OPT, Spread(3, 2)))["buckets of gradients"] == 2 * 2 * BUCKET
+    assert sizes(said(OPT, Spread(2, 2), on_gpu=False))["buckets of gradients"] == 2 * count(OPT).total
+
+
+def test_offload_moves_states_to_the_host_or_the_disk() -> None:
+    n = count(OPT).total
+    there = said(OPT, Spread(2, 2, optimizer_on=Place.CPU), here=2)
+    on_host = {item.name: item.bytes for item in there.host}
+    assert "optimizer states" not in sizes(there)
+    assert on_host["optimizer states"] == 2 * (8 * n // 2)
+    disk = said(OPT, Spread(3, 2, optimizer_on=Place.NVME, parameters_on=Place.NVME), here=2).disk
+    assert [item.name for item in disk] == ["parameters", "master weights (fp32)", "optimizer states"]
+
+
+@pytest.mark.parametrize("spread", [Spread(3, 32), Spread(1, 4, tensor=8), Spread(1, 2, pipeline=16), Spread(0, 32)])
+def test_ranks_read_files_weight_by_weight(spread: Spread) -> None:
+    """In fp32 beside 16-bit weights, until masters have it; from scratch, and with a second copy, the whole model."""
+    shape = published("opt-66b")
+    whole = 8 * 4 * count(shape).total
+
+    def on_host(from_files: bool, copy_among: int = 1) -> int:
+        work = Work(1, 128, from_files=from_files)
+        return memory(shape, replace(spread, copy_among=copy_among), work, True, 8).host_bytes
+
+    assert on_host(from_files=True) < whole / 10
+    assert on_host(from_files=False) > whole
+    assert on_host(from_files=True, copy_among=8) > whole
+
+
+def test_every_process_builds_the_whole_model_on_its_host_first() -> None:
+    shape = published("opt-66b")
+    here = said(shape, Spread(3, 8), here=8)
+    assert here.host_bytes > 8 * 4 * count(shape).total
+    assert total(here.host, Phase.UPDATE) < 30 * GIB
+
+
+def test_a_tied_embedding_stands_at_both_ends_of_a_pipeline() -> None:
+    shape = OPT | {"vocab_size": 10_000}
+    half = said(shape, Spread(1, 1, pipeline=2), length=1)
+    assert sizes(half)["parameters"] > 2 * 10_000 * 8
+    assert sizes(half)["parameters"] < sizes(said(shape, Spread(1, 1), length=1))["parameters"]
+
+
+def test_the_peak_is_a_phase_and_not_the_sum_of_all() -> None:
+    long = said(OPT, Spread(), rows=64, length=16, precision=Precision.FP32)
+    short = said(OPT, Spread(0, 2), rows=1, length=1, precision=Precision.FP32)
+    assert long.phase is Phase.FORWARD
+    assert short.phase is Phase.SUM
+    assert long.device_bytes < sum(item.bytes for item in long.device)
+
+
+def test_gradients_wait_through_the_forward_passes_of_an_accumulation() -> None:
+    once = said(OPT, Spread(), accumulation=1)
+    twice = said(OPT, Spread(), accumulation=2)
+    assert total(twice.device, Phase.FORWARD) - total(once.device, Phase.FORWARD) >= 4 * count(OPT).total
+
+
+def test_what_no_allocator_counts_is_no_part_of_what_is_measured() -> None:
+    here = said(OPT, Spread(1, 2))
+    apart = {item.name for item in here.device if not item.allocated}
+    assert apart == {"CUDA context", "NCCL", "fragmentation"}
+    assert here.measurable_bytes < here.device_bytes
+
+
+def test_an_unknown_family_is_not_counted() -> None:
+    with pytest.raises(ValueError, match="rwkv cannot be counted"):
+        said({"model_type": "rwkv"}, Spread())

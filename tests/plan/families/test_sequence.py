@@ -1,0 +1,75 @@
+"""Does the plan refuse to share rows out where that would train another loss, and name the nearest legal degree?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plans import LLAMA, OPT, tiny_plan
+from tunefleet.base.errors import ConfigError
+from tunefleet.plan.families import packing, sequence
+
+
+def planned(folder: Path, degree: int, architecture: dict[str, Any], ranks: int | None = None, **parallel: int) -> Any:
+    settings = {"name": "sequence", "zero_stage": 3, "sequence": degree, **parallel}
+    model = {"name": "mine", "init": "random", "architecture": architecture}
+    return tiny_plan(folder, model=model, ranks=ranks or degree, parallel=settings)
+
+
+def refused(folder: Path, degree: int, architecture: dict[str, Any], **parallel: int) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as error:
+        planned(folder, degree, architecture, ranks=degree * 2, **parallel)
+    return tuple(error.value.complaints)
+
+
+@pytest.mark.parametrize(("degree", "nearest"), [(3, "2"), (6, "4"), (8, "4")])  # 6, 12, 16 processes
+def test_a_degree_divides_the_heads(tmp_path: Path, degree: int, nearest: str) -> None:
+    assert refused(tmp_path, degree, OPT) == (
+        f"parallel.sequence: {degree} does not divide the 4 attention heads of mine. Use parallel.sequence={nearest}.",
+    )
+
+
+def test_key_heads_may_be_fewer_than_the_degree(tmp_path: Path) -> None:
+    assert planned(tmp_path, 4, LLAMA).layout.sequence == 4  # 2 key heads; the attention repeats them
+
+
+def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
+    said = "\n".join(refused(tmp_path, 2, LLAMA, pipeline=2))
+    assert "parallel.sequence: 2 cannot be combined with parallel.pipeline=2. Use parallel.pipeline=1" in said
+    assert refused(tmp_path, 2, LLAMA, tensor=2, zero_stage=1) == (
+        "parallel: tensor(2) with sequence(2) is not offered: both divide the heads. "
+        "Use parallel.sequence=1, or parallel.tensor=1.",
+    )
+
+
+@pytest.mark.parametrize("family", ["bloom", "gptj", "mpt", "falcon", "gemma2", "mamba", "never-heard-of"])
+def test_families_that_cannot_are_refused_with_the_reason(tmp_path: Path, family: str) -> None:
+    said = "\n".join(refused(tmp_path, 2, {**LLAMA, "model_type": family}))
+    assert f"parallel.sequence: rows of mine cannot be shared out: it is of the family {family}, and " in said
+    assert "Use parallel.sequence=1." in said
+
+
+def test_an_embedding_that_looks_at_the_longest_conversation_is_refused_beyond_its_length() -> None:
+    """Each process would see another one: the longest of its own part."""
+    given = {**LLAMA, "rope_scaling": {"type": "dynamic", "factor": 2.0}}
+    assert sequence.refusal(given, length=64) is None
+    assert "dynamic rotary embedding" in str(sequence.refusal(given, length=65))
+
+
+def test_a_window_that_the_family_does_not_use_is_refused() -> None:
+    assert "sliding_window" in str(sequence.refusal({**LLAMA, "sliding_window": 4}, length=64))
+    assert sequence.refusal({**LLAMA, "model_type": "mistral", "sliding_window": 4}, length=64) is None
+
+
+def test_what_may_share_rows_may_pack() -> None:
+    assert set(sequence.EXACT) | set(sequence.OWN_ATTENTION) == set(packing.EXACT)
+
+
+def test_deepspeed_counts_peers_as_data_parallel_ranks(tmp_path: Path) -> None:
+    plan = planned(tmp_path, 2, LLAMA, ranks=4)
+    told = plan.engine
+    assert (plan.layout.data_parallel, plan.layout.replicas, plan.batch.total) == (2, 4, 8)
+    assert told["train_batch_size"] == 4 * told["train_micro_batch_size_per_gpu"] * told["gradient_accumulation_steps"]
+    assert not [note for note in plan.notes if "shares nothing out" in note]
