@@ -45,8 +45,8 @@ def main() -> None:
 def padding(data: Any, split: tuple[int, int, int]) -> None:
     """A line for each way to group."""
     from tunefleet.config.data import Grouping
-    from tunefleet.data.grouping import row_lengths
-    from tunefleet.data.order import Order
+    from tunefleet.data.batches.grouping import row_lengths
+    from tunefleet.data.batches.order import Order
     from tunefleet.plan.processes.batch import Batch
 
     batch = Batch(*split)
@@ -61,7 +61,7 @@ def padding(data: Any, split: tuple[int, int, int]) -> None:
 
 def _widths(data: Any, batch: Any, grouping: Any) -> Any:
     """Of the micro-batches, in tokens: [ranks, steps, accumulation]."""
-    from tunefleet.data.order import OrderedBatches
+    from tunefleet.data.batches.order import OrderedBatches
 
     def one(rank: int) -> list[int]:
         batches = OrderedBatches(data, batch, rank, seed=0, pad=1, packed=False, grouping=grouping)
@@ -72,7 +72,7 @@ def _widths(data: Any, batch: Any, grouping: Any) -> Any:
 
 def waiting(data: Any, packed: bool) -> None:
     """A line for each number of workers."""
-    from tunefleet.data.order import OrderedBatches
+    from tunefleet.data.batches.order import OrderedBatches
     from tunefleet.plan.processes.batch import Batch
 
     for workers in (0, 1, 2):

@@ -69,7 +69,7 @@ def _ours(chosen: argparse.Namespace, cache: Path, length: int) -> Told:
 
 
 def _rival(chosen: argparse.Namespace, rows: Path, cache: Path, processes: int) -> Told:
-    from tunefleet.data import template
+    from tunefleet.data.encode import template
 
     script, written = Path(__file__).with_name("rival_trl.py"), cache.with_suffix(".jinja")
     written.write_text(template.find(TEMPLATE, None), encoding="utf-8")
@@ -120,9 +120,9 @@ def _config(data: Path, cache: Path, rows: int | None) -> Any:
 
 def _converted(chosen: argparse.Namespace, folder: Path) -> Path:
     """The same conversations as TRL takes them."""
-    from tunefleet.data.bad_rows import BadRows
-    from tunefleet.data.collect import collect
-    from tunefleet.data.sources import Source
+    from tunefleet.data.formats.collect import collect
+    from tunefleet.data.read.bad_rows import BadRows
+    from tunefleet.data.read.sources import Source
 
     talks = collect(Source("train", _config(chosen.data, folder, chosen.rows)), BadRows(Path(os.devnull), 100))
     path = folder / "rows.jsonl"

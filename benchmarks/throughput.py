@@ -199,8 +199,8 @@ def _plan(folder: Path, packing: bool) -> Any:
 
 def _dataset(lengths: Sequence[tuple[int, int]], packed: bool) -> Any:
     """Conversations of random tokens with the given (prompt, answer) lengths."""
-    from tunefleet.data.dataset import Card, Dataset
-    from tunefleet.data.packing import pack
+    from tunefleet.data.store.dataset import Card, Dataset
+    from tunefleet.data.store.packing import pack
 
     drawn = np.random.default_rng(0)
     cut = [min(prompt + answer, SEQUENCE) for prompt, answer in lengths]
@@ -213,7 +213,7 @@ def _dataset(lengths: Sequence[tuple[int, int]], packed: bool) -> Any:
 
 
 def _batches(plan: Any, data: Any, packed: bool) -> Any:
-    from tunefleet.data.order import OrderedBatches
+    from tunefleet.data.batches.order import OrderedBatches
 
     return OrderedBatches(data, plan.batch, 0, seed=0, pad=1, packed=packed)
 
@@ -243,11 +243,11 @@ def _lengths(data: Path | None, tokenizer: Path | None, count: int = 4000) -> li
 
 def _measured_lengths(data: Path, folder: Path, count: int) -> list[tuple[int, int]]:
     from tunefleet.config.data import DataConfig, SourceConfig, TrainOn
-    from tunefleet.data.bad_rows import BadRows
-    from tunefleet.data.collect import collect
-    from tunefleet.data.encode import encode
+    from tunefleet.data.encode.loss_mask import encode
+    from tunefleet.data.formats.collect import collect
     from tunefleet.data.prepare import chat_template
-    from tunefleet.data.sources import Source
+    from tunefleet.data.read.bad_rows import BadRows
+    from tunefleet.data.read.sources import Source
     from tunefleet.model.tokenizer import load
 
     words = load(str(folder), "opt")

@@ -122,7 +122,7 @@ def dataset_of(
     conversations: Sequence[tuple[Sequence[int], Sequence[bool]]], rows: Sequence[Sequence[int]] | None = None
 ) -> Any:
     """A data set in memory: conversations as (tokens, learns), rows as lists of conversation numbers."""
-    from tunefleet.data.dataset import Card, Dataset
+    from tunefleet.data.store.dataset import Card, Dataset
 
     rows = [[i] for i in range(len(conversations))] if rows is None else rows
     return Dataset(

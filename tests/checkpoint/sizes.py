@@ -13,7 +13,7 @@ from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.config.data import Grouping
 from tunefleet.contracts import RunState
-from tunefleet.data.order import OrderedBatches
+from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.engine import reshard
 from tunefleet.engine.group import join
 from tunefleet.runs.trajectory import engine, rows

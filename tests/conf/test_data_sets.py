@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.shared import DATA, shared_data
-from tunefleet.data.bad_rows import BadRows
-from tunefleet.data.collect import collect
-from tunefleet.data.wanted import training, validation
+from tunefleet.data.formats.collect import collect
+from tunefleet.data.read.bad_rows import BadRows
+from tunefleet.data.read.select_sources import training, validation
 from tunefleet.doors.compose import from_words
 from tunefleet.plan.rules import data_rules
 

@@ -22,10 +22,10 @@ from tests.shared import shared_data, tiny_tokenizer
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.config.data import DataConfig, OnBadRow, TrainOn
-from tunefleet.data import cache
 from tunefleet.data import prepare as module
-from tunefleet.data.dataset import Dataset
 from tunefleet.data.prepare import Prepared, prepare
+from tunefleet.data.store import cache
+from tunefleet.data.store.dataset import Dataset
 from tunefleet.model import tokenizer as tokenizers
 
 LENGTH = 64

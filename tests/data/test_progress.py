@@ -17,11 +17,14 @@ import pytest
 from tunefleet.base import progress
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, FileType, LongRows, SourceConfig
-from tunefleet.data import bounds, collect, gate, meter, stream
-from tunefleet.data.bad_rows import BadRows
-from tunefleet.data.meter import Meter
+from tunefleet.data.checks import gate
+from tunefleet.data.encode import stream
+from tunefleet.data.formats import collect
 from tunefleet.data.prepare import prepare
-from tunefleet.data.sources import Source
+from tunefleet.data.read import bounds, meter
+from tunefleet.data.read.bad_rows import BadRows
+from tunefleet.data.read.meter import Meter
+from tunefleet.data.read.sources import Source
 
 SHORT = {"prompt": "a?", "completion": "b"}
 LONG = {"prompt": "a?", "completion": "na " * 90}

@@ -10,10 +10,10 @@ import pytest
 from tests.shared import DATA, shared_data
 from tunefleet.config.data import SourceConfig
 from tunefleet.config.load import load
-from tunefleet.data.bad_rows import BadRows
-from tunefleet.data.collect import collect
-from tunefleet.data.conversation import Conversation
-from tunefleet.data.sources import Source
+from tunefleet.data.formats.collect import collect
+from tunefleet.data.formats.conversation import Conversation
+from tunefleet.data.read.bad_rows import BadRows
+from tunefleet.data.read.sources import Source
 
 Settings = dict[str, Any]
 SEEDS = {"columns": {"input": "instances.0.input", "output": "instances.0.output"}}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.data.test_hub import download
+from tests.data.read.test_hub import download
 from tests.doors.test_commands import types
 from tunefleet.base.errors import ConfigError
 from tunefleet.doors import cli, coloured, look

@@ -16,7 +16,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
-from tunefleet.data.order import OrderedBatches, in_order
+from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, join
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.evaluation.generate import Limits, answers

@@ -19,8 +19,8 @@ from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
-from tunefleet.data.dataset import Dataset
-from tunefleet.data.order import OrderedBatches, in_order
+from tunefleet.data.batches.order import OrderedBatches, in_order
+from tunefleet.data.store.dataset import Dataset
 from tunefleet.engine.group import Copies, join
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss

@@ -15,7 +15,7 @@ from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
-from tunefleet.data.order import OrderedBatches, in_order
+from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, join
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer

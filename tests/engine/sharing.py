@@ -14,7 +14,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import randomness
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Evaluable, Group, RunState
-from tunefleet.data.order import OrderedBatches, in_order
+from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import Copies, ProcessGroup, join
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss

@@ -10,7 +10,7 @@ import torch
 
 from tests.plans import tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
-from tunefleet.data.order import OrderedBatches, in_order
+from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import join
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer

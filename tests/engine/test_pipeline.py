@@ -17,7 +17,7 @@ from tests.engine import pipelines
 from tests.engine.pipelines import CASES, DIVIDED, NEW_TOKENS
 from tests.engine.stages import TOKENS
 from tests.ranks import run_in_ranks
-from tunefleet.data.order import in_order
+from tunefleet.data.batches.order import in_order
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.learner import Learner

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from tests.engine.peers import ARCHITECTURES, LIMITS, PROMPTS, TOKENS, even_rows, plain, whole_batch
 from tests.ranks import run_in_ranks
 from tests.shared import tiny_tokenizer
-from tunefleet.data.order import in_order
+from tunefleet.data.batches.order import in_order
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import answers
 from tunefleet.evaluation.loss import mean_loss

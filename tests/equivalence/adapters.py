@@ -16,7 +16,7 @@ from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
-from tunefleet.data.order import OrderedBatches
+from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.engine.group import join
 from tunefleet.model import tokenizer
 from tunefleet.model.learner import Learner

@@ -13,7 +13,7 @@ import yaml
 from tests.plans import tiny_plan
 from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.contracts import RunState
-from tunefleet.data.order import OrderedBatches
+from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.engine.group import join
 from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.plan import Plan

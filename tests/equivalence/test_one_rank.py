@@ -14,7 +14,7 @@ import pytest
 from tests.equivalence.table import MODELS, Case, cases
 from tests.equivalence.trajectory import followed_by, furthest, mean_of_means
 from tests.plans import tiny_plan
-from tunefleet.data.order import OrderedBatches
+from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.runs.trajectory import Trajectory, rows
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.families import EVERY
 from tests.shared import dataset_of, shared_data, tiny_model
-from tunefleet.data.order import in_order
+from tunefleet.data.batches.order import in_order
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.model import tokenizer as tokenizers

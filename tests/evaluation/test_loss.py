@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from tests.shared import dataset_of, tiny_model
 from tunefleet.contracts import MicroBatch
-from tunefleet.data.dataset import Dataset
-from tunefleet.data.order import in_order
+from tunefleet.data.batches.order import in_order
+from tunefleet.data.store.dataset import Dataset
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.model.learner import Learner

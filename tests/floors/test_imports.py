@@ -51,12 +51,17 @@ def test_control_the_copy_keeps_them_too(copy: Path) -> None:
     [
         ("base/units.py", "import tunefleet.runs", "tunefleet.base.units -> tunefleet.runs"),
         ("base/units.py", "import tunefleet.doors.compose", "tunefleet.base.units -> tunefleet.doors.compose"),
-        ("data/order.py", "import tunefleet.optim.schedules", "tunefleet.data.order -> tunefleet.optim.schedules"),
+        (
+            "data/batches/order.py",
+            "import tunefleet.optim.schedules",
+            "tunefleet.data.batches.order -> tunefleet.optim.schedules",
+        ),
         ("plan/processes/batch.py", "def f():\n    import torch", "tunefleet.plan.processes.batch -> torch"),
         ("plan/estimate/work.py", "import tunefleet.plan.make", "tunefleet.plan.estimate.work -> tunefleet.plan.make"),
+        ("data/read/hub.py", "import tunefleet.data.prepare", "tunefleet.data.read.hub -> tunefleet.data.prepare"),
         ("launch/local.py", "import wandb", "tunefleet.launch.local -> wandb"),
     ],
-    ids=["up", "up two", "room to room", "torch in a function", "up within plan", "wandb in launch"],
+    ids=["up", "up two", "room to room", "torch in a function", "up within plan", "up within data", "wandb in launch"],
 )
 def test_control_a_wrong_import_breaks_them(copy: Path, file: str, line: str, edge: str) -> None:
     path = copy / "tunefleet" / file

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests.families import EVERY, INEXACT, WINDOWED, Architecture
 from tests.shared import dataset_of
 from tunefleet.contracts import IGNORED, MicroBatch
-from tunefleet.data.collate import collate
+from tunefleet.data.batches.collate import collate
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.families import packing

@@ -13,7 +13,7 @@ import torch
 from tests.plans import DEEP
 from tests.shared import TINY, dataset_of, tiny_model
 from tunefleet.contracts import MicroBatch
-from tunefleet.data.collate import collate
+from tunefleet.data.batches.collate import collate
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
 from tunefleet.model.stages import PARTS, Stage

@@ -8,15 +8,17 @@ from typing import Any
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import DataConfig, OnBadRow
-from tunefleet.data import collect, prepare, wanted
-from tunefleet.data.bad_rows import BadRows
-from tunefleet.data.cleaning import Cleaning
-from tunefleet.data.conversation import Conversation
-from tunefleet.data.encode import Encoder
-from tunefleet.data.sources import Source
-from tunefleet.data.stream import encoded
-from tunefleet.data.template import ChatTemplate
-from tunefleet.data.verify import verify_uncut
+from tunefleet.data import prepare
+from tunefleet.data.checks.verify import verify_uncut
+from tunefleet.data.clean.steps import Cleaning
+from tunefleet.data.encode.loss_mask import Encoder
+from tunefleet.data.encode.stream import encoded
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.formats import collect
+from tunefleet.data.formats.conversation import Conversation
+from tunefleet.data.read import select_sources
+from tunefleet.data.read.bad_rows import BadRows
+from tunefleet.data.read.sources import Source
 
 _ROWS = 32  # of each source
 
@@ -28,7 +30,7 @@ def complaints(config: DataConfig, tokenizer: Any, longest: int) -> list[str]:
     """
     try:
         chat = prepare.chat_template(config, tokenizer)
-        training, validation = wanted.training(config), wanted.validation(config)
+        training, validation = select_sources.training(config), select_sources.validation(config)
     except (ConfigError, DataError) as error:
         return list(error.complaints)
     look = _Look(config, chat, tokenizer, longest)

@@ -16,25 +16,28 @@ from numpy.typing import NDArray
 from tunefleet.base import progress
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
-from tunefleet.data import cache, dataset, gate, meter, template, wanted
-from tunefleet.data.bad_rows import BadRows
-from tunefleet.data.cleaning import Cleaning
-from tunefleet.data.collect import rows
-from tunefleet.data.conversation import Conversation
-from tunefleet.data.dataset import Dataset, Example
-from tunefleet.data.encode import Encoder
-from tunefleet.data.held_out import HeldOut
-from tunefleet.data.meter import Meter
-from tunefleet.data.mix import mixed
-from tunefleet.data.sample import Sample
-from tunefleet.data.seen import Seen
-from tunefleet.data.sources import Source
-from tunefleet.data.store import Store, Stored
-from tunefleet.data.stream import Talk, Talks, encoded
-from tunefleet.data.tally import tally
-from tunefleet.data.template import ChatTemplate
-from tunefleet.data.turn import end_of_turn
-from tunefleet.data.verify import verify_uncut
+from tunefleet.data.checks import gate
+from tunefleet.data.checks.file_notes import Seen
+from tunefleet.data.checks.sample import Sample
+from tunefleet.data.checks.verify import verify_uncut
+from tunefleet.data.clean.held_out import HeldOut
+from tunefleet.data.clean.steps import Cleaning
+from tunefleet.data.encode import template
+from tunefleet.data.encode.end_of_turn import end_of_turn
+from tunefleet.data.encode.loss_mask import Encoder
+from tunefleet.data.encode.stream import Talk, Talks, encoded
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.formats.collect import rows
+from tunefleet.data.formats.conversation import Conversation
+from tunefleet.data.read import meter, select_sources
+from tunefleet.data.read.bad_rows import BadRows
+from tunefleet.data.read.meter import Meter
+from tunefleet.data.read.sources import Source
+from tunefleet.data.store import cache, dataset
+from tunefleet.data.store.dataset import Dataset, Example
+from tunefleet.data.store.mix import mixed
+from tunefleet.data.store.tally import tally
+from tunefleet.data.store.writer import Store, Stored
 
 _REMOVED = "removed_rows.txt"
 _VERIFIED = 64  # conversations of a source whose masks are compared with inference
@@ -140,7 +143,7 @@ class _Preparation:
         skips = config.on_bad_row is OnBadRow.SKIP
         self._bad = BadRows(cache.bad_rows(folder), config.max_bad_rows) if skips else BadRows()
         self._clean = Cleaning(config.clean, temporary / _REMOVED)
-        self._unseen = wanted.validation(config)
+        self._unseen = select_sources.validation(config)
         self._unread: dict[str, str] = {}
         self._questions = 0
 
@@ -183,7 +186,7 @@ class _Preparation:
         """Writes the training set, and what is held out of its sources; returns the names of that."""
         store, seen, names = Store(self._temporary / "train", self._stops), Seen(), []
         self._questions = 0  # validation rows may have more
-        for source in wanted.training(self._config):
+        for source in select_sources.training(self._config):
             draw = self.held_out()
             store.begin()
             count = 0

@@ -36,7 +36,7 @@ def show(words: Sequence[str], asked: Asked, html: Path | None) -> None:
     if html is not None:
         _expect_free(html)
     plan = _ready(words)
-    from tunefleet.data.chosen import Choice
+    from tunefleet.data.shown_rows import Choice
     from tunefleet.runs import look  # transformers starts here
 
     seed = random.randrange(10**6) if asked.seed == -1 else asked.seed

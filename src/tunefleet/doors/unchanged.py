@@ -39,6 +39,6 @@ def _hub_files(name: HubName, source: SourceConfig) -> list[Path]:
 
 @functools.cache  # the points of a grid share their data
 def _cached(name: HubName, subset: str | None, split: str | None) -> list[Path]:
-    from tunefleet.data import hub  # takes seconds: only where a data set of the hub is named
+    from tunefleet.data.read import hub  # takes seconds: only where a data set of the hub is named
 
     return hub.files(name, SourceConfig(subset=subset, split=split))

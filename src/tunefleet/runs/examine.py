@@ -9,8 +9,8 @@ from typing import Any
 from tunefleet.base.spread import spread_evenly
 from tunefleet.config.evaluation import ALL, EvaluationConfig
 from tunefleet.contracts import Evaluable, Group
-from tunefleet.data.dataset import Example
-from tunefleet.data.order import in_order
+from tunefleet.data.batches.order import in_order
+from tunefleet.data.store.dataset import Example
 from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.plan.plan import Plan

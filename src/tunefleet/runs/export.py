@@ -17,7 +17,7 @@ from tunefleet.checkpoint import choice
 from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
-from tunefleet.data.template import ChatTemplate
+from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.engine import frozen, shards
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.model import build

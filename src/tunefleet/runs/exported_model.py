@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tunefleet.base.errors import DataError, ExportError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.contracts import Evaluable
-from tunefleet.data.template import ChatTemplate
+from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.plan.plan import Plan
 
 PROBES = (

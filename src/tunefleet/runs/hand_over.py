@@ -15,8 +15,8 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
 from tunefleet.contracts import RunState
-from tunefleet.data.template import ChatTemplate
-from tunefleet.data.turn import end_of_turn
+from tunefleet.data.encode.end_of_turn import end_of_turn
+from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.model import adapters
 from tunefleet.model.export import write, write_without_weights
 from tunefleet.plan.plan import Plan

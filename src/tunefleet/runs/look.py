@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.data import Grouping
-from tunefleet.data import chosen, prepare
-from tunefleet.data.chosen import Choice, Rendering
-from tunefleet.data.dataset import Card, Dataset
-from tunefleet.data.grouping import row_lengths
-from tunefleet.data.long_rows import Encoded
-from tunefleet.data.order import Order
+from tunefleet.data import prepare, shown_rows
+from tunefleet.data.batches.grouping import row_lengths
+from tunefleet.data.batches.order import Order
+from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.prepare import Prepared
+from tunefleet.data.shown_rows import Choice, Rendering
+from tunefleet.data.store.dataset import Card, Dataset
 from tunefleet.model import tokenizer
 from tunefleet.plan.plan import Plan
 
@@ -57,11 +57,11 @@ def rows(plan: Plan, choice: Choice) -> list[Look]:
     Raises `DataError` with file and line, `ConfigError` for a split that there is not.
     """
     words, data = _tokenizer(plan), plan.config.data
-    if choice.split not in (known := chosen.splits(data)):
+    if choice.split not in (known := shown_rows.splits(data)):
         raise ConfigError(f"--split {choice.split}: there is none. Splits: {', '.join(known)}.")
     chat = prepare.chat_template(data, words)
     rendering = Rendering(data, chat, words, plan.config.train.sequence_length)
-    talks = [list(parts) for _, parts in groupby(chosen.chosen(choice, rendering), key=lambda pair: id(pair[0]))]
+    talks = [list(parts) for _, parts in groupby(shown_rows.chosen(choice, rendering), key=lambda pair: id(pair[0]))]
     return [
         _look(talk.where + (f", part {number} of {len(parts)}" if len(parts) > 1 else ""), one, words)
         for parts in talks

@@ -15,10 +15,10 @@ from tunefleet.config.adapter import AdapterName
 from tunefleet.config.data import Grouping
 from tunefleet.contracts import Engine
 from tunefleet.data import prepare as prepare_room
-from tunefleet.data.order import OrderedBatches
+from tunefleet.data.batches.order import OrderedBatches
+from tunefleet.data.encode.end_of_turn import end_of_turn
+from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.prepare import Prepared
-from tunefleet.data.template import ChatTemplate
-from tunefleet.data.turn import end_of_turn
 from tunefleet.engine import pipeline, tensor
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.pipeline import PipelineEngine

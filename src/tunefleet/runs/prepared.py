@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tunefleet.base.units import count
-from tunefleet.data.dataset import Card
 from tunefleet.data.prepare import Prepared
+from tunefleet.data.store.dataset import Card
 from tunefleet.plan.plan import Plan
 
 

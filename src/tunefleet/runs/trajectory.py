@@ -13,9 +13,9 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tunefleet.contracts import Group, MicroBatch
-from tunefleet.data.dataset import Card, Dataset
-from tunefleet.data.order import OrderedBatches
-from tunefleet.data.packing import pack
+from tunefleet.data.batches.order import OrderedBatches
+from tunefleet.data.store.dataset import Card, Dataset
+from tunefleet.data.store.packing import pack
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build import build as build_optimizer
 from tunefleet.optim.schedules import learning_rate

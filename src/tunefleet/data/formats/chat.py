@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data import weights
-from tunefleet.data.conversation import ToolCall, Turn
-from tunefleet.data.formats.fields import decoded, expect_characters, get, optional, optional_text, text
+from tunefleet.data.formats import weights
+from tunefleet.data.formats.conversation import ToolCall, Turn
 from tunefleet.data.formats.keys import CALL, FUNCTION, REASONING, TOOLS, expect_keys
-from tunefleet.data.row import Row
+from tunefleet.data.read.row_fields import decoded, expect_characters, get, optional, optional_text, text
+from tunefleet.data.read.source_row import Row
 
 _CALL = "function_call"
 ROLES = {

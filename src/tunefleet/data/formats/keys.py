@@ -8,8 +8,8 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import COLUMNS, Format
-from tunefleet.data.conversation import Turn
-from tunefleet.data.row import Media, Row
+from tunefleet.data.formats.conversation import Turn
+from tunefleet.data.read.source_row import Media, Row
 
 TURN_WEIGHTS = ("weight", "train", "training", "loss", "loss_weight")
 """Spellings of whether a message is in the loss: of OpenAI, axolotl, ms-swift and LLaMA-Factory."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data.conversation import TEXT, Turn
 from tunefleet.data.formats.chat import after_system, messages_or_text
-from tunefleet.data.formats.fields import get, listed, optional, text
-from tunefleet.data.row import Row
+from tunefleet.data.formats.conversation import TEXT, Turn
+from tunefleet.data.read.row_fields import get, listed, optional, text
+from tunefleet.data.read.source_row import Row
 
 
 def alpaca(row: Row) -> tuple[Turn, ...]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import Format, SourceConfig
-from tunefleet.data import weights
-from tunefleet.data.conversation import TEXT, Conversation, Turn
-from tunefleet.data.formats import chat, fields, pairs, tasks
+from tunefleet.data.formats import chat, pairs, tasks, weights
+from tunefleet.data.formats.conversation import TEXT, Conversation, Turn
 from tunefleet.data.formats.keys import CONVERSATIONS, Keys
 from tunefleet.data.formats.tree import tree
-from tunefleet.data.row import Row
+from tunefleet.data.read import row_fields
+from tunefleet.data.read.source_row import Row
 
 KEYS: tuple[tuple[Format, set[str]], ...] = (
     (Format.CHOSEN, {"chosen"}),
@@ -94,12 +94,12 @@ class Reader:
 
     def _named(self, row: Row) -> Row:
         """With our names for its columns, and without those that are ignored."""
-        self._unseen -= {ours for ours in self._unseen if fields.has(row, self._source.columns[ours])}
+        self._unseen -= {ours for ours in self._unseen if row_fields.has(row, self._source.columns[ours])}
         if self._source.ignore_columns:
             self._unignored -= row.values.keys()
             ignored = self._source.ignore_columns
             row = Row({key: value for key, value in row.values.items() if key not in ignored}, row.where)
-        return fields.renamed(row, self._source.columns)
+        return row_fields.renamed(row, self._source.columns)
 
     def finish(self) -> None:
         """Raises `ConfigError` for columns that no row had."""

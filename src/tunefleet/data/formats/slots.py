@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data.formats.fields import text
-from tunefleet.data.row import Row
+from tunefleet.data.read.row_fields import text
+from tunefleet.data.read.source_row import Row
 
 _SHAPE = "a list of parts such as {text: Paris, entity: city}"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
-from tunefleet.data import raw
-from tunefleet.data.conversation import Turn
-from tunefleet.data.formats.fields import get
+from tunefleet.data.formats.conversation import Turn
 from tunefleet.data.formats.slots import with_slots
-from tunefleet.data.row import Row
+from tunefleet.data.read import text_lines
+from tunefleet.data.read.row_fields import get
+from tunefleet.data.read.source_row import Row
 
 Turns = tuple[Turn, ...]
 
@@ -37,7 +37,9 @@ def label_names(source: SourceConfig) -> tuple[str, ...]:
     if not source.label_file:
         return source.label_names
     path = Path(source.label_file)
-    return tuple(raw.text(line, f"{path}:{number}").strip() for number, line in raw.lines(path) if line.strip())
+    return tuple(
+        text_lines.text(line, f"{path}:{number}").strip() for number, line in text_lines.lines(path) if line.strip()
+    )
 
 
 def _asked(instruction: str, words: dict[str, str], answer: str) -> Turns:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data.conversation import Turn
 from tunefleet.data.formats.chat import ROLES
-from tunefleet.data.formats.fields import listed, text
-from tunefleet.data.row import Row
+from tunefleet.data.formats.conversation import Turn
+from tunefleet.data.read.row_fields import listed, text
+from tunefleet.data.read.source_row import Row
 
 _LAST = 1_000_000  # of a reply that nobody ranked
 

@@ -1,0 +1,1 @@
+"""How prepared rows become the micro-batches of a rank."""

@@ -1,0 +1,171 @@
+"""Who collates: the training process itself, or worker processes that work ahead of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from tunefleet.base.errors import WorkerFailure
+from tunefleet.contracts import MicroBatch
+from tunefleet.data.batches.collate import collate
+from tunefleet.data.store.dataset import Dataset
+
+_AHEAD = 2  # micro-batches that a worker may be ahead
+_NOTICED = 2.0  # seconds until the system tells that a process has died
+
+
+class Collator(TorchDataset[dict[str, Any]]):
+    """A data set of torch whose index is a list of row numbers and whose item is their micro-batch."""
+
+    def __init__(self, data: Dataset, pad: int, packed: bool) -> None:
+        self._data = data
+        self._pad = pad
+        self._packed = packed
+
+    def __getitem__(self, rows: Sequence[int]) -> dict[str, Any]:
+        return vars(collate(self._data, rows, self._pad, self._packed))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker maps the files again: pickling a mapped array would send every byte of it."""
+        arrays = {field.name: getattr(self._data, field.name) for field in fields(self._data)}
+        mapped = {name: _where(array) for name, array in arrays.items() if isinstance(array, np.memmap)}
+        absent: dict[str, Any] = dict.fromkeys(mapped)
+        rest = replace(self._data, examples=[], **absent)
+        return _again, (rest, mapped, self._pad, self._packed)
+
+
+def _where(array: np.memmap[Any, Any]) -> Callable[[], np.memmap[Any, Any]]:
+    """What maps `array` once more."""
+    return partial(np.memmap, array.filename, array.dtype, "r", array.offset, array.shape)
+
+
+def _again(rest: Dataset, mapped: dict[str, Callable[[], Any]], pad: int, packed: bool) -> Collator:
+    return Collator(replace(rest, **{name: read() for name, read in mapped.items()}), pad, packed)
+
+
+class Loader:
+    """The micro-batches of `rows`, one list of row numbers after another, by torch's `DataLoader`.
+
+    With `workers` they are collated ahead in processes. These come from a fork server: a fork of this process, with
+    the threads of gloo or NCCL and a CUDA context in it, could deadlock, and a spawned one would import torch anew.
+    """
+
+    def __init__(self, data: Dataset, pad: int, packed: bool, rows: Iterable[list[int]], workers: int) -> None:
+        self._count = workers
+        self._taken = 0
+        self._waiting: deque[list[int]] = deque()
+        loader = DataLoader(
+            Collator(data, pad, packed),
+            sampler=_Noted(rows, self._waiting),
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=_AHEAD if workers else None,
+            multiprocessing_context=_fork_server() if workers else None,
+            worker_init_fn=_belong_to_training if workers else None,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else each start draws from the random states that a checkpoint restores
+        )
+        self._iterator, self._workers = _started(loader)
+
+    def next(self) -> MicroBatch:
+        """The next micro-batch. Raises `WorkerFailure` where a worker has died."""
+        assert self._iterator is not None, "closed"
+        try:
+            found = next(self._iterator)
+        except (RuntimeError, OSError, EOFError) as error:
+            raise self._failure() or error from None
+        self._waiting.popleft()
+        self._taken += 1
+        return MicroBatch(**found)
+
+    def close(self) -> None:
+        """Ends the workers and waits for them; also after an error, whose traceback keeps torch's iterator alive."""
+        self._iterator = None
+        for worker in self._workers:
+            worker.kill()
+            worker.join()
+
+    def _failure(self) -> WorkerFailure | None:
+        """Which worker has died, and with which rows: torch hands micro-batches to its workers in turn."""
+        deadline = time.monotonic() + _NOTICED
+        while self._workers and time.monotonic() < deadline:
+            for number, worker in enumerate(self._workers):
+                if not worker.is_alive():
+                    mine = (number - self._taken) % self._count
+                    return WorkerFailure(_told(worker, list(self._waiting)[mine : mine + 1]))
+            time.sleep(0.1)
+        return None
+
+
+class _Noted:
+    """Row lists, noted in `waiting` as they are handed out."""
+
+    def __init__(self, rows: Iterable[list[int]], waiting: deque[list[int]]) -> None:
+        self._rows = rows
+        self._waiting = waiting
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for rows in self._rows:
+            self._waiting.append(rows)
+            yield rows
+
+
+def _fork_server() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not by every worker
+    return context
+
+
+def _started(loader: DataLoader[Any]) -> tuple[Iterator[dict[str, Any]] | None, list[BaseProcess]]:
+    """The iterator and its workers, in their order.
+
+    torch would raise from a signal handler when one dies, anywhere in training; without it, `next` raises.
+    """
+    before, handler = set(multiprocessing.active_children()), signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if loader.num_workers and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, handler)
+    workers = set(multiprocessing.active_children()) - before
+    return iterator, sorted(workers, key=lambda worker: int(worker.name.rpartition("-")[2]))
+
+
+def _belong_to_training(worker: int) -> None:
+    """A worker ends when its training process has, and not before.
+
+    Ctrl-C and the signals of a cluster reach every process, and training still has a step to finish and to save. A
+    fork server lives as long as its workers do, so these would never see the change of parent that torch looks for.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_training, daemon=True).start()
+
+
+def _end_with_training() -> None:
+    training = multiprocessing.parent_process()
+    assert training is not None, "a worker has a parent"
+    training.join()
+    os._exit(1)
+
+
+def _told(worker: BaseProcess, rows: Sequence[Sequence[int]]) -> str:
+    code = worker.exitcode or 0
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    at = f" at the micro-batch of rows {', '.join(map(str, rows[0]))}" if rows else ""
+    return (
+        f"a worker process of the data (pid {worker.pid}) {how}{at}. "
+        "The last checkpoint is whole: the same command goes on. With data.workers=0 there are no workers."
+    )

@@ -1,0 +1,140 @@
+"""Which rows come when: a pure function of seed and position, and each rank's share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tunefleet.base.spread import spread_evenly
+from tunefleet.config.data import Grouping
+from tunefleet.contracts import MicroBatch
+from tunefleet.data.batches.collate import collate
+from tunefleet.data.batches.grouping import Rows, arranged, by_length, row_lengths
+from tunefleet.data.batches.loader import Loader
+from tunefleet.data.store.dataset import Dataset
+from tunefleet.plan.processes.batch import Batch
+
+
+class Order:
+    """All epochs one after another, each a permutation of the rows drawn from (seed, epoch).
+
+    `lengths` are the tokens of each row; `step` rows are one optimizer step. Which rows a step has depends on
+    nothing else, so every split of it over micro-batches and ranks trains the same rows.
+    """
+
+    def __init__(self, lengths: Rows, seed: int, step: int = 1, grouping: Grouping = Grouping.NEVER) -> None:
+        self._lengths = lengths
+        self._seed = seed
+        self._size = step
+        self._grouping = grouping
+        self._epoch_drawn: tuple[int, Rows] | None = None
+        self._step_drawn: tuple[int, Rows] | None = None
+
+    def rows(self, start: int, count: int) -> list[int]:
+        """Row numbers at positions start ... start + count - 1."""
+        first, last = start // self._size, -(-(start + count) // self._size)
+        taken = np.concatenate([self._step(number) for number in range(first, max(last, first + 1))])
+        begin = start - first * self._size
+        return [int(row) for row in taken[begin : begin + count]]
+
+    def _step(self, number: int) -> Rows:
+        """The rows of step `number`; grouped, the longest come first and neighbours are alike."""
+        if self._step_drawn is None or self._step_drawn[0] != number:
+            rows = self._positions(number * self._size, (number + 1) * self._size)
+            alike = rows if self._grouping is Grouping.NEVER else by_length(rows, self._lengths)
+            self._step_drawn = (number, alike)
+        return self._step_drawn[1]
+
+    def _positions(self, start: int, end: int) -> Rows:
+        total = len(self._lengths)
+        parts = []
+        for epoch in range(start // total, (end - 1) // total + 1):
+            begins = epoch * total
+            parts.append(self._epoch(epoch)[max(0, start - begins) : end - begins])
+        return np.concatenate(parts)
+
+    def _epoch(self, epoch: int) -> Rows:
+        if self._epoch_drawn is None or self._epoch_drawn[0] != epoch:
+            random = np.random.default_rng([self._seed, epoch])
+            drawn = random.permutation(len(self._lengths))
+            offset = -epoch * len(drawn) % self._size
+            rows = arranged(drawn, self._lengths, self._size, offset, self._grouping, random, first=epoch == 0)
+            self._epoch_drawn = (epoch, rows)
+        return self._epoch_drawn[1]
+
+    def padding(self, micro: int) -> float:
+        """The share of the first epoch's tokens that is padding in micro-batches of `micro` rows."""
+        whole = len(self._lengths) // self._size * self._size or len(self._lengths)
+        lengths = self._lengths[self.rows(0, whole)]
+        widest = np.maximum.reduceat(lengths, np.arange(0, whole, micro))
+        rows = np.diff([*range(0, whole, micro), whole])
+        return 1 - float(lengths.sum() / (widest * rows).sum())
+
+
+class OrderedBatches:
+    """The micro-batches of one data-parallel rank; `position` counts the rows that all ranks have taken.
+
+    One step takes the next `batch.total` rows. The m-th micro-batches of all ranks are neighbours in it, so grouped
+    ones are alike; every other time the ranks take them in reverse, or the first rank would always have the longest
+    rows and the others wait for it. `workers` processes collate ahead of training, which moves no position.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        batch: Batch,
+        data_rank: int,
+        *,
+        seed: int,
+        pad: int,
+        packed: bool,
+        position: int = 0,
+        grouping: Grouping = Grouping.NEVER,
+        workers: int = 0,
+    ) -> None:
+        self._batch = batch
+        self._data_rank = data_rank
+        self._order = Order(row_lengths(data), seed, batch.total, grouping)
+        self._position = position
+        self._loader = Loader(data, pad, packed, self._from(position), workers)
+
+    @property
+    def position(self) -> int:
+        """Rows taken so far by all ranks."""
+        return self._position
+
+    def take(self, count: int) -> Sequence[MicroBatch]:
+        """The next `count` micro-batches of this rank. Raises `WorkerFailure`, with the rows of a worker that died."""
+        return [self._next() for _ in range(count)]
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self._loader.close()
+
+    def _next(self) -> MicroBatch:
+        micro_batch = self._loader.next()
+        self._position += self._batch.micro * self._batch.data_parallel
+        return micro_batch
+
+    def _from(self, position: int) -> Iterator[list[int]]:
+        """The rows of this rank's micro-batches from `position` on, without end."""
+        micro, ranks = self._batch.micro, self._batch.data_parallel
+        while True:
+            turn = position // (micro * ranks) % self._batch.accumulation
+            place = ranks - 1 - self._data_rank if turn % 2 else self._data_rank
+            yield self._order.rows(position + place * micro, micro)
+            position += micro * ranks
+
+
+def in_order(
+    data: Dataset, limit: int | None, size: int, data_rank: int, ranks: int, pad: int, packed: bool
+) -> list[MicroBatch]:
+    """`limit` rows, evenly drawn, as micro-batches of `size`, the same for any number of ranks; this rank's share.
+
+    Every rank gets the same number of them; the last may be empty rows.
+    """
+    rows = spread_evenly(len(data), limit or len(data))
+    batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+    batches += [[-1]] * (-len(batches) % ranks)
+    return [collate(data, batch, pad, packed) for batch in batches[data_rank::ranks]]

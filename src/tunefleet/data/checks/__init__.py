@@ -1,0 +1,1 @@
+"""May these rows be trained on? Their masks, their prompts, their files are looked at."""

@@ -1,0 +1,1 @@
+"""Which conversations are left out of training on purpose."""

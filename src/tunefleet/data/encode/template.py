@@ -1,0 +1,298 @@
+"""How a conversation is written as text, and which part of the text is learnt."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from itertools import repeat
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
+
+from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.config.data import TrainOn
+from tunefleet.data.encode.written import expect_written
+from tunefleet.data.formats.conversation import Conversation, Turn
+from tunefleet.plan.paths.data_files import TEMPLATES, template_file
+
+# What rendering a template can raise: its own errors, and Python's.
+_MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")  # as transformers looks for it
+
+TODAY = date(2024, 7, 26)
+"""What a template prints as today's: Llama 3's own default. The day's would make every day's data other data."""
+_FIXED = "{# today is fixed #}"  # sets the template that trains apart from the same one that transformers compiles
+
+Message = Mapping[str, Any]
+Spans = tuple[tuple[int, int], ...]
+Prefix = tuple[int, bool]
+"""So many messages of a conversation, and whether the assistant is asked to speak behind them."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Text of a conversation; `answers` are the (start, end) characters that are learnt."""
+
+    text: str
+    answers: Spans
+
+
+Known = dict[Prefix, Rendered]
+"""Prefixes of one conversation that were rendered before."""
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja chat template as transformers takes it; `specials` are bos_token, eos_token and the like.
+
+    `tool_source` is the template of conversations with tools, where a tokenizer has one for them.
+    """
+
+    source: str
+    specials: Mapping[str, str]
+    tool_source: str = ""
+
+    @cached_property
+    def marked(self) -> bool:
+        """Whether the template marks what the assistant says with {% generation %}."""
+        return bool(_MARKER.search(self.source))
+
+    @property
+    def exported(self) -> str | dict[str, str]:
+        """As a tokenizer of transformers holds it: one template, or several by name."""
+        return {"default": self.source, "tool_use": self.tool_source} if self.tool_source else self.source
+
+    @property
+    def prints_today(self) -> bool:
+        """Whether the template asks for the day's date."""
+        return "strftime_now" in self.source + self.tool_source
+
+    def with_tools(self, tools: Sequence[Message]) -> ChatTemplate:
+        """The template for conversations that may call `tools`."""
+        return self._for_tools if tools and self.tool_source else self
+
+    @cached_property
+    def _for_tools(self) -> ChatTemplate:
+        return ChatTemplate(self.tool_source, self.specials)
+
+    @cached_property
+    def _compiled(self) -> str:
+        """The source. Its compiled form, which transformers keeps, gets its globals as one map instead of a chain of
+        maps: Jinja copies them for every text, which took a seventh of all preparation.
+        """
+        source = self.source
+        if "strftime_now" in source:
+            source = _FIXED + ("\n" if source.startswith("\n") else "") + source
+        compiled = _compile_jinja_template(source)
+        compiled.globals = dict(compiled.globals)
+        if source is not self.source:
+            compiled.globals["strftime_now"] = TODAY.strftime
+        return source
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
+        """The text after which the assistant speaks. Raises `DataError`."""
+        return self.with_tools(tools)._told([messages], tools, prompts=True)[0].text
+
+    def text(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
+        """The text of whole messages. Raises `DataError`."""
+        return self.with_tools(tools)._told([messages], tools)[0].text
+
+    def render(self, conversation: Conversation, train_on: TrainOn = TrainOn.RESPONSE) -> Rendered:
+        """The whole text, and what of it is learnt.
+
+        An answer lies between two prefixes: the prompt before it, and the text up to and with it, end of turn
+        included. Where the template marks its answers, the marks are taken. Raises `DataError` where the
+        template changes earlier text as the conversation grows, because then neither tells, or leaves out
+        a part of a message, functions or their calls. Plain text is learnt from its first word on, as it stands.
+        """
+        return self.with_tools(conversation.tools)._rendered(conversation, train_on, {})
+
+    def render_all(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Rendered | DataError]:
+        """As `render`, for many at once, which takes half of the time; an error stands where its text would."""
+        found: list[Rendered | DataError] = []
+        for conversation, known in zip(conversations, self._ahead(conversations, train_on), strict=True):
+            try:
+                found.append(self.with_tools(conversation.tools)._rendered(conversation, train_on, known))
+            except DataError as error:
+                found.append(error)
+        return found
+
+    def _rendered(self, conversation: Conversation, train_on: TrainOn, known: Known) -> Rendered:
+        if conversation.is_text:
+            return self._plain(conversation)
+        marks = self._marks(train_on)
+        whole = self._prefix(conversation, (len(conversation.turns), False), known, marks)
+        _expect_functions(whole.text, [*_names(conversation.tools), *_called(conversation.turns)], conversation)
+        if marks:
+            expect_written(conversation, whole.text, dict.fromkeys(conversation.learnt(train_on), (0, len(whole.text))))
+            return Rendered(whole.text, _weighed(whole.answers, conversation, train_on))
+        spans = tuple(self._answer(whole.text, conversation, turn, known) for turn in _sought(conversation, train_on))
+        if train_on is TrainOn.ALL:
+            places = dict.fromkeys(conversation.answers, (0, len(whole.text)))
+            expect_written(conversation, whole.text, places)
+            return Rendered(whole.text, _between(spans, len(whole.text)))
+        expect_written(conversation, whole.text, dict(zip(conversation.learnt(train_on), spans, strict=True)))
+        return Rendered(whole.text, spans)
+
+    def _marks(self, train_on: TrainOn) -> bool:
+        """Whether the template's own marks say what learns."""
+        return self.marked and train_on is not TrainOn.ALL
+
+    def _plain(self, conversation: Conversation) -> Rendered:
+        content = conversation.turns[0].content
+        start, end = self.specials.get("bos_token", ""), self.specials.get("eos_token", "")
+        text = f"{'' if content.startswith(start) else start}{content}{'' if content.endswith(end) else end}"
+        return Rendered(text, ((len(start), len(text)),))
+
+    def _answer(self, whole: str, conversation: Conversation, turn: int, known: Known) -> tuple[int, int]:
+        prompt = self._prefix(conversation, (turn, True), known).text
+        text = self._prefix(conversation, (turn + 1, False), known).text
+        text = text if whole.startswith(text) else self._without_close(text)
+        if not whole.startswith(text) or not text.startswith(prompt):
+            raise DataError(
+                f"{conversation.where}: the chat template rewrites earlier text as the conversation grows, so "
+                "which tokens are answers cannot be told. Use data.train_on=last, which asks for the last answer "
+                "alone, data.template=plain or chatml, or a file of your own with {% generation %} around answers."
+            )
+        _expect_functions(prompt, _names(conversation.tools), conversation)
+        _expect_functions(text[len(prompt) :], _called(conversation.turns[turn : turn + 1]), conversation)
+        return len(prompt), len(text)
+
+    def _without_close(self, text: str) -> str:
+        """Without a special token that the template prints at the end of a conversation alone, as Phi-3's does."""
+        return next((text.removesuffix(token) for token in self.specials.values() if text.endswith(token)), text)
+
+    def _prefix(self, conversation: Conversation, prefix: Prefix, known: Known, marks: bool = False) -> Rendered:
+        """The text of a prefix, rendered once; a mistake names the row."""
+        if prefix not in known:
+            messages, prompts = conversation.messages[: prefix[0]], prefix[1]
+            try:
+                [known[prefix]] = self._told([messages], conversation.tools, prompts, marks)
+            except DataError as error:
+                asked = any(turn.role == "user" for turn in conversation.turns[: prefix[0]])
+                why = "" if asked else " No question stands before the first answer, which many templates need."
+                raise DataError(f"{conversation.where}: {error}{why}") from None
+        return known[prefix]
+
+    def _ahead(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Known]:
+        """What `_rendered` will ask for, rendered together; nothing where any of it makes a mistake."""
+        known: list[Known] = [{} for _ in conversations]
+        marks = self._marks(train_on)
+        wanted = [
+            (texts, prefix, messages)
+            for talk, texts in zip(conversations, known, strict=True)
+            if not talk.is_text and not talk.tools
+            for messages in [talk.messages]
+            for prefix in _prefixes(talk, () if marks else _sought(talk, train_on))
+        ]
+        try:
+            for prompts in (False, True):
+                asked = [one for one in wanted if one[1][1] is prompts]
+                told = self._told([messages[: prefix[0]] for _, prefix, messages in asked], (), prompts, marks)
+                for (texts, prefix, _), text in zip(asked, told, strict=True):
+                    texts[prefix] = text
+        except DataError:
+            return [{} for _ in conversations]
+        return known
+
+    def _told(
+        self, talks: Sequence[Sequence[Message]], tools: Sequence[Message], prompts: bool = False, marks: bool = False
+    ) -> list[Rendered]:
+        """Texts and what the template marks, by transformers itself: training and inference render alike."""
+        try:
+            texts, marked = render_jinja_template(
+                [list(messages) for messages in talks],
+                tools=list(tools) or None,
+                chat_template=self._compiled,
+                add_generation_prompt=prompts,
+                return_assistant_tokens_mask=marks,
+                **self.specials,
+            )
+        except _MISTAKES as error:
+            raise DataError(f"data.template: {error}.") from None
+        return [Rendered(str(text), tuple(spans)) for text, spans in zip(texts, marked or repeat(()), strict=False)]
+
+
+def _sought(conversation: Conversation, train_on: TrainOn) -> list[int]:
+    """The numbers of the answers whose place must be found: those that learn, or where all learns those that do not."""
+    if train_on is TrainOn.ALL:
+        return [turn for turn in conversation.answers if not conversation.turns[turn].learns]
+    return conversation.learnt(train_on)
+
+
+def _prefixes(conversation: Conversation, answers: Sequence[int]) -> Iterable[Prefix]:
+    """The whole text, and what stands before and behind each of `answers`."""
+    around = [prefix for turn in answers for prefix in ((turn, True), (turn + 1, False))]
+    return dict.fromkeys([(len(conversation.turns), False), *around])
+
+
+def _weighed(marks: Spans, conversation: Conversation, train_on: TrainOn) -> Spans:
+    """The marks of the answers that learn."""
+    answers, learnt = conversation.answers, conversation.learnt(train_on)
+    if learnt == answers:
+        return marks
+    if len(marks) != len(answers):
+        raise DataError(
+            f"{conversation.where}: the chat template marks {len(marks)} parts with {{% generation %}} and the "
+            f"conversation has {len(answers)} answers, so which of them is left out cannot be told. "
+            "Use data.train_on=response without weights, or data.template=plain or chatml."
+        )
+    return tuple(mark for mark, turn in zip(marks, answers, strict=True) if turn in learnt)
+
+
+def _names(tools: Sequence[Message]) -> list[str]:
+    return [tool["function"]["name"] for tool in tools]
+
+
+def _called(turns: Sequence[Turn]) -> list[str]:
+    return [call.name for turn in turns for call in turn.calls]
+
+
+def _expect_functions(text: str, names: Sequence[str], conversation: Conversation) -> None:
+    """Each name stands there as often as it is given."""
+    if not names:  # most conversations have none
+        return
+    left_out = [name for name, times in Counter(names).items() if text.count(name) < times]
+    if left_out:
+        raise DataError(
+            f"{conversation.where}: data.template: the chat template does not write the function {left_out[0]!r}, "
+            "so the model would not see it. Use one that knows tools, such as data.template=chatml."
+        )
+
+
+def _between(holes: Sequence[tuple[int, int]], length: int) -> Spans:
+    """What of 0 ... length lies in no hole."""
+    starts, ends = [0, *(end for _, end in holes)], [*(start for start, _ in holes), length]
+    return tuple(zip(starts, ends, strict=True))
+
+
+Own = str | Mapping[str, str] | None
+"""The chat template of a tokenizer: one, several by name, or none."""
+
+
+def find_for_tools(name: str, own: Own) -> str:
+    """The Jinja source for conversations with tools, where the tokenizer's `own` has one of its own for them."""
+    return own.get("tool_use", "") if name == "auto" and isinstance(own, Mapping) else ""
+
+
+def find(name: str, own: Own) -> str:
+    """The Jinja source of `name`: `auto` is the tokenizer's `own`, else `plain`. Raises `ConfigError`."""
+    if name == "auto" and isinstance(own, Mapping):
+        if "default" not in own:
+            raise ConfigError(
+                f"data.template: the tokenizer's chat templates are {', '.join(own) or 'none'}, none of them default. "
+                "Write one of them into a file, and name it in data.template."
+            )
+        return own["default"]
+    if name == "auto" and own:
+        return str(own)
+    path = template_file("plain" if name == "auto" else name)
+    if path is None:
+        known = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
+        raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {known}.")
+    return path.read_text(encoding="utf-8").removesuffix("\n")

@@ -1,0 +1,61 @@
+"""Token ids and loss masks of texts that were tokenised before, whole: whatever length a row has, or which are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunefleet.data.encode.template import Rendered
+
+Masked = tuple[NDArray[np.int32], NDArray[np.bool_]]
+"""Token ids and whether each is in the loss, of the same length."""
+
+
+@dataclass(frozen=True)
+class TokenCache:
+    """A file for each chunk of texts, named by the texts, where answers stand in them, and `identity`.
+
+    `identity` is all else that the tokens and the mask depend on: the tokenizer, and how answers are masked.
+    """
+
+    folder: Path
+    identity: str
+
+    def read(self, rendered: Sequence[Rendered]) -> list[Masked] | None:
+        """What these texts became; None where they were not tokenised yet, or the file is broken (by its CRC-32)."""
+        try:
+            with open(self._path(rendered), "rb") as stream, np.load(stream) as arrays:
+                tokens, in_loss, counts = (arrays[name] for name in ("tokens", "in_loss", "counts"))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        bounds = np.cumsum([0, *counts]).tolist()
+        return [(tokens[start:end].copy(), in_loss[start:end].copy()) for start, end in pairwise(bounds)]
+
+    def write(self, rendered: Sequence[Rendered], masked: Sequence[Masked]) -> None:
+        """Keeps them for the next preparation. A disk that is full keeps nothing: this saves time, and no more."""
+        path = self._path(rendered)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        tokens, in_loss = (np.concatenate(arrays) for arrays in zip(*masked, strict=True))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as stream:
+                np.savez(stream, tokens=tokens, in_loss=in_loss, counts=[len(ids) for ids, _ in masked])
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+
+    def _path(self, rendered: Sequence[Rendered]) -> Path:
+        digest = hashlib.blake2b(self.identity.encode(), digest_size=16)
+        for one in rendered:
+            digest.update(f"\0{len(one.text)} {one.answers}\0{one.text}".encode())
+        return self.folder / f"{digest.hexdigest()}.npz"

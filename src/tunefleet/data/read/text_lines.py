@@ -1,0 +1,116 @@
+"""How are lines and bytes read from a file, gzip or not, so that what is damaged is named?"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base.errors import DataError
+from tunefleet.data.read import meter
+
+_GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 20  # bytes in memory
+_READ = 1 << 17  # bytes that are read at once
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Every line with its number, without its end. Raises `DataError`."""
+    number = 0
+    with _named(path, lambda: f" after line {number}"), _watched(path) as stream:
+        for number, line in enumerate(stream, 1):
+            yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
+
+
+def whole(path: Path) -> bytes:
+    """The content, unpacked. Raises `DataError`."""
+    with _named(path, lambda: ""), _opened(path) as stream:
+        return bytes(stream.read()).removeprefix(_BOM)
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The content as UTF-8, a part at a time. Raises `DataError`."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    read = 0
+    with _named(path, lambda: ""), _watched(path) as stream:
+        while block := stream.read(_BLOCK):
+            read += len(block)
+            yield _decoded(decoder, block, path, read)
+        yield _decoded(decoder, b"", path, read)
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, read: int) -> str:
+    try:
+        return decoder.decode(block, final=not block)
+    except UnicodeDecodeError as error:
+        place = read - len(error.object) + error.start
+        raise DataError(f"{path}: not UTF-8 at byte {place}. Convert the file with `iconv -t utf-8`.") from None
+
+
+def count(path: Path, byte: bytes) -> int:
+    """How often a byte stands in the content, unpacked. Raises `DataError`."""
+    with _named(path, lambda: ""), _opened(path) as stream:
+        return sum(block.count(byte) for block in iter(lambda: stream.read(_BLOCK), b""))
+
+
+def on_one_line(path: Path) -> bool:
+    """Whether much of the content stands on the first line. Raises `DataError`."""
+    with _named(path, lambda: ""), _opened(path) as stream:
+        return len(stream.readline(_BLOCK)) == _BLOCK
+
+
+def text(raw: bytes, where: str) -> str:
+    """`raw` as UTF-8. Raises `DataError`."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 at byte {error.start}. Convert the file with `iconv -t utf-8`.") from None
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the content is compressed, whatever the name says."""
+    with open(path, "rb") as stream:
+        return stream.read(2) == _GZIP
+
+
+def _opened(path: Path) -> Any:
+    return gzip.open(path) if is_gzip(path) else open(path, "rb")
+
+
+@contextmanager
+def _watched(path: Path) -> Iterator[Any]:
+    """As `_opened`, and whoever watches the preparation is told how far it is read."""
+    packed = is_gzip(path)
+    with io.BufferedReader(_Watched(path), _READ) as stream:
+        if not packed:
+            yield stream
+            return
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield unpacked
+
+
+class _Watched(io.FileIO):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path, self._meter = path, meter.current()
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self._meter.at(self._path, self.tell())
+        return count
+
+
+@contextmanager
+def _named(path: Path, progress: Any) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: gzip is cut off or damaged{progress()}: {error}. Fetch the file again.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None

@@ -1,0 +1,124 @@
+"""Where do prepared data lie: in a folder named by all that they depend on, which one process at a time may write?"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunefleet import __version__
+from tunefleet.base import files
+from tunefleet.config.data import DataConfig
+from tunefleet.config.load import dump
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.token_cache import TokenCache
+from tunefleet.data.read import select_sources
+from tunefleet.data.store import dataset, npy_writer
+from tunefleet.data.store.dataset import Dataset
+
+_LAYOUT = 7  # of the files in the cache: raise it when they change, or what is written into them
+_NAMES = "names.json"
+_AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
+
+
+def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> Path:
+    """The folder for these data. Raises `DataError` for a file that cannot be read."""
+    digests = Path(config.cache) / "digests"
+    parts = [
+        str(_LAYOUT),
+        __version__,
+        json.dumps({**dump(config), **_AFTERWARDS}, sort_keys=True),
+        *(
+            source.fingerprint(digests)
+            for source in select_sources.training(config) + select_sources.validation(config)
+        ),
+        chat.source,
+        chat.tool_source,
+        json.dumps(chat.specials, sort_keys=True),
+        _identity(tokenizer),
+        str(sequence_length),
+    ]
+    return Path(config.cache) / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _identity(tokenizer: Any) -> str:
+    """The tokenizer without how it was called last; transformers sets that anew with every call."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    return str(backend.to_str())
+
+
+def tokens(config: DataConfig, tokenizer: Any) -> TokenCache:
+    """Texts that were tokenised before: another row length, packing or share of held-out rows needs no others."""
+    parts = [str(_LAYOUT), __version__, str(config.train_on.value), _identity(tokenizer)]
+    return TokenCache(Path(config.cache) / "tokens", "\0".join(parts))
+
+
+def bad_rows(folder: Path) -> Path:
+    """The report of bad rows that were left out."""
+    return folder.with_suffix(".bad_rows.txt")
+
+
+def removed_rows(folder: Path) -> Path:
+    """The report of rows that were left out on purpose."""
+    return folder.with_suffix(".removed_rows.txt")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time for this folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@dataclass(frozen=True)
+class Found:
+    """The data sets of a folder by name, and how many rows were left out: bad ones, and by each step of cleaning.
+
+    `unread` are keys with text that are not read, and the place of the first.
+    """
+
+    sets: dict[str, Dataset]
+    bad_rows: int
+    removed: Mapping[str, int]
+    unread: Mapping[str, str]
+
+
+def publish(
+    temporary: Path,
+    folder: Path,
+    names: Sequence[str],
+    bad_rows: int,
+    removed: Mapping[str, int],
+    unread: Mapping[str, str],
+) -> None:
+    """Gives finished data sets their final name."""
+    described = {"sets": list(names), "bad_rows": bad_rows, "removed": removed, "unread": unread}
+    files.write_json(temporary / _NAMES, described)
+    shutil.rmtree(folder, ignore_errors=True)
+    files.publish(temporary, folder)
+
+
+def read(folder: Path, thorough: bool = False) -> Found | None:
+    """The data sets in `folder`; None where it is missing or broken.
+
+    Sizes tell a file that was cut off; only a `thorough` look, which reads every byte, tells changed ones.
+    """
+    try:
+        found = files.read_json(folder / _NAMES)
+        names = found["sets"]
+        if thorough and not all(npy_writer.is_whole(folder / name) for name in names):
+            return None
+        sets = {name: dataset.read(folder / name) for name in names}
+        return Found(sets, found["bad_rows"], found["removed"], found["unread"])
+    except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,167 @@
+"""Do worker processes change nothing but the time: same rows, exact resume, one clear end, nobody left behind?"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.ranks import ROOT
+from tests.shared import dataset_of
+from tunefleet.base.errors import WorkerFailure
+from tunefleet.config.data import Grouping
+from tunefleet.data.batches.order import OrderedBatches
+from tunefleet.data.store.dataset import Dataset
+from tunefleet.plan.processes.batch import Batch
+
+ROWS = 23
+SPLIT = Batch(2, 3, 1)
+
+
+def mapped(folder: Path) -> Dataset:
+    """Rows of 2 to 9 tokens whose arrays lie in files, as prepared ones do."""
+    data = dataset_of([([r + 1] * (2 + r % 8), [False] + [True] * (1 + r % 8)) for r in range(ROWS)])
+    arrays = {}
+    for name in ("tokens", "learns", "starts", "packs", "bounds"):
+        np.save(folder / f"{name}.npy", getattr(data, name))
+        arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+    return replace(data, **arrays)
+
+
+def batches(data: Dataset, workers: int, position: int = 0) -> OrderedBatches:
+    return OrderedBatches(
+        data, SPLIT, 0, seed=3, pad=0, packed=False, position=position, grouping=Grouping.STEP, workers=workers
+    )
+
+
+def lists(found: Any) -> list[list[list[int]]]:
+    return [batch.tokens.tolist() for batch in found]
+
+
+@pytest.fixture
+def workers_gone() -> Iterator[None]:
+    """After the test no worker is left."""
+    yield
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("workers_gone")
+def test_workers_change_nothing_and_resume_is_exact_in_their_midst(tmp_path: Path) -> None:
+    """Stopped in the middle of a step, when workers are ahead: the position counts what was taken."""
+    data = mapped(tmp_path)
+    whole = lists(batches(data, 0).take(30))  # more than two epochs
+    for first, then in ((2, 2), (2, 0), (0, 2)):
+        before = batches(data, first)
+        taken = lists(before.take(7))
+        assert before.position == 14
+        before.close()
+        after = batches(data, then, before.position)
+        assert taken + lists(after.take(23)) == whole, (first, then)
+        assert after.position == 60
+        after.close()
+
+
+@pytest.mark.usefixtures("workers_gone")
+def test_workers_draw_nothing_from_the_random_states_of_training(tmp_path: Path) -> None:
+    """Dropout goes on where it was, whoever collates."""
+    data, drawn = mapped(tmp_path), []
+    for workers in (0, 1):
+        torch.manual_seed(1)
+        np.random.seed(1)
+        random.seed(1)
+        one = batches(data, workers)
+        one.take(2)
+        drawn.append((torch.rand(2).tolist(), float(np.random.rand()), random.random()))
+        one.close()
+    torch.manual_seed(1)
+    assert drawn[0] == drawn[1]
+    assert drawn[0][0] == torch.rand(2).tolist()
+
+
+@pytest.mark.usefixtures("workers_gone")
+def test_a_killed_worker_is_named_with_its_rows_at_once(tmp_path: Path) -> None:
+    data = mapped(tmp_path)
+    rows = batches(data, 0)._order.rows(0, 12 * SPLIT.micro)
+    one = batches(data, 2)
+    one.take(3)
+    victim = one._loader._workers[1]
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    started = time.monotonic()
+    with pytest.raises(WorkerFailure) as caught:
+        one.take(20)
+    assert time.monotonic() - started < 30
+    assert f"(pid {victim.pid}) was killed by SIGKILL at the micro-batch of rows " in str(caught.value)
+    named = [int(row) for row in str(caught.value).split(" rows ")[1].split(".")[0].split(", ")]
+    theirs = [rows[2 * i : 2 * i + 2] for i in range(3, 12) if i % 2]  # the second of two workers
+    assert named in theirs[:3]  # what it had not handed over
+    one.close()
+
+
+@pytest.mark.usefixtures("workers_gone")
+def test_workers_leave_signals_to_training(tmp_path: Path) -> None:
+    """A cluster sends them to every process of a job; the run still has a step to finish and to save."""
+    data = mapped(tmp_path)
+    one = batches(data, 1)
+    taken = lists(one.take(1))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        os.kill(one._loader._workers[0].pid or 0, number)
+    time.sleep(0.2)
+    assert taken + lists(one.take(9)) == lists(batches(data, 0).take(10))
+    one.close()
+
+
+@pytest.mark.usefixtures("workers_gone")
+def test_the_death_of_another_child_is_nobodys_business(tmp_path: Path) -> None:
+    """torch's own handler would raise at any place of training; ours is put back."""
+    before = signal.getsignal(signal.SIGCHLD)
+    one = batches(mapped(tmp_path), 1)
+    assert signal.getsignal(signal.SIGCHLD) == before
+    one.close()
+
+
+ORPHANS = """
+import json, sys, time
+from pathlib import Path
+from tests.data.batches import test_loader
+if __name__ == "__main__":
+    one = test_loader.batches(test_loader.mapped(Path(sys.argv[1])), 2)
+    one.take(2)
+    print(json.dumps([worker.pid for worker in one._loader._workers]), flush=True)
+    time.sleep(100)
+"""
+
+
+def test_workers_end_with_a_training_process_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    command, environment = [sys.executable, str(script), str(tmp_path)], {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    workers = json.loads(process.stdout.readline())
+    assert all(Path(f"/proc/{worker}").exists() for worker in workers)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_a_worker_imports_nothing_that_joins_a_group() -> None:
+    asked = "import tunefleet.data.batches.loader, sys; print('torch' in sys.modules, 'deepspeed' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False"

@@ -1,0 +1,223 @@
+"""Are the same bytes prepared on any number of cores, in bounded memory, and the same rows held out?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.shared import tiny_tokenizer
+from tunefleet.base.errors import DataError
+from tunefleet.config.cleaning import CleanConfig, Duplicates
+from tunefleet.config.data import DataConfig, MixedSource, OnBadRow
+from tunefleet.data.checks.sample import Sample
+from tunefleet.data.clean.held_out import HeldOut
+from tunefleet.data.encode import stream
+from tunefleet.data.encode.loss_mask import Encoder
+from tunefleet.data.formats.conversation import Conversation, Turn
+from tunefleet.data.prepare import prepare
+from tunefleet.data.read.bad_rows import BadRows
+from tunefleet.data.store import npy_writer, writer
+from tunefleet.data.store.npy_writer import Growing
+from tunefleet.data.store.packing import packed
+
+LENGTH = 64
+PREPARES = """
+import json, sys
+from pathlib import Path
+from tests.data.encode.test_stream import configured
+from tests.shared import tiny_tokenizer
+from tunefleet.data.prepare import prepare
+found = prepare(configured(Path(sys.argv[1]), Path(sys.argv[2])), tiny_tokenizer(), 64)
+print(found.folder)
+"""
+
+
+def configured(folder: Path, cache: Path) -> DataConfig:
+    """Everything that could depend on time: a mixture, duplicates, bad rows in the file and in the template."""
+    strict = "{% for m in messages %}{% if 'bad' in m.content %}{{ raise_exception('no') }}{% endif %}"
+    (folder / "strict.jinja").write_text(f"{strict}{{{{ m.content }}}}</s>{{% endfor %}}")
+    rows = [{"prompt": f"Row {i % 900}?", "completion": "bad" if i % 97 == 5 else "na " * (i % 7)} for i in range(1500)]
+    lines = ["{" if i % 101 == 3 else json.dumps(row) for i, row in enumerate(rows)]
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    (folder / "b.jsonl").write_text("\n".join(json.dumps({"text": f"Tale {i} " * 30}) for i in range(50)))
+    return DataConfig(
+        mix=(MixedSource(path=str(folder / "a.jsonl"), epochs=1.5), MixedSource(path=str(folder / "b.jsonl"))),
+        template=str(folder / "strict.jinja"),
+        on_bad_row=OnBadRow.SKIP,
+        max_bad_rows=1_000,
+        clean=CleanConfig(duplicates=Duplicates.EXACT),
+        validation_rows=20,
+        cache=str(cache),
+    )
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.parent.rglob("*") if path.is_file() and path.parent.name != "tokens"]
+    return {str(path.relative_to(folder.parent)): path.read_bytes() for path in files}
+
+
+def test_one_core_and_many_give_the_same_bytes(tmp_path: Path) -> None:
+    found = []
+    for number, parallel in enumerate(("false", "true")):
+        changed = {**os.environ, "TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": "4"}
+        command = [sys.executable, "-c", PREPARES, str(tmp_path), str(tmp_path / str(number))]
+        done = subprocess.run(command, capture_output=True, text=True, env=changed, check=True)
+        found.append(bytes_of(Path(done.stdout.strip())))
+    assert found[0] == found[1]
+    report = next(value for name, value in found[0].items() if name.endswith("bad_rows.txt")).decode()
+    lines = [int(line.split("a.jsonl:")[1].split(":")[0]) for line in report.splitlines()]
+    assert lines == sorted(lines)  # broken lines and refused ones in turn, as they stand in the file
+    assert len(lines) > 20
+
+
+@pytest.mark.parametrize("rows", [1, 7, 500])
+def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    usual = prepare(configured(tmp_path, tmp_path / "usual"), tiny_tokenizer(), LENGTH)
+    monkeypatch.setattr(stream, "_ROWS", rows)
+    monkeypatch.setattr(writer, "_TOGETHER", rows)
+    monkeypatch.setattr(writer, "_BLOCK", rows)
+    other = prepare(configured(tmp_path, tmp_path / "other"), tiny_tokenizer(), LENGTH)
+    assert bytes_of(usual.folder) == bytes_of(other.folder)
+
+
+def test_the_first_error_in_the_file_is_raised_whatever_comes_first(tmp_path: Path) -> None:
+    """A row that the template refuses is met after many later ones have been read."""
+    config = replace(configured(tmp_path, tmp_path / "cache"), on_bad_row=OnBadRow.ERROR)
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"prompt": "a", "completion": "bad"}) + "\n" + '{"prompt": "b", "completion": "c"}\n{')
+    with pytest.raises(DataError, match=r"a\.jsonl:1: "):
+        prepare(config, tiny_tokenizer(), LENGTH)
+
+
+def test_only_a_few_chunks_are_in_memory(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+    """Reading goes on only as far as rows are taken."""
+    monkeypatch.setattr(stream, "_ROWS", 10)
+    read = []
+
+    def rows() -> Iterator[list[Conversation]]:
+        for i in range(1_000):
+            read.append(i)
+            yield [Conversation((Turn("user", "a"), Turn("assistant", "b")), f"a:{i}")]
+
+    from tunefleet.data.prepare import chat_template
+
+    encoder = Encoder(chat_template(DataConfig(template="plain"), tokenizer), tokenizer, DataConfig().train_on, 64)
+    taken = 0
+    for _ in stream.encoded(rows(), lambda row: row, BadRows(), encoder):
+        taken += 1
+        assert len(read) - taken <= 10 * (stream._AHEAD + 1)
+    assert taken == 1_000
+
+
+# --- held out
+
+
+def held(count: int, most: int) -> tuple[list[int], list[int]]:
+    draw: HeldOut[int] = HeldOut(most)
+    return list(draw.training(range(count))), draw.rows
+
+
+@pytest.mark.parametrize(("count", "most", "expected"), [(0, 5, 0), (9, 5, 0), (40, 5, 4), (1_000, 5, 5), (50, 0, 0)])
+def test_every_row_is_on_one_side(count: int, most: int, expected: int) -> None:
+    train, unseen = held(count, most)
+    assert sorted([*train, *unseen]) == list(range(count))
+    assert len(unseen) == expected
+    assert unseen == sorted(unseen)
+
+
+def test_rows_are_held_out_evenly_and_the_same_every_time() -> None:
+    assert held(5_000, 300) == held(5_000, 300)
+    tenths = Counter(row // 500 for row in held(5_000, 300)[1])
+    assert min(tenths[i] for i in range(10)) > 10
+
+
+def test_more_rows_behind_hold_out_no_other_rows_of_the_beginning() -> None:
+    before, after = set(held(5_000, 300)[1]), set(held(6_000, 300)[1])
+    assert {row for row in after if row < 5_000} < before
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 127, 128, 129, 1_000, 4_097])
+def test_a_sample_has_the_first_the_last_and_what_lies_between(count: int) -> None:
+    sample: Sample[int] = Sample(64)
+    for number in range(count):
+        sample.see(number)
+    found = sample.chosen()
+    assert len(found) == len(set(found)) <= 64
+    assert len(found) >= min(count, 33)
+    assert found == sorted(found)
+    assert not count or (found[0], found[-1]) == (0, count - 1)
+    assert max(np.diff(found), default=0) <= max(1, count / 16)
+
+
+# --- on the disk
+
+
+def test_windows_pack_every_item_once() -> None:
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(1, 40, 1_000)
+    items = np.zeros(1_000, dtype=writer.LINE)
+    items["length"], items["number"] = lengths, np.arange(1_000)
+    for window in (64, 1_000, 5_000):
+        rows = list(packed(np.array_split(items, 7), 64, window))
+        numbers = np.concatenate([numbers for numbers, _ in rows])
+        counts = [count for _, counts in rows for count in counts]
+        assert sorted(numbers.tolist()) == list(range(1_000))
+        assert max(np.add.reduceat(lengths[numbers], np.cumsum([0, *counts])[:-1])) <= 64
+        assert lengths.sum() / (64 * len(counts)) > 0.9
+
+
+def test_an_array_grows(tmp_path: Path) -> None:
+    array = Growing(tmp_path / "a.npy", np.int32)
+    for part in ([], [1, 2], range(100_000)):
+        array.append(part)
+    array.finish()
+    assert np.load(tmp_path / "a.npy").tolist() == [1, 2, *range(100_000)]
+    assert isinstance(np.load(tmp_path / "a.npy", mmap_mode="r"), np.memmap)
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_lines_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """In blocks that are no views of the file, whose pages would stay in memory."""
+    monkeypatch.setattr(writer, "_BLOCK", block)
+    lines = np.zeros(7, dtype=writer.LINE)
+    lines["talk"], lines["length"], lines["stops"] = range(7), range(10, 17), [True, False] * 3 + [True]
+    array = Growing(tmp_path / "lines.npy", writer.LINE)
+    array.append(lines)
+    array.finish()
+    stored = writer.Stored(tmp_path / "lines.npy", [writer.Part(0, 4, 0, 4), writer.Part(4, 3, 4, 3)])
+    assert np.concatenate(list(stored.blocks())).tolist() == lines.tolist()
+    assert np.concatenate(list(stored.blocks(stored.parts[1]))).tolist() == lines[4:].tolist()
+    assert all(part.base is None and len(part) <= block for part in stored.blocks())
+
+
+def test_changed_bytes_are_found_by_whoever_looks_at_all_of_them(tmp_path: Path) -> None:
+    config = configured(tmp_path, tmp_path / "cache")
+    first = prepare(config, tiny_tokenizer(), LENGTH)
+    good = first.train.tokens.tolist()
+    path = first.folder / "train" / "tokens.npy"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    assert prepare(config, tiny_tokenizer(), LENGTH).found  # a start looks at sizes alone
+    again = prepare(config, tiny_tokenizer(), LENGTH, thorough=True)
+    assert not again.found
+    assert again.train.tokens.tolist() == good
+    assert prepare(config, tiny_tokenizer(), LENGTH, thorough=True).found
+
+
+def test_every_file_is_sealed(tmp_path: Path) -> None:
+    folder = prepare(configured(tmp_path, tmp_path / "cache"), tiny_tokenizer(), LENGTH).folder
+    assert npy_writer.is_whole(folder / "train")
+    sealed = set(json.loads((folder / "train" / "files.json").read_text()))
+    assert sealed == {path.name for path in (folder / "train").iterdir()} - {"files.json"}
+    assert not [path for path in folder.rglob("*") if "lines" in path.name]
