@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.doors import arguments, compose
-from tunefleet.doors.loader import Loader
+from tunefleet.doors.hydra_loader import Loader
 
 GRID = [
     ["optimizer.lr=1e-5", "seed=1"],

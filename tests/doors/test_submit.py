@@ -199,7 +199,7 @@ def test_waiting_stays_until_the_jobs_have_ended(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[str] = []
-    monkeypatch.setattr(submit.watch, "wait", lambda runs: waited.extend(run.root.name for run in runs) or 7)
+    monkeypatch.setattr(submit.status, "wait", lambda runs: waited.extend(run.root.name for run in runs) or 7)
     assert submit.submit([plan(tmp_path, "a", wait=True), plan(tmp_path, "b", wait=True)]) == 7
     assert waited == ["a", "b"]
 
@@ -263,7 +263,7 @@ def test_waiting_is_not_for_runs_that_a_limit_keeps_out(
 ) -> None:
     """They have no job, so they would never end."""
     waited: list[str] = []
-    monkeypatch.setattr(submit.watch, "wait", lambda runs: waited.extend(run.root.name for run in runs) or DONE)
+    monkeypatch.setattr(submit.status, "wait", lambda runs: waited.extend(run.root.name for run in runs) or DONE)
     site(fake, tmp_path, 2)
     assert submit.submit([plan(tmp_path, name, wait=True) for name in "abc"], "sweep-1a2b3c4d") == FAILED
     assert waited == ["a", "b"]

@@ -20,12 +20,14 @@ from tunefleet.base import files, status
 from tunefleet.base.errors import DataError, RunError
 from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
-from tunefleet.doors import after, rank, start, steer, submit, unchanged
-from tunefleet.doors.point import Point
+from tunefleet.doors import control, rank, start, submit, unchanged
+from tunefleet.doors import exported as exported_door
+from tunefleet.doors.start import is_done
 from tunefleet.launch import local
 from tunefleet.launch.register import Run
 from tunefleet.plan import Machine, Plan, contents, make
 from tunefleet.plan.contents import Role
+from tunefleet.sweep.grid_point import Point
 
 CPU = Machine(gpus=0, cores=2)
 Edit = Callable[[Path], None]
@@ -224,7 +226,7 @@ def submitted(folder: Path) -> None:
 
 
 def waiting_point(folder: Path) -> None:
-    """What `tunefleet.doors.planned` does for a point of a grid."""
+    """What `tunefleet.doors.grid_worker` does for a point of a grid."""
     start.start(Plan.read(folder / "outputs" / "run"), Machine())
 
 
@@ -258,7 +260,7 @@ def test_other_ranks_leave_it_to_the_first(folder: Path, trained: list[str], mon
 
 
 def test_a_point_of_a_grid_is_planned_with_what_its_files_held_at_the_start(folder: Path) -> None:
-    point = Point("[1/2]", "seed=1", ("seed=1",), unchanged.recorded(planned(folder)))
+    point = Point("[1/2]", "seed=1", ("seed=1",), unchanged.recorded(planned(folder)), is_done)
     assert point.ready()
     another(folder / "rows.jsonl")
     with pytest.raises(RunError, match=r"rows\.jsonl"):
@@ -312,9 +314,9 @@ def test_reproduce_says_what_changed_and_runs(
     old = unchanged.recorded(planned(folder))
     old.save()
     another(folder / "lines.de")
-    monkeypatch.setattr(steer.compose, "from_words", lambda words, here: planned(folder).config)
-    monkeypatch.setattr(steer, "machine_for", lambda config: CPU)
-    assert steer.reproduce(Run(old.paths)) == 0
+    monkeypatch.setattr(control.compose, "from_words", lambda words, here: planned(folder).config)
+    monkeypatch.setattr(control, "machine_for", lambda config: CPU)
+    assert control.reproduce(Run(old.paths)) == 0
     assert f"  data {folder}/lines.de: SHA-256 " in capsys.readouterr().out
     assert trained == ["run-again-1"]
 
@@ -369,9 +371,9 @@ def test_only_the_roles_that_are_asked_for_are_compared(folder: Path) -> None:
 # After training
 
 USES: dict[str, Callable[[Run], None]] = {
-    "evaluate": after.evaluate,
-    "chat": after.chat,
-    "export": lambda run: after.export(run, None),
+    "evaluate": exported_door.evaluate,
+    "chat": exported_door.chat,
+    "export": lambda run: exported_door.export(run, None),
 }
 
 
@@ -395,7 +397,7 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     if exported:
         plan.paths.export.mkdir()
     (folder / name).write_text("{}\n{}\n")
-    monkeypatch.setattr(after, "prepare_environment", lambda plan: None)
+    monkeypatch.setattr(exported_door, "prepare_environment", lambda plan: None)
     done = []
     runs = type(sys)("tunefleet.runs.use")
     runs.evaluate = lambda plan: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tunefleet"
 SOURCES = sorted([ROOT / "train.py", *(ROOT / "src").rglob("*.py")])
 HEAVY = {"torch", "deepspeed", "transformers", "wandb", "optuna", "datasets", "pyarrow", "tiktoken"}
-LIGHT_FLOORS = ("base", "config", "contracts.py", "plan", "launch", "sweep")
+LIGHT_FLOORS = ("base", "config", "contracts.py", "plan", "launch", "sweep", "report")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 

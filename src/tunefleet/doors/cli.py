@@ -17,7 +17,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.base.status import State
 from tunefleet.doors import completion, train
-from tunefleet.doors.friendly import friendly
+from tunefleet.doors.errors import friendly
 
 if TYPE_CHECKING:
     from tunefleet.launch.register import Run
@@ -118,11 +118,11 @@ def _completion(chosen: Namespace) -> None:
 
 
 def _plan(chosen: Namespace) -> None:
-    from tunefleet.doors import foresee  # Hydra takes 0.3 s, which other commands can do without
+    from tunefleet.doors import plan  # Hydra takes 0.3 s, which other commands can do without
 
     if chosen.of_rows is not None and chosen.of_rows < 1:
         raise ConfigError(f"--rows: {chosen.of_rows} is not allowed. Allowed: a whole number at least 1.")
-    (foresee.grid if chosen.multirun else foresee.one)(chosen.overrides, chosen.machine, chosen.of_rows)
+    (plan.grid if chosen.multirun else plan.one)(chosen.overrides, chosen.machine, chosen.of_rows)
 
 
 def _check(chosen: Namespace) -> int:
@@ -132,32 +132,32 @@ def _check(chosen: Namespace) -> int:
 
 
 def _show(chosen: Namespace) -> None:
-    from tunefleet.doors import look
+    from tunefleet.doors import data
 
-    asked = look.Asked(chosen.rows, chosen.row, chosen.random, chosen.split)
-    look.show(chosen.overrides, asked, chosen.html)
+    asked = data.Asked(chosen.rows, chosen.row, chosen.random, chosen.split)
+    data.show(chosen.overrides, asked, chosen.html)
 
 
 def _stats(chosen: Namespace) -> None:
-    from tunefleet.doors import look
+    from tunefleet.doors import data
 
-    look.stats(chosen.overrides)
+    data.stats(chosen.overrides)
 
 
 def _prepare(chosen: Namespace) -> None:
-    from tunefleet.doors import look
+    from tunefleet.doors import data
 
-    look.prepare(chosen.overrides)
+    data.prepare(chosen.overrides)
 
 
 def _status(chosen: Namespace) -> None:
-    from tunefleet.doors import watch
+    from tunefleet.doors import status
 
-    watch.status(_named(chosen) if chosen.runs else _all(chosen))
+    status.status(_named(chosen) if chosen.runs else _all(chosen))
 
 
 def _ls(chosen: Namespace) -> None:
-    from tunefleet.doors import watch
+    from tunefleet.doors import status
     from tunefleet.launch import register, settings
 
     bad = [word for word in chosen.filters if "=" not in word]
@@ -168,65 +168,65 @@ def _ls(chosen: Namespace) -> None:
     filters = dict(word.split("=", 1) for word in chosen.filters)
     runs = _all(chosen)
     settings.expect_known(list(filters), runs)
-    watch.ls(register.matching(runs, filters), [State(state) for state in chosen.state])
+    status.ls(register.matching(runs, filters), [State(state) for state in chosen.state])
 
 
 def _logs(chosen: Namespace) -> None:
-    from tunefleet.doors import watch
+    from tunefleet.doors import logs
 
-    watch.logs(_one(chosen), chosen.rank, max(0, chosen.lines), chosen.follow)
+    logs.logs(_one(chosen), chosen.rank, max(0, chosen.lines), chosen.follow)
 
 
 def _cancel(chosen: Namespace) -> int:
-    from tunefleet.doors import cancellation
+    from tunefleet.doors import cancel
 
-    return cancellation.cancel(_named(chosen), chosen.now)
+    return cancel.cancel(_named(chosen), chosen.now)
 
 
 def _resume(chosen: Namespace) -> int:
-    from tunefleet.doors import steer
+    from tunefleet.doors import control
 
-    return steer.resume(_named(chosen), _sweep(chosen))
+    return control.resume(_named(chosen), _sweep(chosen))
 
 
 def _retry(chosen: Namespace) -> int:
-    from tunefleet.doors import steer
+    from tunefleet.doors import control
 
     if not chosen.runs:
-        return steer.retry(_all(chosen))
+        return control.retry(_all(chosen))
     if chosen.failed:
-        return steer.retry(_named(chosen), sweep=_sweep(chosen))
-    return steer.retry(_named(chosen), None, _sweep(chosen))
+        return control.retry(_named(chosen), sweep=_sweep(chosen))
+    return control.retry(_named(chosen), None, _sweep(chosen))
 
 
 def _reproduce(chosen: Namespace) -> int:
-    from tunefleet.doors import steer
+    from tunefleet.doors import control
 
-    return steer.reproduce(_one(chosen))
+    return control.reproduce(_one(chosen))
 
 
 def _export(chosen: Namespace) -> None:
-    from tunefleet.doors import after
+    from tunefleet.doors import exported
 
-    after.export(_one(chosen), chosen.to, chosen.merge, chosen.overwrite)
+    exported.export(_one(chosen), chosen.to, chosen.merge, chosen.overwrite)
 
 
 def _evaluate(chosen: Namespace) -> None:
-    from tunefleet.doors import after
+    from tunefleet.doors import exported
 
-    after.evaluate(_one(chosen))
+    exported.evaluate(_one(chosen))
 
 
 def _chat(chosen: Namespace) -> None:
-    from tunefleet.doors import after
+    from tunefleet.doors import exported
 
-    after.chat(_one(chosen))
+    exported.chat(_one(chosen))
 
 
 def _rm(chosen: Namespace) -> int:
-    from tunefleet.doors import removal
+    from tunefleet.doors import rm
 
-    return removal.remove(chosen.runs, _outputs(chosen), chosen.yes)
+    return rm.remove(chosen.runs, _outputs(chosen), chosen.yes)
 
 
 def _all(chosen: Namespace) -> list[Run]:

@@ -19,7 +19,7 @@ from tunefleet.config.load import dump
 from tunefleet.doors import arguments, overrides
 from tunefleet.doors.arguments import Arguments
 from tunefleet.doors.composed import task_words, typed
-from tunefleet.doors.loader import Loader, open_loader
+from tunefleet.doors.hydra_loader import Loader, open_loader
 
 CONF = (Path(__file__).parents[1] / "conf").resolve()
 """Our own configs: the repository's `conf`, or the copy of it in an installed package."""

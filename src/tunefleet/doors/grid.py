@@ -10,13 +10,12 @@ from typing import TypeVar
 
 from omegaconf import DictConfig
 
-from tunefleet.base import status, sweeps, text
+from tunefleet.base import status, sweeps
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ConfigError, RunError
 from tunefleet.base.sweeps import SweepPoint
 from tunefleet.doors import unchanged
 from tunefleet.doors.compose import typed
-from tunefleet.doors.point import HEAD, Point
-from tunefleet.doors.start import save_for_later, start
+from tunefleet.doors.start import is_done, save_for_later, start
 from tunefleet.doors.submit import expect_submittable, send, submit
 from tunefleet.launch import side_by_side
 from tunefleet.plan import Machine, Plan, make
@@ -24,9 +23,10 @@ from tunefleet.plan.choose import guard
 from tunefleet.plan.processes.slots import Share, share
 from tunefleet.plan.processes.slurm_job import expected
 from tunefleet.plan.writable import expect_writable
+from tunefleet.sweep.grid_point import Point
+from tunefleet.sweep.grid_table import table
 
 T = TypeVar("T")
-_OPTIONAL = ("validation", "reason")
 
 
 def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
@@ -53,7 +53,7 @@ def resume(plans: Sequence[Plan]) -> int:
     places = share(plans[0].config.launch, _free(Machine.this()), len(plans))
     names = _names([plan.words for plan in plans])
     points = [
-        Point(f"[{number}/{len(plans)}]", name or plan.name, plan.words, plan)
+        Point(f"[{number}/{len(plans)}]", name or plan.name, plan.words, plan, is_done)
         for number, (name, plan) in enumerate(zip(names, plans, strict=True), 1)
     ]
     return _run_here(points, places)
@@ -65,13 +65,6 @@ def _run_here(points: Sequence[Point], places: Share) -> int:
     print("\n" + table(points))
     codes = [point.code for point in points]
     return INTERRUPTED if interrupted or INTERRUPTED in codes else FAILED if any(codes) else DONE
-
-
-def table(points: Sequence[Point]) -> str:
-    """A line for each point: settings, state, steps, losses, run, reason of failure; no column that says nothing."""
-    rows = [HEAD, *(point.row() for point in points)]
-    kept = [i for i, name in enumerate(HEAD) if name not in _OPTIONAL or any(row[i] for row in rows[1:])]
-    return text.columns([[row[i] for i in kept] for row in rows])
 
 
 def _free(machine: Machine) -> Machine:
@@ -90,7 +83,7 @@ def _planned(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> 
     points = []
     for number, (config, name, point) in enumerate(zip(composed, _names(words), words, strict=True), 1):
         plan = _collect(partial(_plan, config, places.machine, point), complaints, f"[{name}] ")
-        points += [Point(f"[{number}/{len(words)}]", name, point, plan)] if plan else []
+        points += [Point(f"[{number}/{len(words)}]", name, point, plan, is_done)] if plan else []
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
         complaints.append(
             "two points of the grid have the same run directory: leave name= out, or vary it. "

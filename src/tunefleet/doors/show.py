@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from tunefleet.base.errors import DONE, ConfigError
 from tunefleet.doors import compose
 from tunefleet.doors.arguments import CONFIG_NAME, Arguments
-from tunefleet.doors.loader import Loader, one_line
+from tunefleet.doors.hydra_loader import Loader, one_line
 
 
 def show(typed: Arguments) -> int:

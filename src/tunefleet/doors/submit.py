@@ -12,7 +12,7 @@ from pathlib import Path
 from tunefleet.base import progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
-from tunefleet.doors import look_ahead, unchanged, watch
+from tunefleet.doors import look_ahead, status, unchanged
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
 from tunefleet.launch import project, provenance, queue, slurm, snapshot, submission
 from tunefleet.launch.slurm import Batch, Outcome
@@ -56,7 +56,7 @@ def send(plans: Sequence[Plan], together: str = "") -> int:
     code = _send(wanted, observer, together) if wanted else DONE
     _tell_next(name)
     known = [plan.paths for plan in plans if plan.paths.status.exists()]  # those that a limit keeps out would never end
-    return max(code, watch.wait(known)) if launch.wait and known else code
+    return max(code, status.wait(known)) if launch.wait and known else code
 
 
 def _startable(plans: Sequence[Plan], observer: Observer) -> list[Plan]:

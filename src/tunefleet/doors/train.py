@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from tunefleet import __version__
 from tunefleet.base.errors import DONE, ConfigError
-from tunefleet.doors.friendly import friendly
+from tunefleet.doors.errors import friendly
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from tunefleet.doors.arguments import Arguments
-    from tunefleet.doors.loader import Loader
+    from tunefleet.doors.hydra_loader import Loader
 
 
 def main(words: Sequence[str] | None = None) -> None:

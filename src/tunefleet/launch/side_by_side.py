@@ -16,7 +16,7 @@ from tunefleet.launch.signals import caught
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.slots import Share
 
-_MODULE = "tunefleet.doors.planned"
+_MODULE = "tunefleet.doors.grid_worker"
 _POLL = 0.1
 
 

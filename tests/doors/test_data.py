@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.data.read.test_hub import download
 from tests.doors.test_commands import types
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import cli, coloured, look
+from tunefleet.doors import cli, data, highlight
 from tunefleet.runs.look import Look
 
 NASTY = "<script>alert('1')</script> & \x1b[31mred"
@@ -227,14 +227,14 @@ def test_a_data_set_of_the_hub_is_shown(
 def test_a_page_marks_cuts() -> None:
     row = Look("a", (("<q>", False), ("b", True)), 2, 1, truncated=True, cuts=((1, 1), (2, 1200)))
     assert "&lt;q&gt;<del>[\u2702 1 token cut]</del><mark>b</mark><del>[\u2702 1,200 tokens cut]</del>" in (
-        coloured.page("mine", [row])
+        highlight.page("mine", [row])
     )
 
 
 def test_a_terminal_shows_colours_and_no_brackets() -> None:
     console = Console(force_terminal=True, color_system="standard", width=80)
     with console.capture() as captured:
-        console.print(coloured.text(LOOK, colours=True))
+        console.print(highlight.text(LOOK, colours=True))
     shown = captured.get()
     assert re.search("\x1b\\[[0-9;]*32[0-9;]*m answer</s>", shown)
     assert not re.search("\x1b\\[[0-9;]*32[0-9;]*mQuestion", shown)
@@ -242,7 +242,7 @@ def test_a_terminal_shows_colours_and_no_brackets() -> None:
 
 
 def test_a_row_says_where_it_stands_and_whether_it_was_cut() -> None:
-    assert coloured.text(LOOK, colours=False).plain == (
+    assert highlight.text(LOOK, colours=False).plain == (
         "--- a.jsonl:1: 9 tokens, 3 learn, cut\nQuestion:\u27e6 answer</s>\u27e7\nmore\n"
     )
 
@@ -269,12 +269,12 @@ def test_preparing_needs_no_deepspeed(words: Sequence[str]) -> None:
 
 def test_a_page_replaces_pages_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    look._expect_free(page)
-    page.write_text(coloured.page("mine", []), encoding="utf-8")
-    look._expect_free(page)
+    data._expect_free(page)
+    page.write_text(highlight.page("mine", []), encoding="utf-8")
+    data._expect_free(page)
     for content in (b"<!DOCTYPE html>\n<p>my thesis", b"\xff\x00", b""):
         page.write_bytes(content)
         with pytest.raises(ConfigError, match=r"--html .*page\.html: is there already"):
-            look._expect_free(page)
+            data._expect_free(page)
     with pytest.raises(ConfigError, match="is there already"):
-        look._expect_free(tmp_path)
+        data._expect_free(tmp_path)

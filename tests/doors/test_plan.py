@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import cli, foresee
+from tunefleet.doors import cli, plan
 
 LLAMA = ("model=llama-3.1-8b", "model.init=random", "model.tokenizer=demo", "train.sequence_length=2048")
 
@@ -19,7 +19,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, where: str | None = None, rows: int | None = None) -> str:
-    foresee.one(words, where, rows)
+    plan.one(words, where, rows)
     return capsys.readouterr().out
 
 

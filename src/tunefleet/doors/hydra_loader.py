@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import choices, composed, friendly, hydra_settings, overrides
+from tunefleet.doors import choices, composed, errors, hydra_settings, overrides
 from tunefleet.doors.arguments import CONFIG_NAME, MAIN, Arguments
 
 _SEARCH = "hydra.searchpath="
@@ -150,7 +150,7 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(friendly.in_one_line(error)) from None
+        raise ConfigError(errors.in_one_line(error)) from None
 
 
 def _as_hydra_takes_it(override: Override, repository: CachingConfigRepository) -> Override:

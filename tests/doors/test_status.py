@@ -1,4 +1,4 @@
-"""Does a person see how runs stand, and every line of a log once?"""
+"""Does a person see how runs stand?"""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from tests.launch.fakes import FakeSlurm, installed, queued
 from tunefleet.base import files, status
-from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError
+from tunefleet.base.errors import DONE, FAILED, INTERRUPTED
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.doors import watch
+from tunefleet.doors import status as status_door
 from tunefleet.launch.register import Run
 
 Capture = pytest.CaptureFixture[str]
@@ -24,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    monkeypatch.setattr(watch, "_EVERY", 0.05)
+    monkeypatch.setattr(status_door, "_EVERY", 0.05)
     monkeypatch.chdir(tmp_path)
     return installed(tmp_path / "bin", monkeypatch)
 
@@ -62,7 +62,7 @@ def later(*acts: Callable[[], object]) -> threading.Thread:
 
 def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
     more: dict[str, Any] = {"step": 7, "total_steps": 40, "saved_step": 5, "loss": 1.25, "tokens_per_second": 8125.0}
-    watch.status([run("a", State.RUNNING, seconds_left=125.0, job="12", restarts=2, host="n1", **more)])
+    status_door.status([run("a", State.RUNNING, seconds_left=125.0, job="12", restarts=2, host="n1", **more)])
     lines = capsys.readouterr().out.splitlines()
     heard = next(i for i, line in enumerate(lines) if line.startswith("heard"))
     lines[heard] = re.sub(r" \(\d{4}-\d\d-\d\d \d\d:\d\d\)", " (TODAY)", lines[heard])
@@ -81,20 +81,22 @@ def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
 
 
 def test_a_card_of_a_run_that_ended_has_nothing_left(capsys: Capture) -> None:
-    watch.status([run("a", State.FAILED, seconds_left=125.0, cause=Cause.OUT_OF_MEMORY, reason="rank 1 failed: why")])
+    status_door.status(
+        [run("a", State.FAILED, seconds_left=125.0, cause=Cause.OUT_OF_MEMORY, reason="rank 1 failed: why")]
+    )
     said = capsys.readouterr().out
     assert "left" not in said
     assert "why      out of memory: rank 1 failed: why" in said
 
 
 def test_a_run_that_never_started(capsys: Capture) -> None:
-    watch.status([run("a", None)])
+    status_door.status([run("a", None)])
     assert capsys.readouterr().out == "run    a\nstate  planned, never started\n"
 
 
 def test_a_table_for_several_has_no_column_that_says_nothing(capsys: Capture) -> None:
     done = run("a", State.FINISHED, step=40, total_steps=40, loss=0.5, evaluation={"unseen/loss": 0.75})
-    watch.status([done, run("long-name", None), run("b", State.QUEUED)])
+    status_door.status([done, run("long-name", None), run("b", State.QUEUED)])
     lines = capsys.readouterr().out.splitlines()
     today = time.strftime("%Y-%m-%d")
     assert [line.replace(today, "TODAY").split() for line in lines[:2]] == [
@@ -108,9 +110,9 @@ def test_a_table_for_several_has_no_column_that_says_nothing(capsys: Capture) ->
 def test_the_last_evaluation_is_shown_in_a_table_and_on_a_card(capsys: Capture) -> None:
     measured = {"unseen_values/loss": 0.25, "unseen_values/exact_match": 0.861, "unseen_words/loss": 0.5}
     runs = [run(name, State.FINISHED, evaluation=measured) for name in ("a", "b")]
-    watch.ls(runs)
+    status_door.ls(runs)
     assert capsys.readouterr().out.count("0.2500 86%") == 2
-    watch.status(runs[:1])
+    status_door.status(runs[:1])
     card = capsys.readouterr().out
     assert "unseen values  0.2500 86%" in card
     assert "unseen words   0.5000\n" in card
@@ -119,17 +121,17 @@ def test_the_last_evaluation_is_shown_in_a_table_and_on_a_card(capsys: Capture) 
 def test_a_table_says_what_differs_between_the_runs(capsys: Capture) -> None:
     for name, lr in (("a", 0.001), ("b", 0.003)):
         files.write_json(run(name).paths.plan, {"config": {"optimizer": {"lr": lr, "name": "adamw"}}})
-    watch.ls([run("a"), run("b")])
+    status_door.ls([run("a"), run("b")])
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["differs", "lr=0.001", "lr=0.003"]
 
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_a_table_fits_the_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    monkeypatch.setattr(watch.fitting, "terminal_width", lambda: width)
+    monkeypatch.setattr(status_door.fitting, "terminal_width", lambda: width)
     more = {"step": 40, "total_steps": 40, "loss": 0.5, "reason": "x" * 200}
     runs = [run(f"demo_opt-tiny_ddp-0268db9{i}", State.FAILED, **more) for i in "12"]
-    watch.ls(runs)
-    watch.status(runs[:1])
+    status_door.ls(runs)
+    status_door.status(runs[:1])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     assert lines[1].startswith("demo_opt-tiny_ddp-0268db91  failed")
@@ -138,24 +140,24 @@ def test_a_table_fits_the_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPa
 def test_a_damaged_status_is_not_a_run_that_never_started(capsys: Capture) -> None:
     one = run("a")
     one.paths.status.write_text("{")
-    watch.status([one])
+    status_door.status([one])
     assert f"unknown: {one.paths.status} is damaged" in capsys.readouterr().out
 
 
 def test_a_long_reason_does_not_break_the_table(capsys: Capture) -> None:
-    watch.ls([run("a", State.FAILED, reason="x" * 500)])
+    status_door.ls([run("a", State.FAILED, reason="x" * 500)])
     assert max(map(len, capsys.readouterr().out.splitlines())) < 160
 
 
 def test_no_runs(capsys: Capture) -> None:
-    watch.status([])
-    watch.ls([])
-    watch.ls([run("a", State.FINISHED)], [State.FAILED])
+    status_door.status([])
+    status_door.ls([])
+    status_door.ls([run("a", State.FINISHED)], [State.FAILED])
     assert capsys.readouterr().out == "no runs\n" * 3
 
 
 def test_ls_of_some_states(capsys: Capture) -> None:
-    watch.ls([run("a", State.FINISHED), run("b", State.FAILED), run("c", None)], [State.FAILED, State.QUEUED])
+    status_door.ls([run("a", State.FINISHED), run("b", State.FAILED), run("c", None)], [State.FAILED, State.QUEUED])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["run", "b"]
 
 
@@ -163,7 +165,7 @@ def test_a_silent_slurm_is_told(fake: FakeSlurm, capsys: Capture) -> None:
     fake.lacks("squeue")
     one = run("a", State.QUEUED)
     queued(Path("outputs").resolve(), [one.paths])
-    watch.status([one])
+    status_door.status([one])
     assert capsys.readouterr().out.endswith("SLURM did not answer: this is what the runs' own files say.\n")
 
 
@@ -173,14 +175,14 @@ def test_a_silent_slurm_is_told(fake: FakeSlurm, capsys: Capture) -> None:
 def test_waiting_ends_with_the_last_run(capsys: Capture) -> None:
     runs = [run("a"), run("b")]
     thread = later(lambda: moves(runs[0], State.FINISHED), lambda: moves(runs[1], State.FINISHED, step=40))
-    assert watch.wait([one.paths for one in runs]) == DONE
+    assert status_door.wait([one.paths for one in runs]) == DONE
     thread.join()
     assert capsys.readouterr().out.count("finished") == 2
 
 
 @pytest.mark.parametrize("reason", ["[Errno 28] no space", "[/tmp/x] is full", "[bold]:smile:[/bold]", "[/]"])
 def test_waiting_shows_a_reason_as_it_is_and_ends_with_a_failure(capsys: Capture, reason: str) -> None:
-    assert watch.wait([run("a", State.FINISHED).paths, run("b", State.FAILED, reason=reason).paths]) == FAILED
+    assert status_door.wait([run("a", State.FINISHED).paths, run("b", State.FAILED, reason=reason).paths]) == FAILED
     assert reason in " ".join(capsys.readouterr().out.split())
 
 
@@ -188,109 +190,8 @@ def test_leaving_leaves_the_jobs_alone(capsys: Capture, monkeypatch: pytest.Monk
     def leave(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch.time, "sleep", leave)
+    monkeypatch.setattr(status_door.time, "sleep", leave)
     one = run("a")
-    assert watch.wait([one.paths]) == INTERRUPTED
+    assert status_door.wait([one.paths]) == INTERRUPTED
     assert "The jobs go on. Come back with: tunefleet status outputs/a" in capsys.readouterr().out
     assert not one.paths.cancelled.exists()
-
-
-# Logs
-
-
-@pytest.mark.parametrize(("lines", "shown"), [(2, "4\n5"), (100, "1\n2\n3\n4\n5"), (0, "")])
-def test_the_last_lines_of_a_rank(capsys: Capture, lines: int, shown: str) -> None:
-    one = run("a")
-    one.paths.log(1).write_text("1\n2\n3\n4\n5")
-    watch.logs(one, 1, lines, follow=False)
-    assert capsys.readouterr().out == shown
-
-
-def test_no_log_yet_is_said_with_the_reason() -> None:
-    with pytest.raises(RunError, match=r"^a: rank 3 has no log yet\. It is queued \(waits\)\.$"):
-        watch.logs(run("a", State.QUEUED, reason="waits"), 3, 10, follow=False)
-    with pytest.raises(RunError, match=r"It never started\.$"):
-        watch.logs(run("b", None), 0, 10, follow=False)
-
-
-def append(path: Path, content: str | bytes) -> Callable[[], None]:
-    def act() -> None:
-        with open(path, "ab") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-
-    return act
-
-
-def test_following_prints_everything_once_and_ends_with_the_run(capsys: Capture) -> None:
-    one = run("a")
-    log = one.paths.log(0)
-    log.write_text("old\nsecond\nbar 1%\r")
-
-    def end() -> None:
-        append(log, "last words")()
-        moves(one, State.FAILED)
-
-    thread = later(append(log, "bar 2%\r"), append(log, "new\n"), end)
-    watch.logs(one, 0, 2, follow=True)
-    thread.join()
-    assert capsys.readouterr().out == "second\nbar 1%\rbar 2%\rnew\nlast words"
-
-
-def test_following_waits_for_a_log_that_appears_late(capsys: Capture) -> None:
-    one = run("a", State.STARTING)
-    thread = later(append(one.paths.log(0), "first\n"), lambda: moves(one, State.FINISHED))
-    watch.logs(one, 0, 10, follow=True)
-    thread.join()
-    assert capsys.readouterr().out == "first\n"
-
-
-def test_following_moves_from_the_batch_scripts_words_to_the_ranks_own(capsys: Capture, fake: FakeSlurm) -> None:
-    one = run("a", State.STARTING)
-    submitted = queued(Path("outputs").resolve(), [one.paths])
-    moves(one, State.STARTING)
-    fake.says("squeue", "12|RUNNING|None|")
-    batch = Path(submitted.folder) / "slurm" / "12_0_log.out"
-    batch.parent.mkdir()
-    batch.write_text("module loaded\n")
-    thread = later(
-        append(batch, "env ready\n"), append(one.paths.log(0), "step 1\n"), lambda: moves(one, State.FINISHED)
-    )
-    watch.logs(one, 0, 10, follow=True)
-    thread.join()
-    assert capsys.readouterr().out == "module loaded\nenv ready\nstep 1\n"
-
-
-def test_following_a_run_that_has_ended_is_no_waiting(capsys: Capture) -> None:
-    one = run("a", State.FAILED)
-    one.paths.log(0).write_text("all\n")
-    watch.logs(one, 0, 10, follow=True)
-    watch.logs(run("b", State.FINISHED), 0, 10, follow=True)  # without a log
-    assert capsys.readouterr().out == "all\n"
-
-
-def test_a_letter_in_two_pieces_is_one_letter(capsys: Capture) -> None:
-    one = run("a")
-    halves = "né".encode()
-    thread = later(
-        append(one.paths.log(0), halves[:2]), append(one.paths.log(0), halves[2:]), lambda: moves(one, State.FINISHED)
-    )
-    watch.logs(one, 0, 10, follow=True)
-    thread.join()
-    assert capsys.readouterr().out == "né"
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"a\xc3", b"a\r", "né 中\n".encode()])
-def test_what_is_no_text_is_shown_and_not_repeated(capsys: Capture, content: bytes) -> None:
-    one = run("a")
-    append(one.paths.log(0), content)()
-
-    def end() -> None:
-        append(one.paths.log(0), b"|new\n")()
-        moves(one, State.FINISHED)
-
-    thread = later(end)
-    watch.logs(one, 0, 10, follow=True)
-    thread.join()
-    said = capsys.readouterr().out
-    assert said.count("|new\n") == 1
-    assert said.startswith(content.decode("utf-8", "replace").splitlines()[0])

@@ -13,7 +13,7 @@ from tests.launch.fakes import FakeSlurm, installed, queued
 from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.status import State, Status
-from tunefleet.doors import grid, steer
+from tunefleet.doors import control, grid
 from tunefleet.doors.compose import from_words
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
@@ -46,9 +46,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     started = Started()
-    for door in (steer, grid):
+    for door in (control, grid):
         monkeypatch.setattr(door, "start", started.start)
-    monkeypatch.setattr(steer, "submit", started.submit)
+    monkeypatch.setattr(control, "submit", started.submit)
     return started
 
 
@@ -74,7 +74,7 @@ def kept(one: Run) -> Status:
 
 def test_resume_takes_saved_plans_here_and_to_slurm(tmp_path: Path, fake: FakeSlurm, started: Started) -> None:
     runs = [run(tmp_path, "a", State.INTERRUPTED), run(tmp_path, "b", State.CANCELLED, slurm=True)]
-    assert steer.resume(runs) == 0
+    assert control.resume(runs) == 0
     assert (started.here, started.jobs) == (["a"], ["b"])
 
 
@@ -82,7 +82,7 @@ def test_retry_takes_only_what_failed_or_was_preempted(
     tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture
 ) -> None:
     runs = [run(tmp_path, state.value, state) for state in State] + [run(tmp_path, "never", None)]
-    assert steer.retry(runs) == 0
+    assert control.retry(runs) == 0
     assert sorted(started.here) == ["failed", "preempted"]
     assert capsys.readouterr().out.startswith(f"2 of {len(State) + 1} runs failed: starting them again\n")
 
@@ -93,7 +93,7 @@ def test_a_named_sweep_means_every_point_that_is_not_finished(
     """Also those that never started; those under way go on as they do."""
     over = [state for state in State if state.final]
     runs = [run(tmp_path, state.value, state) for state in (*over, State.RUNNING)] + [run(tmp_path, "never", None)]
-    for again in (lambda: steer.resume(runs), lambda: steer.retry(runs, None)):
+    for again in (lambda: control.resume(runs), lambda: control.retry(runs, None)):
         started.here.clear()
         assert again() == 0
         assert sorted(started.here) == ["cancelled", "failed", "interrupted", "never", "preempted"]
@@ -105,7 +105,7 @@ def test_a_point_without_a_plan_keeps_no_other_from_starting(
 ) -> None:
     runs = [run(tmp_path, name, State.FAILED) for name in "abc"]
     runs[1].paths.plan.unlink()
-    assert steer.resume(runs) == 2
+    assert control.resume(runs) == 2
     assert started.here == ["a", "c"]
     assert "b: not a run: it has no plan.json" in capsys.readouterr().err
 
@@ -115,12 +115,12 @@ def test_retry_finds_what_nobody_has_settled_yet(tmp_path: Path, fake: FakeSlurm
     lost = run(tmp_path, "lost", updated=time.time() - 3600)
     cancelled = run(tmp_path, "cancelled", updated=time.time() - 3600)
     cancelled.paths.cancelled.touch()
-    assert steer.retry([lost, cancelled]) == 0
+    assert control.retry([lost, cancelled]) == 0
     assert started.here == ["lost"]
 
 
 def test_retry_of_nothing_is_done(tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture) -> None:
-    assert steer.retry([run(tmp_path, state=State.FINISHED)]) == 0
+    assert control.retry([run(tmp_path, state=State.FINISHED)]) == 0
     assert (started.here, capsys.readouterr().out) == ([], "0 of 1 runs failed\n")
 
 
@@ -132,7 +132,7 @@ def old(tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> Pla
     """A run of the demo that was started by typing this."""
     for name in ("project/src", "project/conf"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(steer, "REPOSITORY", tmp_path / "project")
+    monkeypatch.setattr(control, "REPOSITORY", tmp_path / "project")
     (tmp_path / "tokenizer.json").write_text("{}")
     words = (f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}/outputs", "name=old", "launch.processes=1")
     plan = make(from_words(words), Machine(), words)
@@ -143,7 +143,7 @@ def old(tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> Pla
 
 def test_a_run_is_reproduced_beside_the_old_one(old: Plan, started: Started, capsys: Capture) -> None:
     before = old.paths.plan.read_text()
-    assert steer.reproduce(Run(old.paths)) == 0
+    assert control.reproduce(Run(old.paths)) == 0
     assert started.here == ["old-again-1"]
     assert capsys.readouterr().out == "nothing differs from then\n"
     assert old.paths.plan.read_text() == before
@@ -154,7 +154,7 @@ def test_what_differs_from_then_is_listed(old: Plan, started: Started, capsys: C
     then = replace(old.config, optimizer=replace(old.config.optimizer, lr=123.0), seed=77)
     replace(old, config=then).save()
     (old.paths.root.parent / "old-again-1").mkdir()
-    steer.reproduce(Run(old.paths))
+    control.reproduce(Run(old.paths))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "differs from then:"
     assert f"  optimizer.lr: 123.0 then, {old.config.optimizer.lr!r} now" in lines

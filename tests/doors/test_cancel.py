@@ -18,7 +18,7 @@ from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.doors.cancellation import cancel
+from tunefleet.doors.cancel import cancel
 from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tunefleet.report import data_page
+
 if TYPE_CHECKING:
     from tunefleet.runs.look import Look
 
@@ -43,7 +45,7 @@ def _cut(lost: int) -> str:
 def page(title: str, rows: Sequence[Look]) -> str:
     """Rows as one HTML page that needs nothing else; nothing in a row is read as HTML."""
     body = "".join(f"<h2>{html.escape(_head(row))}</h2>\n<pre>{_marked(row)}</pre>\n" for row in rows)
-    return _PAGE.format(title=html.escape(title), body=body)
+    return data_page.filled(title, body)
 
 
 def _head(row: Look) -> str:
@@ -61,28 +63,3 @@ def _marked(row: Look) -> str:
 def _visible(piece: str) -> str:
     """Control characters as pictures of them: a row must not move the cursor of a terminal."""
     return piece.translate(_CONTROLS)
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="generator" content="tunefleet data show">
-<title>{title}</title>
-<style>
-body {{ font-family: sans-serif; margin: 2em auto; max-width: 60em; }}
-h2 {{ font-size: 1em; color: #555; }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #ccc; padding-left: 1em; }}
-mark {{ background: #c8f0c8; }}
-del {{ color: #b00020; text-decoration: none; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>Marked tokens are learnt.</p>
-{body}</body>
-</html>
-"""
-
-BEGINNING = _PAGE.partition("<title>")[0]
-"""How every page begins: a file that begins so may be replaced by the next one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from tunefleet.base import status
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError, exit_code_of
 from tunefleet.base.status import Status
 from tunefleet.base.units import clock
-from tunefleet.doors.start import is_done
 from tunefleet.plan import Plan
 from tunefleet.tracking import metrics
 
@@ -24,6 +23,7 @@ HEAD = ("point", "state", "step", "loss", "validation", "run", "reason")
 class Point:
     """What the person typed, and the plan of it. `name` is what sets it apart from the other points.
 
+    `is_done` says whether the run is finished already; it raises `RunError` where the directory is somebody else's.
     `code` is its exit code, None until it has ended. `state` and `reason` are what status.json cannot say,
     because the run there is another one, or nobody could write it.
     """
@@ -32,6 +32,7 @@ class Point:
     name: str
     words: Sequence[str]
     plan: Plan
+    is_done: Callable[[Plan], bool]
     code: int | None = None
     state: str = ""
     reason: str = ""
@@ -50,7 +51,7 @@ class Point:
         if self.withdrawn():
             return False
         try:
-            if not is_done(self.plan):
+            if not self.is_done(self.plan):
                 self.plan.save()
                 self.began = time.time()
                 return True

@@ -16,7 +16,7 @@ from tunefleet.base import status, sweeps
 from tunefleet.base.errors import RunError
 from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import SweepPoint
-from tunefleet.doors import removal
+from tunefleet.doors import rm
 
 OUTPUTS = Path("outputs")
 
@@ -25,7 +25,7 @@ OUTPUTS = Path("outputs")
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(tmp_path / "bin", monkeypatch)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(removal.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(rm.sys.stdin, "isatty", lambda: True)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_run_goes_after_a_yes_and_the_others_stay(
     made("a")
     made("ab", State.FAILED)
     asked = types("yes")
-    assert removal.remove(["a"], OUTPUTS, yes=False) == 0
+    assert rm.remove(["a"], OUTPUTS, yes=False) == 0
     assert asked == ["Remove them for good? Type yes: "]
     assert capsys.readouterr().out == "a  finished  1.0 MiB\nremoved a\n"
     assert there() == ["ab"]
@@ -70,7 +70,7 @@ def test_a_run_goes_after_a_yes_and_the_others_stay(
 def test_any_other_answer_removes_nothing(types: Callable[[str], list[str]], answer: str) -> None:
     made("a")
     types(answer)
-    assert removal.remove(["a"], OUTPUTS, yes=False) == 1
+    assert rm.remove(["a"], OUTPUTS, yes=False) == 1
     assert there() == ["a"]
 
 
@@ -79,11 +79,11 @@ def test_yes_asks_nothing_and_without_a_terminal_it_is_needed(
 ) -> None:
     made("a")
     made("b", None)
-    monkeypatch.setattr(removal.sys.stdin, "isatty", lambda: False)
+    monkeypatch.setattr(rm.sys.stdin, "isatty", lambda: False)
     with pytest.raises(RunError, match=r"there is no terminal. --yes removes without a question"):
-        removal.remove(["a"], OUTPUTS, yes=False)
+        rm.remove(["a"], OUTPUTS, yes=False)
     asked = types("never")
-    assert removal.remove(["a", "outputs/b"], OUTPUTS, yes=True) == 0
+    assert rm.remove(["a", "outputs/b"], OUTPUTS, yes=True) == 0
     assert (asked, there()) == ([], [])
 
 
@@ -92,7 +92,7 @@ def test_a_run_that_is_not_over_stays_and_so_do_those_named_with_it(state: State
     made("done")
     made("busy", state)
     with pytest.raises(RunError, match=rf"^busy: is {state.value}. End it first: tunefleet cancel busy$"):
-        removal.remove(["done", "busy"], OUTPUTS, yes=True)
+        rm.remove(["done", "busy"], OUTPUTS, yes=True)
     assert there() == ["busy", "done"]
 
 
@@ -101,8 +101,8 @@ def test_a_run_whose_directory_is_in_use_stays() -> None:
     with open(run / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="is being used by a process"):
-            removal.remove(["a"], OUTPUTS, yes=True)
-    assert removal.remove(["a"], OUTPUTS, yes=True) == 0
+            rm.remove(["a"], OUTPUTS, yes=True)
+    assert rm.remove(["a"], OUTPUTS, yes=True) == 0
 
 
 @pytest.mark.parametrize("name", ["lon", "", ".", "..", "outputs", "/", "sweeps", "long-name/export"])
@@ -110,7 +110,7 @@ def test_only_whole_names(name: str) -> None:
     """Elsewhere the only beginning of a name is enough."""
     made("long-name")
     with pytest.raises(RunError):
-        removal.remove([name], OUTPUTS, yes=True)
+        rm.remove([name], OUTPUTS, yes=True)
     assert there() == ["long-name"]
 
 
@@ -120,7 +120,7 @@ def test_a_link_is_neither_followed_nor_removed() -> None:
     (OUTPUTS / "link").symlink_to(target.resolve())
     for name in ("link", "outputs/link", "outputs/link/"):
         with pytest.raises(RunError, match="is a link to"):
-            removal.remove([name], OUTPUTS, yes=True)
+            rm.remove([name], OUTPUTS, yes=True)
     assert (target / "export" / "weights").exists()
     assert (OUTPUTS / "link").is_symlink()
 
@@ -130,7 +130,7 @@ def test_links_inside_a_run_are_removed_and_not_followed() -> None:
     keep = made("precious", outputs=Path("elsewhere"))
     (run / "data").symlink_to(keep.resolve())
     (run / "file").symlink_to((keep / "plan.json").resolve())
-    assert removal.remove(["a"], OUTPUTS, yes=True) == 0
+    assert rm.remove(["a"], OUTPUTS, yes=True) == 0
     assert (keep / "export" / "weights").exists()
     assert (keep / "plan.json").exists()
 
@@ -141,7 +141,7 @@ def test_what_lies_outside_of_the_outputs_stays(way: str) -> None:
     OUTPUTS.mkdir()
     (OUTPUTS / "linked").symlink_to(Path("elsewhere").resolve())
     with pytest.raises(RunError, match="lies outside of outputs"):
-        removal.remove([way], OUTPUTS, yes=True)
+        rm.remove([way], OUTPUTS, yes=True)
     assert (run / "plan.json").exists()
 
 
@@ -150,7 +150,7 @@ def test_a_folder_of_somebody_elses_stays(plan: str) -> None:
     (OUTPUTS / "house").mkdir(parents=True)
     (OUTPUTS / "house" / "plan.json").write_text(plan)
     with pytest.raises(RunError, match="not a plan of tunefleet"):
-        removal.remove(["house"], OUTPUTS, yes=True)
+        rm.remove(["house"], OUTPUTS, yes=True)
     assert there() == ["house"]
 
 
@@ -175,10 +175,10 @@ def test_a_sweep_is_removed_by_typing_its_name_below_the_list_of_its_points(
     sweep: str, types: Callable[[str], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     types("yes")
-    assert removal.remove([sweep], OUTPUTS, yes=False) == 1
+    assert rm.remove([sweep], OUTPUTS, yes=False) == 1
     asked = types(sweep)
     capsys.readouterr()
-    assert removal.remove([sweep], OUTPUTS, yes=False) == 0
+    assert rm.remove([sweep], OUTPUTS, yes=False) == 0
     assert asked == [f"Remove them for good? Type {sweep}: "]
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[:2]] == ["a", "b"]
     assert there() == ["c"]
@@ -186,20 +186,20 @@ def test_a_sweep_is_removed_by_typing_its_name_below_the_list_of_its_points(
 
 
 def test_yes_is_no_word_for_a_sweep(sweep: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removal.sys.stdin, "isatty", lambda: False)
+    monkeypatch.setattr(rm.sys.stdin, "isatty", lambda: False)
     with pytest.raises(RunError, match="Name its runs one by one with --yes"):
-        removal.remove([sweep], OUTPUTS, yes=True)
+        rm.remove([sweep], OUTPUTS, yes=True)
     assert there() == ["a", "b", "c"]
 
 
 def test_a_removed_run_leaves_its_sweep_until_the_grid_is_typed_again(sweep: str) -> None:
     before = sweeps.read(OUTPUTS, sweep)
-    removal.remove(["a"], OUTPUTS, yes=True)
+    rm.remove(["a"], OUTPUTS, yes=True)
     assert names(sweep) == ["b"]
     assert before
     sweeps.write(OUTPUTS, before)
     assert names(sweep) == ["a", "b"]
     shutil.rmtree(OUTPUTS / "b")  # by hand
     made("a")
-    assert removal.remove(["a"], OUTPUTS, yes=True) == 0
+    assert rm.remove(["a"], OUTPUTS, yes=True) == 0
     assert names(sweep) == ["b"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from tunefleet.base import files, sweeps
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.paths import RunPaths
-from tunefleet.doors.watch import state
+from tunefleet.doors.status import state
 from tunefleet.launch.register import Run
 from tunefleet.launch.standing import Observer
 

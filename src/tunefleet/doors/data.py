@@ -13,9 +13,10 @@ from rich.console import Console
 
 from tunefleet.base import files, text
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import coloured, compose
+from tunefleet.doors import compose, highlight
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.plan import Machine, Plan, make
+from tunefleet.report import data_page
 
 _ROWS = 5  # shown where no number is given
 
@@ -47,9 +48,9 @@ def show(words: Sequence[str], asked: Asked, html: Path | None) -> None:
     if html is None:
         console = Console(highlight=False, soft_wrap=True)
         for row in found:
-            console.print(coloured.text(row, colours=console.is_terminal), markup=False)
+            console.print(highlight.text(row, colours=console.is_terminal), markup=False)
     else:
-        files.write_text(html, coloured.page(plan.name, found))
+        files.write_text(html, highlight.page(plan.name, found))
         print(os.path.relpath(html))
 
 
@@ -65,7 +66,7 @@ def _expect_possible(asked: Asked) -> None:
 def _expect_free(page: Path) -> None:
     """Raises `ConfigError` where something else than a page of ours is there: nothing of a user's is replaced."""
     try:
-        ours = not page.exists() or page.read_text(encoding="utf-8").startswith(coloured.BEGINNING)
+        ours = not page.exists() or page.read_text(encoding="utf-8").startswith(data_page.BEGINNING)
     except (OSError, UnicodeDecodeError):
         ours = False
     if not ours:

@@ -26,7 +26,7 @@ def plan(tmp_path: Path) -> Plan:
 
 def planned(run_dir: str, launcher: int) -> subprocess.CompletedProcess[str]:
     """Runs the door, as a child of process `launcher` would."""
-    command = [sys.executable, "-m", "tunefleet.doors.planned", run_dir]
+    command = [sys.executable, "-m", "tunefleet.doors.grid_worker", run_dir]
     environment = {**os.environ, "TUNEFLEET_LAUNCHER_PID": str(launcher)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 

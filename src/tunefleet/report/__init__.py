@@ -1,0 +1,1 @@
+"""Floor 6, beside runs: pages about runs and their data; no torch."""

@@ -1,0 +1,17 @@
+"""How did the points of a grid end: one line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunefleet.base import text
+from tunefleet.sweep.grid_point import HEAD, Point
+
+_OPTIONAL = ("validation", "reason")
+
+
+def table(points: Sequence[Point]) -> str:
+    """A line for each point: settings, state, steps, losses, run, reason of failure; no column that says nothing."""
+    rows = [HEAD, *(point.row() for point in points)]
+    kept = [i for i, name in enumerate(HEAD) if name not in _OPTIONAL or any(row[i] for row in rows[1:])]
+    return text.columns([[row[i] for i in kept] for row in rows])
