@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from omegaconf import OmegaConf
 
 import tunefleet.config
 from tunefleet.base.errors import ConfigError
@@ -120,6 +121,15 @@ def test_converted_numbers_have_the_declared_type() -> None:
     assert inner.name == "5"
     assert type(inner.inner.share) is float
     assert type(inner.inner.rows) is int
+
+
+@pytest.mark.parametrize("written", ["12:00:00", "1:00", "1e5", "2024_11_28", ".5"])
+def test_a_text_that_yaml_reads_as_a_number_is_refused(written: str) -> None:
+    """12:00:00 would be 43200, which SLURM takes for minutes; in quotes it is what was written."""
+    for text in (f"name: {written}", f"name: x\ntags: [{written}]", f"name: x\nwords: {{a: {written}}}"):
+        (said,) = complaints(OmegaConf.to_container(OmegaConf.create(text)), Outer)
+        assert "write such a text in quotes" in said, text
+    assert load(Outer, dict(OmegaConf.create(f"name: '{written}'"))).name == written
 
 
 def test_what_is_left_out_keeps_its_default() -> None:

@@ -15,6 +15,8 @@ from tunefleet.config import suggest
 from tunefleet.config.fields import RANGE, WORDS, in_words, outside
 
 T = TypeVar("T")
+_MINUTE = 60
+"""YAML reads 1:00 as 60: a smaller number can only be what was written, where a text is wanted."""
 _TEXTUAL = (Duration, Cadence)
 """Dataclasses that are written as a text."""
 
@@ -89,8 +91,17 @@ def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: 
     except (ValueError, TypeError):
         allowed = _allowed(kind) + (f" {in_words(bounds)}" if bounds else "")
         allowed += "".join(f", or {word}" for word in [*words, *["null"] * optional])
-        complaints.append(f"{where}: {value!r} is not allowed. Allowed: {allowed}.")
+        complaints.append(f"{where}: {value!r} is not allowed. Allowed: {allowed}.{_quotes(kind, value)}")
         return None
+
+
+def _quotes(kind: Any, value: Any) -> str:
+    """The next move where YAML made a number of a text: what was written is gone."""
+    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
+    is_text = kind is str or str in typing.get_args(kind)[-1:] or typing.get_args(kind) == (str, Ellipsis)
+    if not is_text or not any(type(one) in (int, float) for one in held):
+        return ""
+    return " YAML reads 12:00:00, 1e5 and 2024_11_28 as numbers: write such a text in quotes."
 
 
 def _listed(kind: Any) -> type[Any] | None:
@@ -128,7 +139,7 @@ def _scalar(kind: type[Any], value: Any) -> Any:
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if kind is str and type(value) is int and 0 <= value < _MINUTE:
         return str(value)
     if type(value) is not kind or value != value:
         return _refuse()
