@@ -44,6 +44,15 @@ class Row:
         kernel = f"-{self.cpu_kernel}" if "offload" in self.parallel else ""
         return f"{self.optimizer}-{self.parallel}{kernel}-{self.precision}{'' if self.masters else '-alone'}"
 
+    @property
+    def redundant(self) -> bool:
+        """AdamW meets every strategy, the others two of five each; these cells add nothing to them."""
+        if self.optimizer == "adamw" or self.optimizer not in ELEMENTWISE or self.parallel not in SHARED_OUT:
+            return False
+        if self.precision != "fp32" or self.cpu_kernel != "torch":
+            return False
+        return (ELEMENTWISE.index(self.optimizer) + SHARED_OUT.index(self.parallel)) % 5 not in (0, 2)
+
     def plan(self, folder: Path, ranks: int = 2, parallel: str | None = None) -> Plan:
         """The plan of this row, or of the same optimizer with another strategy."""
         optimizer = yaml.safe_load((_CONF / "optimizer" / f"{self.optimizer}.yaml").read_text())

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tests.plans import tiny_plan, tokenizer_folder
+from tests.selection import with_marks
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.machine import devices
 
@@ -101,6 +102,7 @@ class Case:
     precision: str
     files: bool
     """Whether its first weights are read from a file, as a pretrained model's."""
+    redundant: bool = False
 
     def __str__(self) -> str:
         start = "files" if self.files else "scratch"
@@ -131,7 +133,8 @@ def gpus() -> int:
 def cases(ranks: int) -> list[Case]:
     """Every case for `ranks` processes; in fp32 its splits of the global batch, in bf16 the widest micro-batch.
 
-    Every second case of a strategy starts from files, with other numbers of ranks the others.
+    Where a strategy has OPT and Llama, every second of its cases is redundant, chosen so that each model, split,
+    precision and start (from scratch or files) meets each other one, with other numbers of ranks the other ones.
     """
     found = []
     for number, strategy in enumerate(TABLE):
@@ -139,9 +142,16 @@ def cases(ranks: int) -> list[Case]:
             widest = GLOBAL_BATCH // strategy.copies(ranks)
             splits = [micro for micro in strategy.splits if micro <= widest]
             runs = [(p, micro) for p in strategy.precisions for micro in (splits if p == "fp32" else splits[-1:])]
-            parity = number + strategy.ranks.index(ranks)
+            place = strategy.ranks.index(ranks)
+            halved = strategy.models == MODELS and len(runs) > 1
             for i, (precision, micro) in enumerate(runs):
                 for j, model in enumerate(strategy.models):
-                    files = (parity + i + j) % 2 == 0
-                    found.append(Case(number, model, ranks, micro, precision, files))
+                    files = (i + i // 2 + j * (not halved) + number // 2 + place) % 2 == 0
+                    redundant = halved and (i + j + number + place) % 2 == 1
+                    found.append(Case(number, model, ranks, micro, precision, files, redundant))
     return found
+
+
+def parameters(ranks: int) -> list[Any]:
+    """`cases` for pytest."""
+    return with_marks(cases(ranks), lambda case: case.redundant)

@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.equivalence.table import MODELS, Case, cases
+from tests.equivalence.table import MODELS, Case, parameters
 from tests.equivalence.trajectory import followed_by, furthest, mean_of_means
 from tests.plans import tiny_plan
+from tests.selection import selected
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.runs.trajectory import Trajectory, rows
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
-    return followed_by(1, tmp_path_factory.mktemp("one"))
+def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
+    return followed_by(1, tmp_path_factory.mktemp("one"), selected(request, "case"))
 
 
-@pytest.mark.parametrize("case", cases(1), ids=str)
+@pytest.mark.parametrize("case", parameters(1), ids=str)
 def test_follows_the_plain_loop(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> None:
     assert furthest(case, followed, reference) == []
 

@@ -20,6 +20,7 @@ import pytest
 
 from tests.equivalence.optimizers import COMPILED, ROWS, Row, reference
 from tests.ranks import run_in_ranks
+from tests.selection import selected, with_marks
 
 Found = dict[Row, list[dict[str, Any]]]
 
@@ -33,10 +34,10 @@ SAVED = [row for row in ALL if row.saves]
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    folder = tmp_path_factory.mktemp("followed")
-    results = run_in_ranks("tests.equivalence.optimizers:followed", 2, folder, [asdict(row) for row in ALL])
-    return dict(zip(ALL, zip(*results, strict=True), strict=True))  # type: ignore[arg-type]
+def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder, rows = tmp_path_factory.mktemp("followed"), selected(request, "row")
+    results = run_in_ranks("tests.equivalence.optimizers:followed", 2, folder, [asdict(row) for row in rows])
+    return dict(zip(rows, zip(*results, strict=True), strict=True))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[
     return {name: reference(Row(name, "single"), folder) for name in {row.optimizer for row in ALL}}
 
 
-@pytest.mark.parametrize("row", ALL, ids=str)
+@pytest.mark.parametrize("row", with_marks(ALL, lambda row: row.redundant), ids=str)
 def test_follows_the_plain_loop(row: Row, followed: Found, plain: dict[str, Any]) -> None:
     ours, theirs = followed[row][0], plain[row.optimizer]
     tolerance = 0.03 if row.precision == "bf16" else 2e-5 if row.optimizer == "muon" else 1e-5

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.equivalence.table import Case, cases
+from tests.equivalence.table import Case, parameters
 from tests.equivalence.trajectory import followed_by, furthest
+from tests.selection import selected
 from tunefleet.runs.trajectory import Trajectory
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
-    return followed_by(2, tmp_path_factory.mktemp("two"))
+def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
+    return followed_by(2, tmp_path_factory.mktemp("two"), selected(request, "case"))
 
 
-@pytest.mark.parametrize("case", cases(2), ids=str)
+@pytest.mark.parametrize("case", parameters(2), ids=str)
 def test_follows_the_plain_loop(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> None:
     assert furthest(case, followed, reference) == []

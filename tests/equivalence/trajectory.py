@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.equivalence.table import Case, cases
+from tests.equivalence.table import Case
 from tests.plans import ARCHITECTURES
 from tests.ranks import run_in_ranks
 from tunefleet.config.train import Precision
@@ -41,11 +41,11 @@ def _trained(case: Case, folder: Path, group: Group) -> Trajectory:
     return trained(plan, group, untrained=parts.model(plan, None) if case.files else None)
 
 
-def followed_by(ranks: int, folder: Path) -> dict[Case, Trajectory]:
-    """Every case of the table for so many ranks, which are started once."""
-    asked = [asdict(case) for case in cases(ranks)]
+def followed_by(ranks: int, folder: Path, cases: Sequence[Case]) -> dict[Case, Trajectory]:
+    """Cases of the table for so many ranks, which are started once."""
+    asked = [asdict(case) for case in cases]
     results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, asked)
-    return dict(zip(cases(ranks), results[0], strict=True))
+    return dict(zip(cases, results[0], strict=True))
 
 
 def furthest(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> list[Finding]:

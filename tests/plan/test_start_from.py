@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.plans import OPT, tiny_plan
-from tunefleet.base import files, status
+from tunefleet.base import checksums, delivery, files, status
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.status import State, Status
 from tunefleet.config.model import Init
@@ -52,6 +52,21 @@ def test_the_weights_are_those_of_the_export(tmp_path: Path, how: str) -> None:
     assert plan.config.train.start_from == before.run_dir
     assert "from " + str(before.paths.export) in plan.summary()["model"]
     assert any("starts from the weights that first had after 40 steps. The optimizer" in note for note in plan.notes)
+
+
+def test_an_export_that_was_changed_or_is_not_complete_is_refused(tmp_path: Path) -> None:
+    """Control: as it was delivered, it is taken."""
+    export = finished(tmp_path).paths.export
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    record = {"files": {name: checksums.checksum(export / name) for name in names}, "complete": True}
+    files.write_json(export / delivery.RECORD, record)
+    assert further(tmp_path)
+    files.write_json(export / delivery.RECORD, {**record, "complete": False})
+    assert "is not what first left there: not all of it was written." in complaint(tmp_path)
+    files.write_json(export / delivery.RECORD, record)
+    (export / "tokenizer.json").write_text("{ }")
+    (export / "model.safetensors").unlink()
+    assert "first left there: model.safetensors, tokenizer.json changed. Write it again with" in complaint(tmp_path)
 
 
 def test_it_is_a_run_of_its_own(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.stories.commands import SMALL, command, environment, metrics, run_fol
 
 STEPS = 40
 WORDS = [*SMALL, f"train.max_steps={STEPS}", "model.dropout=0.1", "train.micro_batch=1", "train.sequence_length=128"]
+LEFT = ["checkpoint.export=false", "evaluation.generate_rows=0"]
+"""Where losses say it all: an export is read back by a process of its own."""
 STRATEGIES = {"ddp": ["parallel=ddp"], "zero3-2-ranks": ["parallel=zero3", "launch.processes=2"]}
 SIGNALS = {"ddp": signal.SIGTERM, "zero3-2-ranks": signal.SIGINT}
 
@@ -42,6 +44,7 @@ def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Pat
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     words = [
         *WORDS,
+        *LEFT,
         "parallel=ddp",
         "train.global_batch=4",
         "train.precision=fp32",
@@ -63,7 +66,7 @@ def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Pat
 
 
 def test_a_killed_worker_ends_the_run_with_its_rows_and_nobody_is_left(tmp_path: Path) -> None:
-    words = [*WORDS, "parallel=ddp", "launch.processes=2", "data.workers=2", "checkpoint.every=5"]
+    words = [*WORDS, *LEFT, "parallel=ddp", "launch.processes=2", "data.workers=2", "checkpoint.every=5"]
     process = start(tmp_path, *words)
     _wait_for_steps(tmp_path, 8, process)
     family = _descendants(process.pid)
@@ -113,7 +116,7 @@ def _interrupt(folder: Path, words: list[str], number: signal.Signals = signal.S
 
 def test_a_killed_rank_ends_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """It had saved by the clock, on which both ranks agreed."""
-    words = [*WORDS, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=0.2s"]
+    words = [*WORDS, *LEFT, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=0.2s"]
     process = start(tmp_path, *words)
     _wait_for_steps(tmp_path, 8, process)
     os.kill(_rank_1(process.pid), signal.SIGKILL)
@@ -149,7 +152,7 @@ def _under(folder: Path, launcher: list[str], *words: str, code: int = 0) -> str
 
 def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    words = [*SMALL, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
+    words = [*SMALL, *LEFT, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
     said = _under(tmp_path, launcher, *words)
     assert "4 rows = 2 micro x 1 accumulation x 2 data-parallel" in said
     assert said.count("step 3/3") == 1

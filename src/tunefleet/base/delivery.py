@@ -94,6 +94,12 @@ def changes(folder: Path) -> list[str]:
     return checksums.differences(now, then)
 
 
+def quick_changes(folder: Path) -> list[str]:
+    """Names of files that are gone, have another size, or are small and have other bytes; weights are not read."""
+    then: dict[str, Any] = (record(folder) or {"files": {}})["files"]
+    return [name for name in sorted(then) if not (folder / name).is_file() or _is_changed(folder, name, then[name])]
+
+
 def _not_ours(folder: Path) -> list[str]:
     """Names in `folder` that `deliver` did not leave there, or that were changed since."""
     if not folder.exists():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files, status
+from tunefleet.base import delivery, files, status
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.status import State
 from tunefleet.config import RunConfig
@@ -76,6 +76,14 @@ def _expect_whole(before: Plan) -> None:
         )
     if not (before.paths.export / "config.json").exists():
         raise ConfigError(f"{_KEY}: {before.name} has no export. Write it with `tunefleet export {before.name}`.")
+    written = delivery.record(before.paths.export)
+    changed = delivery.quick_changes(before.paths.export)
+    if changed or (written and not written["complete"]):
+        what = f"{', '.join(changed)} changed" if changed else "not all of it was written"
+        raise ConfigError(
+            f"{_KEY}: {before.paths.export} is not what {before.name} left there: {what}. Write it again with "
+            f"`tunefleet export {before.name} --overwrite`, or take it as it is with model.path={before.paths.export}."
+        )
 
 
 def _expect_same_model(before: Plan, model: ModelConfig) -> None:
