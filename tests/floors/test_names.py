@@ -1,0 +1,48 @@
+"""Do names say something? Counts over the syntax trees of src/, with ceilings that only fall."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.floors.names import SRC, bindings, empty, files
+
+CEILING = 0.1122  # share of the bindings in src/ that say nothing: lower it whenever the count falls
+NAMESAKES = frozenset(  # module names that two files have: take a name out when it is unique, and never put one in
+    "build check data errors export first_rows generate memory packing plan slots spread stages status tensor train".split()
+)
+
+
+def test_few_names_say_nothing() -> None:
+    """A name gets on the list (`names.EMPTY`) when it is no noun of the field, does not tell what it names without the line
+    that binds it, and stood at several unlike things: a participle, pronoun, adverb or preposition in a noun's place, or
+    a verb that fits any act. It is taken off the list only when it became a term of the glossary in
+    docs/architecture.md. `python -m tests.floors.names src/tunefleet/ROOM` lists the offenders of a room."""
+    offenders, count = empty(SRC)
+    assert count > 10_000
+    assert len(offenders) <= CEILING * count, f"{len(offenders)} of {count}, new ones among:\n" + "\n".join(offenders)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("found = 1", ["found"]),
+        ("def told(given, *, kept=0, **rest): pass", ["told", "given", "kept", "rest"]),
+        ("for one, (other, row) in []: pass", ["one", "other"]),
+        ("[said for said in []]", ["said"]),
+        ("with open('x') as there: pass", ["there"]),
+        ("try: pass\nexcept OSError as why: pass", ["why"]),
+        ("class Talk: words: int = 0", ["Talk", "words"]),
+        ("if (seen := 1): self._told = 2", ["seen", "_told"]),
+        ("match x:\n    case {'a': what, **rest}: pass", ["what", "rest"]),
+        ("from elsewhere import found\nprint(found)\nself.path = found.said", []),
+    ],
+)
+def test_control_names_that_say_nothing_are_counted(source: str, names: list[str]) -> None:
+    assert Counter(binding.name for binding in bindings(source) if binding.says_nothing) == Counter(names)
+
+
+def test_module_names_are_unique() -> None:
+    counts = Counter(path.stem for path in files(SRC) if not path.stem.startswith("__"))
+    assert {name for name, count in counts.items() if count > 1} == NAMESAKES
