@@ -1,4 +1,4 @@
-"""Names that say nothing: which bindings of a file have one? `python -m tests.floors.names src/tunefleet/data` lists them."""
+"""Which bindings have a name that says nothing? `python -m tests.floors.names src/tunefleet/data` lists them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 SRC = Path(__file__).parents[2] / "src"
-EMPTY = frozenset(
-    # participles without their noun: what was found, said, kept?
-    "found said told seen heard asked wanted given taken made kept held left gone got lost meant known chosen foreseen "
-    # pronouns, numerals, adjectives: which one of what?
-    "one ones other others another both some any each every same rest whole own mine ours theirs this that these those "
-    "thing things something anything everything nothing nobody somebody who whom what which raw near alone together "
-    # adverbs and prepositions: where and when does what stand?
-    "here there where when why how now then before again elsewhere apart of "
-    # verbs that could be anything, and the words of this house's past
-    "say says tell tells ask asks see sees want wants word words talk talks".split()
-)
+_PARTICIPLES = """
+found said told seen heard asked wanted given taken made kept held left gone got lost meant known chosen foreseen
+"""  # without their noun: what was found, said, kept?
+_PRONOUNS = """
+one ones other others another both some any each every same rest whole own mine ours theirs this that these those thing
+things something anything everything nothing nobody somebody who whom what which raw near alone together
+"""  # numerals and bare adjectives too: which one of what?
+_ADVERBS = "here there where when why how now then before again elsewhere apart of"  # where and when does what stand?
+_VERBS = "say says tell tells ask asks see sees want wants word words talk talks"  # any act; and this house's old words
+EMPTY = frozenset(f"{_PARTICIPLES} {_PRONOUNS} {_ADVERBS} {_VERBS}".split())
 
 
 class Binding(NamedTuple):
@@ -35,7 +34,7 @@ class Binding(NamedTuple):
 
 
 def bindings(source: str) -> Iterator[Binding]:
-    """Every name that `source` binds, but `self`, `cls` and `_`, which Python chose, and imports, which others chose."""
+    """Every name that `source` binds, but `self`, `cls` and `_`, which Python chose, and what it imports."""
     for node in ast.walk(ast.parse(source)):
         name = _bound(node)
         if name and name not in ("self", "cls", "_"):

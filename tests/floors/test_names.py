@@ -10,14 +10,15 @@ from tests.floors.names import SRC, bindings, empty, files
 
 CEILING = 0.1122  # share of the bindings in src/ that say nothing: lower it whenever the count falls
 NAMESAKES = frozenset(  # module names that two files have: take a name out when it is unique, and never put one in
-    "build check data errors export first_rows generate memory packing plan slots spread stages status tensor train".split()
+    ("build", "check", "data", "errors", "export", "first_rows", "generate", "memory")
+    + ("packing", "plan", "slots", "spread", "stages", "status", "tensor", "train")
 )
 
 
 def test_few_names_say_nothing() -> None:
-    """A name gets on the list (`names.EMPTY`) when it is no noun of the field, does not tell what it names without the line
-    that binds it, and stood at several unlike things: a participle, pronoun, adverb or preposition in a noun's place, or
-    a verb that fits any act. It is taken off the list only when it became a term of the glossary in
+    """A name gets on the list (`names.EMPTY`) when it is no noun of the field, does not tell what it names without the
+    line that binds it, and stood at several unlike things: a participle, pronoun, adverb or preposition in a noun's
+    place, or a verb that fits any act. It is taken off only when it became a term of the glossary in
     docs/architecture.md. `python -m tests.floors.names src/tunefleet/ROOM` lists the offenders of a room."""
     offenders, count = empty(SRC)
     assert count > 10_000
