@@ -19,7 +19,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunefleet.plan.estimate.memory import GIB, PROCESS
+from tunefleet.base.units import GIB
+from tunefleet.plan.estimate.memory import PROCESS
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = PROCESS / GIB

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from tunefleet.base.units import count
+from tunefleet.base.units import GIB, count
 from tunefleet.config.parallel import Place
 from tunefleet.plan.estimate.forecast import Forecast, forecast
-from tunefleet.plan.estimate.gpus import GIB, Cluster, cluster
+from tunefleet.plan.estimate.gpus import Cluster, cluster
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families import parameters

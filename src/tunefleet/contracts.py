@@ -31,6 +31,18 @@ class MicroBatch:
     labels: Tensor
     segments: Tensor | None
 
+    @property
+    def loss_tokens(self) -> int:
+        """The positions with a label."""
+        return int((self.labels != IGNORED).sum())
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same on the device that computes; from pinned memory without waiting for it."""
+        tensors: dict[str, Any] = {
+            name: t.to(device, non_blocking=True) for name, t in vars(self).items() if t is not None
+        }
+        return replace(self, **tensors)
+
 
 @dataclass(frozen=True)
 class StepResult:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from tests.plans import tiny_plan
 from tunefleet.engine import masters, zero
+from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.group import join
 from tunefleet.plan.families import tensor
 from tunefleet.plan.horizon import Horizon
@@ -54,7 +55,7 @@ def _compare(folder: Path, path: str, name: str, precision: str, group: Any) -> 
         master = safe_get_full_fp32_param(weight) if parallel["zero_stage"] else weight
         given = file.get(weight_name, file[EMBEDDING]).float()  # a stage's copy of a tied one
         same_masters &= torch.equal(master.detach().float(), _own(given, weight_name, plan, group.rank))
-    weights, to = engine.weights(), zero._DTYPES[plan.config.train.precision]
+    weights, to = engine.weights(), torch_dtype(plan.config.train.precision)
     same = weights is None or all(torch.equal(weights[name], value.to(to)) for name, value in file.items())
     engine.close()
     return {"weights": bool(same), "masters": bool(same_masters)}

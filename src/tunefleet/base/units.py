@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+GIB = 2**30
+"""Bytes of a GiB."""
+
 
 class Unit(Enum):
     """What a duration counts."""

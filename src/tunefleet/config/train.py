@@ -9,12 +9,17 @@ from tunefleet.config.fields import ranged
 
 
 class Precision(Enum):
-    """The number format of weights and activations; masters and optimizer states are fp32."""
+    """The dtype of weights and activations; master weights and optimizer states are fp32."""
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+
+    @property
+    def dtype(self) -> str:
+        """Torch's name of it; the plan has settled what `auto` is."""
+        return {Precision.FP32: "float32", Precision.BF16: "bfloat16", Precision.FP16: "float16"}[self]
 
 
 class OnOom(Enum):

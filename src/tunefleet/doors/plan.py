@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.units import clock, count
+from tunefleet.base.units import GIB, clock, count
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.doors import compose
@@ -18,7 +18,7 @@ from tunefleet.plan.choose.advice import Advice, advice
 from tunefleet.plan.choose.guard import foreseen
 from tunefleet.plan.estimate.forecast import Forecast
 from tunefleet.plan.estimate.gpus import cluster
-from tunefleet.plan.estimate.memory import GIB, Item, Phase
+from tunefleet.plan.estimate.memory import Item, Phase
 from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.paths.data_files import DEMO
 from tunefleet.plan.rules import combinations

@@ -7,12 +7,13 @@ import sys
 
 import torch
 
-_GIB = 2**30
+from tunefleet.base.units import GIB
+
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 def peak_gib() -> float:
     """GiB: on a GPU what torch has allocated on it, else the resident size of the process."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / _GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT / _GIB
+        return torch.cuda.max_memory_allocated() / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT / GIB

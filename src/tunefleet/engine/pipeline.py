@@ -107,7 +107,7 @@ class PipelineEngine(ZeroEngine):
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens) of this rank's rows, from stage to stage; without gradients."""
-        batch, model = self._here(micro_batch), self._stage.model
+        batch, model = micro_batch.to(self._group.device), self._stage.model
         with evaluation_mode(model), torch.no_grad(), self.precision():
             width = (*batch.tokens.shape, model.config.hidden_size)
             output = self._stage.compute(
@@ -116,7 +116,7 @@ class PipelineEngine(ZeroEngine):
         if not self._stage.is_last:
             self._line.send(output)
         total = self._line.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))
-        return float(total.item()), int((micro_batch.labels >= 0).sum())
+        return float(total.item()), micro_batch.loss_tokens
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
@@ -158,7 +158,7 @@ class PipelineEngine(ZeroEngine):
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. The optimizer's step waits for `_apply`."""
-        here = [self._here(batch) for batch in micro_batches]
+        here = [batch.to(self._group.device) for batch in micro_batches]
         self._stage.load(here)
         self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / learning
         self._total.zero_()

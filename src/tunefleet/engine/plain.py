@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -34,10 +33,9 @@ class PlainModel:
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, learning tokens)."""
-        moved = {name: t.to(self._device) for name, t in vars(micro_batch).items() if t is not None}
         with torch.no_grad(), self.precision():
-            total = self._learner(replace(micro_batch, **moved))
-        return float(total.item()), int((micro_batch.labels >= 0).sum())
+            total = self._learner(micro_batch.to(self._device))
+        return float(total.item()), micro_batch.loss_tokens
 
 
 class Alone:

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from tunefleet.base.errors import RunError
+from tunefleet.base.units import GIB
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
-from tunefleet.plan.estimate.gpus import GIB, host_memory
+from tunefleet.plan.estimate.gpus import host_memory
 from tunefleet.plan.plan import Plan
 
 _SHARE = 0.99  # of a memory: a forecast is not closer than that

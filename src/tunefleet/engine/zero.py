@@ -6,9 +6,8 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import deepspeed
 import torch
@@ -24,14 +23,13 @@ from tunefleet.contracts import MicroBatch, StepResult
 from tunefleet.engine import frozen, reshard, shards, tensor
 from tunefleet.engine.clip import clip
 from tunefleet.engine.drive import expect_drive, expect_saveable
+from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.engine.masters import Masters
 from tunefleet.engine.rows import own_part
 from tunefleet.engine.sharing import one_by_one, share_out, take
 from tunefleet.plan.families import lora
 from tunefleet.plan.plan import Plan
-
-_DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16, Precision.FP32: torch.float32}
 
 
 class ZeroEngine:
@@ -65,7 +63,7 @@ class ZeroEngine:
     def _prepare(self, learner: nn.Module) -> Masters:
         """Reads the weights, and shares them out at stage 3; returns what masters must start from."""
         config, stage, masters = self._plan.engine, self._plan.config.parallel.zero_stage, Masters()
-        to = _DTYPES[self._plan.config.train.precision if stage else Precision.FP32]
+        to = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
         if one_by_one(config) and stage == 3:
             share_out(learner, config, self._group.rank, to, masters)
         elif one_by_one(config):
@@ -114,13 +112,13 @@ class ZeroEngine:
         """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
         micro_batch = self._own(micro_batch)
         with evaluation_mode(self._engine.module), torch.no_grad():
-            total = self._engine(self._here(micro_batch))
-        return float(total.item()), int((micro_batch.labels >= 0).sum())
+            total = self._engine(micro_batch.to(self._group.device))
+        return float(total.item()), micro_batch.loss_tokens
 
     def precision(self) -> torch.autocast:
         """The context in which the bare model computes as it does in training."""
         low = "torch_autocast" in self._plan.engine
-        dtype = _DTYPES[self._plan.config.train.precision]
+        dtype = torch_dtype(self._plan.config.train.precision)
         return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
 
     def save(self, folder: Path, tag: str) -> None:
@@ -185,7 +183,7 @@ class ZeroEngine:
         own = [0.0, 0.0]
         for batch in micro_batches:
             own[0] += batch.tokens.numel()
-            own[1] += int((batch.labels >= 0).sum())
+            own[1] += batch.loss_tokens
         tokens, learning = self._copies.total(own)
         assert learning > 0, "the data room keeps only rows with something to learn"
         return int(tokens), int(learning)
@@ -201,7 +199,7 @@ class ZeroEngine:
         averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         for number, batch in enumerate(micro_batches, 1):
-            loss = self._engine(self._here(batch))
+            loss = self._engine(batch.to(self._group.device))
             self._engine.backward(loss * (averaged_over / learning))
             total += loss.detach()
             if number < len(micro_batches):
@@ -247,11 +245,3 @@ class ZeroEngine:
     def _own(self, batch: MicroBatch) -> MicroBatch:
         degree = self._plan.layout.sequence
         return own_part(batch, self._group.rank % degree, degree)
-
-    def _here(self, batch: MicroBatch) -> MicroBatch:
-        moved: dict[str, Any] = {
-            field.name: value.to(self._group.device, non_blocking=True)
-            for field in fields(batch)
-            if (value := getattr(batch, field.name)) is not None
-        }
-        return replace(batch, **moved)

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
+from tunefleet.base.units import GIB
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.plan import answers, precision, start_from
 from tunefleet.plan.choose.auto import foreseen, resolve, where
 from tunefleet.plan.deepspeed.config import engine_config
-from tunefleet.plan.estimate.memory import GIB
 from tunefleet.plan.estimate.stages import boundaries
 from tunefleet.plan.families import lora, parameters
 from tunefleet.plan.naming import run_name

@@ -16,9 +16,9 @@ from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import choice
 from tunefleet.checkpoint.choice import Checkpoint
 from tunefleet.config.adapter import AdapterName
-from tunefleet.config.train import Precision
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.engine import frozen, shards
+from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.model import build
 from tunefleet.model.learner import Learner
@@ -108,7 +108,7 @@ def _weights(plan: Plan, checkpoint: Checkpoint) -> dict[str, Tensor]:
             state = _joined(plan, [_module(checkpoint.shards, peer) for peer in range(plan.layout.tensor)])
     else:
         masters = shards.masters(checkpoint.shards, (checkpoint.folder / frozen.FILE).exists())
-        state = {name: weight.to(DTYPES[plan.config.train.precision]) for name, weight in masters.items()}
+        state = {name: weight.to(torch_dtype(plan.config.train.precision)) for name, weight in masters.items()}
     return {name.removeprefix("model."): weight for name, weight in state.items()}
 
 
@@ -134,6 +134,3 @@ def _joined(plan: Plan, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         name: weight if (dim := dims[name]) is None else torch.cat([part[name] for part in parts], dim)
         for name, weight in parts[0].items()
     }
-
-
-DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from tunefleet.base.errors import DataError, ExportError
+from tunefleet.base.units import GIB
 from tunefleet.config.adapter import AdapterName
 from tunefleet.contracts import Evaluable
 from tunefleet.data.encode.template import ChatTemplate
@@ -172,7 +173,7 @@ def _dtype(folder: Path, fp32: bool) -> str:
 def too_large(folder: Path) -> str:
     """Why this machine cannot read the export in `folder` for its logits; empty where it can."""
     needed, free = _bytes(folder) * _SPARE, _free()
-    return f"the model takes {needed / 2**30:.1f} GiB to read, and {free / 2**30:.1f} are free" if needed > free else ""
+    return f"the model takes {needed / GIB:.1f} GiB to read, and {free / GIB:.1f} are free" if needed > free else ""
 
 
 def _bytes(folder: Path) -> int:

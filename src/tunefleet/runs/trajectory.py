@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tunefleet.contracts import Group, MicroBatch
+from tunefleet.contracts import Group
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.data.store.dataset import Card, Dataset
 from tunefleet.data.store.packing import pack
@@ -69,7 +69,7 @@ def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
     read = batches(whole, 0)
     losses, norms = [], []
     for step in range(steps):
-        batch = _on(device, read.take(1)[0])
+        batch = read.take(1)[0].to(device)
         for group in optimizer.param_groups:
             group["lr"] = rate(plan)(step)
         loss = learner(batch) / (batch.labels >= 0).sum()
@@ -108,11 +108,6 @@ def _chain(first: int, length: int) -> NDArray[np.int32]:
     while len(tokens) < length:
         tokens.append((tokens[-1] * 5 + 7) % (VOCABULARY - 3) + 3)
     return np.asarray(tokens, dtype=np.int32)
-
-
-def _on(device: torch.device, batch: MicroBatch) -> MicroBatch:
-    moved: dict[str, Any] = {f.name: t.to(device) for f in fields(batch) if (t := getattr(batch, f.name)) is not None}
-    return replace(batch, **moved)
 
 
 def sampled(weights: dict[str, torch.Tensor]) -> list[float]:

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from tunefleet.base import files
 from tunefleet.data import prepare
+from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.model.build import attention
@@ -19,7 +20,7 @@ from tunefleet.plan.plan import Plan
 from tunefleet.plan.precision import is_slow
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.runs import examine, parts, words
-from tunefleet.runs.export import DTYPES, exported
+from tunefleet.runs.export import exported
 
 
 def evaluate(plan: Plan) -> tuple[dict[str, str], dict[str, Any], list[examine.Sample]]:
@@ -64,7 +65,7 @@ def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) 
 
 def _as_trained(plan: Plan) -> PlainModel:
     """The exported model with the weights and products of training: stage 0 keeps fp32 weights and autocasts."""
-    precision = DTYPES[plan.config.train.precision]
+    precision = torch_dtype(plan.config.train.precision)
     if plan.config.parallel.zero_stage:
         return PlainModel(_learner(plan, precision))
     return PlainModel(_learner(plan, torch.float32), None if precision is torch.float32 else precision)

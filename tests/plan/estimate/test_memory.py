@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from tunefleet.base.units import GIB
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
-from tunefleet.plan.estimate.memory import BUCKET, GIB, Memory, Phase, memory, total
+from tunefleet.plan.estimate.memory import BUCKET, Memory, Phase, memory, total
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.parameters import count

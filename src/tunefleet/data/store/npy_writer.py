@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +12,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from tunefleet.base import files
+from tunefleet.base.checksums import checksum
 
 _MANIFEST = "files.json"  # of a folder: bytes and CRC-32 of every other file in it
-_BLOCK = 1 << 22  # bytes read at once
 
 
 class Growing:
@@ -61,28 +60,18 @@ def part(path: Path, start: int, end: int) -> NDArray[Any]:
 
 def seal(folder: Path) -> None:
     """Writes down what every file in `folder` is, before it is published."""
-    described = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in sorted(folder.iterdir())}
-    files.write_json(folder / _MANIFEST, described)
+    files.write_json(folder / _MANIFEST, {path.name: checksum(path) for path in sorted(folder.iterdir())})
     files.sync_folder(folder)
 
 
 def expect_sizes(folder: Path) -> None:
     """Raises `ValueError` or `OSError` where a file of a sealed folder is missing, or longer or shorter than it was."""
-    for name, described in files.read_json(folder / _MANIFEST).items():
+    for name, (written, _) in files.read_json(folder / _MANIFEST).items():
         size = (folder / name).stat().st_size
-        if size != described["bytes"]:
-            raise ValueError(f"{folder / name} has {size} bytes instead of {described['bytes']}")
+        if size != written:
+            raise ValueError(f"{folder / name} has {size} bytes instead of {written}")
 
 
 def is_whole(folder: Path) -> bool:
     """Whether every byte of a sealed folder is as it was written; it reads them all."""
-    described = files.read_json(folder / _MANIFEST)
-    return all(_crc32(folder / name) == file["crc32"] for name, file in described.items())
-
-
-def _crc32(path: Path) -> int:
-    crc = 0
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            crc = zlib.crc32(block, crc)
-    return crc
+    return all(checksum(folder / name) == written for name, written in files.read_json(folder / _MANIFEST).items())

@@ -36,11 +36,10 @@ def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
 
 def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
     """Stage 0 keeps fp32 weights and autocasts; stages 1 to 3 keep fp32 masters and accumulate in fp32."""
-    name = {Precision.BF16: "bfloat16", Precision.FP16: "float16"}.get(train.precision)
-    if name is None:
+    if train.precision is Precision.FP32:
         return {}
     if parallel.zero_stage == 0:
-        return {"torch_autocast": {"enabled": True, "dtype": name}}
+        return {"torch_autocast": {"enabled": True, "dtype": train.precision.dtype}}
     if train.precision is Precision.FP16:
         return {"fp16": {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 500}}
     if not train.master_weights:

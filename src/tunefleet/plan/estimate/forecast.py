@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunefleet.base.units import GIB
 from tunefleet.plan.estimate.gpus import Cluster
-from tunefleet.plan.estimate.memory import GIB, Memory, memory
+from tunefleet.plan.estimate.memory import Memory, memory
 from tunefleet.plan.estimate.speed import Speed, speed
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work

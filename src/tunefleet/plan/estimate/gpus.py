@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.base.units import GIB
 from tunefleet.plan.processes.machine import Machine
 
-GIB = 2**30
 THIS = "this"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Flag, auto
 
+from tunefleet.base.units import GIB
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.activations import Activations, activations
@@ -21,7 +22,6 @@ from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families import parameters
 from tunefleet.plan.families.counts import Architecture
 
-GIB = 2**30
 BUCKET = 500_000_000  # elements: zero_optimization.reduce_bucket_size
 LIVE = 1_000_000_000  # elements: stage3_max_live_parameters
 PREFETCH = 50_000_000  # elements: stage3_prefetch_bucket_size
