@@ -85,12 +85,12 @@ class Loader:
         """The next micro-batch. Raises `WorkerFailure` where a worker has died."""
         assert self._iterator is not None, "closed"
         try:
-            found = next(self._iterator)
+            tensors = next(self._iterator)
         except (RuntimeError, OSError, EOFError) as error:
             raise self._failure() or error from None
         self._waiting.popleft()
         self._taken += 1
-        return MicroBatch(**found)
+        return MicroBatch(**tensors)
 
     def close(self) -> None:
         """Ends the workers and waits for them; also after an error, whose traceback keeps torch's iterator alive."""
@@ -106,7 +106,7 @@ class Loader:
             for number, worker in enumerate(self._workers):
                 if not worker.is_alive():
                     mine = (number - self._taken) % self._count
-                    return WorkerFailure(_told(worker, list(self._waiting)[mine : mine + 1]))
+                    return WorkerFailure(_worker_death_message(worker, list(self._waiting)[mine : mine + 1]))
             time.sleep(0.1)
         return None
 
@@ -161,7 +161,7 @@ def _end_with_training() -> None:
     os._exit(1)
 
 
-def _told(worker: BaseProcess, rows: Sequence[Sequence[int]]) -> str:
+def _worker_death_message(worker: BaseProcess, rows: Sequence[Sequence[int]]) -> str:
     code = worker.exitcode or 0
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     at = f" at the micro-batch of rows {', '.join(map(str, rows[0]))}" if rows else ""

@@ -56,6 +56,6 @@ class TokenCache:
 
     def _path(self, rendered: Sequence[Rendered]) -> Path:
         digest = hashlib.blake2b(self.identity.encode(), digest_size=16)
-        for one in rendered:
-            digest.update(f"\0{len(one.text)} {one.answers}\0{one.text}".encode())
+        for text in rendered:
+            digest.update(f"\0{len(text.text)} {text.answers}\0{text.text}".encode())
         return self.folder / f"{digest.hexdigest()}.npz"
