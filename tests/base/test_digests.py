@@ -110,7 +110,7 @@ def test_a_memory_that_cannot_be_written_costs_time_alone(large: Path, tmp_path:
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of weights above 1,000 bytes are huge, and 16 pieces of 10 bytes are read of them."""
-    monkeypatch.setattr(digests, "_WHOLE", 1_000)
+    monkeypatch.setattr(digests, "_SAMPLED", 1_000)
     monkeypatch.setattr(digests, "_PIECE", 10)
     path = tmp_path / "model.safetensors"
     path.write_bytes(os.urandom(5_000))

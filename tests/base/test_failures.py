@@ -106,7 +106,7 @@ def test_a_failure_survives_its_file_with_its_traceback(tmp_path: Path) -> None:
     try:
         raise ValueError("na\u00efve\nin two lines")
     except ValueError as error:
-        before = Failure.of(11, error)
+        before = Failure.from_error(11, error)
     failures.write(paths, before)
     failures.write(paths, failure(2, Cause.LOST_PEER))
     assert failures.read_all(paths) == [failure(2, Cause.LOST_PEER), before]  # by number, not by name
@@ -115,7 +115,7 @@ def test_a_failure_survives_its_file_with_its_traceback(tmp_path: Path) -> None:
 
 
 def test_an_error_of_ours_is_told_without_the_name_of_its_class() -> None:
-    assert Failure.of(0, DataError("rows.jsonl:3: no answer")).message == "rows.jsonl:3: no answer"
+    assert Failure.from_error(0, DataError("rows.jsonl:3: no answer")).message == "rows.jsonl:3: no answer"
 
 
 @pytest.mark.parametrize(

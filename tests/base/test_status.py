@@ -112,7 +112,7 @@ def test_a_status_without_a_process_means_nobody_and_not_the_reader(tmp_path: Pa
     (tmp_path / "status.json").write_text('{"state": "running"}')
     read = status.read(tmp_path / "status.json")
     assert read is not None
-    assert not status.lives(read.pid)
+    assert not status.is_alive(read.pid)
 
 
 def test_a_file_from_before_there_were_causes_is_read(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ BEATS = """
 import sys, time
 from pathlib import Path
 from tunefleet.base import status
-status.start_heartbeat(Path(sys.argv[1]), every=0.02)
+status.start_heartbeat(Path(sys.argv[1]), seconds=0.02)
 time.sleep(float(sys.argv[2]))
 """
 
@@ -168,8 +168,8 @@ def test_a_stopped_process_is_silent_although_it_lives(beating: tuple[subprocess
     process, path = beating
     process.send_signal(signal.SIGSTOP)
     time.sleep(0.3)
-    assert status.lives(process.pid)
-    assert status.silence(path) > 0.2
+    assert status.is_alive(process.pid)
+    assert status.seconds_since_heartbeat(path) > 0.2
 
 
 HELD = "import threading; setattr(threading.Thread, 'daemon', False)\n"  # as if it were an ordinary thread
@@ -207,18 +207,18 @@ def test_a_disk_that_fails_does_not_end_the_heart(tmp_path: Path) -> None:
 
 def test_silence_is_seconds_since_the_last_beat(tmp_path: Path) -> None:
     path = tmp_path / ".heartbeat"
-    assert status.silence(path) == math.inf
+    assert status.seconds_since_heartbeat(path) == math.inf
     path.touch()
-    assert status.silence(path) < 20
+    assert status.seconds_since_heartbeat(path) < 20
     os.utime(path, (time.time() - 100, time.time() - 100))
-    assert 99 < status.silence(path) < 150
+    assert 99 < status.seconds_since_heartbeat(path) < 150
     os.utime(path, (time.time() + 1000, time.time() + 1000))  # a clock that is ahead
-    assert status.silence(path) == 0.0
+    assert status.seconds_since_heartbeat(path) == 0.0
 
 
 def test_which_processes_live() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(timeout=20)
-    assert status.lives(os.getpid())
-    assert status.lives(1)  # somebody else's
-    assert not status.lives(process.pid)
+    assert status.is_alive(os.getpid())
+    assert status.is_alive(1)  # somebody else's
+    assert not status.is_alive(process.pid)

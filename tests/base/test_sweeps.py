@@ -22,7 +22,7 @@ def test_the_name_depends_on_the_runs_alone() -> None:
     name = sweeps.sweep(POINTS).name
     assert name.startswith("sweep-")
     assert len(name) == len("sweep-") + 8
-    retyped = [replace(point, words=("train.seed=1",)) for point in reversed(POINTS)]
+    retyped = [replace(point, overrides=("train.seed=1",)) for point in reversed(POINTS)]
     assert sweeps.sweep(retyped).name == name
     assert sweeps.sweep([replace(point, run_dir=f"/elsewhere{point.run_dir}") for point in POINTS]).name == name
     assert sweeps.sweep(POINTS[:1]).name != name  # control
@@ -53,3 +53,12 @@ def test_a_damaged_record_is_none_and_is_written_again(tmp_path: Path) -> None:
         assert sweeps.listed(tmp_path) == []
     sweeps.write(tmp_path, sweep)
     assert sweeps.read(tmp_path, sweep.name) == sweep
+
+
+def test_a_sweep_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    grid = sweeps.sweep(POINTS)
+    sweeps.write(tmp_path, grid)
+    path = tmp_path / "sweeps" / grid.name / "sweep.json"
+    path.write_text(path.read_text().replace('"overrides"', '"words"'))
+    assert '"words"' in path.read_text()
+    assert sweeps.read(tmp_path, grid.name) == grid

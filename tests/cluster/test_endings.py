@@ -75,7 +75,7 @@ def test_cancelling_a_run_saves_first_however_long_it_takes(desk: Desk) -> None:
     assert f"job {desk.job}" in said
     ended = desk.until("cancelled")
     assert ended["saved_step"] == ended["step"] >= 3
-    assert (ended["cause"], ended["reason"]) == ("cancelled", "cancelled by a person")
+    assert (ended["cause"], ended["reason"]) == ("cancelled", "cancelled by the user")
     assert desk.cluster.wait(desk.job, "COMPLETED CANCELLED FAILED")["Restarts"] == "0"
 
 

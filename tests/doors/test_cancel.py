@@ -20,7 +20,7 @@ from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.doors.cancel import cancel
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer
+from tunefleet.launch.run_state import StatusReader
 
 Capture = pytest.CaptureFixture[str]
 TRAINS = """
@@ -81,7 +81,7 @@ def test_a_run_here_is_asked_to_save_or_killed(
     assert (tmp_path / "saved").exists() is not at_once
     assert capsys.readouterr().out == ("run: is killed\n" if at_once else "run: saves, then ends\n")
     assert one.paths.cancelled.exists()
-    now = Observer().status(one.paths)
+    now = StatusReader().status(one.paths)
     assert now
     assert (now.state, now.cause) == (State.CANCELLED, Cause.CANCELLED)
 
@@ -113,7 +113,7 @@ def test_a_process_that_ends_at_this_moment(
 ) -> None:
     process = subprocess.Popen([sys.executable, "-IS", "-c", ""])
     process.wait(timeout=20)
-    monkeypatch.setattr(status, "lives", lambda pid: True)
+    monkeypatch.setattr(status, "is_alive", lambda pid: True)
     cancel([run(tmp_path, pid=process.pid)], now=False)
     assert capsys.readouterr().out == "run: has just ended\n"
 

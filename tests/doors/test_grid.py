@@ -20,7 +20,7 @@ from tunefleet.base.sweeps import Sweep
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.doors import grid
-from tunefleet.launch import side_by_side
+from tunefleet.launch import parallel_runs
 from tunefleet.plan import Machine, Plan
 
 Start = Callable[[Plan, Machine], int]
@@ -215,7 +215,7 @@ def test_the_sweep_is_written_down_before_the_first_start(
     composed, words = points(*RATES[:2])
     grid.run(composed, words)
     assert seen[0] == seen[1]
-    assert [list(point.words) for point in seen[0].points] == words
+    assert [list(point.overrides) for point in seen[0].points] == words
     assert len({point.run_dir for point in seen[0].points}) == 2
     assert capsys.readouterr().out.startswith(f"sweep  {seen[0].name}\n")
     grid.run(composed, words)
@@ -269,7 +269,7 @@ def beside(points: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Runs a grid with two slots."""
     (tmp_path / "fake_point.py").write_text(FAKE_POINT)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(side_by_side, "_MODULE", "fake_point")
+    monkeypatch.setattr(parallel_runs, "_MODULE", "fake_point")
     monkeypatch.setattr(grid, "start", lambda plan, machine: pytest.fail("ran in this process"))
     return lambda *rates: grid.run(*points(*([f"optimizer.lr={rate}", "launch.parallel_runs=2"] for rate in rates)))
 

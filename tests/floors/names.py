@@ -13,7 +13,7 @@ _PARTICIPLES = """
 found said told seen heard asked wanted given taken made kept held left gone got lost meant known chosen foreseen
 """  # without their noun: what was found, said, kept?
 _PRONOUNS = """
-one ones other others another both some any each every same rest whole own mine ours theirs this that these those thing
+one ones other others another both some any each same rest whole own mine ours theirs this that these those thing
 things something anything everything nothing nobody somebody who whom what which raw near alone together
 """  # numerals and bare adjectives too: which one of what?
 _ADVERBS = "here there where when why how now then before again elsewhere apart of"  # where and when does what stand?

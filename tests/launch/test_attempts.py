@@ -36,7 +36,7 @@ def test_what_came_from_outside_is_started_again(cause: Cause) -> None:
 @pytest.mark.parametrize("cause", NEVER)
 def test_what_would_come_again_is_not_started_again(cause: Cause) -> None:
     """Control: the same attempts after a time limit would be allowed."""
-    assert refusal(cause, done((0, 5)), LAUNCH) == f"{cause.value} is not mended by starting again"
+    assert refusal(cause, done((0, 5)), LAUNCH) == f"{cause.value} is not fixed by starting again"
     assert refusal(Cause.TIME_LIMIT, done((0, 5)), LAUNCH) is None
 
 
@@ -102,7 +102,11 @@ def test_an_attempt_that_was_killed_ends_where_the_next_begins(tmp_path: Path) -
     attempts.begin(run(tmp_path, 7), "s", "12")
     attempts.begin(run(tmp_path, 7), "s", "12")
     found = attempts.read(RunPaths(tmp_path), "s")
-    assert [(one.first, one.last, one.fruitful) for one in found] == [(0, 7, True), (7, 7, False), (7, None, False)]
+    assert [(one.first, one.last, one.made_progress) for one in found] == [
+        (0, 7, True),
+        (7, 7, False),
+        (7, None, False),
+    ]
 
 
 def test_each_submission_counts_for_itself(tmp_path: Path) -> None:

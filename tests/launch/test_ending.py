@@ -89,7 +89,7 @@ def test_every_cause_leaves_a_final_state() -> None:
         ((RUNNING, [], 137, "", False), "a process was killed by SIGKILL"),
         ((RUNNING, [], 9, "", False), "a process was killed (srun ended with 9)"),
         ((RUNNING, [], 1, "CANCELLED", False), "cancelled by scancel"),
-        ((RUNNING, [], 1, "CANCELLED", True), "cancelled by a person"),
+        ((RUNNING, [], 1, "CANCELLED", True), "cancelled by the user"),
     ],
 )
 def test_the_reason_is_for_people(arguments: Any, reason: str) -> None:

@@ -19,7 +19,7 @@ def await_build(folder: Path, seconds: float = _SECONDS) -> None:
     be that of another machine, on a shared file system: until it is older than `seconds`.
     """
     lock = folder / _LOCK
-    while lock.exists() and not _held(lock):
+    while lock.exists() and not _is_open(lock):
         if _age(lock) > seconds:
             raise RunError(
                 f"{lock}: left by a build that was killed; every later one would wait for it. Remove it: rm {lock}"
@@ -28,7 +28,7 @@ def await_build(folder: Path, seconds: float = _SECONDS) -> None:
         time.sleep(5)
 
 
-def _held(lock: Path) -> bool:
+def _is_open(lock: Path) -> bool:
     """Whether a process of this machine has `lock` open, as a build does."""
     target = str(lock.resolve())
     for link in Path("/proc").glob("[0-9]*/fd/*"):

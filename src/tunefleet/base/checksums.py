@@ -33,7 +33,11 @@ def names(folder: Path, without: Iterable[str] = ()) -> list[str]:
     ]
 
 
-def differences(now: dict[str, Checksum], then: dict[str, Checksum]) -> list[str]:
+def differences(current: dict[str, Checksum], recorded: dict[str, Checksum]) -> list[str]:
     """What is not as it was written, as `name: what`, by name."""
-    changed = [f"{name}: missing or changed since it was saved" for name in sorted(then) if now.get(name) != then[name]]
-    return changed + [f"{name}: was not there when it was saved" for name in sorted(now.keys() - then.keys())]
+    changed = [
+        f"{name}: missing or changed since it was saved"
+        for name in sorted(recorded)
+        if current.get(name) != recorded[name]
+    ]
+    return changed + [f"{name}: was not there when it was saved" for name in sorted(current.keys() - recorded.keys())]

@@ -30,10 +30,10 @@ def expect_free(folder: Path, overwrite: bool = False) -> None:
     parent = next(path for path in (target, *target.parents) if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: nothing can be written into {parent}. Name a folder where you may write.")
-    if not overwrite and (others := _not_ours(target)):
+    if not overwrite and (foreign := _not_ours(target)):
         raise RunError(
-            f"{folder}: holds {others[0]}, which no export left there{_and_more(others)}. Name a new or empty folder, "
-            "or add --overwrite, which replaces files of the same names and leaves the others."
+            f"{folder}: holds {foreign[0]}, which no export left there{_and_more(foreign)}. Name a new or empty "
+            "folder, or add --overwrite, which replaces files of the same names and leaves the others."
         )
 
 
@@ -69,35 +69,37 @@ def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
     target = folder.resolve()
     _open_to_others(staged)
     sums = {name: checksums.checksum(staged / name) for name in checksums.names(staged)}
-    done = {**facts, "complete": True, "written": time.time(), "files": sums}
+    finished = {**facts, "complete": True, "written": time.time(), "files": sums}
     if not target.exists():
-        files.write_json(staged / RECORD, done)
+        files.write_json(staged / RECORD, finished)
         files.publish(staged, target)
         return
-    before = dict((record(target) or {"files": {}})["files"])
-    files.write_json(target / RECORD, {**done, "complete": False, "files": {**before, **sums}})
+    delivered = dict((record(target) or {"files": {}})["files"])
+    files.write_json(target / RECORD, {**finished, "complete": False, "files": {**delivered, **sums}})
     for name in sums:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged / name, target / name)
-    for name in before.keys() - sums.keys():
-        if not _is_changed(target, name, before[name]):
+    for name in delivered.keys() - sums.keys():
+        if not _is_changed(target, name, delivered[name]):
             (target / name).unlink(missing_ok=True)
-    files.write_json(target / RECORD, done)
+    files.write_json(target / RECORD, finished)
 
 
 def changes(folder: Path) -> list[str]:
     """What of a delivered folder is not as it was written, as `name: what`; every byte is read. Others' files are not
     looked at.
     """
-    then: dict[str, Any] = (record(folder) or {"files": {}})["files"]
-    now = {name: checksums.checksum(folder / name) for name in then if (folder / name).is_file()}
-    return checksums.differences(now, then)
+    recorded: dict[str, Any] = (record(folder) or {"files": {}})["files"]
+    current = {name: checksums.checksum(folder / name) for name in recorded if (folder / name).is_file()}
+    return checksums.differences(current, recorded)
 
 
 def quick_changes(folder: Path) -> list[str]:
     """Names of files that are gone, have another size, or are small and have other bytes; weights are not read."""
-    then: dict[str, Any] = (record(folder) or {"files": {}})["files"]
-    return [name for name in sorted(then) if not (folder / name).is_file() or _is_changed(folder, name, then[name])]
+    recorded: dict[str, Any] = (record(folder) or {"files": {}})["files"]
+    return [
+        name for name in sorted(recorded) if not (folder / name).is_file() or _is_changed(folder, name, recorded[name])
+    ]
 
 
 def _not_ours(folder: Path) -> list[str]:
@@ -107,7 +109,7 @@ def _not_ours(folder: Path) -> list[str]:
     delivered: dict[str, Any] = (record(folder) or {"files": {}})["files"]
     if not delivered:
         return sorted(path.name for path in folder.iterdir())
-    edited = [name for name, then in sorted(delivered.items()) if _is_changed(folder, name, then)]
+    edited = [name for name, checksum in sorted(delivered.items()) if _is_changed(folder, name, checksum)]
     return edited + [
         path.name
         for path in sorted(folder.iterdir())
@@ -115,12 +117,12 @@ def _not_ours(folder: Path) -> list[str]:
     ]
 
 
-def _is_changed(folder: Path, name: str, then: Any) -> bool:
+def _is_changed(folder: Path, name: str, recorded: Any) -> bool:
     path = folder / name
     if not path.exists():
         return False
     size = path.stat().st_size
-    return bool(size != then[0] or (size <= _SMALL and checksums.checksum(path) != then))
+    return bool(size != recorded[0] or (size <= _SMALL and checksums.checksum(path) != recorded))
 
 
 def _open_to_others(folder: Path) -> None:

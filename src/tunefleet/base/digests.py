@@ -15,7 +15,7 @@ from tunefleet.base.errors import DataError
 
 _LARGE = 1 << 22  # bytes; a smaller file is read in a few milliseconds
 _SETTLED = 2.0  # seconds without a change after which a file's time tells the next change
-_WHOLE = 1 << 26  # bytes; `sampled` reads a smaller file whole
+_SAMPLED = 1 << 26  # bytes; `sampled` reads a smaller file whole
 _PIECE = 1 << 20  # bytes
 _PIECES = 16
 
@@ -27,15 +27,15 @@ def digest(path: Path, memory: Path | None = None) -> bytes:
     a time reads it. One that was changed a moment ago is not remembered: the next change might carry the same time.
     """
     with _readable(path):
-        before = path.stat()
-        if memory is None or before.st_size < _LARGE:
+        stat = path.stat()
+        if memory is None or stat.st_size < _LARGE:
             return _read(path)
         note = memory / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]}.json"
-        known = _noted(note, before)
-        if known is not None:
-            return known
+        remembered = _remembered(note, stat)
+        if remembered is not None:
+            return remembered
         with _one_reader(note.with_suffix(".lock")):
-            return _noted(note, before) or _read_and_note(path, before, note)
+            return _remembered(note, stat) or _read_and_note(path, stat, note)
 
 
 def sampled(path: Path) -> bytes:
@@ -44,7 +44,7 @@ def sampled(path: Path) -> bytes:
     """
     with _readable(path), open(path, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size <= _WHOLE:
+        if size <= _SAMPLED:
             return hashlib.file_digest(stream, "sha256").digest()
         sample = hashlib.sha256(str(size).encode())
         for number in range(_PIECES):
@@ -66,23 +66,23 @@ def _read(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def _read_and_note(path: Path, before: os.stat_result, note: Path) -> bytes:
-    known = _read(path)
-    changed = max(before.st_mtime, before.st_ctime)
-    if _state(before) == _state(path.stat()) and time.time() - changed > _SETTLED:
+def _read_and_note(path: Path, stat: os.stat_result, note: Path) -> bytes:
+    sha256 = _read(path)
+    changed = max(stat.st_mtime, stat.st_ctime)
+    if _state(stat) == _state(path.stat()) and time.time() - changed > _SETTLED:
         with suppress(OSError):  # the file is read again next time, where its note cannot be written
-            files.write_json(note, {"file": str(path), "state": _state(before), "sha256": known.hex()})
-    return known
+            files.write_json(note, {"file": str(path), "state": _state(stat), "sha256": sha256.hex()})
+    return sha256
 
 
 def _state(stat: os.stat_result) -> list[int]:
     return [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def _noted(note: Path, stat: os.stat_result) -> bytes | None:
+def _remembered(note: Path, stat: os.stat_result) -> bytes | None:
     try:
-        found = files.read_json(note)
-        return bytes.fromhex(found["sha256"]) if found["state"] == _state(stat) else None
+        record = files.read_json(note)
+        return bytes.fromhex(record["sha256"]) if record["state"] == _state(stat) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

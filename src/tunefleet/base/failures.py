@@ -32,7 +32,7 @@ class Failure:
     traceback: str = ""
 
     @staticmethod
-    def of(rank: int, error: BaseException) -> Failure:
+    def from_error(rank: int, error: BaseException) -> Failure:
         """The failure that `error` is; call it where the error is caught."""
         text = str(error) if isinstance(error, TunefleetError) else f"{type(error).__name__}: {error}"
         return Failure(rank, text, cause_of(error), exit_code_of(error), traceback.format_exc())
@@ -68,14 +68,14 @@ def read(path: Path) -> Failure | None:
 
 def read_all(paths: RunPaths) -> list[Failure]:
     """What the ranks of the last attempt left, by rank."""
-    found = (read(path) for path in (paths.root / "logs").glob("rank*.failure.json"))
-    return sorted((failure for failure in found if failure), key=lambda failure: failure.rank)
+    failures = (read(path) for path in (paths.root / "logs").glob("rank*.failure.json"))
+    return sorted((failure for failure in failures if failure), key=lambda failure: failure.rank)
 
 
 def first(failures: Sequence[Failure]) -> Failure | None:
     """The one to blame: a failure of a rank's own before one of a rank that lost its peers."""
-    own = [failure for failure in failures if failure.cause is not Cause.LOST_PEER]
-    return next(iter([*own, *failures]), None)
+    first_hand = [failure for failure in failures if failure.cause is not Cause.LOST_PEER]
+    return next(iter([*first_hand, *failures]), None)
 
 
 def clear(paths: RunPaths) -> None:

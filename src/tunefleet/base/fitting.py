@@ -85,8 +85,8 @@ def _smaller(columns: list[Column], over: int) -> list[Column]:
         least = _SHORTEST if flexible else 1
         shorter = widest.shortened(max(least, widest.width - over))
         return [shorter if column is widest else column for column in columns] if widest.width > 1 else columns[:1]
-    gone = max(going, key=lambda column: column.rank)
-    return [column for column in columns if column is not gone]
+    dropped = max(going, key=lambda column: column.rank)
+    return [column for column in columns if column is not dropped]
 
 
 def _short(cell: str, width: int) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
     """Within, nothing in `model` (a torch module) drops out; afterwards every module has its mode from before."""
-    before = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        for module, training in before:
+        for module, training in modes:
             module.training = training

@@ -15,21 +15,21 @@ from tunefleet.base.units import clock
 T = TypeVar("T")
 _FIRST = 1.0  # seconds in which nothing is said: what is over by then needs no words
 _REDRAWN = 0.5  # seconds between two states of a line in a terminal
-_APART = 10.0  # seconds between two plain lines
+_REPEATED = 10.0  # seconds between two plain lines
 
 
-def over(items: Sequence[T], what: str) -> Iterator[T]:
+def over(items: Sequence[T], act: str) -> Iterator[T]:
     """The items, while rank 0 says on stderr how many are done, how many a second, and the time left."""
     line = _Line()
     for done, item in enumerate(items):
         if done:
-            line.show(_state(what, done, len(items), line.seconds))
+            line.show(_state(act, done, len(items), line.seconds))
         yield item
-    line.end(f"{what}: {len(items)} in {clock(line.seconds)}")
+    line.end(f"{act}: {len(items)} in {clock(line.seconds)}")
 
 
 @contextmanager
-def during(what: str, state: Callable[[float], str] | None = None, every_rank: bool = False) -> Iterator[None]:
+def during(act: str, state: Callable[[float], str] | None = None, every_rank: bool = False) -> Iterator[None]:
     """While it lasts, rank 0 says on stderr for how long it has; acts that can tell how far they are give a `state`.
 
     `state` is given the seconds that have passed, and asked by another thread. With `every_rank` the calling process
@@ -39,7 +39,7 @@ def during(what: str, state: Callable[[float], str] | None = None, every_rank: b
 
     def watch() -> None:
         while not over.wait(_REDRAWN):
-            line.show(f"{what}: {state(line.seconds) if state else clock(line.seconds)}")
+            line.show(f"{act}: {state(line.seconds) if state else clock(line.seconds)}")
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()
@@ -48,12 +48,12 @@ def during(what: str, state: Callable[[float], str] | None = None, every_rank: b
     finally:
         over.set()
         thread.join()
-        line.end(f"{what}: {clock(line.seconds)}")
+        line.end(f"{act}: {clock(line.seconds)}")
 
 
-def _state(what: str, done: int, total: int, seconds: float) -> str:
-    left = clock(seconds / done * (total - done))
-    return f"{what}: {done}/{total} ({done / total:.0%}), {done / max(seconds, 1e-9):.1f}/s, {left} left"
+def _state(act: str, done: int, total: int, seconds: float) -> str:
+    remaining = clock(seconds / done * (total - done))
+    return f"{act}: {done}/{total} ({done / total:.0%}), {done / max(seconds, 1e-9):.1f}/s, {remaining} left"
 
 
 class _Line:
@@ -76,7 +76,7 @@ class _Line:
         """Where it is time for the next one."""
         if self._silent or self.seconds < self._next:
             return
-        self._next = self.seconds + (_REDRAWN if self._redraws else _APART)
+        self._next = self.seconds + (_REDRAWN if self._redraws else _REPEATED)
         self._shown = True
         self._write(state, "" if self._redraws else "\n")
 

@@ -113,11 +113,11 @@ def read(path: Path) -> Status | None:
     """The status in `path`, or None where there is none that can be read."""
     try:
         record = files.read_json(path)
-        known = {f.name: record[f.name] for f in fields(Status) if f.name in record}
+        values = {f.name: record[f.name] for f in fields(Status) if f.name in record}
         pid = int(record.get("pid") or 0)
-        if not all(_is_of_type(name, value) for name, value in known.items()):
+        if not all(_is_of_type(name, value) for name, value in values.items()):
             return None
-        return Status(**{**known, "state": State(record["state"]), "cause": _cause(record), "pid": pid})
+        return Status(**{**values, "state": State(record["state"]), "cause": _cause(record), "pid": pid})
     except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return None
 
@@ -143,19 +143,19 @@ def _cause(record: dict[str, Any]) -> Cause:
         return Cause.NONE
 
 
-def start_heartbeat(path: Path, every: float = 10.0) -> None:
+def start_heartbeat(path: Path, seconds: float = 10.0) -> None:
     """Touches `path` every `every` seconds from a thread of its own, as long as this process lives."""
 
     def beat() -> None:
         while True:
             with suppress(OSError):  # a full or slow disk must not end the thread
                 path.touch()
-            time.sleep(every)
+            time.sleep(seconds)
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 
-def silence(path: Path) -> float:
+def seconds_since_heartbeat(path: Path) -> float:
     """Seconds since the last heartbeat in `path`; infinite where there was none."""
     try:
         return max(0.0, time.time() - path.stat().st_mtime)
@@ -163,7 +163,7 @@ def silence(path: Path) -> float:
         return math.inf
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether this machine has a process `pid`; 0 and below would mean a group of them."""
     if pid <= 0:
         return False

@@ -9,7 +9,7 @@ import select
 import sys
 from typing import Any
 
-_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # nobody will ever read it: a pipe, a terminal
+_UNREADABLE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # nobody will ever read it: a pipe, a terminal
 _STDOUT = 1
 
 
@@ -30,14 +30,14 @@ def protect() -> None:
 
 def reader_left() -> bool:
     """Whether nobody reads standard output any more, as far as a write has shown."""
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return isinstance(raw, _Raw) and raw.gone
+    descriptor_stream = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(descriptor_stream, _Descriptor) and descriptor_stream.reader_left
 
 
-class _Raw(io.FileIO):
+class _Descriptor(io.FileIO):
     """A descriptor whose writes succeed, whatever becomes of the bytes."""
 
-    gone = False
+    reader_left = False
     _reported = False
 
     def write(self, data: Any) -> int:
@@ -51,8 +51,8 @@ class _Raw(io.FileIO):
             return memoryview(data).nbytes
 
     def _give_up(self, error: OSError) -> None:
-        if error.errno in _GONE:
-            self.gone = True
+        if error.errno in _UNREADABLE:
+            self.reader_left = True
             with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), self.fileno())
         elif self.fileno() == _STDOUT and not self._reported:
@@ -61,12 +61,12 @@ class _Raw(io.FileIO):
 
 
 def _protected(stream: Any, descriptor: int) -> io.TextIOWrapper:
-    raw = _Raw(descriptor, "wb", closefd=False)
+    descriptor_stream = _Descriptor(descriptor, "wb", closefd=False)
     if stream is None:  # it was closed when Python started
-        return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace")
+        return io.TextIOWrapper(io.BufferedWriter(descriptor_stream), "utf-8", "backslashreplace")
     stream.flush()
-    how = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", **how)
+    options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    return io.TextIOWrapper(io.BufferedWriter(descriptor_stream), stream.encoding, "backslashreplace", **options)
 
 
 def _open_closed() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tunefleet.base import files
 
@@ -16,7 +17,7 @@ from tunefleet.base import files
 class SweepPoint:
     """One run of a sweep: what the person typed for it, and where it lies."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     run_dir: str
 
 
@@ -38,9 +39,9 @@ def sweep(points: Sequence[SweepPoint]) -> Sweep:
 
 def write(output_dir: Path, sweep: Sweep) -> None:
     """Writes the record below `output_dir`, atomically; one with the same runs stays, and a start keeps its time."""
-    before = read(output_dir, sweep.name)
-    if before is None or before.points != sweep.points:
-        created = before.created if before else sweep.created
+    recorded = read(output_dir, sweep.name)
+    if recorded is None or recorded.points != sweep.points:
+        created = recorded.created if recorded else sweep.created
         files.write_json(_path(output_dir, sweep.name), asdict(replace(sweep, created=created)))
 
 
@@ -58,17 +59,21 @@ def read(output_dir: Path, name: str) -> Sweep | None:
     """The sweep `name`, or None where there is none that can be read."""
     try:
         record = files.read_json(_path(output_dir, name))
-        points = tuple(SweepPoint(tuple(point["words"]), point["run_dir"]) for point in record["points"])
+        points = tuple(SweepPoint(_overrides(point), point["run_dir"]) for point in record["points"])
         return Sweep(record["name"], record["created"], points) if points else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def _overrides(point: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(point["overrides"] if "overrides" in point else point["words"])  # as earlier versions wrote it
+
+
 def listed(output_dir: Path) -> list[Sweep]:
     """All sweeps below `output_dir`, the newest first."""
     names = [path.parent.name for path in _path(output_dir, "").parent.glob("*/sweep.json")]
-    found = [one for name in names if (one := read(output_dir, name))]
-    return sorted(found, key=lambda one: one.created, reverse=True)
+    sweeps = [sweep for name in names if (sweep := read(output_dir, name))]
+    return sorted(sweeps, key=lambda sweep: sweep.created, reverse=True)
 
 
 def _path(output_dir: Path, name: str) -> Path:

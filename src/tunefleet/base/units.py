@@ -131,12 +131,12 @@ def count(number: float) -> str:
 
 def clock(seconds: float) -> str:
     """Seconds as a person says them: 42s, 3m 05s, 2h 07m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    total = round(seconds)
+    if total < 60:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m {total % 60:02d}s"
+    return f"{total // 3600}h {total % 3600 // 60:02d}m"
 
 
 def minutes(text: str) -> int:
@@ -144,7 +144,7 @@ def minutes(text: str) -> int:
 
     Raises `ValueError` for anything else, and for no time at all.
     """
-    amount = _minutes_of_clock(text.strip()) or _minutes_of_words(text.strip().lower())
+    amount = _minutes_of_clock(text.strip()) or _minutes_of_units(text.strip().lower())
     if not amount:
         raise ValueError(f"{text!r} is not a length of time")
     return math.ceil(round(amount, 6))  # 8.3h are 498 minutes, not a hair more
@@ -154,15 +154,15 @@ def _minutes_of_clock(text: str) -> float:
     """SLURM's own forms: days-hours, days-hours:minutes, days-hours:minutes:seconds, hours:minutes:seconds."""
     if not re.fullmatch(r"\d+-\d+(:\d+){0,2}|\d+:\d+:\d+", text):
         return 0.0
-    days, _, rest = text.rpartition("-")
-    hours, minute, second = (*(int(part) for part in rest.split(":")), 0, 0)[:3]
+    days, _, clock = text.rpartition("-")
+    hours, minute, second = (*(int(part) for part in clock.split(":")), 0, 0)[:3]
     return int(days or 0) * 1440 + hours * 60 + minute + second / 60
 
 
-def _minutes_of_words(text: str) -> float:
+def _minutes_of_units(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
-    written = "".join("".join(part) for part in parts)
-    if not parts or written != re.sub(r"\s+", "", text) or (len(parts) > 1 and not all(unit for _, unit in parts)):
+    matched = "".join("".join(part) for part in parts)
+    if not parts or matched != re.sub(r"\s+", "", text) or (len(parts) > 1 and not all(unit for _, unit in parts)):
         return 0.0
     return sum(float(amount) * _MINUTES[unit] for amount, unit in parts)
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 RANGE = "range"
-WORDS = "words"
+NAMED = "words"
 
 
 def ranged(
@@ -17,15 +17,15 @@ def ranged(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
-    words: Mapping[str, int] | None = None,
+    named: Mapping[str, int] | None = None,
 ) -> Any:
     """A field with `default` whose number must lie in the given range; `words` stand for numbers outside it."""
     bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
-    given = {k: v for k, v in bounds.items() if v is not None}
-    return field(default=default, metadata={RANGE: given, WORDS: words or {}})
+    set_bounds = {k: v for k, v in bounds.items() if v is not None}
+    return field(default=default, metadata={RANGE: set_bounds, NAMED: named or {}})
 
 
-def outside(value: float, bounds: dict[str, float]) -> bool:
+def is_outside(value: float, bounds: dict[str, float]) -> bool:
     """Whether `value` breaks one of `bounds`."""
     legal = {
         "above": value > bounds.get("above", value - 1),
@@ -36,6 +36,6 @@ def outside(value: float, bounds: dict[str, float]) -> bool:
     return not all(legal.values())
 
 
-def in_words(bounds: dict[str, float]) -> str:
+def describe_bounds(bounds: dict[str, float]) -> str:
     """The range as a person says it: `above 0 and at most 1`."""
-    return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items())
+    return " and ".join(f"{relation} {bound:g}" for relation, bound in bounds.items())

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import Cadence, Duration
 from tunefleet.config import suggest
-from tunefleet.config.fields import RANGE, WORDS, in_words, outside
+from tunefleet.config.fields import NAMED, RANGE, describe_bounds, is_outside
 
 T = TypeVar("T")
 _MINUTE = 60
@@ -33,7 +33,7 @@ def load(cls: type[T], values: Mapping[str, Any]) -> T:
 def dump(value: Any) -> Any:
     """The plain values (JSON types) of a typed one; `load` reads them back."""
     if is_dataclass(value) and not isinstance(value, _TEXTUAL):
-        return {f.name: _word(f, getattr(value, f.name)) or dump(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _name_of(f, getattr(value, f.name)) or dump(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {key: dump(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -43,63 +43,63 @@ def dump(value: Any) -> Any:
     return str(value) if isinstance(value, _TEXTUAL) else value
 
 
-def _word(declared: Field[Any], value: Any) -> str | None:
+def _name_of(declared: Field[Any], value: Any) -> str | None:
     """The word that stands for a value outside the range of its field."""
-    words: Mapping[str, int] = declared.metadata.get(WORDS, {})
-    return next((word for word, number in words.items() if number == value), None)
+    named: Mapping[str, int] = declared.metadata.get(NAMED, {})
+    return next((name for name, number in named.items() if number == value), None)
 
 
-def _dataclass(cls: type[Any], values: Any, where: str, complaints: list[str], root: type[Any]) -> Any:
+def _dataclass(cls: type[Any], values: Any, path: str, complaints: list[str], root: type[Any]) -> Any:
     if not isinstance(values, Mapping):
-        complaints.append(f"{where}: {values!r} is not a group of settings.")
+        complaints.append(f"{path}: {values!r} is not a group of settings.")
         return None
-    known = {f.name: f for f in fields(cls)}
+    declared_fields = {f.name: f for f in fields(cls)}
     for key in values:
-        if key not in known:
-            meant = suggest.for_key(str(key), where, list(known), root)
-            complaints.append(f"{_join(where, str(key))}: unknown key.{meant}")
+        if key not in declared_fields:
+            suggestion = suggest.for_key(str(key), path, list(declared_fields), root)
+            complaints.append(f"{_join(path, str(key))}: unknown key.{suggestion}")
     hints = typing.get_type_hints(cls)
     built = {
-        name: _value(hints[name], values[name], _join(where, name), known[name], complaints, root)
-        for name in known
+        name: _value(hints[name], values[name], _join(path, name), declared_fields[name], complaints, root)
+        for name in declared_fields
         if name in values
     }
-    for name, declared in known.items():
+    for name, declared in declared_fields.items():
         if name not in values and declared.default is MISSING and declared.default_factory is MISSING:
-            complaints.append(f"{_join(where, name)}: missing.")
+            complaints.append(f"{_join(path, name)}: missing.")
     return cls(**built) if not complaints else None
 
 
-def _value(kind: Any, value: Any, where: str, declared: Field[Any], complaints: list[str], root: type[Any]) -> Any:
+def _value(kind: Any, value: Any, path: str, declared: Field[Any], complaints: list[str], root: type[Any]) -> Any:
     optional = isinstance(kind, types.UnionType) and type(None) in kind.__args__
     if optional:
         if value is None:
             return None
         kind = next(member for member in kind.__args__ if member is not type(None))
     if isinstance(kind, type) and is_dataclass(kind) and kind not in _TEXTUAL:
-        return _dataclass(kind, value, where, complaints, root)
+        return _dataclass(kind, value, path, complaints, root)
     if member := _listed(kind):
-        return _dataclasses(member, value, where, complaints, root)
-    bounds, words = declared.metadata.get(RANGE, {}), declared.metadata.get(WORDS, {})
-    if isinstance(value, str) and value in words:
-        return words[value]
+        return _dataclasses(member, value, path, complaints, root)
+    bounds, named = declared.metadata.get(RANGE, {}), declared.metadata.get(NAMED, {})
+    if isinstance(value, str) and value in named:
+        return named[value]
     try:
         converted = _convert(kind, value)
-        if bounds and outside(converted, bounds):
+        if bounds and is_outside(converted, bounds):
             raise ValueError
         return converted
     except (ValueError, TypeError):
-        allowed = _allowed(kind) + (f" {in_words(bounds)}" if bounds else "")
-        allowed += "".join(f", or {word}" for word in [*words, *["null"] * optional])
-        complaints.append(f"{where}: {value!r} is not allowed. Allowed: {allowed}.{_quotes(kind, value)}")
+        allowed = _allowed(kind) + (f" {describe_bounds(bounds)}" if bounds else "")
+        allowed += "".join(f", or {name}" for name in [*named, *["null"] * optional])
+        complaints.append(f"{path}: {value!r} is not allowed. Allowed: {allowed}.{_quotes(kind, value)}")
         return None
 
 
 def _quotes(kind: Any, value: Any) -> str:
     """The next move where YAML made a number of a text: what was written is gone."""
-    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
     is_text = kind is str or str in typing.get_args(kind)[-1:] or typing.get_args(kind) == (str, Ellipsis)
-    if not is_text or not any(type(one) in (int, float) for one in held):
+    if not is_text or not any(type(item) in (int, float) for item in values):
         return ""
     return " YAML reads 12:00:00, 1e5 and 2024_11_28 as numbers: write such a text in quotes."
 
@@ -111,11 +111,11 @@ def _listed(kind: Any) -> type[Any] | None:
     return typing.cast("type[Any]", member) if is_dataclass(member) and member not in _TEXTUAL else None
 
 
-def _dataclasses(cls: type[Any], values: Any, where: str, complaints: list[str], root: type[Any]) -> tuple[Any, ...]:
+def _dataclasses(cls: type[Any], values: Any, path: str, complaints: list[str], root: type[Any]) -> tuple[Any, ...]:
     if not isinstance(values, (list, tuple)):
-        complaints.append(f"{where}: {values!r} is not allowed. Allowed: a list of groups of settings.")
+        complaints.append(f"{path}: {values!r} is not allowed. Allowed: a list of groups of settings.")
         return ()
-    return tuple(_dataclass(cls, value, f"{where}[{i}]", complaints, root) for i, value in enumerate(values))
+    return tuple(_dataclass(cls, value, f"{path}[{i}]", complaints, root) for i, value in enumerate(values))
 
 
 def _convert(kind: Any, value: Any) -> Any:
@@ -175,5 +175,5 @@ def _allowed(kind: Any) -> str:
     return names.get(kind, "a group of settings")
 
 
-def _join(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -170,6 +170,6 @@ SPELLINGS: dict[str, str] = {
 """A key of theirs, in lower case with underscores, and ours; with a value where ours is a choice or a switch."""
 
 
-def ours(key: str) -> str | None:
+def our_spelling(key: str) -> str | None:
     """Our spelling of another tool's key, however its words are joined; None where we know none."""
     return SPELLINGS.get(key.lower().replace("-", "_"))

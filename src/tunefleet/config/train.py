@@ -33,7 +33,7 @@ class OnOom(Enum):
 class TrainConfig:
     """The training loop. A row is `sequence_length` tokens when packing is on, else one conversation."""
 
-    micro_batch: int = ranged(4, at_least=1, words={"auto": 0})
+    micro_batch: int = ranged(4, at_least=1, named={"auto": 0})
     """Rows that one process computes at once; `auto` takes the most that the forecast says fit (global_batch stays)."""
     global_batch: int | None = ranged(None, at_least=1)
     """Rows of one optimizer step over all processes; null is micro_batch x processes."""

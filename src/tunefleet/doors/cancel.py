@@ -14,7 +14,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.launch import ending, queue
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer, entry_of
+from tunefleet.launch.run_state import StatusReader, entry_of
 
 _CHUNK = 100  # jobs for one call of scancel
 
@@ -52,7 +52,7 @@ class _Request:
         """The final state of a job that waited; where it has started meanwhile, its own processes write it."""
         now = status.read(self.run.paths.status)
         if now and not now.state.final and not now.state.alive:
-            status.write(self.run.paths.status, ending.BY_A_PERSON.of(now))
+            status.write(self.run.paths.status, ending.BY_USER.final_status(now))
 
 
 def cancel(runs: Sequence[Run], now: bool) -> int:
@@ -61,8 +61,8 @@ def cancel(runs: Sequence[Run], now: bool) -> int:
     A run is cancelled as long as a job of it is in the queue, whatever its files say. Where SLURM refuses, the run
     stays as it was, and the same command tries again.
     """
-    observer = Observer()
-    requests = [_request(run, observer) for run in runs]
+    reader = StatusReader()
+    requests = [_request(run, reader) for run in runs]
     jobs = [request for request in requests if request.job]
     asked = [request for request in jobs if request.alive and not now]
     taken = [request for request in jobs if request not in asked]
@@ -76,12 +76,12 @@ def cancel(runs: Sequence[Run], now: bool) -> int:
     return FAILED if any(request.failed for request in requests) else DONE
 
 
-def _request(run: Run, observer: Observer) -> _Request:
+def _request(run: Run, reader: StatusReader) -> _Request:
     """What is to be done about a run; there is a message where that is nothing."""
-    before = observer.status(run.paths)
-    place, entry = observer.job(run.paths)
+    before = reader.status(run.paths)
+    place, entry = reader.job(run.paths)
     over = before is None or before.state.final
-    if place and place.job and (not over or (entry and entry.active) or _unsure(before, observer)):
+    if place and place.job and (not over or (entry and entry.active) or _unsure(before, reader)):
         return _Request(run, before, place.job)
     if before is None:
         return _before_its_turn(_Request(run, before))
@@ -92,9 +92,9 @@ def _request(run: Run, observer: Observer) -> _Request:
     return _Request(run, before)
 
 
-def _unsure(before: Status | None, observer: Observer) -> bool:
+def _unsure(before: Status | None, reader: StatusReader) -> bool:
     """Whether a run that was cancelled may still have its job: SLURM does not answer."""
-    return observer.silent and before is not None and before.state is State.CANCELLED
+    return reader.slurm_is_silent and before is not None and before.state is State.CANCELLED
 
 
 def _before_its_turn(request: _Request) -> _Request:
@@ -115,7 +115,7 @@ def _cancel_jobs(requests: Sequence[_Request], how: str) -> None:
         request.mark(stop=request.alive)  # a signal would not reach ranks that srun has not started yet
     refusal: QueueError | None = None
     try:
-        queue.ask("scancel", how, *(str(request.job) for request in requests))
+        queue.command("scancel", how, *(str(request.job) for request in requests))
     except QueueError as error:  # for one of them, or for all
         refusal = error
     left = queue.jobs() if refusal else {}

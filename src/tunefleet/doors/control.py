@@ -15,7 +15,7 @@ from tunefleet.doors.start import REPOSITORY, start
 from tunefleet.doors.submit import submit
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer
+from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan, contents, machine_for, make
 
 _FAILED = (State.FAILED, State.PREEMPTED)
@@ -27,8 +27,8 @@ def resume(runs: Sequence[Run], sweep: str = "") -> int:
     Of several runs, or a `sweep`, those that are neither done nor under way, whether or not they ever started.
     """
     if len(runs) > 1:
-        observer = Observer()
-        states = [(run, _state(run, observer)) for run in runs]
+        reader = StatusReader()
+        states = [(run, _state(run, reader)) for run in runs]
         runs = [run for run, state in states if state is None or (state.final and state is not State.FINISHED)]
         others = Counter(state.value for run, state in states if run not in runs and state)
         told = "".join(f", {count} {state}" for state, count in others.items())
@@ -43,15 +43,15 @@ def retry(
     """Resumes those of `runs` that are in one of `states`; None means all that are not finished."""
     if states is None:
         return resume(runs, sweep)
-    observer = Observer()
-    failed = [run for run in runs if _state(run, observer) in states]
+    reader = StatusReader()
+    failed = [run for run in runs if _state(run, reader) in states]
     print(f"{len(failed)} of {len(runs)} runs failed" + (": starting them again" if failed else ""), flush=True)
     plans, code = _saved(failed)
     return max(code, _begin(plans, sweep))
 
 
-def _state(run: Run, observer: Observer) -> State | None:
-    now = observer.status(run.paths)
+def _state(run: Run, reader: StatusReader) -> State | None:
+    now = reader.status(run.paths)
     return now.state if now else None
 
 

@@ -17,7 +17,7 @@ from tunefleet.doors import unchanged
 from tunefleet.doors.compose import typed
 from tunefleet.doors.start import is_done, save_for_later, start
 from tunefleet.doors.submit import expect_submittable, send, submit
-from tunefleet.launch import side_by_side
+from tunefleet.launch import parallel_runs
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.plan.choose import guard
 from tunefleet.plan.processes.slots import Share, share
@@ -61,7 +61,7 @@ def resume(plans: Sequence[Plan]) -> int:
 
 def _run_here(points: Sequence[Point], places: Share) -> int:
     _forget_cancellations(points)
-    interrupted = side_by_side.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
+    interrupted = parallel_runs.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
     print("\n" + table(points))
     codes = [point.code for point in points]
     return INTERRUPTED if interrupted or INTERRUPTED in codes else FAILED if any(codes) else DONE
@@ -133,7 +133,7 @@ def _collect(decide: Callable[[], T], complaints: list[str], where: str = "") ->
 
 def _record(points: Sequence[Point]) -> str:
     """Writes which runs belong together, so that later commands find them by the name that it returns."""
-    sweep = sweeps.sweep([SweepPoint(tuple(point.words), point.plan.run_dir) for point in points])
+    sweep = sweeps.sweep([SweepPoint(tuple(point.overrides), point.plan.run_dir) for point in points])
     sweeps.write(Path(points[0].plan.run_dir).parent, sweep)
     print(f"sweep  {sweep.name}", flush=True)
     return sweep.name

@@ -12,7 +12,7 @@ from tunefleet.base import stdio
 from tunefleet.base.errors import RunError
 from tunefleet.launch import submission
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer
+from tunefleet.launch.run_state import StatusReader
 
 _EVERY = 2.0  # seconds between two looks
 
@@ -37,7 +37,7 @@ def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
 
 
 def _state_line(run: Run) -> str:
-    now = Observer().status(run.paths)
+    now = StatusReader().status(run.paths)
     return f"It is {now.state.value}{f' ({now.reason})' if now.reason else ''}." if now else "It never started."
 
 
@@ -63,7 +63,7 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
             offset = _print_from(path, offset, text_of)
         if ended or stdio.reader_left():
             return
-        now = Observer().status(run.paths)
+        now = StatusReader().status(run.paths)
         ended = now is None or now.state.final  # one more look for the last lines
         if not ended:
             time.sleep(_EVERY / 2)

@@ -70,7 +70,7 @@ def guarded(plan: Plan, act: Callable[[], int]) -> int:
     try:
         return act()
     except BaseException as error:
-        failures.write(plan.paths, Failure.of(rank, error))
+        failures.write(plan.paths, Failure.from_error(rank, error))
         _say(rank, error)
         sys.stdout.flush()
         sys.stderr.flush()

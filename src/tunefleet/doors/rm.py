@@ -14,7 +14,7 @@ from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.doors.status import state
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer
+from tunefleet.launch.run_state import StatusReader
 
 
 def remove(names: Sequence[str], outputs: Path, yes: bool) -> int:
@@ -23,16 +23,16 @@ def remove(names: Sequence[str], outputs: Path, yes: bool) -> int:
     Asks first, unless `yes`; of a sweep the answer is its name, whatever `yes` says. Raises `RunError`, before anything
     is removed, where a name is no run of `outputs`, or the run is not over.
     """
-    observer = Observer()
+    reader = StatusReader()
     runs: dict[Path, Run] = {}
     questions = []
     for name in names:
         sweep = None if _is_there(Path(name)) or _is_there(outputs / name) else sweeps.read(outputs, name)
         folders = [Path(point.run_dir) for point in sweep.points] if sweep else [_folder(name, outputs)]
-        points = [_expect_over(_run(folder, outputs), observer) for folder in folders if not sweep or _is_there(folder)]
+        points = [_expect_over(_run(folder, outputs), reader) for folder in folders if not sweep or _is_there(folder)]
         runs |= {run.paths.root: run for run in points}
         questions += [sweep.name] if sweep else []
-    print("\n".join(f"{run.name}  {state(run, observer.status(run.paths))}  {_size(run)}" for run in runs.values()))
+    print("\n".join(f"{run.name}  {state(run, reader.status(run.paths))}  {_size(run)}" for run in runs.values()))
     if not (all(_is_typed(name) for name in questions) if questions else yes or _is_typed("yes")):
         print("nothing was removed")
         return FAILED
@@ -80,8 +80,8 @@ def _is_ours(run: Run) -> bool:
     return "identity" in run.plan
 
 
-def _expect_over(run: Run, observer: Observer) -> Run:
-    now = observer.status(run.paths)
+def _expect_over(run: Run, reader: StatusReader) -> Run:
+    now = reader.status(run.paths)
     if now and not now.state.final:
         raise RunError(f"{run.name}: is {now.state.value}. End it first: tunefleet cancel {run.name}")
     if run.paths.lock.exists():

@@ -14,8 +14,8 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
-from tunefleet.launch import adopted, local, project, provenance, submission
-from tunefleet.launch.standing import Observer
+from tunefleet.launch import external_ranks, local, project, provenance, submission
+from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
 from tunefleet.plan.start_from import shorter
@@ -103,9 +103,9 @@ def _expect_no_job(plan: Plan) -> None:
     """Two processes must not write one directory. Raises `RunError` where SLURM has a job for it."""
     if submission.place(plan.paths) is None:
         return
-    observer = Observer()
-    now = observer.status(plan.paths)
-    if now and not now.state.final and not observer.silent:
+    reader = StatusReader()
+    now = reader.status(plan.paths)
+    if now and not now.state.final and not reader.slurm_is_silent:
         raise RunError(
             f"{plan.name} is {now.state.value} as a job of SLURM. End it first: tunefleet cancel {plan.name}"
         )
@@ -115,7 +115,7 @@ def _adopt(plan: Plan, machine: Machine) -> int:
     """One rank among those that a launcher has started; the first writes for all."""
     if machine.rank == 0 and "MASTER_PORT" not in os.environ:
         local.expect_free(plan.config.launch.port)
-    adopted.complete(os.environ, machine, plan.config.launch.port)
+    external_ranks.complete(os.environ, machine, plan.config.launch.port)
     if machine.rank == 0:
         _open(plan)
     return rank.run(plan)

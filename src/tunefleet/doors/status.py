@@ -14,27 +14,27 @@ from tunefleet.base.status import State, Status
 from tunefleet.base.units import clock, count
 from tunefleet.launch import settings, submission
 from tunefleet.launch.register import Run
-from tunefleet.launch.standing import Observer
+from tunefleet.launch.run_state import StatusReader
 
 _EVERY = 2.0  # seconds between two looks
 
 
 def status(runs: Sequence[Run]) -> None:
     """A card for one run, a table for several."""
-    observer = Observer()
-    found = [(run, observer.status(run.paths)) for run in runs]
+    reader = StatusReader()
+    found = [(run, reader.status(run.paths)) for run in runs]
     if len(found) == 1:
         print(fitting.card(_card(*found[0]), fitting.terminal_width()))
     else:
         print(_table(found))
-    if observer.silent:
+    if reader.slurm_is_silent:
         print("SLURM did not answer: this is what the runs' own files say.")
 
 
 def ls(runs: Sequence[Run], states: Sequence[State] = ()) -> None:
     """A table of the runs in any of `states`; of all where none is given."""
-    observer = Observer()
-    found = [(run, observer.status(run.paths)) for run in runs]
+    reader = StatusReader()
+    found = [(run, reader.status(run.paths)) for run in runs]
     print(_table([(run, now) for run, now in found if not states or (now and now.state in states)]))
 
 
@@ -58,8 +58,8 @@ def wait(runs: Sequence[RunPaths]) -> int:
 def _looks(runs: Sequence[Run]) -> Iterator[list[tuple[Run, Status | None]]]:
     """How the runs stand, again and again, until all have ended."""
     while True:
-        observer = Observer()
-        found = [(run, observer.status(run.paths)) for run in runs]
+        reader = StatusReader()
+        found = [(run, reader.status(run.paths)) for run in runs]
         yield found
         if all(now and now.state.final for _, now in found):
             return

@@ -15,9 +15,9 @@ from tunefleet.base.status import State
 from tunefleet.doors import look_ahead, status, unchanged
 from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
 from tunefleet.launch import project, provenance, queue, slurm, snapshot, submission
+from tunefleet.launch.run_state import StatusReader
 from tunefleet.launch.slurm import Batch, Outcome
 from tunefleet.launch.snapshot import Snapshot
-from tunefleet.launch.standing import Observer
 from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
 
@@ -51,17 +51,17 @@ def send(plans: Sequence[Plan], together: str = "") -> int:
     """As `submit`, for plans that know what their files hold and have been looked at."""
     launch = plans[0].config.launch
     name = together or os.path.relpath(plans[0].run_dir)
-    observer = Observer()
-    wanted = _startable(plans, observer)
-    code = _send(wanted, observer, together) if wanted else DONE
+    reader = StatusReader()
+    wanted = _startable(plans, reader)
+    code = _send(wanted, reader, together) if wanted else DONE
     _tell_next(name)
     known = [plan.paths for plan in plans if plan.paths.status.exists()]  # those that a limit keeps out would never end
     return max(code, status.wait(known)) if launch.wait and known else code
 
 
-def _startable(plans: Sequence[Plan], observer: Observer) -> list[Plan]:
+def _startable(plans: Sequence[Plan], reader: StatusReader) -> list[Plan]:
     """Those that are neither done, nor wait or run already; says so of the others."""
-    reasons = [(plan, _why_not(plan, observer)) for plan in plans]
+    reasons = [(plan, _why_not(plan, reader)) for plan in plans]
     messages = [reason for _, reason in reasons if reason]
     for message in messages[:_SHOWN]:
         print(message)
@@ -70,9 +70,9 @@ def _startable(plans: Sequence[Plan], observer: Observer) -> list[Plan]:
     return [plan for plan, reason in reasons if not reason]
 
 
-def _why_not(plan: Plan, observer: Observer) -> str:
+def _why_not(plan: Plan, reader: StatusReader) -> str:
     """Why a run does not start; empty where it may."""
-    now = observer.status(plan.paths)
+    now = reader.status(plan.paths)
     if now is None or (now.state.final and now.state is not State.FINISHED):
         return ""
     if now.state is State.FINISHED:
@@ -82,7 +82,7 @@ def _why_not(plan: Plan, observer: Observer) -> str:
     return f"{plan.name} is {now.state.value} already{job}."
 
 
-def _send(plans: Sequence[Plan], observer: Observer, name: str) -> int:
+def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
     outputs = Path(plans[0].run_dir).parent
     code = _code(plans[0], outputs)
     origin = provenance.record(REPOSITORY, code.digest if code else "")
@@ -90,7 +90,7 @@ def _send(plans: Sequence[Plan], observer: Observer, name: str) -> int:
     with ExitStack() as held:
         for plan in plans:
             held.enter_context(alone(plan))
-        plans = _startable(plans, observer)  # or somebody was faster since we looked
+        plans = _startable(plans, reader)  # or somebody was faster since we looked
         for plan in progress.over(plans, "writing plans"):
             plan.save()
             provenance.write(plan.paths.provenance, origin)

@@ -1,6 +1,13 @@
-"""The two ends of a job of SLURM, on its first machine: `python -m tunefleet.launch.attempt begin|end FOLDER`.
+"""How does an attempt of a SLURM job begin and end? `python -m tunefleet.launch.attempt begin|end FOLDER`.
 
-`begin` prints what the shell of the job exports; `end` settles how the run stands, and may requeue the job.
+Both run in the batch script, on the first machine of the job: `begin` prints what the shell exports, `end` settles the
+run's state, and may requeue the job:
+
+    queued, requeued --begin--> starting --ranks--> running, checkpointing --end--> finished
+        ^     |                                                             |  |
+        |     +--> final: cancelled, or it cannot start or makes no progress|  +--> final: not retryable, or no attempt
+        |                                                                   |       is left
+        +-------------------------------------------------------------------+ retryable
 """
 
 from __future__ import annotations
@@ -22,15 +29,16 @@ from tunefleet.launch.local import free_port
 from tunefleet.launch.queue import QueueError
 from tunefleet.plan.plan import Plan
 
-_NOTHING_TO_DO = "exit 0"  # or SLURM would call the job failed, and mail so
+_END_JOB = "exit 0"  # nothing to do: or SLURM would call the job failed, and mail so
+_FAIL_JOB = ""  # the batch script fails where `begin` exports nothing
 
 
 def main() -> None:
     """Prints shell for `begin`; ends with the exit code of the job for `end`."""
     stdio.protect()
-    what, folder, *code = sys.argv[1:]
+    act, folder, *code = sys.argv[1:]
     run, key = _run(Path(folder))
-    if what == "begin":
+    if act == "begin":
         print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")))
     else:
         sys.exit(end(run, key, int(code[0])))
@@ -43,23 +51,27 @@ def begin(run: RunPaths, key: str, code: str = "") -> str:
     where the run has failed, or fails now: the Python here does not run `code`, its port is taken, no progress.
     """
     plan = Plan.read(run.root)
-    now = status.read(run.status) or Status(State.QUEUED)
-    if not _is_its_turn(run, key, now, plan):
-        return "" if now.state is State.FAILED else _NOTHING_TO_DO
+    run_status = status.read(run.status) or Status(State.QUEUED)
+    if reason := _not_its_turn(run, key, run_status, plan):
+        print(f"tunefleet: {run.root.name} {reason}", file=sys.stderr)
+        return _FAIL_JOB if run_status.state is State.FAILED else _END_JOB
     if run.cancelled.exists():
-        _settle(run, ending.BY_A_PERSON)
-        return _NOTHING_TO_DO
-    over = _unable(plan, code) or _no_progress(run, key, now, plan)
-    if over:
-        _settle(run, over)
-        return ""
-    failures.clear(run)
-    run.stop.unlink(missing_ok=True)
-    attempts.begin(run, key, _job())
-    starting = now.moved(state=State.STARTING, cause=Cause.NONE, reason="", job=_job(), restarts=_restarts())
-    status.write(run.status, starting)
-    port = str(plan.config.launch.port or free_port())
-    return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
+        _settle(run, ending.BY_USER)
+        return _END_JOB
+    if obstacle := _unable(plan, code) or _no_progress(run, key, run_status, plan):
+        _settle(run, obstacle)
+        return _FAIL_JOB
+    return _start(run, key, run_status, plan)
+
+
+def _not_its_turn(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
+    """Why this job does not start the run: another job has it, or it is over; empty where it is this job's turn."""
+    place = submission.place(run)
+    if place and place.submission.key != key:  # SLURM had the job after its submitter died, and the user tried again
+        return f"was submitted again since, as {place.submission.key}"
+    if run_status.state.final and attempts.refusal(run_status.cause, [], plan.config.launch):
+        return f"is {run_status.state.value} and does not start again"
+    return ""
 
 
 def _unable(plan: Plan, code: str) -> Ending | None:
@@ -72,79 +84,85 @@ def _unable(plan: Plan, code: str) -> Ending | None:
     return None
 
 
-def _is_its_turn(run: RunPaths, key: str, now: Status, plan: Plan) -> bool:
-    """Whether this job is the run's last one, and the run not over; else says why it is not."""
-    place = submission.place(run)
-    said = ""
-    if place and place.submission.key != key:  # SLURM had the job after its submitter died, and a person tried again
-        said = f"was submitted again since, as {place.submission.key}"
-    elif now.state.final and attempts.refusal(now.cause, [], plan.config.launch):
-        said = f"is {now.state.value} and does not start again"
-    if said:
-        print(f"tunefleet: {run.root.name} {said}", file=sys.stderr)
-    return not said
-
-
-def _no_progress(run: RunPaths, key: str, now: Status, plan: Plan) -> Ending | None:
-    """Why a run that was killed before does not start once more; None where it does."""
+def _no_progress(run: RunPaths, key: str, run_status: Status, plan: Plan) -> Ending | None:
+    """Why a run that was killed earlier does not start once more; None where it does."""
     done = attempts.read(run, key)
     if not done:
         return None
-    killed = [*done[:-1], replace(done[-1], last=now.saved_step)] if done[-1].last is None else done
-    refused = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch)
-    before = f" (before: {now.reason})" if now.reason else ""
-    return Ending(Cause.NO_PROGRESS, f"{refused}{before}") if refused else None
+    killed = [*done[:-1], replace(done[-1], last=run_status.saved_step)] if done[-1].last is None else done
+    refusal = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch)
+    earlier = f" (before: {run_status.reason})" if run_status.reason else ""
+    return Ending(Cause.NO_PROGRESS, f"{refusal}{earlier}") if refusal else None
+
+
+def _start(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
+    """The attempt is open, the run starting: returns what its ranks need, as shell."""
+    failures.clear(run)
+    run.stop.unlink(missing_ok=True)
+    attempts.begin(run, key, _job())
+    starting = run_status.moved(state=State.STARTING, cause=Cause.NONE, reason="", job=_job(), restarts=_restarts())
+    status.write(run.status, starting)
+    port = str(plan.config.launch.port or free_port())
+    return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
 
 
 def end(run: RunPaths, key: str, code: int) -> int:
     """Settles the attempt after its ranks are gone; returns the exit code of the job."""
-    now = status.read(run.status) or Status(State.STARTING)
-    job_state = queue.state_of(_job(), _restarts())
-    found = ending.of_attempt(now, failures.read_all(run), code, job_state, run.cancelled.exists())
-    opened = attempts.read(run, key)[-1]
-    attempts.write(run, replace(opened, last=now.saved_step, cause=found.cause))
-    if found.cause is Cause.NONE:
+    job_state, outcome = _close(run, key, code)
+    if outcome.cause is Cause.NONE:
         return DONE
-    refused = attempts.refusal(found.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
-    in_queue = job_state == "REQUEUED"
-    if refused is None:
-        return _again(run, found, in_queue)
+    in_queue = job_state == "REQUEUED"  # by SLURM itself, after the failure of another machine
+    refusal = attempts.refusal(outcome.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
+    if refusal is None:
+        return _requeue(run, outcome, in_queue)
     if in_queue:
         queue.cancel([_job()])
-    _settle(run, replace(found, reason=f"{found.reason}; {refused}") if attempts.mendable(found.cause) else found)
+    retryable = attempts.retryable(outcome.cause)  # else its reason says enough
+    _settle(run, replace(outcome, reason=f"{outcome.reason}; {refusal}") if retryable else outcome)
     return code or FAILED
 
 
-def _again(run: RunPaths, found: Ending, in_queue: bool) -> int:
-    """Sends the job back into the queue, unless SLURM has done so: after the failure of another machine."""
-    if queue.state_of(_job(), _restarts()) == "CANCELLED":  # by scancel, since we looked: requeueing would undo it
+def _close(run: RunPaths, key: str, code: int) -> tuple[str, Ending]:
+    """Writes down how the attempt ended; returns the job's state in SLURM's words, and that ending."""
+    run_status = status.read(run.status) or Status(State.STARTING)
+    job_state = queue.state_of(_job(), _restarts())
+    outcome = ending.of_attempt(run_status, failures.read_all(run), code, job_state, run.cancelled.exists())
+    opened = attempts.read(run, key)[-1]
+    attempts.write(run, replace(opened, last=run_status.saved_step, cause=outcome.cause))
+    return job_state, outcome
+
+
+def _requeue(run: RunPaths, outcome: Ending, in_queue: bool) -> int:
+    """Sends the job back into the queue, unless it is there already."""
+    if queue.state_of(_job(), _restarts()) == "CANCELLED":  # by scancel, since `end` looked: requeueing would undo it
         _settle(run, ending.BY_SCANCEL)
         return FAILED
-    now = status.read(run.status) or Status(State.STARTING)
-    again = now.moved(state=State.REQUEUED, cause=found.cause, reason=found.reason, restarts=now.restarts + 1)
-    status.write(run.status, again)
+    run_status = status.read(run.status) or Status(State.STARTING)
+    restarts = run_status.restarts + 1
+    requeued = run_status.moved(state=State.REQUEUED, cause=outcome.cause, reason=outcome.reason, restarts=restarts)
+    status.write(run.status, requeued)
     try:
         if not in_queue:
             queue.requeue(_job())
     except QueueError as error:
-        _settle(run, replace(found, reason=f"{found.reason}; it could not go back into the queue: {error}"))
+        _settle(run, replace(outcome, reason=f"{outcome.reason}; it could not go back into the queue: {error}"))
         return FAILED
     return DONE
 
 
-def _settle(run: RunPaths, found: Ending) -> None:
+def _settle(run: RunPaths, outcome: Ending) -> None:
     """The one final state."""
-    now = status.read(run.status) or Status(State.STARTING)
-    status.write(run.status, found.of(now))
-    print(f"tunefleet: {found.state.value}: {found.reason}", file=sys.stderr)
+    run_status = status.read(run.status) or Status(State.STARTING)
+    status.write(run.status, outcome.final_status(run_status))
+    print(f"tunefleet: {outcome.state.value}: {outcome.reason}", file=sys.stderr)
 
 
 def _run(folder: Path) -> tuple[RunPaths, str]:
     """The run of this job, of an array the one with its index; tells the submission the job's number."""
-    found = submission.read(folder)
-    if found.job is None:
-        found.accepted(os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]))
-    return RunPaths(Path(found.runs[int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])), found.key
+    submitted = submission.read(folder)
+    if submitted.job is None:
+        submitted.accepted(os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]))
+    return RunPaths(Path(submitted.runs[int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])), submitted.key
 
 
 def _job() -> str:

@@ -15,8 +15,8 @@ from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 from tunefleet.config.launch import LaunchConfig
 
-_FRUITLESS = 2  # so many attempts in a row without a new checkpoint are enough
-_AGAIN = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER)
+_FUTILE = 2  # so many attempts in a row without a new checkpoint are enough
+_RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER)
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,23 @@ class Attempt:
     cause: Cause = Cause.NONE
 
     @property
-    def fruitful(self) -> bool:
+    def made_progress(self) -> bool:
         """Whether it left a newer checkpoint than it found."""
         return self.last is not None and self.last > self.first
 
 
 def read(run: RunPaths, submission: str) -> list[Attempt]:
     """The attempts of one submission, oldest first. One that was killed ends where the next began."""
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     for attempt in _all(run.attempts):
         if attempt.submission != submission:
             continue
-        if found and found[-1].started == attempt.started:
-            found.pop()
-        elif found and found[-1].last is None:
-            found[-1] = replace(found[-1], last=attempt.first)
-        found.append(attempt)
-    return found
+        if attempts and attempts[-1].started == attempt.started:
+            attempts.pop()
+        elif attempts and attempts[-1].last is None:
+            attempts[-1] = replace(attempts[-1], last=attempt.first)
+        attempts.append(attempt)
+    return attempts
 
 
 def write(run: RunPaths, attempt: Attempt) -> None:
@@ -69,26 +69,26 @@ def _to_a_new_line(stream: BinaryIO) -> str:
 
 def begin(run: RunPaths, submission: str, job: str) -> Attempt:
     """Writes down that an attempt starts."""
-    now = status.read(run.status)
-    attempt = Attempt(submission, job, time.time(), now.saved_step if now else 0)
+    run_status = status.read(run.status)
+    attempt = Attempt(submission, job, time.time(), run_status.saved_step if run_status else 0)
     write(run, attempt)
     return attempt
 
 
-def mendable(cause: Cause) -> bool:
+def retryable(cause: Cause) -> bool:
     """Whether starting again may help."""
-    return cause in _AGAIN
+    return cause in _RETRYABLE
 
 
 def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str | None:
     """Why a run must not start again by itself after `done` attempts, the last of which ended by `cause`."""
-    if not mendable(cause):
-        return f"{cause.value} is not mended by starting again"
+    if not retryable(cause):
+        return f"{cause.value} is not fixed by starting again"
     if len(done) > launch.max_restarts:
         return f"launch.max_restarts={launch.max_restarts} are used up"
-    recent = done[-_FRUITLESS:]
-    if len(recent) == _FRUITLESS and not any(attempt.fruitful for attempt in recent):
-        return f"the last {_FRUITLESS} attempts saved no new step: raise launch.time, or save more often"
+    recent = done[-_FUTILE:]
+    if len(recent) == _FUTILE and not any(attempt.made_progress for attempt in recent):
+        return f"the last {_FUTILE} attempts saved no new step: raise launch.time, or save more often"
     return None
 
 
@@ -104,7 +104,7 @@ def _attempt(line: str) -> Attempt | None:
     """The attempt in a line; None for one that a crash cut off or a disk spoiled."""
     try:
         record = json.loads(line)
-        known = {f.name: record[f.name] for f in fields(Attempt) if f.name in record}
-        return Attempt(**{**known, "cause": Cause(record["cause"])})
+        values = {f.name: record[f.name] for f in fields(Attempt) if f.name in record}
+        return Attempt(**{**values, "cause": Cause(record["cause"])})
     except (ValueError, TypeError, KeyError):
         return None

@@ -45,49 +45,49 @@ class Ending:
         }
         return special.get(self.cause, State.FAILED)
 
-    def of(self, now: Status) -> Status:
-        """The final status of a run that stood at `now`."""
-        return now.moved(state=self.state, cause=self.cause, reason=self.reason)
+    def final_status(self, run_status: Status) -> Status:
+        """The final status of a run that stood at `run_status`."""
+        return run_status.moved(state=self.state, cause=self.cause, reason=self.reason)
 
 
-BY_A_PERSON = Ending(Cause.CANCELLED, "cancelled by a person")
+BY_USER = Ending(Cause.CANCELLED, "cancelled by the user")
 BY_SCANCEL = Ending(Cause.CANCELLED, "cancelled by scancel")
 
 
-def of_attempt(now: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
+def of_attempt(run_status: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
     """The ending of an attempt whose ranks are gone: from their files, srun's exit code, SLURM's word for the job."""
-    if now.state is State.FINISHED:
+    if run_status.state is State.FINISHED:
         return Ending(Cause.NONE, "")
     first = failures.first(failed)
     if first and first.cause is not Cause.LOST_PEER:
         return Ending(first.cause, f"rank {first.rank} failed: {first.message}")
     if cancelled or job_state == "CANCELLED":
-        return BY_A_PERSON if cancelled else BY_SCANCEL
-    if now.state is State.CHECKPOINTING and now.cause in _SAVED:
-        return _saved(now)
+        return BY_USER if cancelled else BY_SCANCEL
+    if run_status.state is State.CHECKPOINTING and run_status.cause in _SAVED:
+        return _saved(run_status)
     return of_job(job_state) or _killed(code)
 
 
 def of_job(job_state: str, reason: str = "") -> Ending | None:
     """The ending of a job that left no word of its own, from SLURM's; None where that says nothing."""
     cause = _BY_JOB.get(job_state)
-    said = f" ({reason})" if reason and reason != "None" else ""
-    return Ending(cause, f"SLURM says {job_state}{said}") if cause else None
+    detail = f" ({reason})" if reason and reason != "None" else ""
+    return Ending(cause, f"SLURM says {job_state}{detail}") if cause else None
 
 
 def of_lost_job(job: str, job_state: str = "", reason: str = "") -> Ending:
     """The ending of a job that is gone, in SLURM's words where it has some."""
-    told = of_job(job_state, reason)
-    if told:
-        return told
-    why = f" ({reason})" if reason and reason != "None" else ""
+    outcome = of_job(job_state, reason)
+    if outcome:
+        return outcome
+    detail = f" ({reason})" if reason and reason != "None" else ""
     return Ending(
         Cause.KILLED,
-        f"job {job} is gone{f': SLURM says {job_state}{why}' if job_state else ''}{_HINTS.get(reason, '')}",
+        f"job {job} is gone{f': SLURM says {job_state}{detail}' if job_state else ''}{_HINTS.get(reason, '')}",
     )
 
 
-def _saved(now: Status) -> Ending:
+def _saved(run_status: Status) -> Ending:
     """All ranks saved together and left: on a signal of SLURM's, or a person's wish."""
     reasons = {
         Cause.TIME_LIMIT: "saved before the time limit",
@@ -95,8 +95,8 @@ def _saved(now: Status) -> Ending:
         Cause.INTERRUPT: "interrupted",
         Cause.TERMINATED: "saved before the job was taken away",
     }
-    cause = Cause.PREEMPTED if now.cause is Cause.TERMINATED else now.cause
-    return Ending(cause, f"{reasons[now.cause]}, at step {now.saved_step}")
+    cause = Cause.PREEMPTED if run_status.cause is Cause.TERMINATED else run_status.cause
+    return Ending(cause, f"{reasons[run_status.cause]}, at step {run_status.saved_step}")
 
 
 def _killed(code: int) -> Ending:
@@ -104,5 +104,5 @@ def _killed(code: int) -> Ending:
         return Ending(Cause.TIME_LIMIT, "the time limit came before the first step")
     if code == 143:
         return Ending(Cause.PREEMPTED, "the job was taken away before it could save")
-    how = f"by {_SIGNALLED[code]}" if code in _SIGNALLED else f"(srun ended with {code})"
-    return Ending(Cause.KILLED, f"a process was killed {how}")
+    signal = f"by {_SIGNALLED[code]}" if code in _SIGNALLED else f"(srun ended with {code})"
+    return Ending(Cause.KILLED, f"a process was killed {signal}")

@@ -6,16 +6,16 @@ import os
 import subprocess
 from pathlib import Path
 
-_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # a hook sets them for its own repository
+_REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # a hook sets them for its own repository
 
 
-def ask(folder: Path, *words: str) -> bytes | None:
+def output(folder: Path, *arguments: str) -> bytes | None:
     """What `git WORDS` prints in `folder`; None where git refuses, or there is no git or no repository."""
-    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    environment = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
     environment["GIT_OPTIONAL_LOCKS"] = "0"  # a person may be committing at this moment
     try:
         done = subprocess.run(
-            ["git", *words], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+            ["git", *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
     except OSError:
         return None

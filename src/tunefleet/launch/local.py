@@ -94,7 +94,7 @@ class _Ranks:
             self._settle(Ending(self._interruption(), ""))
             return INTERRUPTED
         if self.paths.cancelled.exists() and code < 0:
-            self._settle(ending.BY_A_PERSON)
+            self._settle(ending.BY_USER)
             return FAILED
         reason = self._reason(self.first_failure)
         self._settle(Ending(self._cause(self.first_failure), reason))
@@ -121,34 +121,34 @@ class _Ranks:
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""
         failed = [rank for rank, process in enumerate(self.processes) if process.poll() not in (None, 0)]
-        lost = [rank for rank in failed if (told := self._failure(rank)) and told.cause is Cause.LOST_PEER]
-        return next(iter([rank for rank in failed if rank not in lost] + lost), None)
+        bereft = [rank for rank in failed if (failure := self._failure(rank)) and failure.cause is Cause.LOST_PEER]
+        return next(iter([rank for rank in failed if rank not in bereft] + bereft), None)
 
     def _failure(self, rank: int) -> Failure | None:
         return failures.read(self.paths.failure(rank))
 
     def _reason(self, rank: int) -> str:
-        who = f"rank {rank} of {len(self.processes)}"
-        told = self._failure(rank)
-        if told:
-            return f"{who} failed: {told.message}{self._log(rank)}"
+        subject = f"rank {rank} of {len(self.processes)}"
+        failure = self._failure(rank)
+        if failure:
+            return f"{subject} failed: {failure.message}{self._log(rank)}"
         code = self.processes[rank].returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = " (the system may be out of memory)" if code == -signal.SIGKILL else ""
-        return f"{who} {how}{hint}.{self._log(rank)}"
+        return f"{subject} {end}{hint}.{self._log(rank)}"
 
     def _log(self, rank: int) -> str:
         """Where its traceback is; rank 0 has shown its own on the console."""
         return f" Its log: {self.paths.log(rank)}" if rank > 0 and self.paths.log(rank).exists() else ""
 
     def _cause(self, rank: int) -> Cause:
-        told = self._failure(rank)
-        return told.cause if told else Cause.KILLED if self.processes[rank].returncode < 0 else Cause.ERROR
+        failure = self._failure(rank)
+        return failure.cause if failure else Cause.KILLED if self.processes[rank].returncode < 0 else Cause.ERROR
 
-    def _settle(self, found: Ending) -> None:
-        now = status.read(self.paths.status) or Status(State.STARTING)
-        if not now.state.final:
-            status.write(self.paths.status, found.of(now))
+    def _settle(self, outcome: Ending) -> None:
+        run_status = status.read(self.paths.status) or Status(State.STARTING)
+        if not run_status.state.final:
+            status.write(self.paths.status, outcome.final_status(run_status))
 
     def _signal(self, number: int) -> None:
         for process in self.processes:

@@ -36,12 +36,12 @@ def sources(repository: Path, store: Path) -> dict[Path, Path]:
     return {name: repository / name for name in outside}
 
 
-def _listed(folder: Path, *which: str) -> list[Path]:
+def _listed(folder: Path, *options: str) -> list[Path]:
     """What git lists, with the files of repositories inside this one (submodules)."""
-    answer = (git.ask(folder, "ls-files", "-z", *which) or b"").split(b"\0")
+    answer = (git.output(folder, "ls-files", "-z", *options) or b"").split(b"\0")
     names = [Path(os.fsdecode(name)) for name in answer if name]
     nested = [name for name in names if (folder / name / ".git").exists()]
-    return names + [name / inner for name in nested for inner in _listed(folder / name, *which)]
+    return names + [name / inner for name in nested for inner in _listed(folder / name, *options)]
 
 
 def _by_hand(repository: Path) -> Iterator[tuple[Path, Path]]:

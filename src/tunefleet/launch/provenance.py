@@ -70,12 +70,12 @@ class Provenance:
 
 def record(repository: Path, snapshot: str = "") -> Provenance:
     """The provenance of a run that this process starts now; nothing heavy is imported for it."""
-    known = bool(_said(repository, "ls-files", str(project.PACKAGE)))  # git may be one of a folder around our code
-    diff = _said(repository, *_DIFF) if known else ""
-    untracked = _said(repository, "ls-files", "-z", "--others", "--exclude-standard", "--directory") if known else ""
+    tracked = bool(_git(repository, "ls-files", str(project.PACKAGE)))  # git may be one of a folder around our code
+    diff = _git(repository, *_DIFF) if tracked else ""
+    untracked = _git(repository, "ls-files", "-z", "--others", "--exclude-standard", "--directory") if tracked else ""
     return Provenance(
-        commit=_said(repository, "rev-parse", "--verify", "HEAD").strip() if known else "",
-        branch=_said(repository, "branch", "--show-current").strip() if known else "",
+        commit=_git(repository, "rev-parse", "--verify", "HEAD").strip() if tracked else "",
+        branch=_git(repository, "branch", "--show-current").strip() if tracked else "",
         dirty=bool(diff),
         untracked=[name for name in untracked.split("\0") if name],
         python=platform.python_version(),
@@ -103,20 +103,20 @@ def read(path: Path) -> Provenance | None:
     """The provenance in `path`, or None where there is none that can be read."""
     try:
         saved = files.read_json(path)
-        known = {f.name: saved[f.name] for f in fields(Provenance) if f.name in saved}
+        values = {f.name: saved[f.name] for f in fields(Provenance) if f.name in saved}
         diff = RunPaths(path.parent).diff.read_bytes().decode() if saved["dirty"] else ""  # line ends as they were
-        return Provenance(**{**known, "diff": diff})
+        return Provenance(**{**values, "diff": diff})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def differences(then: Provenance, now: Provenance) -> list[str]:
+def differences(recorded: Provenance, current: Provenance) -> list[str]:
     """What has changed, a line each, such as `torch: 2.6.0 then, 2.7.1 now`; host, user and time may change."""
-    old, new = _facts(then), _facts(now)
-    if not (then.snapshot and now.snapshot):  # where one had none, commit and edits tell
+    old, new = _facts(recorded), _facts(current)
+    if not (recorded.snapshot and current.snapshot):  # where one had none, commit and edits tell
         old["snapshot"] = new["snapshot"] = ""
     pairs = ((name, old.get(name, "absent"), new.get(name, "absent")) for name in {**old, **new})
-    return [f"{name}: {before} then, {after} now" for name, before, after in pairs if before != after]
+    return [f"{name}: {earlier} then, {after} now" for name, earlier, after in pairs if earlier != after]
 
 
 def _facts(provenance: Provenance) -> dict[str, str]:
@@ -135,18 +135,18 @@ def _described(diff: str) -> str:
     return f"a diff of {len(diff.splitlines())} lines ({digest})" if diff else "none"
 
 
-def _said(repository: Path, *words: str) -> str:
-    return (git.ask(repository, *words) or b"").decode(errors="replace")
+def _git(repository: Path, *arguments: str) -> str:
+    return (git.output(repository, *arguments) or b"").decode(errors="replace")
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _user() -> str:

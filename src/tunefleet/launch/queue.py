@@ -12,7 +12,7 @@ from math import inf
 from tunefleet.base.errors import TunefleetError
 
 _PATIENCE = 10.0  # seconds for one answer
-_KEPT = ("SLURM_CONF", "SLURM_JWT")  # of SLURM's variables, those that say where it is and who we are
+_NEEDED = ("SLURM_CONF", "SLURM_JWT")  # of SLURM's variables, those that say where it is and who we are
 _OF_SLURM = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT", "SCANCEL_", "SCONTROL_", "SINFO_")
 _OF_RANKS = ("PMI_", "PMIX_", "OMPI_", "TUNEFLEET_")
 _RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -53,9 +53,9 @@ class Entry:
 
 def jobs() -> dict[str, Entry] | None:
     """My jobs, those that ended minutes ago too; None where SLURM does not answer or is not there."""
-    words = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r|%k"]
+    squeue = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r|%k"]
     try:
-        lines = ask(*words).splitlines()
+        lines = command(*squeue).splitlines()
     except QueueError:
         return None
     entries = [Entry(*(part.strip() for part in line.split("|", 3))) for line in lines if line.count("|") >= 3]
@@ -66,10 +66,10 @@ def records() -> dict[str, Entry]:
     """What the accounting kept of my jobs of the last month; empty where there is none."""
     fields = "--format=JobID,State,Reason"
     try:
-        said = ask("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-30days", fields)
+        output = command("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-30days", fields)
     except QueueError:
         return {}
-    rows = [line.split("|", 2) for line in said.splitlines() if line.count("|") >= 2]
+    rows = [line.split("|", 2) for line in output.splitlines() if line.count("|") >= 2]
     return {job: Entry(job, state.split()[0], reason) for job, state, reason in rows if state.strip()}
 
 
@@ -80,10 +80,10 @@ def state_of(job: str, restarts: int) -> str:
     again already; TIMEOUT, PREEMPTED and CANCELLED are what it will say later.
     """
     try:
-        said = ask("scontrol", "show", "job", job, "--oneliner")
+        output = command("scontrol", "show", "job", job, "--oneliner")
     except QueueError:
         return ""
-    fields = _fields(said)
+    fields = _fields(output)
     state = fields.get("JobState", "")
     return _ended_by(fields, restarts) if state == "COMPLETING" else state
 
@@ -105,19 +105,19 @@ def _seconds(clock: str) -> float:
 
 def requeue(job: str) -> None:
     """Sends a job that runs back into the queue. Raises `QueueError`."""
-    ask("scontrol", "requeue", job)
+    command("scontrol", "requeue", job)
 
 
 def cancel(jobs: Sequence[str]) -> None:
     """Ends jobs: each process is asked to save first. Raises `QueueError`."""
     if jobs:
-        ask("scancel", *jobs)
+        command("scancel", *jobs)
 
 
 def largest_array() -> int:
     """Tasks that one array may have here."""
     try:
-        size = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
+        size = re.search(r"^MaxArraySize\s*=\s*(\d+)", command("scontrol", "show", "config"), re.MULTILINE)
     except QueueError:
         size = None
     return max(1, int(size[1])) if size else _DEFAULT_ARRAY
@@ -126,7 +126,7 @@ def largest_array() -> int:
 def record(job: str) -> Entry | None:
     """What SLURM's controller holds of one job; None where it knows no such job. Raises `QueueError` for no answer."""
     try:
-        text = ask("scontrol", "show", "job", job, "--oneliner")
+        text = command("scontrol", "show", "job", job, "--oneliner")
     except QueueError as error:
         if "Invalid job id" in str(error):
             return None
@@ -142,18 +142,18 @@ def numbered(comment: str) -> str | None:
 
     Raises `QueueError` where neither answers.
     """
-    found = next((entry.job for entry in (jobs() or {}).values() if entry.comment == comment), None)
-    return found.split("_")[0] if found else _of_controller(comment)
+    job = next((entry.job for entry in (jobs() or {}).values() if entry.comment == comment), None)
+    return job.split("_")[0] if job else _of_controller(comment)
 
 
 def _of_controller(comment: str) -> str | None:
-    lines = ask("scontrol", "show", "job", "--oneliner").splitlines()
+    lines = command("scontrol", "show", "job", "--oneliner").splitlines()
     fields = next((fields for line in lines if (fields := _fields(line)).get("Comment") == comment), {})
     return fields.get("ArrayJobId", fields.get("JobId"))
 
 
 def _fields(line: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+    return dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
 
 
 def clean_environment() -> dict[str, str]:
@@ -162,7 +162,7 @@ def clean_environment() -> dict[str, str]:
     A partition in SQUEUE_PARTITION hides jobs, one in SBATCH_PARTITION is another than the plan's.
     """
     foreign = (*_OF_SLURM, *_OF_RANKS)
-    return {k: v for k, v in os.environ.items() if k in _KEPT or not (k.startswith(foreign) or k in _RANKS)}
+    return {k: v for k, v in os.environ.items() if k in _NEEDED or not (k.startswith(foreign) or k in _RANKS)}
 
 
 def submission_environment() -> dict[str, str]:
@@ -175,18 +175,18 @@ def ignored_variables() -> list[str]:
     return sorted(name for name in os.environ if name.startswith("SBATCH_") or name == "SLURM_CLUSTERS")
 
 
-def ask(*words: str) -> str:
+def command(*arguments: str) -> str:
     """What a command of SLURM prints. Raises `QueueError` where it fails, is missing, or does not answer."""
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment()
+            arguments, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment()
         )
     except FileNotFoundError:
-        raise QueueError(f"{words[0]} is not on this machine: this is no machine of a SLURM cluster.") from None
+        raise QueueError(f"{arguments[0]} is not on this machine: this is no machine of a SLURM cluster.") from None
     except OSError as error:
-        raise QueueError(f"{words[0]}: {error.strerror}.") from None
+        raise QueueError(f"{arguments[0]}: {error.strerror}.") from None
     except subprocess.TimeoutExpired:
-        raise QueueError(f"{words[0]}: SLURM did not answer in {_PATIENCE:g} s.") from None
+        raise QueueError(f"{arguments[0]}: SLURM did not answer in {_PATIENCE:g} s.") from None
     if done.returncode:
-        raise QueueError(f"{words[0]}: {' '.join(done.stderr.split()) or f'ended with {done.returncode}'}")
+        raise QueueError(f"{arguments[0]}: {' '.join(done.stderr.split()) or f'ended with {done.returncode}'}")
     return done.stdout

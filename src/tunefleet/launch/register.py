@@ -56,42 +56,42 @@ def runs(outputs: Path) -> list[Run]:
     return [Run(RunPaths(path.parent)) for path in sorted(outputs.glob("*/plan.json"))]
 
 
-def matching(found: Sequence[Run], filters: Mapping[str, str]) -> list[Run]:
+def matching(candidates: Sequence[Run], filters: Mapping[str, str]) -> list[Run]:
     """Runs whose settings have these values, compared as text and as numbers."""
-    return [run for run in found if all(_same(run.setting(key), wanted) for key, wanted in filters.items())]
+    return [run for run in candidates if all(_equals(run.setting(key), value) for key, value in filters.items())]
 
 
-def _same(value: Any, wanted: str) -> bool:
+def _equals(value: Any, text: str) -> bool:
     if value is None or isinstance(value, (bool, list)):  # as people type them: null, true, [0.9,0.95]
-        return json.dumps(value).replace(" ", "") == wanted.lower().replace(" ", "")
+        return json.dumps(value).replace(" ", "") == text.lower().replace(" ", "")
     try:
-        return float(value) == float(wanted)
+        return float(value) == float(text)
     except (TypeError, ValueError):
-        return str(value).lower() == wanted.lower()
+        return str(value).lower() == text.lower()
 
 
-def named(word: str, outputs: Path) -> list[Run]:
-    """The run or the runs of a sweep that `word` means: a directory, a name, or the only beginning of one.
+def named(name: str, outputs: Path) -> list[Run]:
+    """The run or the runs of a sweep that `name` means: a directory, a name, or the only beginning of one.
 
     Raises `RunError` where it means nothing, or several runs.
     """
-    if not word.strip():
-        raise RunError(f"{word!r}: not a name. tunefleet ls lists the runs.")
-    for folder in (Path(word), outputs / word):
+    if not name.strip():
+        raise RunError(f"{name!r}: not a name. tunefleet ls lists the runs.")
+    for folder in (Path(name), outputs / name):
         if _is_run(folder):
             return [Run(RunPaths(folder.resolve()))]
-    sweep = sweeps.read(outputs, word)
+    sweep = sweeps.read(outputs, name)
     if sweep:
         return [Run(RunPaths(Path(point.run_dir))) for point in sweep.points]
-    there = runs(outputs)
-    fits = [run for run in there if run.name.startswith(word)]
+    existing = runs(outputs)
+    fits = [run for run in existing if run.name.startswith(name)]
     if len(fits) == 1:
         return fits
     if fits:
         raise RunError(
-            f"{word}: means {len(fits)} runs: {', '.join(run.name for run in fits[:5])}. Say more of the name."
+            f"{name}: means {len(fits)} runs: {', '.join(run.name for run in fits[:5])}. Say more of the name."
         )
-    raise RunError(f"{word}: no run and no sweep of that name in {outputs}. tunefleet ls lists them.")
+    raise RunError(f"{name}: no run and no sweep of that name in {outputs}. tunefleet ls lists them.")
 
 
 def _is_run(folder: Path) -> bool:
@@ -102,10 +102,10 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
-def only(word: str, outputs: Path) -> Run:
-    """The one run that `word` means. Raises `RunError` where it means nothing, or a sweep of several runs."""
-    fits = named(word, outputs)
+def only(name: str, outputs: Path) -> Run:
+    """The one run that `name` means. Raises `RunError` where it means nothing, or a sweep of several runs."""
+    fits = named(name, outputs)
     if len(fits) > 1:
         shown = ", ".join(run.name for run in fits[:_SHOWN]) + (", ..." if len(fits) > _SHOWN else "")
-        raise RunError(f"{word}: is a sweep of {len(fits)} runs, and one is meant. Name one of them: {shown}.")
+        raise RunError(f"{name}: is a sweep of {len(fits)} runs, and one is meant. Name one of them: {shown}.")
     return fits[0]

@@ -11,14 +11,14 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, suggest
 from tunefleet.launch.register import Run
 
-_OWN = ("name", "output_dir")  # of every run its own
+_NAMING = ("name", "output_dir")  # of every run its own
 _OPEN = ("model.architecture", "launch.extra", "launch.environment")  # whose keys are anybody's
 
 
 def expect_known(keys: Sequence[str], runs: Sequence[Run]) -> None:
     """Raises `ConfigError` for every key that neither this version nor one of `runs` has."""
-    known = set(suggest.every_key(RunConfig))
-    strange = [key for key in keys if key not in known and not any(key.startswith(f"{group}.") for group in _OPEN)]
+    known_keys = set(suggest.every_key(RunConfig))
+    strange = [key for key in keys if key not in known_keys and not any(key.startswith(f"{group}.") for group in _OPEN)]
     strange = [key for key in strange if all(run.setting(key) is None for run in runs)]
     if strange:
         raise ConfigError(*(f"{key}: no setting of that name.{_nearest(key)}" for key in strange))
@@ -30,8 +30,12 @@ def _nearest(key: str) -> str:
     like = suggest.did_you_mean(key, suggest.every_key(RunConfig)) if "." in key else ""
     if "Did you mean" in like:
         return like
-    near = suggest.nearest(key, RunConfig)
-    return f" Did you mean '{near.partition('=')[0]}'?" if near else " tunefleet train --cfg job shows all of them."
+    full_key = suggest.nearest(key, RunConfig)
+    return (
+        f" Did you mean '{full_key.partition('=')[0]}'?"
+        if full_key
+        else " tunefleet train --cfg job shows all of them."
+    )
 
 
 def differences(runs: Sequence[Run]) -> list[dict[str, str]]:
@@ -44,23 +48,23 @@ def differences(runs: Sequence[Run]) -> list[dict[str, str]]:
     columns: dict[str, tuple[str, ...]] = {}
     for key, column in sorted(_varying(readable), key=lambda pair: _choices_first(pair[0])):
         values = tuple(_text(value) for value in column)
-        if key not in _OWN and not _follows(key, values, columns):
+        if key not in _NAMING and not _follows(key, values, columns):
             columns[key] = values
     short = _shortened(list(columns)).values()
     rows = zip(*columns.values(), strict=True) if columns else iter([()] * len(readable))
-    return [dict(zip(short, next(rows), strict=True)) if isinstance(one, dict) and one else {} for one in configs]
+    return [dict(zip(short, next(rows), strict=True)) if isinstance(plain, dict) and plain else {} for plain in configs]
 
 
-def _varying(groups: Sequence[Mapping[str, Any]], where: str = "") -> Iterator[tuple[str, list[Any]]]:
+def _varying(groups: Sequence[Mapping[str, Any]], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
     """(key, its value in each) of the settings that all have, for versions know other keys, and not all alike."""
     for key in set(groups[0]).intersection(*groups[1:]) if groups else ():
         values = [group[key] for group in groups]
         if all(value == values[0] for value in values):
             continue
         if all(isinstance(value, dict) and value for value in values):
-            yield from _varying(values, f"{where}{key}.")
+            yield from _varying(values, f"{prefix}{key}.")
         else:
-            yield f"{where}{key}", values
+            yield f"{prefix}{key}", values
 
 
 def _choices_first(key: str) -> tuple[bool, bool, str]:
@@ -72,7 +76,7 @@ def _follows(key: str, values: Sequence[str], columns: Mapping[str, Sequence[str
     choice = columns.get(f"{key.partition('.')[0]}.name")
     if choice and key.count(".") and len(set(zip(choice, values, strict=True))) == len(set(choice)):
         return True
-    return any(list(values) == list(other) for other in columns.values())
+    return any(list(values) == list(column) for column in columns.values())
 
 
 def _shortened(keys: Sequence[str]) -> dict[str, str]:

@@ -15,8 +15,8 @@ _BURST = 0.1  # seconds
 
 
 @contextmanager
-def caught(hear: Callable[[int], None]) -> Iterator[None]:
-    """Calls `hear` with the number of each, instead of ending this process; as before afterwards.
+def caught(forward: Callable[[int], None]) -> Iterator[None]:
+    """Calls `forward` with the number of each, instead of ending this process; as before afterwards.
 
     SIGTERMs of one moment are one: where a parent with threads is killed, Linux tells its children of the end of every
     thread (PR_SET_PDEATHSIG), and a second request would mean to stop without saving.
@@ -25,12 +25,12 @@ def caught(hear: Callable[[int], None]) -> Iterator[None]:
 
     def handle(number: int, frame: object) -> None:
         nonlocal last
-        now = time.monotonic()
+        moment = time.monotonic()
         if number == signal.SIGTERM:
-            last, before = now, last
-            if now - before < _BURST:
+            last, earlier = moment, last
+            if moment - earlier < _BURST:
                 return
-        hear(number)
+        forward(number)
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

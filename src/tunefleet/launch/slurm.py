@@ -58,8 +58,8 @@ class Batch:
         """Some of its runs; with `launch.array_limit` they start when the job `after` has ended."""
         if after is None or self.launch.array_limit is None:
             return replace(self, plans=tuple(plans))
-        before = self.job.options.get("dependency")
-        dependency = f"{before},afterany:{after}" if before else f"afterany:{after}"
+        dependencies = self.job.options.get("dependency")
+        dependency = f"{dependencies},afterany:{after}" if dependencies else f"afterany:{after}"
         job = replace(self.job, options={**self.job.options, "dependency": dependency})
         return replace(self, plans=tuple(plans), job=job)
 
@@ -75,10 +75,13 @@ class Outcome:
 
 def batches(plans: Sequence[Plan], code: Path) -> list[Batch]:
     """Plans for SLURM, those with equal requests together, in the order in which they came."""
-    together: dict[str, list[Plan]] = {}
+    groups: dict[str, list[Plan]] = {}
     for plan in plans:
-        together.setdefault(repr((plan.job, _shared(plan.config.launch))), []).append(plan)
-    return [Batch(_job(same[0]), same[0].config.launch, tuple(same), code) for same in together.values()]
+        groups.setdefault(repr((plan.job, _shared(plan.config.launch))), []).append(plan)
+    return [
+        Batch(_job(plans_alike[0]), plans_alike[0].config.launch, tuple(plans_alike), code)
+        for plans_alike in groups.values()
+    ]
 
 
 def submit_what_fits(batch: Batch, outputs: Path) -> Outcome:
@@ -112,7 +115,7 @@ def submit(batch: Batch, outputs: Path) -> Submission:
     Everything is written down first: the submission, its place in every run, the state `queued`. Raises
     `SiteLimitError`, and leaves the runs as they were, where a limit of the site is the reason.
     """
-    before = [_Before.of(plan) for plan in batch.plans]
+    earlier = [_Earlier.read(plan) for plan in batch.plans]
     for plan in batch.plans:
         _queue_up(plan)
     submitted = submission.intend(outputs, [plan.paths for plan in batch.plans])
@@ -123,7 +126,7 @@ def submit(batch: Batch, outputs: Path) -> Submission:
         if not reason or _UNSURE.search(reason):
             return _looked_for(submitted, reason or "sbatch was killed")
         if _is_limit(reason):
-            for old in before:
+            for old in earlier:
                 old.restore()
             shutil.rmtree(submitted.folder, ignore_errors=True)  # nothing has its name
             raise SiteLimitError(reason) from None
@@ -136,7 +139,7 @@ def submit(batch: Batch, outputs: Path) -> Submission:
 
 
 @dataclass(frozen=True)
-class _Before:
+class _Earlier:
     """How a run stood before it was to be submitted."""
 
     plan: Plan
@@ -144,9 +147,9 @@ class _Before:
     place: str | None
 
     @staticmethod
-    def of(plan: Plan) -> _Before:
+    def read(plan: Plan) -> _Earlier:
         path = plan.paths.submission
-        return _Before(plan, status.read(plan.paths.status), path.read_text() if path.exists() else None)
+        return _Earlier(plan, status.read(plan.paths.status), path.read_text() if path.exists() else None)
 
     def restore(self) -> None:
         paths = self.plan.paths
@@ -207,17 +210,17 @@ def _send(batch: Batch, submitted: Submission) -> str:
     """
     script = _slurm_folder(submitted) / "job.sh"
     files.write_text(script, batch.script(submitted))
-    given = [line for line in batch.script(submitted).splitlines() if line.startswith("#SBATCH --")]
-    options = [shlex.split(line)[1] for line in given]
+    lines = [line for line in batch.script(submitted).splitlines() if line.startswith("#SBATCH --")]
+    options = [shlex.split(line)[1] for line in lines]
     output = f"--output={_output(submitted, len(batch.plans) > 1)}"
-    own = [word for word in options if not word.startswith("--output=")]
-    words = ["sbatch", *own, output, "--export=ALL", str(script)]
+    shown_options = [option for option in options if not option.startswith("--output=")]
+    arguments = ["sbatch", *shown_options, output, "--export=ALL", str(script)]
     try:
         with redirect_stderr(StringIO()):  # the exception says the same
-            told = CommandFunction(words, verbose=False, env=queue.submission_environment())()
+            answer = CommandFunction(arguments, verbose=False, env=queue.submission_environment())()
     except FileNotFoundError:
         raise FailedJobError("sbatch is not on this machine; submit from a login machine of the cluster") from None
-    return str(SlurmExecutor._get_job_id_from_submission_command(told))
+    return str(SlurmExecutor._get_job_id_from_submission_command(answer))
 
 
 def _slurm_folder(submitted: Submission) -> Path:
@@ -309,11 +312,11 @@ def _name(batch: Batch) -> str:
 def _queue_up(plan: Plan) -> None:
     for request in (plan.paths.cancelled, plan.paths.stop):
         request.unlink(missing_ok=True)
-    before = status.read(plan.paths.status) or Status(State.QUEUED)
-    queued = before.moved(state=State.QUEUED, cause=Cause.NONE, reason="", job="", restarts=0)
+    earlier = status.read(plan.paths.status) or Status(State.QUEUED)
+    queued = earlier.moved(state=State.QUEUED, cause=Cause.NONE, reason="", job="", restarts=0)
     status.write(plan.paths.status, queued)
 
 
 def _refused(plan: Plan, reason: str) -> None:
-    now = status.read(plan.paths.status) or Status(State.QUEUED)
-    status.write(plan.paths.status, now.moved(state=State.FAILED, cause=Cause.USER_ERROR, reason=reason))
+    run_status = status.read(plan.paths.status) or Status(State.QUEUED)
+    status.write(plan.paths.status, run_status.moved(state=State.FAILED, cause=Cause.USER_ERROR, reason=reason))

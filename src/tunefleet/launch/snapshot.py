@@ -42,13 +42,13 @@ def take(repository: Path, store: Path) -> Snapshot:
     """
     repository, store = Path(os.path.abspath(repository)), Path(os.path.abspath(store))
     try:
-        found = _read_all(project.sources(repository, store))
-        digest = _digest(found)
-        _keep(found, store / digest)
+        code_files = _read_all(project.sources(repository, store))
+        digest = _digest(code_files)
+        _keep(code_files, store / digest)
     except OSError as error:
         raise RunError(
             f"{error.filename or store}: {error.strerror or error}, so the code cannot be copied. "
-            "Mend it, or go on without a snapshot: launch.snapshot=false."
+            "Fix that, or go on without a snapshot: launch.snapshot=false."
         ) from None
     return Snapshot(store / digest, digest)
 
@@ -59,11 +59,12 @@ def expect_imported(code: str) -> None:
     Python goes on with an installed one where it is not there: where it was deleted, or on a machine that does not see
     the disk. Raises `RunError`.
     """
-    here = Path(tunefleet.__file__).resolve()
-    if code and not here.is_relative_to(Path(code).resolve()):
+    imported = Path(tunefleet.__file__).resolve()
+    if code and not imported.is_relative_to(Path(code).resolve()):
         raise RunError(
-            f"the code that this job was to run is not there: {code}; Python would run {here.parent}. Was it deleted, "
-            "or does this machine not see that disk? Submit the run again, with the code as it is now: tunefleet resume"
+            f"the code that this job was to run is not there: {code}; Python would run {imported.parent}. Was it "
+            "deleted, or does this machine not see that disk? Submit the run again, with the code as it is now: "
+            "tunefleet resume"
         )
 
 
@@ -110,22 +111,22 @@ def _read_all(sources: Mapping[Path, Path]) -> list[_File]:
     return [file for file in read if links.isdisjoint(file.name.parents)]
 
 
-def _digest(found: Sequence[_File]) -> str:
-    return hashlib.sha256(b"".join(file.identity() for file in found)).hexdigest()[:_DIGITS]
+def _digest(code_files: Sequence[_File]) -> str:
+    return hashlib.sha256(b"".join(file.identity() for file in code_files)).hexdigest()[:_DIGITS]
 
 
-def _keep(found: Sequence[_File], folder: Path) -> None:
+def _keep(code_files: Sequence[_File], folder: Path) -> None:
     if folder.is_dir():
-        _mend(found, folder)
+        _repair(code_files, folder)
     else:
-        _create(found, folder)
+        _create(code_files, folder)
 
 
-def _create(found: Sequence[_File], folder: Path) -> None:
+def _create(code_files: Sequence[_File], folder: Path) -> None:
     temporary = _beside(folder)
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # one after another they would wait for the disk each
-            list(pool.map(lambda file: file.write(temporary / file.name), found))
+            list(pool.map(lambda file: file.write(temporary / file.name), code_files))
         files.publish(temporary, folder)
     except OSError:
         if not folder.is_dir():  # else another submitter was faster, with the same content
@@ -134,9 +135,9 @@ def _create(found: Sequence[_File], folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _mend(found: Sequence[_File], folder: Path) -> None:
+def _repair(code_files: Sequence[_File], folder: Path) -> None:
     """Puts back what is gone or changed: many clusters delete old files from their scratch disks."""
-    for file in found:
+    for file in code_files:
         if _File.read(file.name, folder / file.name) != file:
             temporary = _beside(folder)
             file.write(temporary)

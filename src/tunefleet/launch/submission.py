@@ -48,8 +48,8 @@ class Submission:
     @property
     def open(self) -> bool:
         """Whether the submitter may still be about to submit."""
-        here = self.host == socket.gethostname()
-        return status.lives(self.pid) if here else time.time() - self.created < _WINDOW
+        is_local = self.host == socket.gethostname()
+        return status.is_alive(self.pid) if is_local else time.time() - self.created < _WINDOW
 
     def accepted(self, job: str) -> None:
         """Writes the number down."""
@@ -65,13 +65,13 @@ class Submission:
 
     def find(self, queue: Mapping[str, Entry]) -> str | None:
         """The number, from the queue where the submitter ended before it could write it down."""
-        known = self.job
-        if known is None:
-            found = next((entry.job for entry in queue.values() if entry.comment == self.key), None)
-            known = found and found.split("_")[0]
-            if known:
-                self.accepted(known)
-        return known
+        number = self.job
+        if number is None:
+            job = next((entry.job for entry in queue.values() if entry.comment == self.key), None)
+            number = job and job.split("_")[0]
+            if number:
+                self.accepted(number)
+        return number
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,13 @@ def intend(outputs: Path, runs: Sequence[RunPaths]) -> Submission:
     """Writes down what is about to be submitted: first the submission, then in every run where it is."""
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
     folder = outputs / "submissions" / name
-    made = Submission(str(folder), tuple(str(run.root) for run in runs), time.time(), socket.gethostname(), os.getpid())
-    files.write_json(folder / _INTENT, asdict(made))
+    submitted = Submission(
+        str(folder), tuple(str(run.root) for run in runs), time.time(), socket.gethostname(), os.getpid()
+    )
+    files.write_json(folder / _INTENT, asdict(submitted))
     for index, run in enumerate(runs):
         files.write_json(run.submission, {"folder": str(folder), "index": index})
-    return made
+    return submitted
 
 
 def read(folder: Path) -> Submission:

@@ -29,19 +29,19 @@ def _expect_code(run: RunPaths) -> None:
     try:
         snapshot.expect_imported(os.environ.get("TUNEFLEET_CODE", ""))
     except RunError as error:
-        failures.write(run, Failure.of(int(os.environ["SLURM_PROCID"]), error))
+        failures.write(run, Failure.from_error(int(os.environ["SLURM_PROCID"]), error))
         print(f"tunefleet: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 def ranks(slurm: dict[str, str]) -> dict[str, str]:
     """What torch.distributed and DeepSpeed read, from what srun says; address and port come from `begin`."""
-    here = slurm.get("SLURM_STEP_TASKS_PER_NODE", slurm["SLURM_STEP_NUM_TASKS"]).split("(")[0].split(",")[0]
+    per_node = slurm.get("SLURM_STEP_TASKS_PER_NODE", slurm["SLURM_STEP_NUM_TASKS"]).split("(")[0].split(",")[0]
     return {
         "RANK": slurm["SLURM_PROCID"],
         "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
         "LOCAL_RANK": slurm["SLURM_LOCALID"],
-        "LOCAL_WORLD_SIZE": here,
+        "LOCAL_WORLD_SIZE": per_node,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunefleet.base.spread import spread_evenly
+from tunefleet.base.even_sample import evenly_spaced
 from tunefleet.config.evaluation import ALL, EvaluationConfig
 from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.batches.order import in_order
@@ -77,7 +77,7 @@ def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) ->
 
 def _drawn(examples: Sequence[Example], limit: int) -> list[Example]:
     """`limit` of them, evenly drawn."""
-    return [examples[place] for place in spread_evenly(len(examples), len(examples) if limit == ALL else limit)]
+    return [examples[place] for place in evenly_spaced(len(examples), len(examples) if limit == ALL else limit)]
 
 
 def _limits(config: EvaluationConfig, length: int, stops: tuple[int, ...]) -> Limits:

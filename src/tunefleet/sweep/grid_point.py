@@ -30,7 +30,7 @@ class Point:
 
     number: str
     name: str
-    words: Sequence[str]
+    overrides: Sequence[str]
     plan: Plan
     is_done: Callable[[Plan], bool]
     code: int | None = None
@@ -43,7 +43,7 @@ class Point:
         if not self.plan.paths.cancelled.exists():
             return False
         self.code, self.state, self.reason = FAILED, "cancelled", "before its turn"
-        self._say("cancelled before its turn")
+        self._print("cancelled before its turn")
         return True
 
     def ready(self) -> bool:
@@ -56,24 +56,26 @@ class Point:
                 self.began = time.time()
                 return True
             self.code = DONE
-            self._say(f"done before{self._loss()}")
+            self._print(f"done before{self._loss()}")
         except (RunError, OSError) as error:
             self.refuse(error)
-            self._say(f"not started: {error}")
+            self._print(f"not started: {error}")
         return False
 
     def started(self) -> None:
         """Names the file that its output goes to."""
-        self._say(f"started, writes to {os.path.relpath(self.plan.paths.console)}")
+        self._print(f"started, writes to {os.path.relpath(self.plan.paths.console)}")
 
     def ended(self, code: int) -> None:
         """Says its state, last loss and seconds, and why it failed."""
         self.code = code
-        now = self._status()
-        if code not in (DONE, INTERRUPTED) and not (now and now.state.final and now.updated >= self.began):
+        run_status = self._status()
+        if code not in (DONE, INTERRUPTED) and not (
+            run_status and run_status.state.final and run_status.updated >= self.began
+        ):
             self.state, self.reason = "failed", self._last_words(code)
-        why = f": {self._reason()}" if self._reason() else ""
-        self._say(f"{self._state()}{self._loss()} after {clock(time.time() - self.began)}{why}")
+        reason = f": {self._reason()}" if self._reason() else ""
+        self._print(f"{self._state()}{self._loss()} after {clock(time.time() - self.began)}{reason}")
 
     def refuse(self, error: Exception) -> None:
         """Its directory cannot be used."""
@@ -81,29 +83,29 @@ class Point:
 
     def row(self) -> Sequence[str]:
         """Its line of the table, under HEAD."""
-        now = self._status()
-        step = str(now.step if now else 0)
-        losses = _number(now.loss if now else None), _number(self._validation(), none="")
+        run_status = self._status()
+        step = str(run_status.step if run_status else 0)
+        losses = _number(run_status.loss if run_status else None), _number(self._validation(), none="")
         return (self.name or "-", self._state(), step, *losses, self.plan.name, self._reason())
 
-    def _say(self, what: str) -> None:
-        print(f"{self.number} {self.name or '-'}: {what}", flush=True)
+    def _print(self, message: str) -> None:
+        print(f"{self.number} {self.name or '-'}: {message}", flush=True)
 
     def _state(self) -> str:
-        now = self._status()
-        return self.state or (now.state.value if now else "not started")
+        run_status = self._status()
+        return self.state or (run_status.state.value if run_status else "not started")
 
     def _reason(self) -> str:
-        now = self._status()
-        return self.reason or (now.reason if now else "")
+        run_status = self._status()
+        return self.reason or (run_status.reason if run_status else "")
 
     def _status(self) -> Status | None:
         """Of this run: a directory that was refused holds another one's."""
         return None if self.state == "not started" else status.read(self.plan.paths.status)
 
     def _loss(self) -> str:
-        now = self._status()
-        return f", loss {now.loss:.4f}" if now and now.loss is not None else ""
+        run_status = self._status()
+        return f", loss {run_status.loss:.4f}" if run_status and run_status.loss is not None else ""
 
     def _validation(self) -> float | None:
         """The loss on the first validation split after the last step."""

@@ -13,5 +13,5 @@ _OPTIONAL = ("validation", "reason")
 def table(points: Sequence[Point]) -> str:
     """A line for each point: settings, state, steps, losses, run, reason of failure; no column that says nothing."""
     rows = [HEAD, *(point.row() for point in points)]
-    kept = [i for i, name in enumerate(HEAD) if name not in _OPTIONAL or any(row[i] for row in rows[1:])]
-    return text.columns([[row[i] for i in kept] for row in rows])
+    columns = [i for i, name in enumerate(HEAD) if name not in _OPTIONAL or any(row[i] for row in rows[1:])]
+    return text.columns([[row[i] for i in columns] for row in rows])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tunefleet.base.spread import spread_evenly
+from tunefleet.base.even_sample import evenly_spaced
 from tunefleet.config.data import Grouping
 from tunefleet.contracts import MicroBatch
 from tunefleet.data.batches.collate import collate
@@ -134,7 +134,7 @@ def in_order(
 
     Every rank gets the same number of them; the last may be empty rows.
     """
-    rows = spread_evenly(len(data), limit or len(data))
+    rows = evenly_spaced(len(data), limit or len(data))
     batches = [rows[i : i + size] for i in range(0, len(rows), size)]
     batches += [[-1]] * (-len(batches) % ranks)
     return [collate(data, batch, pad, packed) for batch in batches[data_rank::ranks]]

@@ -19,14 +19,14 @@ def complete(environment: MutableMapping[str, str], machine: Machine, port: int 
 
     Every rank finds the same address and the same port by itself. Raises `ConfigError` where it cannot know them.
     """
-    found = {
+    values = {
         "RANK": str(machine.rank),
         "WORLD_SIZE": str(machine.world_size),
         "LOCAL_RANK": environment.get("LOCAL_RANK") or str(_local_rank(machine)),
         "MASTER_ADDR": environment.get("MASTER_ADDR") or _address(environment, machine),
         "MASTER_PORT": str(port or _port(environment)),
     }
-    for name, value in found.items():
+    for name, value in values.items():
         environment.setdefault(name, value)
 
 
@@ -51,9 +51,9 @@ def _address(environment: MutableMapping[str, str], machine: Machine) -> str:
         return first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1"))
     if machine.processes_here == machine.world_size:
         return "127.0.0.1"
-    here = f"{machine.processes_here} of them" if machine.processes_here else "nobody says how many of them"
+    count = f"{machine.processes_here} of them" if machine.processes_here else "nobody says how many of them"
     raise ConfigError(
-        f"MASTER_ADDR: not set, and of {machine.world_size} processes {here} are on this machine. "
+        f"MASTER_ADDR: not set, and of {machine.world_size} processes {count} are on this machine. "
         "Set MASTER_ADDR to the host of rank 0, the same for all (127.0.0.1 if they are all here)."
     )
 

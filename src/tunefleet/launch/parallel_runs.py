@@ -42,7 +42,7 @@ def run(points: Sequence[Point], share: Share) -> bool:
     row = _Row(share, deque(points))
     with caught(row.hear):
         row.run()
-    return bool(row.heard)
+    return bool(row.signals)
 
 
 @dataclass
@@ -54,12 +54,12 @@ class _Running:
 
 @dataclass
 class _Row:
-    """`heard` are the signals that came, SIGINT or SIGTERM; the running processes know of the first `passed_on`."""
+    """`signals` are the signals that came, SIGINT or SIGTERM; the running processes know of the first `passed_on`."""
 
     share: Share
     waiting: deque[Point]
     running: list[_Running] = field(default_factory=list)
-    heard: list[int] = field(default_factory=list)
+    signals: list[int] = field(default_factory=list)
     passed_on: int = 0
 
     def run(self) -> None:
@@ -73,45 +73,45 @@ class _Row:
 
     def hear(self, number: int) -> None:
         """Ctrl-C and SIGTERM are only written down: the loop passes them on."""
-        self.heard.append(number)
+        self.signals.append(number)
 
     def _fill(self) -> None:
         """Starts points until no slot is free."""
-        while self.waiting and not self.heard and len(self.running) < self.share.slots:
+        while self.waiting and not self.signals and len(self.running) < self.share.slots:
             point = self.waiting.popleft()
             if point.ready():
-                slot = min(set(range(self.share.slots)) - {one.slot for one in self.running})
+                slot = min(set(range(self.share.slots)) - {run.slot for run in self.running})
                 self.running.append(_Running(point, slot, _start(point.plan, self.share, slot)))
                 point.started()
 
     def _collect(self) -> None:
         """Frees the slots of those that have ended."""
-        for one in [one for one in self.running if one.process.poll() is not None]:
-            self.running.remove(one)
-            one.point.ended(self._code(one.process.returncode))
+        for run in [run for run in self.running if run.process.poll() is not None]:
+            self.running.remove(run)
+            run.point.ended(self._code(run.process.returncode))
 
     def _pass_on(self) -> None:
         """The first signal asks every run to save and stop; at the second each kills its ranks."""
-        if self.passed_on < len(self.heard):
+        if self.passed_on < len(self.signals):
             self.passed_on += 1
             if self.passed_on == 1:
                 print("\ntunefleet: all points save, then stop; once more to stop at once.", file=sys.stderr)
-            for one in self.running:
-                one.process.send_signal(self.heard[self.passed_on - 1])
+            for run in self.running:
+                run.process.send_signal(self.signals[self.passed_on - 1])
 
     def _code(self, code: int) -> int:
         """A run that we ended before it could listen was interrupted too."""
-        return INTERRUPTED if code < 0 and self.heard else code
+        return INTERRUPTED if code < 0 and self.signals else code
 
 
 def _start(plan: Plan, share: Share, slot: int) -> subprocess.Popen[bytes]:
     """A session of its own keeps the terminal's Ctrl-C for us; its output joins that of earlier starts."""
     plan.paths.console.parent.mkdir(parents=True, exist_ok=True)
-    own = {"TUNEFLEET_LAUNCHER_PID": str(os.getpid()), **share.environment(slot)}
+    settings = {"TUNEFLEET_LAUNCHER_PID": str(os.getpid()), **share.environment(slot)}
     with open(plan.paths.console, "ab") as console:
         return subprocess.Popen(
             [sys.executable, "-m", _MODULE, plan.run_dir],
-            env={**os.environ, **own},
+            env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,

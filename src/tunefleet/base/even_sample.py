@@ -1,14 +1,14 @@
-"""Which places stand for all of them, where not all are looked at?"""
+"""Which positions stand for a whole list when only some are looked at?"""
 
 from __future__ import annotations
 
 import zlib
 
 
-def spread_evenly(total: int, limit: int) -> list[int]:
-    """`limit` of `total` places, in order: one of each of `limit` equal parts, the same at every call.
+def evenly_spaced(total: int, limit: int) -> list[int]:
+    """`limit` of `total` positions, in order: one of each of `limit` equal parts, the same at every call.
 
-    A set sorted by its labels gives of each its share. The place within a part is drawn from the part's number, so
+    A set sorted by its labels gives of each its share. The position within a part is drawn from the part's number, so
     that a set whose labels alternate is not met at every return of the same one.
     """
     if limit >= total:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.plans import tiny_plan
-from tunefleet.launch import side_by_side
+from tunefleet.launch import parallel_runs
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.processes.slots import Share
 
@@ -64,12 +64,12 @@ exec((root / "body").read_text())
 LAUNCHER = """
 import sys
 from pathlib import Path
-from tests.launch.test_side_by_side import Fake, SHARE
-from tunefleet.launch import side_by_side
+from tests.launch.test_parallel_runs import Fake, SHARE
+from tunefleet.launch import parallel_runs
 from tunefleet.plan import Plan
-side_by_side._MODULE = "fake_point"
+parallel_runs._MODULE = "fake_point"
 points = [Fake(Plan.read(Path(folder))) for folder in sys.argv[1:]]
-interrupted = side_by_side.run(points, SHARE)
+interrupted = parallel_runs.run(points, SHARE)
 print(interrupted, [point.code for point in points])
 """
 SHARE = Share(2, Machine(gpus=2, cores=1), ("4", "5", "6", "7"))
@@ -101,8 +101,8 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Points that do what their bodies say; afterwards no process of theirs may be left."""
     (tmp_path / "fake_point.py").write_text(FAKE_POINT)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(side_by_side, "_MODULE", "fake_point")
-    monkeypatch.setattr(side_by_side, "_POLL", 0.02)
+    monkeypatch.setattr(parallel_runs, "_MODULE", "fake_point")
+    monkeypatch.setattr(parallel_runs, "_POLL", 0.02)
 
     def points(*bodies: str) -> list[Fake]:
         made = []
@@ -139,21 +139,21 @@ def _alive(pid: int) -> bool:
 
 def test_codes_of_all_arrive_and_none_that_fails_stops_the_others(points: Callable[..., list[Fake]]) -> None:
     row = points("", "sys.exit(3)", "os.kill(os.getpid(), signal.SIGKILL)", "", "sys.exit(2)")
-    assert side_by_side.run(row, SHARE) is False
+    assert parallel_runs.run(row, SHARE) is False
     assert [point.code for point in row] == [0, 3, -signal.SIGKILL, 0, 2]
     assert all(point.told == ["ready", "started", "ended"] for point in row)
 
 
 def test_slots_run_side_by_side_each_with_its_gpus(points: Callable[..., list[Fake]]) -> None:
     row = points("meet('p1')", "meet('p0')", "meet('p3')", "meet('p2')")
-    assert side_by_side.run(row, SHARE) is False  # would wait for ever with one slot
+    assert parallel_runs.run(row, SHARE) is False  # would wait for ever with one slot
     gpus = [_saw(point.plan.paths.root / "saw")[1] for point in row]
     assert sorted(gpus[:2]) == sorted(gpus[2:]) == ["4,5", "6,7"]
 
 
 def test_there_are_never_more_than_the_slots(points: Callable[..., list[Fake]]) -> None:
     row = points(*["time.sleep(0.3)"] * 5)
-    side_by_side.run(row, SHARE)
+    parallel_runs.run(row, SHARE)
     spans = [
         (float(_saw(point.plan.paths.root / "saw")[2]), float((point.plan.paths.root / "left").read_text()))
         for point in row
@@ -164,15 +164,15 @@ def test_there_are_never_more_than_the_slots(points: Callable[..., list[Fake]]) 
 def test_what_is_not_ready_is_not_started(points: Callable[..., list[Fake]]) -> None:
     row = points("", "", "")
     row[1].there = False
-    side_by_side.run(row, SHARE)
+    parallel_runs.run(row, SHARE)
     assert [point.told for point in row] == [["ready", "started", "ended"], ["ready"], ["ready", "started", "ended"]]
     assert not (row[1].plan.paths.root / "saw").exists()
 
 
 def test_output_joins_that_of_earlier_starts(points: Callable[..., list[Fake]], capfd: Any) -> None:
     row = points("print('out', flush=True); print('err', file=sys.stderr)")
-    side_by_side.run(row, SHARE)
-    side_by_side.run(row, SHARE)
+    parallel_runs.run(row, SHARE)
+    parallel_runs.run(row, SHARE)
     assert row[0].plan.paths.console.read_text() == "out\nerr\nout\nerr\n"
     assert capfd.readouterr().out == ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.launch.adopted import complete, first_host
+from tunefleet.launch.external_ranks import complete, first_host
 from tunefleet.plan import Machine
 
 

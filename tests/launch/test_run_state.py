@@ -17,8 +17,8 @@ from tests.launch.fakes import FakeSlurm, installed, queued
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.launch import queue, standing, submission
-from tunefleet.launch.standing import Observer
+from tunefleet.launch import queue, run_state, submission
+from tunefleet.launch.run_state import StatusReader
 
 LONG_AGO = 3600.0
 FORGETS = """[ "$*" != "show job --oneliner" ] || exit 0
@@ -49,7 +49,7 @@ def says(run: RunPaths, state: State, seconds: float = LONG_AGO, **more: Any) ->
 
 
 def look(run: RunPaths) -> Status:
-    now = Observer().status(run)
+    now = StatusReader().status(run)
     assert now
     return now
 
@@ -124,11 +124,11 @@ def test_slurm_is_asked_once_for_all_runs_and_only_for_ours(fake: FakeSlurm, tmp
     runs = [RunPaths(tmp_path / "outputs" / f"r{number}") for number in range(5)]
     queued(tmp_path / "outputs", runs)
     fake.says("squeue", "\n".join(entry(f"12_{number}", "RUNNING") for number in range(5)))
-    observer = Observer()
-    assert [observer.status(run) for run in runs] == [kept(run) for run in runs]
+    reader = StatusReader()
+    assert [reader.status(run) for run in runs] == [kept(run) for run in runs]
     (words,) = fake.calls("squeue")
     assert "--me" in words
-    assert not observer.silent
+    assert not reader.slurm_is_silent
 
 
 def test_slurm_is_not_asked_about_runs_that_have_ended_or_run_here(fake: FakeSlurm, tmp_path: Path) -> None:
@@ -136,13 +136,13 @@ def test_slurm_is_not_asked_about_runs_that_have_ended_or_run_here(fake: FakeSlu
     queued(tmp_path / "outputs", [ended])
     status.write(ended.status, Status(State.FAILED))
     status.write(here.status, Status(State.RUNNING))
-    observer = Observer()
-    assert [now and now.state for now in (observer.status(here), observer.status(ended))] == [
+    reader = StatusReader()
+    assert [now and now.state for now in (reader.status(here), reader.status(ended))] == [
         State.RUNNING,
         State.FAILED,
     ]
     assert fake.calls("squeue") == []
-    assert not observer.silent
+    assert not reader.slurm_is_silent
 
 
 def test_a_comment_may_hold_the_mark_between_fields(fake: FakeSlurm) -> None:
@@ -280,12 +280,12 @@ def test_who_hears_nothing_decides_nothing(
     else:
         (fake.folder / "squeue").chmod(0o644)
     began = time.monotonic()
-    observer = Observer()
-    now = observer.status(run)
+    reader = StatusReader()
+    now = reader.status(run)
     assert time.monotonic() - began < 10
     assert now
     assert (now.state, now.reason) == (state, "SLURM does not answer")
-    assert observer.silent
+    assert reader.slurm_is_silent
     assert kept(run) == before
 
 
@@ -374,7 +374,7 @@ def local(tmp_path: Path, **now: Any) -> RunPaths:
 
 
 def test_a_run_that_never_began(fake: FakeSlurm, tmp_path: Path) -> None:
-    assert Observer().status(RunPaths(tmp_path / "outputs" / "nothing")) is None
+    assert StatusReader().status(RunPaths(tmp_path / "outputs" / "nothing")) is None
 
 
 @pytest.mark.parametrize("host", [None, "elsewhere"])
@@ -421,7 +421,7 @@ def test_a_run_that_a_person_cancelled_and_nobody_ended_is_cancelled(
     """Or `tunefleet retry` would start it again."""
     run = local(tmp_path, pid=dead()) if where == "here" else says(run, State.RUNNING, job="12")
     run.cancelled.touch()
-    assert seen(run) == (State.CANCELLED, Cause.CANCELLED, "cancelled by a person")
+    assert seen(run) == (State.CANCELLED, Cause.CANCELLED, "cancelled by the user")
 
 
 # Between two looks
@@ -460,7 +460,7 @@ def test_a_last_word_while_we_look_for_the_process(
         status.write(run.status, final)
         return False
 
-    monkeypatch.setattr(standing.status, "lives", lives)
+    monkeypatch.setattr(run_state.status, "is_alive", lives)
     assert look(run) == final == kept(run)
 
 

@@ -23,27 +23,27 @@ _SILENCE = 45.0  # seconds without a heartbeat, which comes every ten
 _NEVER = "submitted by nobody: the submitter ended before SLURM had the job. Submit again: tunefleet resume"
 
 
-class Observer:
+class StatusReader:
     """Looks at runs; asks SLURM once for all of them, and only if one of them was submitted."""
 
     def __init__(self) -> None:
         self._queue: Mapping[str, Entry] | None = None
-        self._asked = False
+        self._queried = False
         self._records: Mapping[str, Entry] | None = None
         self._read = functools.cache(submission.read)  # the points of an array share one
 
     @property
-    def silent(self) -> bool:
+    def slurm_is_silent(self) -> bool:
         """Whether SLURM was asked and did not answer."""
-        return self._asked and self._queue is None
+        return self._queried and self._queue is None
 
     def status(self, run: RunPaths) -> Status | None:
         """Where the run stands now; None for a run that never began."""
-        now = status.read(run.status)
-        if now is None or now.state.final:
-            return now
+        run_status = status.read(run.status)
+        if run_status is None or run_status.state.final:
+            return run_status
         place = submission.place(run, self._read)
-        return self._in_queue(run, now, place) if place else _here(run, now)
+        return self._in_queue(run, run_status, place) if place else _local_run(run, run_status)
 
     def job(self, run: RunPaths) -> tuple[Place | None, Entry | None]:
         """Where the run was submitted last, and what SLURM's queue holds of it, whatever the run's own files say."""
@@ -52,33 +52,37 @@ class Observer:
         job = place.find(jobs) if place and jobs is not None else None
         return place, entry_of(jobs, job) if jobs is not None and job else None
 
-    def _in_queue(self, run: RunPaths, now: Status, place: Place) -> Status:
+    def _in_queue(self, run: RunPaths, run_status: Status, place: Place) -> Status:
         jobs = self._jobs()
         if jobs is None:
-            return now if now.state.alive and not _silent(run, now) else now.noted("SLURM does not answer")
+            return (
+                run_status
+                if run_status.state.alive and not _is_silent(run, run_status)
+                else run_status.noted("SLURM does not answer")
+            )
         job = place.find(jobs)
         if job is None:
-            return self._never(run, now, place)
+            return self._never(run, run_status, place)
         entry = entry_of(jobs, job)
-        if entry is None and time.time() - now.updated < _SILENCE:
-            return now  # accepted a moment ago
+        if entry is None and time.time() - run_status.updated < _SILENCE:
+            return run_status  # accepted a moment ago
         if entry is None or not (entry.waiting or entry.going):
-            return self._gone(run, now, place, job, entry)
-        return _as_queued(run, now, entry)
+            return self._left_queue(run, run_status, place, job, entry)
+        return _as_queued(run, run_status, entry)
 
-    def _never(self, run: RunPaths, now: Status, place: Place) -> Status:
+    def _never(self, run: RunPaths, run_status: Status, place: Place) -> Status:
         """squeue has no job with the submission's comment; neither has the controller, or the run is queued."""
         if place.submission.open:
-            return now.noted("being submitted")
+            return run_status.noted("being submitted")
         try:
             queued = queue.numbered(place.submission.key)
         except QueueError:
-            return now.noted("SLURM does not answer")
+            return run_status.noted("SLURM does not answer")
         if queued:
-            return now
-        return _settle(run, now, Ending(Cause.KILLED, f"{_NEVER} {run.root.name}"))
+            return run_status
+        return _settle(run, run_status, Ending(Cause.KILLED, f"{_NEVER} {run.root.name}"))
 
-    def _gone(self, run: RunPaths, now: Status, place: Place, job: str, entry: Entry | None) -> Status:
+    def _left_queue(self, run: RunPaths, run_status: Status, place: Place, job: str, entry: Entry | None) -> Status:
         """The job has left the queue and the run has no final state: its last line was never reached.
 
         One source that does not list it is no proof. The controller is asked for this job, then the accounting.
@@ -87,12 +91,14 @@ class Observer:
         if entry is None:
             entry, certain = self._second_source(job)
         if not certain:
-            return now.noted(f"squeue does not list job {job}, and SLURM does not say what became of it")
+            return run_status.noted(f"squeue does not list job {job}, and SLURM does not say what became of it")
         if entry and (entry.waiting or entry.going):
-            return _as_queued(run, now, entry)
+            return _as_queued(run, run_status, entry)
         if place.refusal:
-            return _settle(run, now, Ending(Cause.USER_ERROR, f"{place.refusal} {run.root.name}"))
-        return _settle(run, now, ending.of_lost_job(job, entry.state if entry else "", entry.reason if entry else ""))
+            return _settle(run, run_status, Ending(Cause.USER_ERROR, f"{place.refusal} {run.root.name}"))
+        return _settle(
+            run, run_status, ending.of_lost_job(job, entry.state if entry else "", entry.reason if entry else "")
+        )
 
     def _second_source(self, job: str) -> tuple[Entry | None, bool]:
         """A job that squeue does not list, as the controller or the accounting knows it; and whether that is certain.
@@ -100,15 +106,15 @@ class Observer:
         A record of a running job that the controller has forgotten is an old one.
         """
         try:
-            held, answers = queue.record(job), True
+            entry, answers = queue.record(job), True
         except QueueError:
-            held, answers = None, False
-        if held:
-            return held, True
-        kept = self._recorded(job)
-        if kept and (kept.waiting or kept.going):
-            return (None, True) if answers else (kept, True)
-        return kept, answers or kept is not None
+            entry, answers = None, False
+        if entry:
+            return entry, True
+        recorded = self._recorded(job)
+        if recorded and (recorded.waiting or recorded.going):
+            return (None, True) if answers else (recorded, True)
+        return recorded, answers or recorded is not None
 
     def _recorded(self, job: str) -> Entry | None:
         if self._records is None:
@@ -116,26 +122,28 @@ class Observer:
         return self._records.get(job)
 
     def _jobs(self) -> Mapping[str, Entry] | None:
-        if not self._asked:
-            self._asked, self._queue = True, queue.jobs()
+        if not self._queried:
+            self._queried, self._queue = True, queue.jobs()
         return self._queue
 
 
-def _as_queued(run: RunPaths, now: Status, entry: Entry) -> Status:
-    return _waiting(now, entry) if entry.waiting else _going(run, now, entry)
+def _as_queued(run: RunPaths, run_status: Status, entry: Entry) -> Status:
+    return _waiting(run_status, entry) if entry.waiting else _going(run, run_status, entry)
 
 
-def _waiting(now: Status, entry: Entry) -> Status:
-    state = State.REQUEUED if now.restarts or now.job else State.QUEUED
-    return now.noted(f"{now.reason}; waits: {entry.reason}" if now.reason else f"waits: {entry.reason}", state)
+def _waiting(run_status: Status, entry: Entry) -> Status:
+    state = State.REQUEUED if run_status.restarts or run_status.job else State.QUEUED
+    return run_status.noted(
+        f"{run_status.reason}; waits: {entry.reason}" if run_status.reason else f"waits: {entry.reason}", state
+    )
 
 
-def _going(run: RunPaths, now: Status, entry: Entry) -> Status:
+def _going(run: RunPaths, run_status: Status, entry: Entry) -> Status:
     """A job that has machines; one whose rank 0 is silent may hang, or SLURM has suspended it."""
-    if not now.state.alive or not _silent(run, now):
-        return now
-    last = clock(min(status.silence(run.heartbeat), now.age))
-    return now.noted(f"no sign of life for {last}; SLURM says {entry.state}")
+    if not run_status.state.alive or not _is_silent(run, run_status):
+        return run_status
+    last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
+    return run_status.noted(f"no sign of life for {last}; SLURM says {entry.state}")
 
 
 def entry_of(jobs: Mapping[str, Entry], job: str) -> Entry | None:
@@ -153,34 +161,34 @@ def _of_array(jobs: Mapping[str, Entry], job: str) -> Entry | None:
 def _names(indices: str, index: int) -> bool:
     """Whether `3-9:2,12%2]` names the index; where SLURM shortened it by ..., it may."""
     for part in indices.rstrip("]").split("%")[0].split(","):
-        first, _, rest = part.partition("-")
-        last, _, step = rest.partition(":")
+        first, _, end = part.partition("-")
+        last, _, step = end.partition(":")
         if "..." in part or index in range(int(first), int(last or first) + 1, int(step or 1)):
             return True
     return False
 
 
-def _here(run: RunPaths, now: Status) -> Status:
+def _local_run(run: RunPaths, run_status: Status) -> Status:
     """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
-    same_machine = now.host == socket.gethostname()
-    if not (same_machine and not status.lives(now.pid)) and not _silent(run, now):
-        return now
-    last = clock(min(status.silence(run.heartbeat), now.age))
-    gone = f"all its processes are gone; last sign of life on {now.host} {last} ago"
-    return _settle(run, now, Ending(Cause.KILLED, gone))
+    same_machine = run_status.host == socket.gethostname()
+    if not (same_machine and not status.is_alive(run_status.pid)) and not _is_silent(run, run_status):
+        return run_status
+    last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
+    reason = f"all its processes are gone; last sign of life on {run_status.host} {last} ago"
+    return _settle(run, run_status, Ending(Cause.KILLED, reason))
 
 
-def _silent(run: RunPaths, now: Status) -> bool:
-    return min(status.silence(run.heartbeat), now.age) > _SILENCE
+def _is_silent(run: RunPaths, run_status: Status) -> bool:
+    return min(status.seconds_since_heartbeat(run.heartbeat), run_status.age) > _SILENCE
 
 
-def _settle(run: RunPaths, seen: Status, found: Ending) -> Status:
-    """The final state that nobody wrote; a word that was written since `seen` goes before it."""
-    latest = status.read(run.status) or seen
-    if (latest.state, latest.updated) != (seen.state, seen.updated):
+def _settle(run: RunPaths, read_status: Status, outcome: Ending) -> Status:
+    """The final state that nobody wrote; a word that was written since `read_status` goes before it."""
+    latest = status.read(run.status) or read_status
+    if (latest.state, latest.updated) != (read_status.state, read_status.updated):
         return latest
     if run.cancelled.exists():
-        found = ending.BY_A_PERSON
-    settled = found.of(seen)
+        outcome = ending.BY_USER
+    settled = outcome.final_status(read_status)
     status.write(run.status, settled)
     return settled
