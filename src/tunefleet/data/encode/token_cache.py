@@ -56,6 +56,7 @@ class TokenCache:
 
     def _path(self, rendered: Sequence[Rendered]) -> Path:
         digest = hashlib.blake2b(self.identity.encode(), digest_size=16)
-        for text in rendered:
-            digest.update(f"\0{len(text.text)} {text.answers}\0{text.text}".encode())
+        digest.update(np.array([(len(text.text), len(text.answers)) for text in rendered], np.int64).tobytes())
+        digest.update(np.array([span for text in rendered for span in text.answers], np.int64).tobytes())
+        digest.update("".join([text.text for text in rendered]).encode("utf-8", "surrogatepass"))
         return self.folder / f"{digest.hexdigest()}.npz"
