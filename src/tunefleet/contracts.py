@@ -115,7 +115,7 @@ class Engine(Evaluable, Protocol):
     """A model that trains; ZeRO and pipeline differ only behind `train_step`."""
 
     @property
-    def any_size(self) -> bool:
+    def reshardable(self) -> bool:
         """Whether any number of processes can restore what these save."""
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
@@ -128,7 +128,7 @@ class Engine(Evaluable, Protocol):
         """Reads this rank's shards and goes on after `step`; every rank must call it."""
 
     def restore_resized(self, folder: Path, tag: str, step: int) -> None:
-        """The same, where another number of processes saved them, and `any_size` is true."""
+        """The same, where another number of processes saved them, and `reshardable` is true."""
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0 and None elsewhere; every rank must call it."""

@@ -24,9 +24,9 @@ from tunefleet.engine.plain import Alone
 class Engine:
     """Writes one file, and remembers what it read."""
 
-    def __init__(self, content: bytes = b"weights" * 1000, fails: bool = False, any_size: bool = False) -> None:
+    def __init__(self, content: bytes = b"weights" * 1000, fails: bool = False, reshardable: bool = False) -> None:
         self.content = content
-        self.any_size = any_size
+        self.reshardable = reshardable
         self.fails = fails
         self.step = -1
 
@@ -145,7 +145,7 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
 
 def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path: Path) -> None:
     def draw(seed: int) -> list[float]:
-        restored = CheckpointStore(tmp_path, "mine", Alone(), 2, seed=seed).restore(Engine(any_size=True))
+        restored = CheckpointStore(tmp_path, "mine", Alone(), 2, seed=seed).restore(Engine(reshardable=True))
         assert restored == STATE
         return torch.rand(3).tolist()
 

@@ -75,7 +75,7 @@ class CheckpointStore:
         if chosen is None:
             return None
         same = chosen.ranks == self._group.size
-        if not same and not engine.any_size:
+        if not same and not engine.reshardable:
             raise RunError(
                 f"{chosen.folder}: shared out among {chosen.ranks} ranks, and this run has {self._group.size}. "
                 f"Only as many can go on: launch.processes={chosen.ranks}."

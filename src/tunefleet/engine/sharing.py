@@ -35,12 +35,6 @@ def share_out(module: nn.Module, config: dict[str, Any], rank: int, to: torch.dt
         masters.keep(weight, _share(weight, rank, given))
 
 
-def one_by_one(config: dict[str, Any]) -> bool:
-    """Whether weights are read here. ZeRO++ keeps second copies and NVMe swaps: DeepSpeed does it then."""
-    zero = config["zero_optimization"]
-    return not (any(key.startswith("zero_") for key in zero) or zero.get("offload_param", {}).get("device") == "nvme")
-
-
 def _first(config: dict[str, Any], to: torch.dtype) -> Any:
     """DeepSpeed's function that shares weights out, which it hangs on those that it has shared out already."""
     seed: Any = nn.Linear(1, 1, bias=False)

@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 from tunefleet.base import files
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.base.mode import evaluation_mode
-from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.train import Precision
 from tunefleet.contracts import MicroBatch, StepResult
 from tunefleet.engine import frozen, reshard, shards, tensor
@@ -27,7 +26,7 @@ from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.group import Copies, ProcessGroup
 from tunefleet.engine.masters import Masters
 from tunefleet.engine.rows import own_part
-from tunefleet.engine.sharing import one_by_one, share_out, take
+from tunefleet.engine.sharing import share_out, take
 from tunefleet.plan.families import lora
 from tunefleet.plan.plan import Plan
 
@@ -62,11 +61,13 @@ class ZeroEngine:
 
     def _prepare(self, learner: nn.Module) -> Masters:
         """Reads the weights, and shares them out at stage 3; returns what masters must start from."""
-        config, stage, masters = self._plan.engine, self._plan.config.parallel.zero_stage, Masters()
+        stage, masters = self._plan.config.parallel.zero_stage, Masters()
         to = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
-        if one_by_one(config) and stage == 3:
-            share_out(learner, config, self._group.rank, to, masters)
-        elif one_by_one(config):
+        if not self._plan.reads_one_by_one:
+            return masters
+        if stage == 3:
+            share_out(learner, self._plan.engine, self._group.rank, to, masters)
+        else:
             take(learner, self._group.device, to, masters)
         return masters
 
@@ -81,15 +82,9 @@ class ZeroEngine:
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
     @property
-    def any_size(self) -> bool:
-        """Whether any number of processes can restore what these save: where states are shared out, Adam's alone."""
-        if self._plan.layout.data_parallel < self._plan.layout.world_size:
-            return False  # peers of one copy saved parts of it
-        return self._plan.config.parallel.zero_stage == 0 or (
-            self._plan.config.optimizer.name is OptimizerName.ADAMW
-            and not any(key.startswith("offload") for key in self._plan.engine["zero_optimization"])
-            and all(weight.requires_grad for weight in self._engine.module.parameters())
-        )
+    def reshardable(self) -> bool:
+        """Whether any number of processes can restore what these save; DeepSpeed reshards no frozen weights."""
+        return self._plan.reshardable and (self._plan.config.parallel.zero_stage == 0 or not self._frozen)
 
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step, in training mode whatever came before: files give models in evaluation mode.
@@ -117,9 +112,9 @@ class ZeroEngine:
 
     def precision(self) -> torch.autocast:
         """The context in which the bare model computes as it does in training."""
-        low = "torch_autocast" in self._plan.engine
-        dtype = torch_dtype(self._plan.config.train.precision)
-        return torch.autocast(self._group.device.type, dtype=dtype if low else None, enabled=low)
+        autocast = self._plan.autocast
+        dtype = torch_dtype(self._plan.config.train.precision) if autocast else None
+        return torch.autocast(self._group.device.type, dtype=dtype, enabled=autocast)
 
     def save(self, folder: Path, tag: str) -> None:
         """Writes this rank's shards below folder/tag; every rank must call it. Raises `RunError` where it cannot."""

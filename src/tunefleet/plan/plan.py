@@ -15,12 +15,15 @@ from tunefleet.base.units import count
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
+from tunefleet.config.optimizer import OptimizerName
+from tunefleet.config.parallel import Place
+from tunefleet.config.train import Precision
 from tunefleet.plan import answers
 from tunefleet.plan.estimate.stages import describe
 from tunefleet.plan.families import lora
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
-from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.processes.layout import Layout, second_copy_ranks
 from tunefleet.plan.processes.slurm_job import Job
 
 Contents = dict[str, dict[str, str]]
@@ -62,6 +65,31 @@ class Plan:
     expected: Expected | None = None
     cpu_adam: bool = False
     contents: Contents = field(default_factory=dict, compare=False)
+
+    @property
+    def autocast(self) -> bool:
+        """Whether weights stay in fp32 and products are autocast, as stage 0 has no master weights."""
+        return self.config.parallel.zero_stage == 0 and self.config.train.precision is not Precision.FP32
+
+    @property
+    def reads_one_by_one(self) -> bool:
+        """Whether our engine reads the weights, one at a time. For ZeRO++ and NVMe, DeepSpeed reads them."""
+        parallel = self.config.parallel
+        quantized = parallel.quantized_weights or parallel.quantized_gradients
+        second_copy = second_copy_ranks(parallel, self.layout.processes_here) > 1
+        return not (quantized or second_copy or parallel.offload_parameters is Place.NVME)
+
+    @property
+    def reshardable(self) -> bool:
+        """Whether any number of processes can restore its checkpoints: of sharded states only an Adam's, on the device.
+
+        Where `parallel.zero_stage` is above 0, all weights must be trainable besides, which the model knows.
+        """
+        parallel = self.config.parallel
+        if self.layout.data_parallel < self.layout.world_size:
+            return False  # the ranks of one copy of the model saved parts of it
+        on_device = {parallel.offload_optimizer, parallel.offload_parameters} == {Place.NONE}
+        return parallel.zero_stage == 0 or (self.config.optimizer.name is OptimizerName.ADAMW and on_device)
 
     @property
     def paths(self) -> RunPaths:

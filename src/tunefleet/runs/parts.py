@@ -22,7 +22,6 @@ from tunefleet.data.prepare import Prepared
 from tunefleet.engine import pipeline, tensor
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.pipeline import PipelineEngine
-from tunefleet.engine.sharing import one_by_one
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import adapters, build
 from tunefleet.model.freeze import freeze
@@ -73,7 +72,7 @@ def model(plan: Plan, words: Any) -> PreTrainedModel:
         plan.sources,
         config.train.seed,
         config.train.gradient_checkpointing,
-        as_filed=one_by_one(plan.engine) and not config.adapter.dora and not four_bits,  # DoRA measures fp32 weights
+        as_filed=plan.reads_one_by_one and not config.adapter.dora and not four_bits,  # DoRA measures fp32 weights
         four_bits=four_bits,
         tokenizer=words,
     )

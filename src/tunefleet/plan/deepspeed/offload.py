@@ -8,7 +8,7 @@ from typing import Any
 
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig, Place
-from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.processes.layout import Layout, second_copy_ranks
 
 _SUB_GROUP = 20_000_000  # numbers that the optimizer reads from a drive at once
 
@@ -47,18 +47,13 @@ def _place(place: Place, parallel: ParallelConfig, degrees: Layout) -> dict[str,
 def _plus(parallel: ParallelConfig, degrees: Layout) -> dict[str, Any]:
     """ZeRO++ (Wang et al., 2023)."""
     keys: dict[str, Any] = {}
-    if (copies := hierarchical(parallel, degrees)) > 1:
+    if (copies := second_copy_ranks(parallel, degrees.processes_here)) > 1:
         keys["zero_hpz_partition_size"] = copies
     if parallel.quantized_weights:
         keys["zero_quantized_weights"] = True
     if parallel.quantized_gradients:
         keys["zero_quantized_gradients"] = True
     return keys
-
-
-def hierarchical(parallel: ParallelConfig, degrees: Layout) -> int:
-    """Processes that keep a second copy of the parameters among them; 1 is no copy."""
-    return degrees.processes_here if parallel.hierarchical is None else parallel.hierarchical
 
 
 def complaints(config: RunConfig, degrees: Layout) -> list[str]:
@@ -134,7 +129,7 @@ def _plus_refused(parallel: ParallelConfig, degrees: Layout) -> list[str]:
     if quantized and degrees.device == "cpu":
         off = " ".join(f"parallel.{name}=false" for name in quantized)
         found.append(f"parallel.{quantized[0]}: DeepSpeed quantises on GPUs only. Use {off}.")
-    copies = hierarchical(parallel, degrees)
+    copies = second_copy_ranks(parallel, degrees.processes_here)
     if degrees.data_parallel % copies:
         found.append(
             f"parallel.hierarchical: {copies} does not divide {degrees.data_parallel} data-parallel processes. "
@@ -149,7 +144,7 @@ def notes(parallel: ParallelConfig, degrees: Layout) -> list[str]:
     offloaded = {parallel.offload_optimizer, parallel.offload_parameters} - {Place.NONE}
     if Place.CPU in offloaded and degrees.device == "cpu":
         said.append(f"{parallel.name} saves no memory here: the device is the CPU already.")
-    if 1 < hierarchical(parallel, degrees) == degrees.data_parallel:
+    if 1 < second_copy_ranks(parallel, degrees.processes_here) == degrees.data_parallel:
         said.append("parallel.hierarchical: one machine holds every process, so the second copy saves no traffic.")
     if parallel.nvme_path and Place.NVME not in offloaded:
         said.append("parallel.nvme_path is not used: nothing is offloaded to nvme.")

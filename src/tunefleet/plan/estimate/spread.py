@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tunefleet.config.parallel import ParallelConfig, Partition, Place
-from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.processes.layout import Layout, second_copy_ranks
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def with_strategy(degrees: Spread, parallel: ParallelConfig, processes_here: int
         zero_stage=parallel.zero_stage,
         optimizer_on=parallel.offload_optimizer,
         parameters_on=parallel.offload_parameters,
-        copy_among=processes_here if parallel.hierarchical is None else parallel.hierarchical,
+        copy_among=second_copy_ranks(parallel, processes_here),
         drive_buffer=parallel.nvme_buffers * parallel.nvme_buffer_size if on_drive else 0,
     )

@@ -69,6 +69,11 @@ def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> 
     )
 
 
+def second_copy_ranks(parallel: ParallelConfig, processes_here: int) -> int:
+    """Over how many processes ZeRO++ shards its second copy of the parameters; 1 is no second copy."""
+    return processes_here if parallel.hierarchical is None else parallel.hierarchical
+
+
 def there(launch: LaunchConfig, machine: Machine) -> int | None:
     """Processes that are given, whatever the degrees: started already, typed, or one for each GPU."""
     return machine.world_size or launch.processes or machine.gpus or None
