@@ -20,7 +20,6 @@ NAMESAKES = {  # module names that two files have: take a name out when it is un
     "memory",
     "packing",
     "plan",
-    "slots",
     "stages",
     "status",
     "tensor",

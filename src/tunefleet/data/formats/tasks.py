@@ -9,7 +9,7 @@ from typing import Any
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
 from tunefleet.data.formats.conversation import Turn
-from tunefleet.data.formats.slots import with_slots
+from tunefleet.data.formats.slot_marks import with_slots
 from tunefleet.data.read import text_lines
 from tunefleet.data.read.row_fields import get
 from tunefleet.data.read.source_row import Row
