@@ -100,10 +100,10 @@ def contestants(folder: Path, lengths: Sequence[tuple[int, int]], group: Any) ->
 def _tunefleet(plan: Any, data: Any, group: Any) -> Callable[[], float]:
     from tunefleet.engine.zero import ZeroEngine
     from tunefleet.model.learner import Learner
-    from tunefleet.optim.build import build
+    from tunefleet.optim.build_optimizer import build_optimizer
 
     learner = Learner(_model())
-    engine = ZeroEngine(plan, group, learner, build(plan.config.optimizer, learner), lambda step: 1e-4)
+    engine = ZeroEngine(plan, group, learner, build_optimizer(plan.config.optimizer, learner), lambda step: 1e-4)
     batches = _batches(plan, data, packed=True)
 
     def step() -> float:
@@ -120,10 +120,12 @@ def _padded(plan: Any, data: Any) -> Callable[[], float]:
     import torch
     from torch.nn.functional import pad
 
-    from tunefleet.optim.build import build
+    from tunefleet.optim.build_optimizer import build_optimizer
 
     model = _model()
-    engine, *_ = deepspeed.initialize(model=model, optimizer=build(plan.config.optimizer, model), config=plan.engine)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=build_optimizer(plan.config.optimizer, model), config=plan.engine
+    )
     batches = _batches(plan, data, packed=False)
 
     def step() -> float:

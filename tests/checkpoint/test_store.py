@@ -14,8 +14,8 @@ import torch
 
 from tunefleet.base import files
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import randomness
-from tunefleet.checkpoint.choice import Checkpoint, newest
+from tunefleet.checkpoint import rng
+from tunefleet.checkpoint.find_checkpoint import Checkpoint, newest
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.engine.plain import Alone
@@ -71,10 +71,10 @@ def test_nothing_saved_is_nothing_restored(tmp_path: Path) -> None:
 
 
 def test_random_states_go_on(tmp_path: Path) -> None:
-    randomness.seed_all(3, rank=0)
+    rng.seed_all(3, rank=0)
     store(tmp_path).save(Engine(), STATE)
     drawn = (random.random(), float(np.random.rand()), torch.rand(3).tolist())
-    randomness.seed_all(4, rank=0)
+    rng.seed_all(4, rank=0)
     store(tmp_path).restore(Engine())
     assert (random.random(), float(np.random.rand()), torch.rand(3).tolist()) == drawn
 
@@ -82,7 +82,7 @@ def test_random_states_go_on(tmp_path: Path) -> None:
 def test_ranks_draw_differently(tmp_path: Path) -> None:
     draws = []
     for rank in (0, 1, 0):
-        randomness.seed_all(3, rank)
+        rng.seed_all(3, rank)
         draws.append(torch.rand(3).tolist())
     assert draws[0] == draws[2] != draws[1]
 
@@ -149,7 +149,7 @@ def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path:
         assert restored == STATE
         return torch.rand(3).tolist()
 
-    randomness.seed_all(3, rank=0)
+    rng.seed_all(3, rank=0)
     store(tmp_path).save(Engine(), STATE)
     same = draw(seed=3)
     manifest = tmp_path / "step-00000007" / "manifest.json"
@@ -157,7 +157,7 @@ def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path:
     anew = draw(seed=3)
     assert anew != same
     assert anew == draw(seed=3) != draw(seed=4)
-    randomness.seed_all(3, rank=0)
+    rng.seed_all(3, rank=0)
     assert anew != torch.rand(3).tolist()  # not what the run drew at its start
 
 

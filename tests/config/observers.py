@@ -25,13 +25,16 @@ from tunefleet.engine.plain import Alone
 from tunefleet.launch import attempts, local, slurm
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.submission import Submission
-from tunefleet.optim.build import build as optimizer_of
+from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan import Machine, make
 from tunefleet.plan.choose import guard, on_oom
 from tunefleet.plan.horizon import horizon
 from tunefleet.plan.processes.slots import share
-from tunefleet.runs import examine, parts, words
+from tunefleet.runs import run_engine, run_summary, validation
+from tunefleet.runs.checkpoint_files import checkpoint_store
+from tunefleet.runs.inputs import training_batches
+from tunefleet.runs.trainable_model import build_model
 from tunefleet.tracking import wandb_server
 from tunefleet.tracking.wandb import WandbSink
 
@@ -88,7 +91,7 @@ def batches(config: RunConfig, folder: Path) -> Any:
     plan = make(config, CPU)
     data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
     read: Any = SimpleNamespace(data=data, tokenizer=tokenizer())
-    taken = parts.batches(plan, ALONE, read, 0).take(plan.batch.accumulation)
+    taken = training_batches(plan, ALONE, read, 0).take(plan.batch.accumulation)
     return [batch.tokens.tolist() for batch in taken]
 
 
@@ -101,7 +104,7 @@ def cached(config: RunConfig, folder: Path) -> Any:
 
 def built(config: RunConfig, folder: Path) -> Any:
     """The model as a run has it: its configuration, weights, what learns, every layer with its dropout."""
-    model = parts.model(make(config, CPU), None)
+    model = build_model(make(config, CPU), None)
     weights = {
         name: (float(weight.detach().double().sum()), weight.requires_grad) for name, weight in model.named_parameters()
     }
@@ -114,7 +117,7 @@ def updated(config: RunConfig, folder: Path) -> Any:
     """The optimizer's groups with all their constants."""
     make(config, CPU)
     model = torch.nn.ModuleDict({"e": torch.nn.Embedding(3, 4), "l": torch.nn.Linear(4, 4)})
-    made = optimizer_of(config.optimizer, model)
+    made = build_optimizer(config.optimizer, model)
     groups = [{**group, "params": [tuple(weight.shape) for weight in group["params"]]} for group in made.param_groups]
     return type(made).__name__, repr(groups)
 
@@ -182,10 +185,10 @@ def measured(config: RunConfig, folder: Path) -> Any:
         return ["" for _ in prompts]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examine, "mean_loss", mean_loss)
-        patch.setattr(examine, "answers", answers)
-        examine.losses(plan, None, Alone(), read)  # type: ignore[arg-type]
-        examine.exact_matches(plan, None, Alone(), read)  # type: ignore[arg-type]
+        patch.setattr(validation, "mean_loss", mean_loss)
+        patch.setattr(validation, "answers", answers)
+        validation.losses(plan, None, Alone(), read)  # type: ignore[arg-type]
+        validation.exact_matches(plan, None, Alone(), read)  # type: ignore[arg-type]
     return calls
 
 
@@ -194,20 +197,21 @@ def tiled(config: RunConfig, folder: Path) -> Any:
     plan = make(config, CPU)
     group: Any = SimpleNamespace(rank=0, agree=int, peers=lambda count: None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "ZeroEngine", lambda plan, group, learner, *others: learner)
-        learner: Any = parts.strategy(plan, group, parts.model(plan, None), horizon(plan, ROWS))
+        patch.setattr(run_engine, "ZeroEngine", lambda plan, group, learner, *others: learner)
+        learner: Any = run_engine.engine_for(plan, group, build_model(plan, None), horizon(plan, ROWS))
     return learner._tile
 
 
 def answered(config: RunConfig, folder: Path) -> Any:
     """What is shown of eight answers."""
-    return words.samples(make(config, CPU), [examine.Sample("split", f"{n}?", f"{n}", "no") for n in range(8)])
+    return run_summary.sample_lines(
+        make(config, CPU), [validation.Sample("split", f"{n}?", f"{n}", "no") for n in range(8)]
+    )
 
 
 def stored(config: RunConfig, folder: Path) -> Any:
     """How many checkpoints the store of a run leaves on the disk."""
-    read: Any = SimpleNamespace(data=SimpleNamespace(template=SimpleNamespace(source="")))
-    return parts.store(make(config, CPU), ALONE, read)._keep
+    return checkpoint_store(make(config, CPU), ALONE, "").keep
 
 
 def told(config: RunConfig, folder: Path) -> Any:

@@ -15,11 +15,11 @@ from tests.data.read.test_hub import download
 from tests.doors.test_commands import types
 from tunefleet.base.errors import ConfigError
 from tunefleet.doors import cli, data, highlight
-from tunefleet.runs.look import Look
+from tunefleet.runs.data_preview import RowPreview
 
 NASTY = "<script>alert('1')</script> & \x1b[31mred"
 ROWS = [{"prompt": f"Row {i}?", "completion": f"tells {i}"} for i in range(20)]
-LOOK = Look("a.jsonl:1", (("Question:", False), (" answer</s>", True), ("\nmore", False)), 9, 3, truncated=True)
+LOOK = RowPreview("a.jsonl:1", (("Question:", False), (" answer</s>", True), ("\nmore", False)), 9, 3, truncated=True)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_rows_that_training_refuses_are_shown(words: Sequence[str], capsys: pyte
     cut = [*words, "train.sequence_length=8", "train.max_steps=2"]
     assert "no row has a token to learn" in said(capsys, "data", "stats", *cut, code=2)
     shown = said(capsys, "data", "show", *cut)
-    assert ", 0 learn, cut" in shown
+    assert ", 0 in the loss, cut" in shown
 
 
 def test_numbers_are_those_of_the_data(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +181,7 @@ def test_it_is_marked_where_a_row_is_cut(
     split = said(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=split")
     assert re.findall(r"part (\d)", split) == [str(n) for n in range(1, -(-(tokens - 1) // 47) + 1)]
     drop = said(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=drop")
-    assert f"0 tokens, 0 learn, left out: too long\n[\u2702 {tokens} tokens cut]" in drop
+    assert f"0 tokens, 0 in the loss, left out: too long\n[\u2702 {tokens} tokens cut]" in drop
 
 
 def test_looking_needs_no_deepspeed(words: Sequence[str]) -> None:
@@ -225,7 +225,7 @@ def test_a_data_set_of_the_hub_is_shown(
 
 
 def test_a_page_marks_cuts() -> None:
-    row = Look("a", (("<q>", False), ("b", True)), 2, 1, truncated=True, cuts=((1, 1), (2, 1200)))
+    row = RowPreview("a", (("<q>", False), ("b", True)), 2, 1, truncated=True, cuts=((1, 1), (2, 1200)))
     assert "&lt;q&gt;<del>[\u2702 1 token cut]</del><mark>b</mark><del>[\u2702 1,200 tokens cut]</del>" in (
         highlight.page("mine", [row])
     )
@@ -243,7 +243,7 @@ def test_a_terminal_shows_colours_and_no_brackets() -> None:
 
 def test_a_row_says_where_it_stands_and_whether_it_was_cut() -> None:
     assert highlight.text(LOOK, colours=False).plain == (
-        "--- a.jsonl:1: 9 tokens, 3 learn, cut\nQuestion:\u27e6 answer</s>\u27e7\nmore\n"
+        "--- a.jsonl:1: 9 tokens, 3 in the loss, cut\nQuestion:\u27e6 answer</s>\u27e7\nmore\n"
     )
 
 

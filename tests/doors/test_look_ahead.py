@@ -22,7 +22,7 @@ from tunefleet.config.data import MixedSource, OnBadRow
 from tunefleet.doors import look_ahead, submit
 from tunefleet.plan import Plan
 from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
-from tunefleet.runs import first_rows
+from tunefleet.runs import data_precheck
 
 __all__ = ["fake"]
 GOOD = '{"prompt": "a", "completion": "b c"}\n'
@@ -44,7 +44,7 @@ def rows(folder: Path, name: str, *lines: str) -> str:
 
 
 def complaints(folder: Path, **data: Any) -> Sequence[str]:
-    return first_rows.complaints(reading(folder, **data))
+    return data_precheck.complaints(reading(folder, **data))
 
 
 def test_good_data_are_not_complained_about(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_template_that_cannot_render_is_named(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    (found,) = first_rows.complaints(plan(tmp_path))
+    (found,) = data_precheck.complaints(plan(tmp_path))
     assert found.startswith(f"model.tokenizer: {tmp_path / 'tokenizer'} cannot be loaded")
 
 

@@ -399,15 +399,15 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     (folder / name).write_text("{}\n{}\n")
     monkeypatch.setattr(exported_door, "prepare_environment", lambda plan: None)
     done = []
-    runs = type(sys)("tunefleet.runs.use")
+    runs = type(sys)("tunefleet.runs.stand_in")
     runs.evaluate = lambda plan: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
     runs.chat = lambda plan, ask, say: done.append("chat")  # type: ignore[attr-defined]
     runs.export = lambda plan, where: done.append("export") or folder  # type: ignore[attr-defined]
-    for module in ("use", "words", "export"):
+    for module in ("evaluate", "chat_session", "run_summary", "checkpoint_export"):
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
     runs.single_turns = lambda plan: True  # type: ignore[attr-defined]
-    runs.results, runs.samples = (lambda record: {}), (lambda plan, samples: [])  # type: ignore[attr-defined]
+    runs.results, runs.sample_lines = (lambda record: {}), (lambda plan, samples: [])  # type: ignore[attr-defined]
     for word in refusing:
         with pytest.raises(RunError, match=Path(name).name):
             USES[word](Run(plan.paths))

@@ -12,13 +12,14 @@ from deepspeed.utils import safe_get_full_fp32_param
 from safetensors.torch import load_file
 
 from tests.plans import tiny_plan
-from tunefleet.engine import masters, zero
+from tunefleet.engine import masters
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.group import join
 from tunefleet.plan.families import tensor
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
+from tunefleet.runs.run_engine import engine_for
+from tunefleet.runs.trainable_model import build_model
 
 STRATEGIES: dict[str, dict[str, int]] = {
     "ddp": {"zero_stage": 0},
@@ -48,7 +49,7 @@ def loaded(folder: Path, paths: list[str]) -> dict[str, dict[str, bool]]:
 def _compare(folder: Path, path: str, name: str, precision: str, group: Any) -> dict[str, bool]:
     parallel = {"name": name, **STRATEGIES[name]}
     plan = tiny_plan(folder, {"name": "m", "path": path}, group.size, parallel=parallel, precision=precision)
-    engine = parts.strategy(plan, group, parts.model(plan, None), STEPS)
+    engine = engine_for(plan, group, build_model(plan, None), STEPS)
     file = load_file(Path(path) / "model.safetensors")
     same_masters = True
     for weight_name, weight in engine.model.named_parameters():
@@ -82,7 +83,7 @@ def memory(folder: Path, argument: list[Any]) -> float:
     with ThreadPoolExecutor(1) as pool:
         done = Event()
         peak = pool.submit(_peak, done)
-        engine = parts.strategy(plan, group, parts.model(plan, None), STEPS)
+        engine = engine_for(plan, group, build_model(plan, None), STEPS)
         done.set()
     engine.close()
     group.part()

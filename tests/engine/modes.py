@@ -13,7 +13,7 @@ import torch
 
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
-from tunefleet.checkpoint import randomness
+from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -24,7 +24,8 @@ from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.build import build
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
+from tunefleet.runs.run_engine import engine_for
+from tunefleet.runs.trainable_model import build_model
 from tunefleet.runs.trajectory import rows
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -92,9 +93,9 @@ def _plan(folder: Path, strategy: str, ranks: int, model: dict[str, Any], **trai
 
 
 def _engine(plan: Plan, group: Any) -> Any:
-    """As `parts.engine` makes it, with a horizon of its own."""
-    built = parts.strategy(plan, group, parts.model(plan, tiny_tokenizer()), _STEPS)
-    randomness.seed_all(plan.config.train.seed, plan.layout.random_rank(group.rank))
+    """As `build_engine` makes it, with a horizon of its own."""
+    built = engine_for(plan, group, build_model(plan, tiny_tokenizer()), _STEPS)
+    rng.seed_all(plan.config.train.seed, plan.layout.random_rank(group.rank))
     return built
 
 

@@ -15,8 +15,8 @@ from transformers import AutoConfig
 from tests.families import EVERY
 from tests.plans import tiny_plan
 from tests.shared import dataset_of, tiny_tokenizer
-from tunefleet.checkpoint import randomness
-from tunefleet.checkpoint.choice import Checkpoint
+from tunefleet.checkpoint import rng
+from tunefleet.checkpoint.find_checkpoint import Checkpoint
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -27,13 +27,13 @@ from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.build import build
 from tunefleet.model.export import export
 from tunefleet.model.learner import Learner
-from tunefleet.optim.build import build as build_optimizer
+from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.plan.families import tensor
 from tunefleet.plan.families.architecture import is_dropout
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
-from tunefleet.runs.export import _weights as saved_weights
+from tunefleet.runs.run_engine import engine_for
+from tunefleet.runs.saved_weights import saved_weights
 from tunefleet.runs.trajectory import ROW, VOCABULARY, rows
 
 STEADY = Horizon(total=100, warmup=0, steps_per_epoch=10)
@@ -90,7 +90,7 @@ def families(folder: Path, argument: Any) -> dict[str, Any]:
     group, found = join(), {}
     for name, architecture in FAMILIES.items():
         plan = plan_of(folder, architecture, group.size)
-        built = parts.strategy(plan, group, build(plan.sources, seed=5), STEADY)
+        built = engine_for(plan, group, build(plan.sources, seed=5), STEADY)
         batches = OrderedBatches(rows(), plan.batch, 0, seed=3, pad=0, packed=True)
         results = [built.train_step(batches.take(1)) for _ in range(2)]
         weights = built.weights()
@@ -155,7 +155,7 @@ def _dropped_out(folder: Path, group: Any, seed: Any) -> str:
     """What a peer holds whole, after three steps with dropout."""
     plan = plan_of(folder, {**EVERY["opt"], "dropout": 0.3}, group.size)
     built, batches = _started(plan, group)
-    randomness.seed_all(1, seed(plan))
+    rng.seed_all(1, seed(plan))
     _steps(built, batches, 3)
     return _digest({"whole": built.model.get_input_embeddings().weight, **_norms_of(built)})
 
@@ -169,7 +169,7 @@ def _losses(
 ) -> list[list[float]]:
     """[losses, norms, learning tokens] of three steps over rows of one length."""
     plan = plan_of(folder, EVERY["llama"], group.size, stage=1, **train)
-    built = parts.strategy(plan, group, build(plan.sources, 5, plan.config.train.gradient_checkpointing), STEADY)
+    built = engine_for(plan, group, build(plan.sources, 5, plan.config.train.gradient_checkpointing), STEADY)
     if everybody:
         built._copies._counts = True
     rank = plan.layout.data_rank(group.rank) if share is None else share
@@ -192,7 +192,7 @@ def whole_batch(folder: Path) -> Plan:
 
 
 def _started(plan: Plan, group: Any, seed: int = 5) -> tuple[Any, OrderedBatches]:
-    return parts.strategy(plan, group, build(plan.sources, seed), STEADY), _batches(plan, group, 0)
+    return engine_for(plan, group, build(plan.sources, seed), STEADY), _batches(plan, group, 0)
 
 
 def _batches(plan: Plan, group: Any, position: int) -> OrderedBatches:

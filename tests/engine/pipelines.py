@@ -12,7 +12,7 @@ import torch
 from tests.engine.stages import TOKENS, poison_gradient, poison_loss
 from tests.plans import ARCHITECTURES, tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
-from tunefleet.checkpoint import randomness
+from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -78,7 +78,7 @@ def used(folder: Path, group: Any, cases: Sequence[str], tensor: int = 1) -> dic
     for case in cases:
         wanted = plan(folder, case, tensor)
         built = engine(wanted, group)
-        randomness.seed_all(1, wanted.layout.random_rank(group.rank))
+        rng.seed_all(1, wanted.layout.random_rank(group.rank))
         first = {name: weight.clone() for name, weight in (built.weights() or {}).items()}
         rows = batches(wanted)
         for _ in range(2):

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
-from tunefleet.checkpoint import randomness
+from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Evaluable, Group, RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -93,7 +93,7 @@ def _resumed(folder: Path, group: ProcessGroup, stage: int) -> list[list[list[fl
     plan = planned(folder, group.size, stage, {**OPT, "dropout": 0.1, "attention_dropout": 0.1})
     store = CheckpointStore(folder / f"stage{stage}", "mine", group, keep=1)
     built, taken = engine(plan, group), batches(plan, group)
-    randomness.seed_all(0, group.rank)
+    rng.seed_all(0, group.rank)
     for _ in range(2):
         built.train_step(taken.take(1))
     store.save(built, RunState(step=2, position=taken.position))

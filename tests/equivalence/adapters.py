@@ -16,15 +16,18 @@ from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
+from tunefleet.data import prepare
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.engine.group import join
 from tunefleet.model import tokenizer
 from tunefleet.model.learner import Learner
-from tunefleet.optim.build import build as build_optimizer
+from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import hand_over, parts, trajectory
+from tunefleet.runs import export_format, trajectory
+from tunefleet.runs.run_engine import engine_for
+from tunefleet.runs.trainable_model import set_trainable
 
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
 STEPS = 12
@@ -147,9 +150,9 @@ def _engine(plan: Plan, group: Any, seed: int = 11) -> Any:
             model.get_input_embeddings().weight[5, 3] += 1e-3
     if plan.config.train.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    parts.learning(plan, model)
+    set_trainable(plan, model)
     steps = Horizon(total=trajectory.STEPS, warmup=trajectory.WARMUP, steps_per_epoch=10)
-    built = parts.strategy(plan, group, model, steps)
+    built = engine_for(plan, group, model, steps)
     built.kept = model  # type: ignore[attr-defined]
     return built
 
@@ -189,8 +192,8 @@ def _export(folder: Path, plan: Plan, engine: Any, group: Any) -> None:
         engine._plan = replace(plan, config=config)  # what is gathered depends on it
         weights = engine.weights()
         if weights is not None:
-            template = parts.prepare_room.chat_template(plan.config.data, words)
-            hand_over.stage(
+            template = prepare.chat_template(plan.config.data, words)
+            export_format.stage(
                 engine._plan, folder / ("whole" if merge else "adapter"), engine.model, weights, words, template
             )
     engine._plan = plan

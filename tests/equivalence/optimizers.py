@@ -11,14 +11,14 @@ import torch
 import yaml
 
 from tests.plans import tiny_plan
-from tunefleet.checkpoint.choice import Checkpoint
+from tunefleet.checkpoint.find_checkpoint import Checkpoint
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.engine.group import join
 from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import trajectory
-from tunefleet.runs.export import _weights
+from tunefleet.runs.saved_weights import saved_weights
 
 STEPS = 5
 MORE = 2  # steps after what was saved
@@ -127,7 +127,7 @@ def _saved(row: Row, folder: Path, group: Any, built: Any, weights: dict[str, to
     return {
         "went_on": [[r.loss, r.gradient_norm] for r in went_on],
         "went_on_again": [[r.loss, r.gradient_norm] for r in went_on_again],
-        "exports_differ": _differences(weights, _weights(plan, saved)) if weights else [],
+        "exports_differ": _differences(weights, saved_weights(plan, saved)) if weights else [],
     }
 
 

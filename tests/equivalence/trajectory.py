@@ -18,8 +18,8 @@ from tunefleet.contracts import Group, MicroBatch
 from tunefleet.engine.group import join
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
-from tunefleet.runs.check import Finding, compare
+from tunefleet.runs.strategy_check import Comparison, compare
+from tunefleet.runs.trainable_model import build_model
 from tunefleet.runs.trajectory import Trajectory, model, trained
 
 
@@ -38,7 +38,7 @@ def all_cases(folder: Path, asked: Sequence[dict[str, Any]]) -> list[Trajectory]
 
 def _trained(case: Case, folder: Path, group: Group) -> Trajectory:
     plan = case.plan(folder)
-    return trained(plan, group, untrained=parts.model(plan, None) if case.files else None)
+    return trained(plan, group, untrained=build_model(plan, None) if case.files else None)
 
 
 def followed_by(ranks: int, folder: Path, cases: Sequence[Case]) -> dict[Case, Trajectory]:
@@ -48,7 +48,7 @@ def followed_by(ranks: int, folder: Path, cases: Sequence[Case]) -> dict[Case, T
     return dict(zip(cases, results[0], strict=True))
 
 
-def furthest(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> list[Finding]:
+def furthest(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> list[Comparison]:
     """The quantities that are further from the plain loop than is allowed."""
     found = compare(case.model, reference[case.model], followed[case], Precision(case.precision))
     return [one for one in found if not one.right]

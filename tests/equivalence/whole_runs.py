@@ -15,7 +15,8 @@ from tests.shared import tiny_tokenizer
 from tunefleet.contracts import MicroBatch
 from tunefleet.engine.group import join
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
+from tunefleet.runs.inputs import load_inputs, training_batches
+from tunefleet.runs.run_engine import build_engine
 
 TEMPLATE = (
     "{% for m in messages %}{{ 'User: ' + m.content + '\n' if m.role == 'user' else 'Assistant: ' + m.content + "
@@ -108,10 +109,10 @@ def all_runs(folder: Path, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _run(folder: Path, run: Run, group: Any) -> dict[str, Any]:
     plan = plan_of(folder, run)
-    read = parts.material(plan)
-    engine = parts.engine(plan, group, read)
+    read = load_inputs(plan)
+    engine = build_engine(plan, group, read)
     torch.manual_seed(DROPOUT_SEED)
-    batches = parts.batches(plan, group, read, 0)
+    batches = training_batches(plan, group, read, 0)
     steps = [batches.take(plan.batch.accumulation) for _ in range(STEPS)]
     results = [engine.train_step(step) for step in steps]
     weights = engine.weights()

@@ -10,7 +10,7 @@ from torch.optim import Muon as MatrixMuon
 
 from tests.shared import TINY, tiny_model
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
-from tunefleet.optim.build import build
+from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.optim.muon import hidden_matrices
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def test_each_part_is_torchs_own() -> None:
         AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": spared, "weight_decay": 0.0}], lr=0.01,
               betas=CONFIG.betas, eps=CONFIG.eps),
     ]  # fmt: skip
-    optimizer = build(CONFIG, ours)
+    optimizer = build_optimizer(CONFIG, ours)
     for seed in range(3):
         gradients(ours, seed)
         gradients(theirs, seed)
@@ -64,12 +64,12 @@ def test_it_goes_on_from_a_saved_state() -> None:
     whole, first, second = (tiny_model("opt") for _ in range(3))
     for model in (first, second):
         model.load_state_dict(whole.state_dict())
-    optimizers = [build(CONFIG, model) for model in (whole, first)]
+    optimizers = [build_optimizer(CONFIG, model) for model in (whole, first)]
     for model, optimizer in zip((whole, first), optimizers, strict=True):
         gradients(model, 0)
         optimizer.step()
     second.load_state_dict(first.state_dict())
-    resumed = build(CONFIG, second)
+    resumed = build_optimizer(CONFIG, second)
     resumed.load_state_dict(optimizers[1].state_dict())
     for model, optimizer in ((whole, optimizers[0]), (second, resumed)):
         for group in optimizer.param_groups:
@@ -82,7 +82,7 @@ def test_it_goes_on_from_a_saved_state() -> None:
 def test_the_learning_rate_of_the_groups_counts() -> None:
     model = tiny_model("opt")
     before = [weight.detach().clone() for weight in model.parameters()]
-    optimizer = build(CONFIG, model)
+    optimizer = build_optimizer(CONFIG, model)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     gradients(model, 0)

@@ -14,7 +14,7 @@ from tunefleet.base import status
 from tunefleet.base.status import State, Status
 from tunefleet.model import build
 from tunefleet.plan import Plan
-from tunefleet.runs import own_tokenizer
+from tunefleet.runs import saved_tokenizer
 
 
 def trained(folder: Path) -> Plan:
@@ -38,6 +38,6 @@ def test_it_begins_with_the_trained_weights_and_tokenizer(tmp_path: Path) -> Non
     plan = tiny_plan(tmp_path, start_from="first", max_steps=80)
     begun = build.build(plan.sources, seed=0).state_dict()
     assert all(torch.equal(begun[name], weight) for name, weight in saved.items())
-    assert own_tokenizer.load(plan)("a b").input_ids == tiny_tokenizer()("a b").input_ids
+    assert saved_tokenizer.load(plan)("a b").input_ids == tiny_tokenizer()("a b").input_ids
     anew = build.build(tiny_plan(tmp_path, max_steps=80).sources, seed=0).state_dict()  # control
     assert not all(torch.equal(anew[name], weight) for name, weight in saved.items())

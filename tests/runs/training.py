@@ -12,7 +12,9 @@ from tunefleet.base import status
 from tunefleet.doors.compose import from_words
 from tunefleet.engine.plain import Alone, PlainModel
 from tunefleet.plan import Machine, Plan, make
-from tunefleet.runs import examine, parts, use
+from tunefleet.runs import exported_model, validation
+from tunefleet.runs.evaluate import evaluate
+from tunefleet.runs.inputs import load_inputs
 from tunefleet.runs.train import train
 from tunefleet.tracking import metrics
 
@@ -35,8 +37,8 @@ def followed(folder: Path, words: list[str]) -> dict[str, Any]:
     now = status.read(plan.paths.status)
     found = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": now and now.step}
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
-        measured, record, _ = use.evaluate(plan)
-        plain = PlainModel(use._learner(plan, torch.float32))
+        measured, record, _ = evaluate(plan)
+        plain = PlainModel(exported_model.exported_learner(plan, torch.float32))
         found |= {"measured": measured, "again": record, "loss": now and now.loss}
-        found["in fp32"] = examine.losses(plan, plain, Alone(), parts.material(plan))
+        found["in fp32"] = validation.losses(plan, plain, Alone(), load_inputs(plan))
     return found

@@ -32,7 +32,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, s
     train(whole, *words)
     _interrupt(parts, words, SIGNALS[strategy])
     printed = train(parts, *words)
-    assert "goes on from step" in printed
+    assert "resuming from step" in printed
     assert "last bits" not in printed
     assert metrics(run_folder(parts)) == metrics(run_folder(whole))
     weights = [(run_folder(folder) / "export" / "model.safetensors").read_bytes() for folder in (whole, parts)]
@@ -56,7 +56,7 @@ def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Pat
     train(whole, *words)
     _interrupt(parts, [*words, "data.workers=1"])
     printed = train(parts, *words, "launch.processes=2", "data.workers=1")
-    assert "goes on from step" in printed
+    assert "resuming from step" in printed
     assert "note: " in printed
     assert "processes were 1 and are 2" in printed
     assert "sums differ in their last bits" in printed
@@ -77,7 +77,7 @@ def test_a_killed_worker_ends_the_run_with_its_rows_and_nobody_is_left(tmp_path:
     assert "was killed by SIGKILL at the micro-batch of rows " in said.splitlines()[-1]
     assert "Traceback" not in (run_folder(tmp_path) / "logs" / "rank1.log").read_text()
     _expect_gone(family)
-    assert "goes on from step" in train(tmp_path, *words, "data.workers=0")
+    assert "resuming from step" in train(tmp_path, *words, "data.workers=0")
 
 
 def _worker(rank: int) -> int:
@@ -111,7 +111,7 @@ def _interrupt(folder: Path, words: list[str], number: signal.Signals = signal.S
     assert status(run)["state"] == "interrupted"
     assert status(run)["cause"] == ("interrupt" if number is signal.SIGINT else "terminated")
     assert 5 <= status(run)["step"] < STEPS
-    assert "the same command goes on from there" in (folder / "output.txt").read_text()
+    assert "the same command resumes from there" in (folder / "output.txt").read_text()
 
 
 def test_a_killed_rank_ends_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_killed_rank_ends_the_run_and_the_same_command_goes_on(tmp_path: Path)
     assert process.wait(timeout=120) == 1
     assert "rank 1 of 2 was killed by SIGKILL" in (tmp_path / "output.txt").read_text()
     assert status(run_folder(tmp_path))["state"] == "failed"
-    assert "goes on from step" in train(tmp_path, *words)
+    assert "resuming from step" in train(tmp_path, *words)
     assert [record["step"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record] == [
         *range(1, STEPS + 1)
     ]

@@ -13,8 +13,8 @@ import torch
 from tunefleet.base import files
 from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import choice, randomness
-from tunefleet.checkpoint.choice import MANIFEST, POINTER, REPLACED, SHARDS, Checkpoint
+from tunefleet.checkpoint import find_checkpoint, rng
+from tunefleet.checkpoint.find_checkpoint import MANIFEST, POINTER, REPLACED, SHARDS, Checkpoint
 from tunefleet.contracts import Engine, Group, RunState
 
 
@@ -36,7 +36,7 @@ class CheckpointStore:
         self._folder = folder
         self._identity = identity
         self._group = group
-        self._keep = keep
+        self.keep = keep
         self._texts = texts or {}
         self._seed = seed
         self._step: int | None = None  # what the engine holds, where that is on the disk
@@ -57,9 +57,9 @@ class CheckpointStore:
         temporary = final.with_suffix(".tmp")
         self._clear(temporary)
         engine.save(temporary, SHARDS)
-        torch.save(randomness.capture(), temporary / f"random-{self._group.rank}.pt")
+        torch.save(rng.capture(), temporary / f"random-{self._group.rank}.pt")
         self._group.barrier()
-        sums = choice.own_checksums(temporary, self._group)
+        sums = find_checkpoint.own_checksums(temporary, self._group)
         if self._group.rank == 0:
             self._publish(temporary, final, state, sums)
         self._group.barrier()
@@ -71,7 +71,7 @@ class CheckpointStore:
         None where nothing was ever saved. Another number of ranks than saved it draws anew, from the seed and the
         step. Raises `RunError` where no checkpoint is as it was saved, or where this number of ranks cannot read it.
         """
-        chosen = choice.newest(self._folder, self._identity, self._group)
+        chosen = find_checkpoint.newest(self._folder, self._identity, self._group)
         if chosen is None:
             return None
         same = chosen.ranks == self._group.size
@@ -88,9 +88,9 @@ class CheckpointStore:
     def _draw_on(self, chosen: Checkpoint, same: bool) -> None:
         if same:
             saved = chosen.folder / f"random-{self._group.rank}.pt"
-            randomness.restore(torch.load(saved, weights_only=True))
+            rng.restore(torch.load(saved, weights_only=True))
         else:
-            randomness.seed_all(self._seed, self._group.rank, chosen.state.step)
+            rng.seed_all(self._seed, self._group.rank, chosen.state.step)
 
     def _clear(self, temporary: Path) -> None:
         if self._group.rank == 0:
@@ -123,8 +123,8 @@ class CheckpointStore:
 
     def _remove_old(self, newest: Path) -> None:
         """Removes all but `newest` and those saved last; the names of their steps do not tell which these are."""
-        others = [path for path in choice.checkpoints(self._folder) if path != newest]
+        others = [path for path in find_checkpoint.checkpoints(self._folder) if path != newest]
         replaced = [path for path in others if path.name.endswith(REPLACED)]
-        by_age = sorted((path for path in others if path not in replaced), key=choice.saved_at, reverse=True)
-        for old in [*replaced, *by_age[self._keep - 1 :]]:
+        by_age = sorted((path for path in others if path not in replaced), key=find_checkpoint.saved_at, reverse=True)
+        for old in [*replaced, *by_age[self.keep - 1 :]]:
             shutil.rmtree(old)

@@ -19,7 +19,7 @@ from tunefleet.plan.families import tiny
 from tunefleet.plan.processes.layout import layout
 
 if TYPE_CHECKING:
-    from tunefleet.runs.check import Finding
+    from tunefleet.runs.strategy_check import Comparison
 
 _RANK_MODULE = "tunefleet.doors.check_rank"
 _DEFAULTS = (
@@ -65,17 +65,19 @@ def _config(words: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
 
 def _compared(plan: Plan, ours: Mapping[str, Any]) -> int:
     prepare_environment(plan)
-    from tunefleet.runs import check, trajectory  # torch starts here
+    from tunefleet.runs import strategy_check, trajectory  # torch starts here
 
-    plain = {name: trajectory.plain(check.of(plan, name)) for name in tiny.MODELS}
+    plain = {name: trajectory.plain(strategy_check.tiny_plan(plan, name)) for name in tiny.MODELS}
     precision = plan.config.train.precision
-    found = [one for name in plain for one in check.compare(name, plain[name], ours[name], precision)]
+    comparisons = [
+        comparison for name in plain for comparison in strategy_check.compare(name, plain[name], ours[name], precision)
+    ]
     print(_steps(plain, ours))
-    print(_table(found))
-    right = all(one.right for one in found)
-    verdict = "follows the plain loop" if right else "DOES NOT follow the plain loop: do not train with it here"
+    print(_table(comparisons))
+    correct = all(comparison.is_within_tolerance for comparison in comparisons)
+    verdict = "follows the plain loop" if correct else "DOES NOT follow the plain loop: do not train with it here"
     print(f"\n{plan.config.parallel.name} {verdict}")
-    return DONE if right else FAILED
+    return DONE if correct else FAILED
 
 
 def _steps(plain: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
@@ -89,10 +91,16 @@ def _steps(plain: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     return text.columns([head, *shown])
 
 
-def _table(found: Sequence[Finding]) -> str:
+def _table(comparisons: Sequence[Comparison]) -> str:
     head = ("model", "quantity", "difference", "allowed", "")
     shown = [
-        (one.model, one.quantity, f"{one.difference:.1e}", f"{one.allowed:.0e}", "right" if one.right else "WRONG")
-        for one in found
+        (
+            each.model,
+            each.quantity,
+            f"{each.difference:.1e}",
+            f"{each.allowed:.0e}",
+            "right" if each.is_within_tolerance else "WRONG",
+        )
+        for each in comparisons
     ]
     return "\n" + text.columns([head, *shown])

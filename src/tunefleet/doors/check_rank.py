@@ -24,11 +24,11 @@ def main() -> None:
 def _follow(plan: Plan) -> int:
     from tunefleet.engine.group import join  # torch starts here
     from tunefleet.engine.present import expect_planned
-    from tunefleet.runs import check, trajectory
+    from tunefleet.runs import strategy_check, trajectory
 
     expect_planned(plan)
     group = join()
-    found = {name: trajectory.trained(check.of(plan, name), group) for name in tiny.MODELS}
+    found = {name: trajectory.trained(strategy_check.tiny_plan(plan, name), group) for name in tiny.MODELS}
     if int(os.environ["RANK"]) == 0:
         files.write_json(plan.paths.trajectories, found)
     group.part()

@@ -38,11 +38,11 @@ def show(words: Sequence[str], asked: Asked, html: Path | None) -> None:
         _expect_free(html)
     plan = _ready(words)
     from tunefleet.data.shown_rows import Choice
-    from tunefleet.runs import look  # transformers starts here
+    from tunefleet.runs import data_preview  # transformers starts here
 
     seed = random.randrange(10**6) if asked.seed == -1 else asked.seed
     count = asked.count or (1 if asked.row else _ROWS)
-    found = look.rows(plan, Choice(count, asked.row, seed, asked.split))
+    found = data_preview.rows(plan, Choice(count, asked.row, seed, asked.split))
     if asked.seed == -1:
         print(f"drawn with --random {seed}", flush=True)
     if html is None:
@@ -76,22 +76,22 @@ def _expect_free(page: Path) -> None:
 def prepare(words: Sequence[str]) -> None:
     """Prepares what `train.py WORDS` would train on, as the run itself would, and prints what it is, and where."""
     plan = _ready(words)
-    from tunefleet.runs import look, prepared
+    from tunefleet.runs import data_preview, data_summary
 
     started = time.monotonic()
-    found = look.prepared(plan)
+    found = data_preview.prepared(plan)
     how = "found there, every byte as it was written," if found.found else "prepared"
     told = f"{os.path.relpath(found.folder)}, {how} in {time.monotonic() - started:.1f} s"
-    print(text.listed({**prepared.rows(plan, found), "lies in": told}))
+    print(text.listed({**data_summary.rows(plan, found), "lies in": told}))
 
 
 def stats(words: Sequence[str]) -> None:
     """Prints what `train.py WORDS` would read, drop, cut and learn, with the lengths of its rows."""
     plan = _ready(words)
-    from tunefleet.runs import look
+    from tunefleet.runs import data_preview
     from tunefleet.runs.histogram import report
 
-    for name, lengths in look.lengths(plan).items():
+    for name, lengths in data_preview.lengths(plan).items():
         print(report(name, lengths, packed=plan.config.data.packing))
 
 

@@ -38,7 +38,7 @@ def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: 
             raise RunError(f"{plan.name}: was trained without an adapter. Leave --merged and --adapter out.")
         adapter = replace(plan.config.adapter, merge=merge)
         plan = replace(plan, config=replace(plan.config, adapter=adapter))
-    from tunefleet.runs.export import export as write
+    from tunefleet.runs.checkpoint_export import export as write
 
     print(os.path.relpath(write(plan, folder)))
     now = status.read(plan.paths.status)
@@ -51,26 +51,27 @@ def evaluate(run: Run) -> None:
     plan = _ready(run)
     _expect_model(plan)
     unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
-    from tunefleet.runs import use, words
+    from tunefleet.runs import run_summary
+    from tunefleet.runs.evaluate import evaluate as measure
 
-    measured, record, samples = use.evaluate(plan)
-    print(text.listed(measured | words.results(record)))
-    print("\n".join(words.samples(plan, samples)))
+    facts, record, samples = measure(plan)
+    print(text.listed(facts | run_summary.results(record)))
+    print("\n".join(run_summary.sample_lines(plan, samples)))
 
 
 def chat(run: Run) -> None:
     """Talks with the exported model."""
     plan = _ready(run)
     _expect_model(plan)
-    from tunefleet.runs import use
+    from tunefleet.runs import chat_session
 
     remembers = (
         "each line is answered by itself, as the training rows were"
-        if use.single_turns(plan)
+        if chat_session.single_turns(plan)
         else "/new begins a new conversation"
     )
     ask = functools.partial(_ask, iter([f"Say something; {remembers}, an empty line ends."]))
-    use.chat(plan, ask, print)
+    chat_session.chat(plan, ask, print)
 
 
 def _ask(invitation: Iterator[str]) -> str | None:

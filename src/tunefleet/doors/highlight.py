@@ -11,14 +11,14 @@ from rich.text import Text
 from tunefleet.report import data_page
 
 if TYPE_CHECKING:
-    from tunefleet.runs.look import Look
+    from tunefleet.runs.data_preview import RowPreview
 
 _LEARNT = "bold green"
 _GONE = "bold red"
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
 
 
-def text(row: Look, colours: bool) -> Text:
+def text(row: RowPreview, colours: bool) -> Text:
     """A row for the console; without colours what is learnt stands between double brackets."""
     shown = Text(f"--- {_head(row)}\n", style="dim" if colours else "")
     gone = dict(row.cuts)
@@ -42,18 +42,18 @@ def _cut(lost: int) -> str:
     return f"[\u2702 {lost:,} token{'s' * (lost != 1)} cut]"
 
 
-def page(title: str, rows: Sequence[Look]) -> str:
+def page(title: str, rows: Sequence[RowPreview]) -> str:
     """Rows as one HTML page that needs nothing else; nothing in a row is read as HTML."""
     body = "".join(f"<h2>{html.escape(_head(row))}</h2>\n<pre>{_marked(row)}</pre>\n" for row in rows)
     return data_page.filled(title, body)
 
 
-def _head(row: Look) -> str:
+def _head(row: RowPreview) -> str:
     cut = (", cut" if row.tokens else ", left out: too long") if row.truncated else ""
-    return f"{row.where}: {row.tokens:,} tokens, {row.learning_tokens:,} learn{cut}"
+    return f"{row.where}: {row.tokens:,} tokens, {row.loss_tokens:,} in the loss{cut}"
 
 
-def _marked(row: Look) -> str:
+def _marked(row: RowPreview) -> str:
     gone = {place: f"<del>{_cut(lost)}</del>" for place, lost in row.cuts}
     pieces = ((html.escape(_visible(piece)), learns) for piece, learns in row.pieces)
     marked = [f"<mark>{words}</mark>" if learns else words for words, learns in pieces]

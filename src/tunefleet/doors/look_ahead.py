@@ -81,10 +81,10 @@ def main() -> None:
     prepare_environment(plans[0])
     os.environ["USE_TORCH"] = "0"  # for `datasets`, where a set of the hub is named
     sys.modules["torch"] = None  # type: ignore[assignment]  # tokenizers do without it, which saves most of the time
-    from tunefleet.runs import first_rows  # transformers starts here
+    from tunefleet.runs import data_precheck  # transformers starts here
 
     for plan in plans:
-        files.write_json(Path(plan.run_dir) / _COMPLAINTS, list(first_rows.complaints(plan)))
+        files.write_json(Path(plan.run_dir) / _COMPLAINTS, list(data_precheck.complaints(plan)))
 
 
 if __name__ == "__main__":

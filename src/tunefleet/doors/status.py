@@ -113,7 +113,7 @@ def _number(value: float | None) -> str:
 
 
 def _evaluated(now: Status | None) -> str:
-    """Of the first split: its loss, and the share of answers that are exactly right."""
+    """Of the first split: its loss, and the share of answers that are exact matches."""
     splits = _splits(now)
     return next(iter(splits.values())) if splits else "-"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from tunefleet.optim.each import EachWeight
+from tunefleet.optim.elementwise import ElementwiseOptimizer
 
 
-class Adagrad(EachWeight):
+class Adagrad(ElementwiseOptimizer):
     """As torch.optim.Adagrad, which DeepSpeed's ZeRO cannot be given.
 
     It builds torch's anew over its shards, as one group: weight decay then falls on biases and norms too, and the
@@ -22,6 +22,6 @@ class Adagrad(EachWeight):
     def update(self, weight: Tensor, gradient: Tensor, settings: dict[str, Any]) -> None:
         """Changes `weight` in place."""
         gradient = gradient.add(weight, alpha=settings["weight_decay"])
-        total = self.kept(weight, "sum")
+        total = self.state_tensor(weight, "sum")
         total.addcmul_(gradient, gradient)
         weight.addcdiv_(gradient, total.sqrt().add_(settings["eps"]), value=-settings["lr"])

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from tunefleet.optim.each import EachWeight
+from tunefleet.optim.elementwise import ElementwiseOptimizer
 
 
-class Lion(EachWeight):
+class Lion(ElementwiseOptimizer):
     """One moment for each weight, and steps of one size: sign(b1 m + (1 - b1) g), with decoupled weight decay.
 
     A weight that never had a gradient stays where it is: sign(0) is 0. DeepSpeed's CPU Lion takes copysign, and
@@ -21,7 +21,7 @@ class Lion(EachWeight):
 
     def update(self, weight: Tensor, gradient: Tensor, settings: dict[str, Any]) -> None:
         """Changes `weight` in place."""
-        moment, (first, second) = self.kept(weight, "exp_avg"), settings["betas"]
+        moment, (first, second) = self.state_tensor(weight, "exp_avg"), settings["betas"]
         weight.mul_(1 - settings["lr"] * settings["weight_decay"])
         weight.add_(moment.lerp(gradient, 1 - first).sign_(), alpha=-settings["lr"])
         moment.lerp_(gradient, 1 - second)

@@ -51,5 +51,5 @@ def hidden_matrices(model: nn.Module) -> set[int]:
 
 
 def _head(module: nn.Module) -> nn.Module | None:
-    found = getattr(module, "get_output_embeddings", lambda: None)()
-    return found if isinstance(found, nn.Module) else None
+    head = getattr(module, "get_output_embeddings", lambda: None)()
+    return head if isinstance(head, nn.Module) else None

@@ -1,4 +1,4 @@
-"""How long are the rows: a card of a split with histograms of its lengths."""
+"""How long are the rows of a split: its counts, with histograms of its lengths."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from numpy.typing import NDArray
 
 from tunefleet.base import text
 from tunefleet.base.units import count
-from tunefleet.runs.look import Lengths
+from tunefleet.runs.data_preview import Lengths
 
 _BARS = 10  # of a histogram
 _WIDTH = 40  # characters of the longest bar
 
 
 def report(name: str, lengths: Lengths, packed: bool) -> str:
-    """What a person should know of the split `name`."""
+    """The lengths of the split `name`, for the console."""
     parts = [f"{name.replace('_', ' ')}", text.listed(_facts(lengths, packed))]
     if len(lengths.tokens):
         parts += ["tokens of a conversation", histogram(lengths.tokens)]
-        parts += ["learning tokens of a conversation", histogram(lengths.learning)]
+        parts += ["loss tokens of a conversation", histogram(lengths.loss_tokens)]
     return "\n".join(parts) + "\n"
 
 
 def _facts(lengths: Lengths, packed: bool) -> dict[str, str]:
     card = lengths.card
-    learning = card.learning_tokens / max(1, card.tokens)
+    in_loss = card.learning_tokens / max(1, card.tokens)
     rows = f"{card.rows:,} of {card.row_length:,} tokens, {card.filled:.2%} filled, {1 - card.filled:.2%} padding"
-    alone = card.tokens / max(1, card.conversations * card.row_length)
-    saved = f" ({alone:.2%} filled without packing)" if packed else " (padded to the longest of a batch: less)"
+    unpacked = card.tokens / max(1, card.conversations * card.row_length)
+    packing = f" ({unpacked:.2%} filled without packing)" if packed else " (padded to the longest of a batch: less)"
     ways = ", ".join(f"{share:.1%} with {way.value}" for way, share in lengths.padding.items())
     grouped = {"batches": f"padding {ways} (data.group_by_length)"} if ways else {}
     return {
-        "read": f"{card.read:,} conversations, {card.dropped:,} dropped for having nothing to learn",
+        "read": f"{card.read:,} conversations, {card.dropped:,} dropped without loss tokens",
         "too long": f"{card.truncated:,} cut ({card.truncated / max(1, card.read):.2%}), {card.split:,} split into "
         f"several, {card.too_long:,} left out, at {card.row_length:,} tokens",
-        "tokens": f"{count(card.tokens)}, {count(card.learning_tokens)} learn ({learning:.1%})",
+        "tokens": f"{count(card.tokens)}, {count(card.learning_tokens)} in the loss ({in_loss:.1%})",
         "longest": f"{card.longest:,} tokens",
-        "rows": rows + saved,
+        "rows": rows + packing,
         **grouped,
     }
 
 
 def histogram(values: NDArray[np.int64]) -> str:
-    """Bars of equal width from 0 to the longest, and where the middle and the tail lie."""
+    """Bars of equal width from 0 to the longest, and the median and the tail."""
     counts, edges = np.histogram(values, bins=min(_BARS, int(values.max()) + 1), range=(0, int(values.max()) + 1))
     lines = [
         (f"{int(np.ceil(low)):>7,} - {int(np.ceil(high)) - 1:<7,}", f"{number:>9,}", _bar(number, counts.max()))
         for number, low, high in zip(counts.tolist(), edges[:-1], edges[1:], strict=True)
     ]
-    middle, most, tail = np.percentile(values, [50, 90, 99])
-    return f"{text.columns(lines)}\n  median {middle:,.0f}, 90% up to {most:,.0f}, 99% up to {tail:,.0f}"
+    median, p90, p99 = np.percentile(values, [50, 90, 99])
+    return f"{text.columns(lines)}\n  median {median:,.0f}, 90% up to {p90:,.0f}, 99% up to {p99:,.0f}"
 
 
 def _bar(number: int, largest: int) -> str:

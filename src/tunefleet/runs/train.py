@@ -19,9 +19,11 @@ from tunefleet.engine.memory import peak_gib
 from tunefleet.engine.present import expect_planned
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import examine, exported_model, final_export, own_tokenizer, parts, resumed, words
-from tunefleet.runs.examine import Sample
-from tunefleet.runs.parts import Material
+from tunefleet.runs import final_export, resume_checks, run_summary, saved_tokenizer, validation, verify_export
+from tunefleet.runs.checkpoint_files import checkpoint_store
+from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
+from tunefleet.runs.run_engine import build_engine
+from tunefleet.runs.validation import Sample
 from tunefleet.tracking import metrics, plots, wandb, wandb_server
 from tunefleet.tracking.console import Console
 from tunefleet.tracking.trackers import Trackers
@@ -33,42 +35,45 @@ from tunefleet.train.stop import Reason, Stop
 def train(plan: Plan) -> int:
     """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
     expect_planned(plan)
-    read = parts.material(plan)
+    inputs = load_inputs(plan)
     group = join()
     if group.rank == 0:
-        own_tokenizer.keep(plan)
+        saved_tokenizer.save(plan)
     try:
-        engine = parts.engine(plan, group, read)
-        run = _Run(plan, group, read, engine, parts.store(plan, group, read))
+        engine = build_engine(plan, group, inputs)
+        store = checkpoint_store(plan, group, inputs.data.template.source)
+        run = _Run(plan, group, inputs, engine, store)
         code = run.train()
     except (RuntimeError, MemoryError) as error:
         if cause_of(error) is Cause.OUT_OF_MEMORY:
-            raise OutOfMemory(words.out_of_memory(plan, error, peak_gib())) from error
+            raise OutOfMemory(run_summary.out_of_memory(plan, error, peak_gib())) from error
         raise
     engine.close()
     group.part()
     if run.export_error:
         raise run.export_error
-    return DONE if code == FAILED else code  # rank 0 tells why
+    return DONE if code == FAILED else code  # rank 0 says why
 
 
 class _Run:
-    """One rank of a run that goes on."""
+    """One rank of a running plan."""
 
-    def __init__(self, plan: Plan, group: ProcessGroup, read: Material, engine: Engine, store: CheckpointStore) -> None:
+    def __init__(
+        self, plan: Plan, group: ProcessGroup, inputs: RunInputs, engine: Engine, store: CheckpointStore
+    ) -> None:
         self._plan = plan
         self._group = group
         self._copies = Copies(group, plan.layout)
-        self._read = read
+        self._inputs = inputs
         self._engine = engine
         self._store = store
-        self._steps = read.horizon
+        self._steps = inputs.horizon
         self._stop = Stop(self._steps.total, plan.paths.stop, group)
         self._state = store.restore(engine) or RunState()
-        resumed.expect_template(store.origin, read.data.template.source)
-        self._shown = group.rank == 0
-        self._console = Console(self._shown, self._steps.total, self._state.step, plan.paths.log(0))
-        self._trackers = self._follow()
+        resume_checks.expect_template(store.origin, inputs.data.template.source)
+        self._is_first_rank = group.rank == 0
+        self._console = Console(self._is_first_rank, self._steps.total, self._state.step, plan.paths.log(0))
+        self._trackers = self._make_trackers()
         self._unlogged: tuple[RunState, StepResult] | None = None
         self.export_error: ExportError | None = None
         """Why the export of rank 0 failed, after everything else was done."""
@@ -77,9 +82,9 @@ class _Run:
 
     def train(self) -> int:
         """The run, from its first or its resumed step on."""
-        self._open()
+        self._announce()
         accumulation = self._plan.batch.accumulation
-        with closing(parts.batches(self._plan, self._group, self._read, self._state.position)) as batches:
+        with closing(training_batches(self._plan, self._group, self._inputs, self._state.position)) as batches:
             try:
                 self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
             finally:
@@ -87,8 +92,8 @@ class _Run:
         self._console.close_bar()
         return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
 
-    def _follow(self) -> Trackers:
-        if not self._shown:
+    def _make_trackers(self) -> Trackers:
+        if not self._is_first_rank:
             return Trackers([])
         sinks: list[Any] = [metrics.MetricsFile(self._plan.paths.metrics, self._state.step), self._console]
         mode = wandb_server.mode(self._plan.config.tracking.wandb)
@@ -99,25 +104,25 @@ class _Run:
         hooks.add("remember", Pace(steps=1), self._remember)
         hooks.add("log", self._steps.log_every, self._log)
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
-        hooks.add("save", self._steps.save_every, self._save_now_and_then)
+        hooks.add("save", self._steps.save_every, self._save_on_cadence)
         return hooks
 
-    def _open(self) -> None:
-        before = status.read(self._plan.paths.status)
-        self._settle(State.RUNNING, saved_step=self._state.step)
-        if self._shown:
-            files.write_json(self._plan.paths.data, asdict(self._read.data.train.card))
-        self._console.rows(words.data_rows(self._plan, self._read))
+    def _announce(self) -> None:
+        previous = status.read(self._plan.paths.status)
+        self._write_status(State.RUNNING, saved_step=self._state.step)
+        if self._is_first_rank:
+            files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
+        self._console.rows(run_summary.data_rows(self._plan, self._inputs))
         if self._store.note:
             self._console.say(self._store.note)
-        if before and before.saved_step and not self._state.step:
+        if previous and previous.saved_step and not self._state.step:
             self._console.say(
-                f"step {before.saved_step} was saved, and {self._plan.paths.checkpoints} holds no checkpoint any more: "
+                f"step {previous.saved_step} was saved, and {self._plan.paths.checkpoints} has no checkpoint any more: "
                 "starting again from the first step"
             )
         if self._state.step:
-            self._console.say(f"goes on from step {self._state.step}")
-        for note in resumed.notes(self._store.origin, self._plan):
+            self._console.say(f"resuming from step {self._state.step}")
+        for note in resume_checks.notes(self._store.origin, self._plan):
             self._console.say(f"note: {note}")
 
     def _remember(self, state: RunState, result: StepResult) -> None:
@@ -131,7 +136,7 @@ class _Run:
     def _log(self, state: RunState, result: StepResult) -> None:
         self._unlogged = None
         self._trackers.log({**_record(state, result), **self._memory()})
-        self._settle(
+        self._write_status(
             State.RUNNING,
             step=state.step,
             loss=result.loss,
@@ -140,35 +145,35 @@ class _Run:
         )
 
     def _memory(self) -> dict[str, float]:
-        """The most that this rank has held so far, beside what the plan says."""
+        """The peak memory of this rank so far, beside what the plan expects."""
         expected = self._plan.expected
         return {"memory/peak_gib": peak_gib()} | ({"memory/expected_gib": expected.peak} if expected else {})
 
     def _evaluate(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
-            losses = examine.losses(self._plan, self._engine, self._copies, self._read)
+            losses = validation.losses(self._plan, self._engine, self._copies, self._inputs)
             self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
-            self._settle(State.RUNNING, step=state.step, evaluation=words.numbers(losses))
+            self._write_status(State.RUNNING, step=state.step, evaluation=run_summary.split_metrics(losses))
 
-    def _save_now_and_then(self, state: RunState, result: StepResult) -> None:
+    def _save_on_cadence(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
             self._save(state)
 
     def _save(self, state: RunState) -> None:
-        self._settle(State.CHECKPOINTING, step=state.step)
+        self._write_status(State.CHECKPOINTING, step=state.step)
         with progress.during(f"saving step {state.step}"):
             self._store.save(self._engine, state)
-        self._settle(State.RUNNING, step=state.step, saved_step=state.step)
+        self._write_status(State.RUNNING, step=state.step, saved_step=state.step)
 
     def _interrupted(self, reason: Reason) -> int:
-        """Saves; in a job of SLURM the end of the job decides whether the run goes on by itself."""
+        """Saves; in a job of SLURM the end of the job decides whether the run resumes by itself."""
         self._save(self._state)
-        self._settle(self._stopped(), cause=reason.cause)
+        self._write_status(self._state_when_stopped(), cause=reason.cause)
         self._trackers.finish({"state": "interrupted"})
-        self._console.say(f"saved at step {self._state.step}; the same command goes on from there")
+        self._console.say(f"saved at step {self._state.step}; the same command resumes from there")
         return INTERRUPTED
 
-    def _stopped(self) -> State:
+    def _state_when_stopped(self) -> State:
         if self._plan.job:
             return State.CHECKPOINTING
         return State.CANCELLED if self._plan.paths.cancelled.exists() else State.INTERRUPTED
@@ -178,50 +183,50 @@ class _Run:
         if self._plan.config.checkpoint.at_end:
             self._save(self._state)
         failed = self._export()
-        record = examine.losses(self._plan, self._engine, self._copies, self._read)
-        matches, said = examine.exact_matches(self._plan, self._engine, self._copies, self._read)
+        record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        matches, samples = validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)
         record |= matches
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
-        if self._shown:
-            self._close(record, said, trained, done=not failed)
+        if self._is_first_rank:
+            self._report(record, samples, trained, done=not failed)
         if failed:
-            self._settle(State.RUNNING, evaluation=words.numbers(record))
+            self._write_status(State.RUNNING, evaluation=run_summary.split_metrics(record))
             return FAILED
-        self._settle(State.FINISHED, evaluation=words.numbers(record))
+        self._write_status(State.FINISHED, evaluation=run_summary.split_metrics(record))
         return DONE
 
     def _export(self) -> bool:
         """Whether the export failed, on every rank; then what was trained is saved, and the run says so at its end."""
         if not self._plan.config.checkpoint.export:
             return False
-        outcome = final_export.export(self._plan, self._group, self._engine, self._read, self._state)
+        outcome = final_export.export(self._plan, self._group, self._engine, self._inputs, self._state)
         if isinstance(outcome, ExportError):
             self.export_error = outcome
         elif outcome:
-            self._console.rows({"export": exported_model.summary(outcome)})
+            self._console.rows({"export": verify_export.summary(outcome)})
         failed = bool(self._group.agree(int(self.export_error is not None)))
         if failed and not self._plan.config.checkpoint.at_end:
             self._save(self._state)
         return failed
 
-    def _close(self, record: dict[str, Any], said: list[Sample], trained: float, done: bool) -> None:
+    def _report(self, record: dict[str, Any], samples: list[Sample], trained: float, done: bool) -> None:
         say = self._console.say
-        files.write_text(self._plan.paths.samples, "".join(json.dumps(asdict(s)) + "\n" for s in said))
+        files.write_text(self._plan.paths.samples, "".join(json.dumps(asdict(s)) + "\n" for s in samples))
         self._trackers.finish(record)
         logged = metrics.read(self._plan.paths.metrics)
         plots.picture(logged, self._plan.paths.curve, self._plan.name)
         say("\n" + plots.terminal(logged))
-        say("\n" + words.finished(trained, self._state.tokens - self._first_tokens))
-        self._console.rows(words.results(record))
-        for line in words.samples(self._plan, said):
+        say("\n" + run_summary.finished(trained, self._state.tokens - self._first_tokens))
+        self._console.rows(run_summary.results(record))
+        for line in run_summary.sample_lines(self._plan, samples):
             say(line)
         if done:
             say("\nnext:")
-            for command in words.next_commands(self._plan):
+            for command in run_summary.next_commands(self._plan):
                 say(f"  {command}")
 
-    def _settle(self, state: State, **changes: Any) -> None:
-        if self._shown:
+    def _write_status(self, state: State, **changes: Any) -> None:
+        if self._is_first_rank:
             now = status.read(self._plan.paths.status) or Status(state)
             fixed = {"step": self._state.step, "total_steps": self._steps.total, "reason": "", "cause": Cause.NONE}
             status.write(self._plan.paths.status, now.moved(state=state, **{**fixed, **changes}))

@@ -17,12 +17,12 @@ from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.data.store.dataset import Card, Dataset
 from tunefleet.data.store.packing import pack
 from tunefleet.model.learner import Learner
-from tunefleet.optim.build import build as build_optimizer
+from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan.families.tiny import VOCABULARY
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
+from tunefleet.runs.run_engine import engine_for
 
 STEPS = 20
 WARMUP = 3
@@ -33,23 +33,23 @@ Trajectory = dict[str, list[float]]
 
 
 def rows(number: int = 40) -> Dataset:
-    """Packed rows of conversations whose lengths and numbers of learning tokens differ widely.
+    """Packed rows of conversations whose lengths and numbers of loss tokens differ widely.
 
-    Every token follows from the one before it, so that there is something to learn.
+    Every token follows from the one before it, so that the loss can fall.
     """
-    drawn = np.random.default_rng(7)
-    lengths = drawn.integers(4, ROW, size=number * 2)
-    tokens = [_chain(int(drawn.integers(3, VOCABULARY)), n) for n in lengths]
-    learns = [np.arange(n) >= max(1, drawn.integers(1, n)) for n in lengths]
+    generator = np.random.default_rng(7)
+    lengths = generator.integers(4, ROW, size=number * 2)
+    tokens = [_chain(int(generator.integers(3, VOCABULARY)), n) for n in lengths]
+    loss_mask = [np.arange(n) >= max(1, generator.integers(1, n)) for n in lengths]
     packs = pack(lengths.tolist(), ROW)
     bounds = np.cumsum([0] + [len(p) for p in packs])
     card = Card("train", len(lengths), len(packs), int(lengths.sum()), 0, 0, 0, ROW, ROW)
     starts = np.cumsum([0, *lengths])
-    return Dataset(card, np.concatenate(tokens), np.concatenate(learns), starts, np.concatenate(packs), bounds, [])
+    return Dataset(card, np.concatenate(tokens), np.concatenate(loss_mask), starts, np.concatenate(packs), bounds, [])
 
 
 def batches(plan: Plan, rank: int) -> OrderedBatches:
-    """What a process reads: its data-parallel share of `rows`."""
+    """What a process reads: its data-parallel shard of `rows`."""
     return OrderedBatches(rows(), plan.batch, plan.layout.data_rank(rank), seed=3, pad=0, packed=True)
 
 
@@ -66,10 +66,10 @@ def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
     whole = replace(plan, batch=replace(plan.batch, micro=plan.batch.total, accumulation=1, data_parallel=1))
     learner = Learner(model(plan.sources.architecture)).to(device)
     optimizer = build_optimizer(plan.config.optimizer, learner)
-    read = batches(whole, 0)
+    ordered = batches(whole, 0)
     losses, norms = [], []
     for step in range(steps):
-        batch = read.take(1)[0].to(device)
+        batch = ordered.take(1)[0].to(device)
         for group in optimizer.param_groups:
             group["lr"] = rate(plan)(step)
         loss = learner(batch) / (batch.labels >= 0).sum()
@@ -82,18 +82,18 @@ def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
 
 
 def engine(plan: Plan, group: Any, untrained: Any = None) -> Any:
-    """The engine of a plan around the tiny model, or an `untrained` one, put together as a run does it."""
+    """The engine of a plan around the tiny model, or an `untrained` one, built as a run builds it."""
     steps = Horizon(total=STEPS, warmup=WARMUP, steps_per_epoch=10)
-    return parts.strategy(plan, group, untrained or model(plan.sources.architecture), steps)
+    return engine_for(plan, group, untrained or model(plan.sources.architecture), steps)
 
 
 def trained(plan: Plan, group: Group, steps: int = STEPS, untrained: Any = None) -> Trajectory:
     """The same by the engine, in every rank; `weights` are empty on others than the first."""
-    built = engine(plan, group, untrained)
-    read = batches(plan, group.rank)
-    results = [built.train_step(read.take(plan.batch.accumulation)) for _ in range(steps)]
-    weights = built.weights()
-    built.close()
+    trainer = engine(plan, group, untrained)
+    ordered = batches(plan, group.rank)
+    results = [trainer.train_step(ordered.take(plan.batch.accumulation)) for _ in range(steps)]
+    weights = trainer.weights()
+    trainer.close()
     sample = sampled(weights) if weights is not None else []
     return {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results], "weights": sample}
 

@@ -12,7 +12,7 @@ from tests.plans import tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.base import files
 from tunefleet.plan import Plan
-from tunefleet.runs import own_tokenizer
+from tunefleet.runs import saved_tokenizer
 
 ROW = "Add two numbers"
 
@@ -33,18 +33,18 @@ def edited(folder: Path) -> None:
 
 
 def test_a_tokenizer_that_is_edited_later_is_not_the_runs(plan: Plan, tmp_path: Path) -> None:
-    then = own_tokenizer.load(plan)(ROW).input_ids
-    own_tokenizer.keep(plan)
+    then = saved_tokenizer.load(plan)(ROW).input_ids
+    saved_tokenizer.save(plan)
     edited(tmp_path / "theirs")
-    own_tokenizer.keep(plan)  # once: a second start keeps the first copy
-    assert own_tokenizer.load(plan)(ROW).input_ids == then
+    saved_tokenizer.save(plan)  # once: a second start keeps the first copy
+    assert saved_tokenizer.load(plan)(ROW).input_ids == then
     shutil.rmtree(plan.paths.tokenizer)
-    assert own_tokenizer.load(plan)(ROW).input_ids != then  # control
+    assert saved_tokenizer.load(plan)(ROW).input_ids != then  # control
 
 
 def test_a_tokenizer_that_is_gone_is_still_there(plan: Plan, tmp_path: Path) -> None:
-    then = own_tokenizer.load(plan)(ROW).input_ids
-    own_tokenizer.keep(plan)
+    then = saved_tokenizer.load(plan)(ROW).input_ids
+    saved_tokenizer.save(plan)
     shutil.rmtree(tmp_path / "theirs")
-    assert own_tokenizer.load(plan)(ROW).input_ids == then
+    assert saved_tokenizer.load(plan)(ROW).input_ids == then
     assert not list(plan.paths.root.glob("*.tmp"))

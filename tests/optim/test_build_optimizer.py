@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.shared import TINY, tiny_model
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
-from tunefleet.optim.build import build, parameter_groups
+from tunefleet.optim.build_optimizer import build_optimizer, parameter_groups
 
 torch.set_num_threads(1)
 
@@ -107,14 +107,14 @@ def test_no_group_is_empty() -> None:
 
 
 def test_adamw_has_the_configured_constants() -> None:
-    optimizer = build(config(lr=1e-3, betas=(0.8, 0.9), eps=1e-6), tiny_model("opt"))
+    optimizer = build_optimizer(config(lr=1e-3, betas=(0.8, 0.9), eps=1e-6), tiny_model("opt"))
     assert isinstance(optimizer, torch.optim.AdamW)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [DECAY, 0.0]
     assert all((g["lr"], g["betas"], g["eps"]) == (1e-3, (0.8, 0.9), 1e-6) for g in optimizer.param_groups)
 
 
 def test_sgd_has_the_configured_constants() -> None:
-    optimizer = build(config(name=OptimizerName.SGD, lr=0.5, momentum=0.9), tiny_model("opt"))
+    optimizer = build_optimizer(config(name=OptimizerName.SGD, lr=0.5, momentum=0.9), tiny_model("opt"))
     assert isinstance(optimizer, torch.optim.SGD)
     assert all((group["lr"], group["momentum"]) == (0.5, 0.9) for group in optimizer.param_groups)
 
@@ -131,7 +131,7 @@ def test_without_gradient_only_decayed_weights_shrink(name: OptimizerName) -> No
     decayed, spared = split(model)
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
-    build(config(name=name, lr=0.5), model).step()
+    build_optimizer(config(name=name, lr=0.5), model).step()
     after = dict(model.named_parameters())
     assert all(torch.allclose(after[key], before[key] * (1 - 0.5 * DECAY)) for key in decayed)
     assert all(torch.equal(after[key], before[key]) for key in spared)

@@ -9,11 +9,11 @@ from tests.plans import tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.base import files
 from tunefleet.data.encode.template import find
-from tunefleet.runs import parts, resumed
+from tunefleet.runs import checkpoint_files
 
 
 def test_an_export_has_the_template_of_the_checkpoint(tmp_path: Path) -> None:
-    """A template file of the person's may have been edited since."""
+    """A template file of the user's may have been edited since."""
     source = find("plain", None)
     mine = tmp_path / "mine.jinja"
     mine.write_text("edited")
@@ -21,15 +21,8 @@ def test_an_export_has_the_template_of_the_checkpoint(tmp_path: Path) -> None:
     config = replace(plan.config, data=replace(plan.config.data, template=str(mine)))
     plan = replace(plan, config=config)
     checkpoint = plan.paths.checkpoints / "step-00000001"
-    assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == "edited"  # control
-    files.write_text(checkpoint / resumed.CHAT_TEMPLATE, source)
-    assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
+    assert checkpoint_files.chat_template(plan, tiny_tokenizer(), checkpoint).source == "edited"  # control
+    files.write_text(checkpoint / checkpoint_files.CHAT_TEMPLATE, source)
+    assert checkpoint_files.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
     mine.unlink()  # nor is it needed any more
-    assert parts.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
-
-
-def test_answers_stop_at_both_ends() -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
-    tokenizer.chat_template = find("gemma", None)
-    assert parts.stops(parts.prepare_room.own_template(tokenizer), tokenizer) == (2, 320)
+    assert checkpoint_files.chat_template(plan, tiny_tokenizer(), checkpoint).source == source

@@ -1,4 +1,4 @@
-"""What a person is told about a run: the card before it starts, and the lines after it."""
+"""The lines of the console on a run: its data and steps before it starts, its results after it."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from tunefleet.config.adapter import AdapterName
 from tunefleet.model.vocabulary import other_ids
 from tunefleet.plan.choose import on_oom
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import prepared
-from tunefleet.runs.examine import Sample
-from tunefleet.runs.parts import Material
+from tunefleet.runs import data_summary
+from tunefleet.runs.inputs import RunInputs
+from tunefleet.runs.validation import Sample
 
 
-def data_rows(plan: Plan, read: Material) -> dict[str, str]:
+def data_rows(plan: Plan, inputs: RunInputs) -> dict[str, str]:
     """What the data add to the plan."""
-    card, steps = read.data.train.card, read.horizon
+    card, steps = inputs.data.train.card, inputs.horizon
     epochs = steps.total / steps.steps_per_epoch
-    others = other_ids(plan.sources.architecture, read.tokenizer)
-    special = ", ".join(f"{name} {ids[1]} (not {ids[0]})" for name, ids in others.items())
+    special_ids = other_ids(plan.sources.architecture, inputs.tokenizer)
+    differences = ", ".join(f"{name} {ids[1]} (not {ids[0]})" for name, ids in special_ids.items())
     return {
-        **prepared.rows(plan, read.data),
-        **({"special tokens": f"the tokenizer's: {special}"} if special else {}),
+        **data_summary.rows(plan, inputs.data),
+        **({"special tokens": f"the tokenizer's: {differences}"} if differences else {}),
         "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.rows:,} rows / {plan.batch.total} rows a step, "
         f"warm-up {steps.warmup}",
     }
 
 
-def measured(plan: Plan, read: Material) -> dict[str, str]:
+def evaluation_facts(plan: Plan, inputs: RunInputs) -> dict[str, str]:
     """What an evaluation is of: data, rows and precision."""
-    config, splits = plan.config, read.data.validation.items()
+    config, splits = plan.config, inputs.data.validation.items()
+    limit = config.evaluation.max_rows
     merged = ", with the adapter added to the weights" if config.adapter.name is not AdapterName.NONE else ""
     return {
         "data": config.data.name,
-        **{f"{name.replace('_', ' ')} rows": _share(len(split), config.evaluation.max_rows) for name, split in splits},
+        **{f"{name.replace('_', ' ')} rows": _row_count(len(split), limit) for name, split in splits},
         "precision": f"{config.train.precision.value}, as in training{merged}",
     }
 
 
-def _share(rows: int, limit: int | None) -> str:
+def _row_count(rows: int, limit: int | None) -> str:
     """How many rows of a split enter the loss."""
     return f"{rows:,}" if limit is None or limit >= rows else f"{limit:,} of {rows:,}, drawn evenly"
 
 
-def numbers(record: dict[str, Any]) -> dict[str, float]:
+def split_metrics(record: dict[str, Any]) -> dict[str, float]:
     """{"SPLIT/loss": ..., "SPLIT/exact_match": ...} of an evaluation, for status.json."""
     prefix = "evaluation/"
     return {key.removeprefix(prefix): value for key, value in record.items() if key.startswith(prefix)}
@@ -63,20 +64,21 @@ def _split(record: dict[str, Any], prefix: str) -> str:
     if f"{prefix}/loss" in record:
         parts.append(f"loss {record[f'{prefix}/loss']:.4f}, perplexity {record[f'{prefix}/perplexity']:.4g}")
     if f"{prefix}/exact_match" in record:
-        parts.append(f"{record[f'{prefix}/exact_match']:.1%} of {record[f'{prefix}/answers']} answers exactly right")
+        matched, answers = record[f"{prefix}/exact_match"], record[f"{prefix}/answers"]
+        parts.append(f"exact match {matched:.1%} of {answers} answers")
     return ", ".join(parts)
 
 
-def samples(plan: Plan, answered: Sequence[Sample]) -> list[str]:
-    """The first questions with the model's answers, and the wanted ones where they differ."""
+def sample_lines(plan: Plan, samples: Sequence[Sample]) -> list[str]:
+    """The first questions with the model's answers, and the data's where they differ."""
     lines = []
-    for sample in answered[: plan.config.evaluation.samples]:
-        lines += [f"  {short(sample.question)}", f"    -> {short(sample.said)}"]
-        lines += [] if sample.right else [f"    != {short(sample.wanted)}"]
+    for sample in samples[: plan.config.evaluation.samples]:
+        lines += [f"  {on_one_line(sample.question)}", f"    -> {on_one_line(sample.answer)}"]
+        lines += [] if sample.is_exact_match else [f"    != {on_one_line(sample.reference)}"]
     return lines
 
 
-def short(text: str, width: int = 110) -> str:
+def on_one_line(text: str, width: int = 110) -> str:
     """`text` on one line of at most `width` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 3]}..."
@@ -98,8 +100,8 @@ def next_commands(plan: Plan) -> list[str]:
 
 
 def out_of_memory(plan: Plan, error: BaseException, peak: float) -> str:
-    """What ran out, the numbers, and the next setting."""
-    expected = f", and {plan.expected.peak:.2f} GiB were foreseen" if plan.expected else ""
+    """The message for a run without enough memory: the numbers, and the next setting."""
+    expected = f", and {plan.expected.peak:.2f} GiB were expected" if plan.expected else ""
     return (
         f"out of memory with {plan.batch} of {plan.config.train.sequence_length} tokens: this process held up to "
         f"{peak:.2f} GiB{expected}. {str(error).splitlines()[0]} Next: {on_oom.next_setting(plan)}."

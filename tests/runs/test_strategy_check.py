@@ -7,15 +7,15 @@ import math
 import pytest
 
 from tunefleet.config.train import Precision
-from tunefleet.runs.check import compare
+from tunefleet.runs.strategy_check import compare
 from tunefleet.runs.trajectory import Trajectory
 
 PLAIN: Trajectory = {"losses": [4.0, 3.0], "norms": [2.0, 1.0], "weights": [0.5, -2.0, 0.0]}
 
 
 def wrong(**changes: list[float]) -> list[str]:
-    found = compare("opt", PLAIN, {**PLAIN, **changes}, Precision.FP32)
-    return [one.quantity for one in found if not one.right]
+    comparisons = compare("opt", PLAIN, {**PLAIN, **changes}, Precision.FP32)
+    return [each.quantity for each in comparisons if not each.is_within_tolerance]
 
 
 @pytest.mark.parametrize(

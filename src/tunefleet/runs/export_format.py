@@ -1,4 +1,4 @@
-"""Hands trained weights over: as a whole model that plain transformers loads, or as an adapter for peft."""
+"""What an export consists of: a whole model that plain transformers loads, or an adapter for peft."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.model import adapters
 from tunefleet.model.export import write, write_without_weights
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import exported_model
-from tunefleet.runs.exported_model import Expected
+from tunefleet.runs import verify_export
+from tunefleet.runs.verify_export import Expected
 
 
 def stage(
-    plan: Plan, staged: Path, model: PreTrainedModel, weights: dict[str, Tensor], words: Any, template: ChatTemplate
+    plan: Plan, staged: Path, model: PreTrainedModel, weights: dict[str, Tensor], tokenizer: Any, template: ChatTemplate
 ) -> None:
     """Writes `weights` of `model` into `staged`; with an adapter as `adapter.merge` says."""
-    adapter, stops = plan.config.adapter, end_of_turn(template, words).stops
+    adapter, stops = plan.config.adapter, end_of_turn(template, tokenizer).stops
     with progress.during("exporting"):
         if adapter.name is not AdapterName.NONE and adapter.merge:
             model = adapters.merged(model, adapter, weights)
             weights = dict(model.state_dict())
-        write(staged, model, weights, words, template.exported, stops)
+        write(staged, model, weights, tokenizer, template.exported, stops)
 
 
 def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, expected: Expected) -> dict[str, str]:
@@ -42,38 +42,38 @@ def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, 
     Raises `ExportError` where it is not; `folder` is as it was then.
     """
     with progress.during("comparing the export with what was trained"):
-        compared = exported_model.verify(staged, expected)
+        compared = verify_export.verify(staged, expected)
     facts = {"version": __version__, "run": plan.name, "identity": plan.identity, "step": state.step}
     delivery.deliver(staged, folder, {**facts, "merged": plan.config.adapter.merge, "compared": compared})
     return compared
 
 
-def expect_exportable(plan: Plan, model: PreTrainedModel, words: Any, template: ChatTemplate) -> None:
+def expect_exportable(plan: Plan, model: PreTrainedModel, tokenizer: Any, template: ChatTemplate) -> None:
     """Writes all but the weights, before they are trained, and reads it again as an inference server would.
 
     Raises `ConfigError` where the export would not be what is trained: better now than after the training.
     """
-    stops = end_of_turn(template, words).stops
+    stops = end_of_turn(template, tokenizer).stops
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         try:
-            write_without_weights(folder, model, words, template.exported, stops)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            write_without_weights(folder, model, tokenizer, template.exported, stops)
+            reloaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             generation = GenerationConfig.from_dict(files.read_json(folder / "generation_config.json"))
         except Exception as error:  # of transformers, of the Rust library: whatever it is, the export would meet it
-            raise ConfigError(f"checkpoint.export: no export could be written: {_line(error)}. {_WITHOUT}") from None
-    if changed := [text for text in exported_model.PROBES if ids(tokenizer, text) != ids(words, text)]:
+            raise ConfigError(f"checkpoint.export: no export could be written: {_summary(error)}. {_WITHOUT}") from None
+    if changed := [text for text in verify_export.PROBES if ids(reloaded, text) != ids(tokenizer, text)]:
         raise ConfigError(
             f"model.tokenizer: transformers reads the tokenizer of an exported {model.config.model_type} as a "
-            f"{type(tokenizer).__name__}, whatever its files say, and that makes other tokens of {changed[0][:20]!r}. "
+            f"{type(reloaded).__name__}, whatever its files say, and that makes other tokens of {changed[0][:20]!r}. "
             f"Use a tokenizer of the model's own family (model.tokenizer=FOLDER). {_WITHOUT}"
         )
-    kept = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
-    if tokenizer.chat_template != template.exported or set(kept) != set(stops):
-        raise ConfigError(f"checkpoint.export: its chat template or its stop tokens {kept} would be others. {_WITHOUT}")
+    eos = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
+    if reloaded.chat_template != template.exported or set(eos) != set(stops):
+        raise ConfigError(f"checkpoint.export: its chat template or its stop tokens {eos} would be others. {_WITHOUT}")
 
 
-def _line(error: Exception) -> str:
+def _summary(error: Exception) -> str:
     """The first line of a message, with its items."""
     lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]).rstrip(". ")
@@ -87,10 +87,9 @@ def ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def expected(plan: Plan, words: Any, template: ChatTemplate, texts: list[str], **logits: Any) -> Expected:
+def expected(plan: Plan, tokenizer: Any, template: ChatTemplate, texts: list[str], **logits: Any) -> Expected:
     """What an export must give again; `logits` are `Expected`'s."""
-    texts = [*exported_model.PROBES, *texts]
+    texts = [*verify_export.PROBES, *texts]
+    token_ids, stops = [ids(tokenizer, text) for text in texts], end_of_turn(template, tokenizer).stops
     fp32 = plan.config.train.precision is Precision.FP32
-    return Expected(
-        texts, [ids(words, text) for text in texts], template, end_of_turn(template, words).stops, fp32=fp32, **logits
-    )
+    return Expected(texts, token_ids, template, stops, fp32=fp32, **logits)

@@ -1,4 +1,4 @@
-"""Which tokenizer is a run's own: a copy of the files that it was trained with, in its directory."""
+"""Which tokenizer is a run's own: a copy of the files that it was trained with, in its run directory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import shutil
 from typing import Any
 
 from tunefleet.base import files
-from tunefleet.model import tokenizer
+from tunefleet.model.tokenizer import load as load_tokenizer
 from tunefleet.plan import contents
 from tunefleet.plan.plan import Plan
 
 
-def keep(plan: Plan) -> None:
-    """Copies the files into the run's directory, once; one rank does it."""
+def save(plan: Plan) -> None:
+    """Copies the files into the run directory, once; one rank does it."""
     final = plan.paths.tokenizer
     if final.is_dir():
         return
@@ -28,4 +28,4 @@ def load(plan: Plan) -> Any:
     """The run's own tokenizer; for a run that has not started, that of the plan. Raises `ConfigError`."""
     own = plan.paths.tokenizer
     folder = str(own) if own.is_dir() else plan.sources.tokenizer
-    return tokenizer.load(folder, str(plan.sources.architecture.get("model_type")))
+    return load_tokenizer(folder, str(plan.sources.architecture.get("model_type")))

@@ -1,4 +1,4 @@
-"""Does a strategy compute the right thing on this machine: compares its trajectory with a plain torch loop."""
+"""Does a strategy compute correctly on this machine: its trajectory compared with a plain torch loop's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOLERANCES = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Comparison:
     """One quantity of one model, compared over all steps."""
 
     model: str
@@ -43,12 +43,12 @@ class Finding:
     allowed: float
 
     @property
-    def right(self) -> bool:
+    def is_within_tolerance(self) -> bool:
         """Whether it follows the plain loop; a NaN does not."""
         return self.difference <= self.allowed
 
 
-def of(plan: Plan, name: str) -> Plan:
+def tiny_plan(plan: Plan, name: str) -> Plan:
     """The plan with the tiny model of the family `name`."""
     parallel = plan.config.parallel
     shape = tiny.architecture(name, parallel)
@@ -56,21 +56,21 @@ def of(plan: Plan, name: str) -> Plan:
     return replace(plan, sources=sources, stages=boundaries(shape, parallel.pipeline, parallel.partition))
 
 
-def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Finding]:
+def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Comparison]:
     """Losses, norms and weights of the model `name`: the largest relative difference of each, and what is allowed."""
     allowed = TOLERANCES[precision]
     return [
-        Finding(name, "loss", _furthest(plain["losses"], ours["losses"]), allowed.losses),
-        Finding(name, "gradient norm", _furthest(plain["norms"], ours["norms"]), allowed.norms),
-        Finding(name, "weights", _off(plain["weights"], ours["weights"]), allowed.weights),
+        Comparison(name, "loss", _largest_relative_difference(plain["losses"], ours["losses"]), allowed.losses),
+        Comparison(name, "gradient norm", _largest_relative_difference(plain["norms"], ours["norms"]), allowed.norms),
+        Comparison(name, "weights", _weight_difference(plain["weights"], ours["weights"]), allowed.weights),
     ]
 
 
-def _furthest(plain: list[float], ours: list[float]) -> float:
+def _largest_relative_difference(plain: list[float], ours: list[float]) -> float:
     return float(np.max(np.abs(np.asarray(ours) / np.asarray(plain) - 1)))
 
 
-def _off(plain: list[float], ours: list[float]) -> float:
+def _weight_difference(plain: list[float], ours: list[float]) -> float:
     """Relative to the largest weight: many are near zero. Other weights than the plain ones are infinitely far."""
     if len(plain) != len(ours):
         return math.inf

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.data import first_rows
-from tunefleet.model import tokenizer
+from tunefleet.model.tokenizer import load as load_tokenizer
 from tunefleet.model.vocabulary import check_vocabulary
 from tunefleet.plan.plan import Plan
 
 
 def complaints(plan: Plan) -> Sequence[str]:
-    """What training would refuse, as far as a look at the first rows tells; nothing is written."""
+    """What training would refuse, as far as the first rows show it; nothing is written."""
     architecture = plan.sources.architecture
     try:
-        words = tokenizer.load(plan.sources.tokenizer, str(architecture.get("model_type")))
-        if rows := architecture.get("vocab_size"):
-            check_vocabulary(rows, words)
+        tokenizer = load_tokenizer(plan.sources.tokenizer, str(architecture.get("model_type")))
+        if vocab_rows := architecture.get("vocab_size"):
+            check_vocabulary(vocab_rows, tokenizer)
     except ConfigError as error:
         return error.complaints
-    return first_rows.complaints(plan.config.data, words, plan.config.train.sequence_length)
+    return first_rows.complaints(plan.config.data, tokenizer, plan.config.train.sequence_length)

@@ -1,4 +1,4 @@
-"""What our own optimizers share: one update of every weight that has a gradient."""
+"""The base of our own optimizers: one elementwise update of every weight that has a gradient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
-class EachWeight(Optimizer):
+class ElementwiseOptimizer(Optimizer):
     """Updates weights one by one and element by element, so that a shard of ZeRO's is updated as the whole would be."""
 
     @torch.no_grad()
@@ -26,10 +26,10 @@ class EachWeight(Optimizer):
         """Changes `weight` in place."""
         raise NotImplementedError
 
-    def kept(self, weight: Tensor, name: str) -> Tensor:
+    def state_tensor(self, weight: Tensor, name: str) -> Tensor:
         """The state `name` of a weight, zeros at first."""
         state = self.state[weight]
         if name not in state:
             state[name] = torch.zeros_like(weight)
-        found: Tensor = state[name]
-        return found
+        tensor: Tensor = state[name]
+        return tensor

@@ -18,7 +18,7 @@ from tunefleet.optim.muon import Muon, hidden_matrices
 Groups = list[dict[str, Any]]
 
 
-def build(config: OptimizerConfig, model: nn.Module, on_cpu: bool = False) -> Optimizer:
+def build_optimizer(config: OptimizerConfig, model: nn.Module, on_cpu: bool = False) -> Optimizer:
     """The optimizer over the trainable weights of `model`; `on_cpu` takes DeepSpeed's Adam for offloaded states.
 
     Which of them go with which strategy: `plan/rules/optimizers.py`.
@@ -37,13 +37,13 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> Groups:
     }
     matrices = hidden_matrices(model) if config.name is OptimizerName.MUON else set()
 
-    def spared(weight: nn.Parameter) -> bool:
+    def has_no_decay(weight: nn.Parameter) -> bool:
         return weight.ndim <= 1 or (id(weight) in embeddings and not config.decay_embeddings)
 
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for weight in model.parameters():
         if weight.requires_grad:
-            groups.setdefault((id(weight) in matrices, spared(weight)), []).append(weight)
+            groups.setdefault((id(weight) in matrices, has_no_decay(weight)), []).append(weight)
     return [
         {"params": groups[key], "weight_decay": 0.0 if key[1] else config.weight_decay, "matrices": key[0]}
         for key in sorted(groups)

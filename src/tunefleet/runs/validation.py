@@ -1,4 +1,4 @@
-"""How good a model is: validation loss of every split, answers, and the share that is exactly right."""
+"""How good a model is: validation loss of every split, answers, and the fraction that are exact matches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tunefleet.base.even_sample import evenly_spaced
 from tunefleet.config.evaluation import ALL, EvaluationConfig
 from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.batches.order import in_order
+from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.store.dataset import Example
 from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import parts
-from tunefleet.runs.parts import Material
+from tunefleet.runs.inputs import RunInputs
 
 
 @dataclass(frozen=True)
@@ -24,59 +24,59 @@ class Sample:
 
     split: str
     question: str
-    wanted: str
-    said: str
+    reference: str
+    answer: str
 
     @property
-    def right(self) -> bool:
-        """Whether the answer is the wanted one, white space around it aside."""
-        return self.said.strip() == self.wanted.strip()
+    def is_exact_match(self) -> bool:
+        """Whether the model's answer is the data's, white space around it aside."""
+        return self.answer.strip() == self.reference.strip()
 
 
-def losses(plan: Plan, model: Evaluable, group: Group, read: Material) -> dict[str, Any]:
+def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dict[str, Any]:
     """Loss and perplexity of every validation split, as a record to log. Collective of `group`, the model's copies."""
     record: dict[str, Any] = {}
-    for split, data in read.data.validation.items():
+    for split, data in inputs.data.validation.items():
         if not len(data):
             continue
         config = plan.config
-        rows = in_order(
+        batches = in_order(
             data,
             config.evaluation.max_rows,
             config.evaluation.batch,
             group.rank,
             group.size,
-            read.tokenizer.pad_token_id,
+            inputs.tokenizer.pad_token_id,
             config.data.packing,
         )
-        loss = mean_loss(model, group, rows)
+        loss = mean_loss(model, group, batches)
         record |= {f"evaluation/{split}/loss": loss, f"evaluation/{split}/perplexity": perplexity(loss)}
     return record
 
 
-def exact_matches(plan: Plan, model: Evaluable, group: Group, read: Material) -> tuple[dict[str, Any], list[Sample]]:
+def exact_matches(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> tuple[dict[str, Any], list[Sample]]:
     """Exact match of every split, as a record to log, and every answer. Collective, as `losses`."""
     record: dict[str, Any] = {}
     samples: list[Sample] = []
-    stops = parts.stops(read.data.template, read.tokenizer)
+    stops = end_of_turn(inputs.data.template, inputs.tokenizer).stops
     limits = _limits(plan.config.evaluation, plan.config.train.sequence_length, stops)
-    for split, data in read.data.validation.items():
-        examples = _drawn(data.examples, plan.config.evaluation.generate_rows)
+    for split, data in inputs.data.validation.items():
+        examples = _selected(data.examples, plan.config.evaluation.generate_rows)
         if not examples:
             continue
-        said = answers(model, group, read.tokenizer, [example.prompt for example in examples], limits)
-        wanted = [example.answer for example in examples]
+        generated = answers(model, group, inputs.tokenizer, [example.prompt for example in examples], limits)
+        references = [example.answer for example in examples]
         record |= {
-            f"evaluation/{split}/exact_match": exact_match(said, wanted),
-            f"evaluation/{split}/answers": len(said),
+            f"evaluation/{split}/exact_match": exact_match(generated, references),
+            f"evaluation/{split}/answers": len(generated),
         }
         questions = [example.messages[-1]["content"] if example.messages else "" for example in examples]
-        samples += [Sample(split, *parts) for parts in zip(questions, wanted, said, strict=True)]
+        samples += [Sample(split, *texts) for texts in zip(questions, references, generated, strict=True)]
     return record, samples
 
 
-def _drawn(examples: Sequence[Example], limit: int) -> list[Example]:
-    """`limit` of them, evenly drawn."""
+def _selected(examples: Sequence[Example], limit: int) -> list[Example]:
+    """`limit` of them, evenly spaced."""
     return [examples[place] for place in evenly_spaced(len(examples), len(examples) if limit == ALL else limit)]
 
 

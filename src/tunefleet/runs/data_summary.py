@@ -1,4 +1,4 @@
-"""What is a person told about prepared data: what there is, and what was left out?"""
+"""The lines of the console on prepared data: how much there is, and what was left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunefleet.plan.plan import Plan
 
 def rows(plan: Plan, data: Prepared) -> dict[str, str]:
     """What was prepared, and what was left out."""
-    splits = [f"{name} {unseen.card.conversations:,}" for name, unseen in data.validation.items()]
+    splits = [f"{name} {split.card.conversations:,}" for name, split in data.validation.items()]
     removed = ", ".join(f"{number:,} {step}" for step, number in data.removed.items())
     cleaned = {"left out": f"{removed}, see {data.removed_report}"} if removed else {}
     unread = {"not read": _unread(data.unread)} if data.unread else {}
@@ -27,11 +27,11 @@ def _unread(keys: Mapping[str, str], most: int = 5) -> str:
 
 def _card(plan: Plan, card: Card) -> str:
     rows = f"{card.rows:,} rows of {card.row_length} tokens ({card.filled:.1%} filled)"
-    fates = {"cut": card.truncated, "split": card.split, "too long": card.too_long, "dropped": card.dropped}
-    lost = [f"{number:,} {fate}" for fate, number in fates.items() if number]
+    left_out = {"cut": card.truncated, "split": card.split, "too long": card.too_long, "dropped": card.dropped}
+    lost = [f"{number:,} {reason}" for reason, number in left_out.items() if number]
     return (
         f"{plan.config.data.name}: {card.conversations:,} conversations in "
         f"{rows if plan.config.data.packing else 'a row each'}, {count(card.tokens)} tokens, "
-        f"{count(card.learning_tokens)} learn, longest {card.longest:,}"
+        f"{count(card.learning_tokens)} in the loss, longest {card.longest:,}"
         + (f" ({', '.join(lost)} of {card.read:,} read)" if lost else "")
     )

@@ -1,0 +1,65 @@
+"""A conversation with the exported model of a run, message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from tunefleet.base import files
+from tunefleet.data import prepare
+from tunefleet.data.encode.end_of_turn import end_of_turn
+from tunefleet.engine.plain import Alone
+from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.plan.plan import Plan
+from tunefleet.runs import exported_model
+from tunefleet.runs.checkpoint_export import exported
+
+Message = dict[str, str]
+NEW_CONVERSATION = "/new"
+
+
+def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
+    """Answers every message that `ask` returns, until it returns None.
+
+    The conversation is remembered where training had conversations of several questions; else each message is
+    answered by itself, as the training rows were.
+    """
+    converse(_model_answers(plan), ask, say, remembers=not single_turns(plan))
+
+
+def single_turns(plan: Plan) -> bool:
+    """Whether the run was trained on conversations of one question each; False where data.json does not say."""
+    try:
+        return bool(files.read_json(plan.paths.data)["questions"] == 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def converse(
+    answer: Callable[[list[Message]], str], ask: Callable[[], str | None], say: Callable[[str], None], remembers: bool
+) -> None:
+    """Gives `answer` every message of `ask`, behind those before it if it `remembers`; `/new` begins anew."""
+    messages: list[Message] = []
+    while (message := ask()) is not None:
+        history = messages if remembers else []
+        messages = [] if message == NEW_CONVERSATION else [*history, {"role": "user", "content": message}]
+        if messages:
+            content = answer(messages)
+            messages.append({"role": "assistant", "content": content})
+            say(content)
+
+
+def _model_answers(plan: Plan) -> Callable[[list[Message]], str]:
+    """What the exported model answers to the messages of a conversation."""
+    model = exported_model.in_own_dtype(plan)
+    tokenizer: Any = AutoTokenizer.from_pretrained(exported(plan), trust_remote_code=False)
+    stops = end_of_turn(prepare.own_template(tokenizer), tokenizer).stops
+    limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
+
+    def answer(messages: list[Message]) -> str:
+        prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return answers(model, Alone(), tokenizer, [str(prompt)], limits)[0]
+
+    return answer

@@ -1,0 +1,128 @@
+"""What a run would train on: rows as the model sees them, and the lengths of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.data import Grouping
+from tunefleet.data import prepare, shown_rows
+from tunefleet.data.batches.grouping import row_lengths
+from tunefleet.data.batches.order import Order
+from tunefleet.data.encode.long_rows import Encoded
+from tunefleet.data.prepare import Prepared
+from tunefleet.data.shown_rows import Choice, Rendering
+from tunefleet.data.store.dataset import Card, Dataset
+from tunefleet.model.tokenizer import load as load_tokenizer
+from tunefleet.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class RowPreview:
+    """One training row. `pieces` are its text in order, each with whether it is in the loss; `where` is file:line.
+
+    `cuts` are pairs (pieces before it, tokens that were cut off there).
+    """
+
+    where: str
+    pieces: tuple[tuple[str, bool], ...]
+    tokens: int
+    loss_tokens: int
+    truncated: bool
+    cuts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The conversations of a split: tokens and loss tokens of each, both of shape [conversations].
+
+    `padding` is its share of an epoch's micro-batches, for each way of `data.group_by_length`; none with packing.
+    """
+
+    card: Card
+    tokens: NDArray[np.int64]
+    loss_tokens: NDArray[np.int64]
+    padding: Mapping[Grouping, float]
+
+
+def rows(plan: Plan, choice: Choice) -> list[RowPreview]:
+    """The rows of `choice`. Nothing but a row that cannot be read or rendered is refused.
+
+    Raises `DataError` with file and line, `ConfigError` for an unknown split.
+    """
+    tokenizer, data = _tokenizer(plan), plan.config.data
+    if choice.split not in (known := shown_rows.splits(data)):
+        raise ConfigError(f"--split {choice.split}: there is none. Splits: {', '.join(known)}.")
+    chat = prepare.chat_template(data, tokenizer)
+    rendering = Rendering(data, chat, tokenizer, plan.config.train.sequence_length)
+    pairs = shown_rows.chosen(choice, rendering)
+    conversations = [list(parts) for _, parts in groupby(pairs, key=lambda pair: id(pair[0]))]
+    return [
+        _preview(conversation.where + _part(number, len(parts)), encoded, tokenizer)
+        for parts in conversations
+        for number, (conversation, encoded) in enumerate(parts, 1)
+    ]
+
+
+def lengths(plan: Plan) -> dict[str, Lengths]:
+    """Every split, prepared as for training, and refused as for training. Raises `DataError`."""
+    data = prepare.prepare(plan.config.data, _tokenizer(plan), plan.config.train.sequence_length)
+    validation = {name: _lengths(split, {}) for name, split in data.validation.items()}
+    return {"train": _lengths(data.train, _padding(plan, data.train)), **validation}
+
+
+def prepared(plan: Plan) -> Prepared:
+    """The data of a run, prepared now or read from the cache, then with every byte checked. Raises `DataError`."""
+    data, longest = plan.config.data, plan.config.train.sequence_length
+    return prepare.prepare(data, _tokenizer(plan), longest, thorough=True)
+
+
+def _tokenizer(plan: Plan) -> Any:
+    return load_tokenizer(plan.sources.tokenizer, str(plan.sources.architecture.get("model_type")))
+
+
+def _part(number: int, parts: int) -> str:
+    return f", part {number} of {parts}" if parts > 1 else ""
+
+
+def _preview(where: str, encoded: Encoded, tokenizer: Any) -> RowPreview:
+    edges = _edges(encoded)
+    cuts = tuple((edges.index(place), lost) for place, lost in encoded.cuts)
+    pieces, loss_tokens = _pieces(encoded, edges, tokenizer), int(encoded.learns[1:].sum())
+    return RowPreview(where, pieces, len(encoded.learns), loss_tokens, encoded.truncated or encoded.too_long, cuts)
+
+
+def _edges(encoded: Encoded) -> list[int]:
+    """Where the loss mask changes, or something is cut off."""
+    changes = (np.flatnonzero(np.diff(encoded.learns)) + 1).tolist()
+    return sorted({0, *changes, *(place for place, _ in encoded.cuts), len(encoded.learns)})
+
+
+def _pieces(encoded: Encoded, edges: Sequence[int], tokenizer: Any) -> tuple[tuple[str, bool], ...]:
+    """Texts of growing length are compared: many tokenizers decode a token differently where it stands alone."""
+    texts = [_decoded(encoded.tokens[:edge].tolist(), tokenizer) for edge in edges]
+    steps = zip(texts[:-1], texts[1:], edges, strict=False)
+    return tuple((text[len(before) :], bool(encoded.learns[start])) for before, text, start in steps)
+
+
+def _decoded(ids: Sequence[int], tokenizer: Any) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)) if ids else ""
+
+
+def _padding(plan: Plan, data: Dataset) -> dict[Grouping, float]:
+    if plan.config.data.packing or not len(data):
+        return {}
+    seed, batch = plan.config.train.seed, plan.batch
+    return {way: Order(row_lengths(data), seed, batch.total, way).padding(batch.micro) for way in Grouping}
+
+
+def _lengths(data: Dataset, padding: Mapping[Grouping, float]) -> Lengths:
+    in_loss = np.add.reduceat(data.learns, data.starts[:-1], dtype=np.int64) if len(data) else np.zeros(0, np.int64)
+    firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never in the loss
+    return Lengths(data.card, np.diff(data.starts)[data.packs], (in_loss - firsts)[data.packs], padding)

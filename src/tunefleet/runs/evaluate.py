@@ -1,0 +1,21 @@
+"""Measures the exported model of a run again, as the run itself did at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunefleet.engine.plain import Alone
+from tunefleet.plan.plan import Plan
+from tunefleet.runs import exported_model, run_summary, validation
+from tunefleet.runs.inputs import load_inputs
+
+
+def evaluate(plan: Plan) -> tuple[dict[str, str], dict[str, Any], list[validation.Sample]]:
+    """What is measured; losses and exact matches of every validation split; answers.
+
+    The exported model computes as it did in training: same precision, same rows, in one process.
+    """
+    model, inputs, group = exported_model.as_trained(plan), load_inputs(plan), Alone()
+    record = validation.losses(plan, model, group, inputs)
+    matches, samples = validation.exact_matches(plan, model, group, inputs)
+    return run_summary.evaluation_facts(plan, inputs), record | matches, samples

@@ -1,0 +1,49 @@
+"""What a run reads: its tokenizer, its prepared data, and the number of steps that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunefleet.config.data import Grouping
+from tunefleet.contracts import Group
+from tunefleet.data.batches.order import OrderedBatches
+from tunefleet.data.prepare import Prepared, prepare
+from tunefleet.model.vocabulary import check_vocabulary
+from tunefleet.plan.horizon import Horizon, horizon
+from tunefleet.plan.plan import Plan
+from tunefleet.runs import saved_tokenizer
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The tokenizer, the data that it made of text, and the length of the run in steps."""
+
+    tokenizer: Any
+    data: Prepared
+    horizon: Horizon
+
+
+def load_inputs(plan: Plan) -> RunInputs:
+    """Prepares the data, or reads them from the cache; before any process group exists."""
+    tokenizer = saved_tokenizer.load(plan)
+    if vocab_rows := plan.sources.architecture.get("vocab_size"):
+        check_vocabulary(vocab_rows, tokenizer)  # before hours of preparation; the built model's rows are checked later
+    data = prepare(plan.config.data, tokenizer, plan.config.train.sequence_length)
+    return RunInputs(tokenizer, data, horizon(plan, len(data.train)))
+
+
+def training_batches(plan: Plan, group: Group, inputs: RunInputs, position: int) -> OrderedBatches:
+    """This rank's training rows from `position` on."""
+    config = plan.config.data
+    return OrderedBatches(
+        inputs.data.train,
+        plan.batch,
+        plan.layout.data_rank(group.rank),
+        seed=plan.config.train.seed,
+        pad=inputs.tokenizer.pad_token_id,
+        packed=config.packing,
+        position=position,
+        grouping=Grouping.NEVER if config.packing else config.group_by_length,
+        workers=config.workers,
+    )

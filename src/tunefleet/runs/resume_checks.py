@@ -1,0 +1,39 @@
+"""Does a run resume as it was saved: with its chat template, and where sums are added in the same order?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.errors import RunError
+from tunefleet.plan.plan import Plan
+from tunefleet.runs.checkpoint_files import CHAT_TEMPLATE, MACHINE, machine
+
+
+def expect_template(checkpoint: Path | None, template: str) -> None:
+    """Raises `RunError` where the checkpoint that a run resumes from was trained with another chat template."""
+    saved = (checkpoint or Path()) / CHAT_TEMPLATE
+    if checkpoint and saved.exists() and saved.read_text(encoding="utf-8") != template:
+        raise RunError(
+            f"{saved}: the run was trained with this chat template, and data.template gives another one now. "
+            "Put the template back, or start a new run with name=ANOTHER."
+        )
+
+
+def notes(checkpoint: Path | None, plan: Plan) -> list[str]:
+    """What the user should know where a run resumes, and not as the checkpoint was computed."""
+    if checkpoint is None:
+        return []
+    try:
+        before = files.read_json(checkpoint / MACHINE)
+    except (OSError, ValueError):  # of an older version
+        return []
+    now = machine(plan)
+    changed = [f"{key} were {before[key]} and are {now[key]}" for key in now if before.get(key, now[key]) != now[key]]
+    if not changed:
+        return []
+    threads = before.get("CPU threads", now["CPU threads"])
+    advice = f" train.threads={threads} keeps their number." if threads != now["CPU threads"] else ""
+    return [
+        f"{'; '.join(changed)}: sums differ in their last bits from those of a run that was not interrupted.{advice}"
+    ]

@@ -1,0 +1,51 @@
+"""Which weights does a checkpoint hold: the whole model's, whatever shards they were saved in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tunefleet.checkpoint.find_checkpoint import Checkpoint
+from tunefleet.engine import frozen, shards
+from tunefleet.engine.dtypes import torch_dtype
+from tunefleet.plan.families.tensor import dimension
+from tunefleet.plan.plan import Plan
+
+
+def saved_weights(plan: Plan, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The weights in the dtype that they were trained in; under ZeRO-3, the rounded fp32 master weights."""
+    if plan.config.parallel.zero_stage < 3:
+        if plan.stages:
+            state = _pipeline_stages(checkpoint.shards)
+        else:
+            state = _joined(plan, [_tensor_shard(checkpoint.shards, rank) for rank in range(plan.layout.tensor)])
+    else:
+        masters = shards.masters(checkpoint.shards, (checkpoint.folder / frozen.FILE).exists())
+        state = {name: weight.to(torch_dtype(plan.config.train.precision)) for name, weight in masters.items()}
+    return {name.removeprefix("model."): weight for name, weight in state.items()}
+
+
+def _pipeline_stages(folder: Path) -> dict[str, Tensor]:
+    """The weights of all stages of a pipeline: DeepSpeed writes a file for each."""
+    stages = [shards.read(file) for file in sorted(folder.glob("layer_*-model_states.pt"))]
+    return {name.removeprefix("learner."): weight for stage in stages for name, weight in stage.items()}
+
+
+def _tensor_shard(folder: Path, tensor_rank: int) -> dict[str, Tensor]:
+    """The weights of tensor-parallel rank `tensor_rank`."""
+    module: dict[str, Tensor] = shards.read(folder / f"mp_rank_{tensor_rank:02d}_model_states.pt")["module"]
+    return module
+
+
+def _joined(plan: Plan, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The whole weights: sharded ones are concatenated, the others are the same on every rank."""
+    if len(parts) == 1:
+        return parts[0]
+    family = str(plan.sources.architecture.get("model_type"))
+    dims = {name: dimension(family, name) for name in parts[0]}
+    return {
+        name: weight if (dim := dims[name]) is None else torch.cat([part[name] for part in parts], dim)
+        for name, weight in parts[0].items()
+    }

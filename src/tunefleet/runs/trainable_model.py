@@ -1,0 +1,38 @@
+"""Which model is trained: the plan's, with its frozen weights, or with an adapter as its only trainable weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from tunefleet.config.adapter import AdapterName
+from tunefleet.model import adapters, build
+from tunefleet.model.freeze import freeze
+from tunefleet.plan.plan import Plan
+
+
+def build_model(plan: Plan, tokenizer: Any) -> PreTrainedModel:
+    """The model on the CPU, or still in its files, with `requires_grad` set on its trainable weights alone."""
+    config = plan.config
+    four_bits = config.adapter.name is AdapterName.QLORA
+    model = build.build(
+        plan.sources,
+        config.train.seed,
+        config.train.gradient_checkpointing,
+        as_filed=plan.reads_one_by_one and not config.adapter.dora and not four_bits,  # DoRA measures fp32 weights
+        four_bits=four_bits,
+        tokenizer=tokenizer,
+    )
+    set_trainable(plan, model)
+    return model
+
+
+def set_trainable(plan: Plan, model: PreTrainedModel) -> None:
+    """Freezes what is not trainable, and attaches the adapter."""
+    config = plan.config
+    if config.adapter.name is not AdapterName.NONE:
+        base = config.model.path if plan.sources.weights else None
+        adapters.attach(model, config.adapter, config.train.seed, base)
+    elif config.model.freeze:
+        freeze(model, config.model.freeze)
