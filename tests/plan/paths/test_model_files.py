@@ -180,6 +180,12 @@ def test_a_repository_that_is_not_there_names_the_way_to_get_it(cache: Path) -> 
         assert way in complaint
 
 
+@pytest.mark.parametrize("path", ["/org", "./org", "~/org"])
+def test_a_folder_that_is_not_there_is_not_fetched_from_the_hub(cache: Path, path: str) -> None:
+    (complaint,) = complaints(ModelConfig(path=path))
+    assert "hf download" not in complaint
+
+
 def test_a_folder_comes_before_the_cache(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot(cache)
     folder = model_folder(tmp_path / "org" / "name")

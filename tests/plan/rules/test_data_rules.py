@@ -69,6 +69,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("path", ["/a/b.jsonl", "b.jsonl", "./a/b"])
+def test_what_is_a_file_by_its_name_is_not_sought_on_the_hub(path: str) -> None:
+    (complaint,) = values(DataConfig(path=path))
+    assert complaint == f"data.path: {path} is no file, folder or glob on this machine."
+
+
 @pytest.mark.parametrize(("changes", "said"), WRONG.values(), ids=WRONG)
 def test_what_cannot_work_is_one_complaint(path: str, changes: dict[str, Any], said: str) -> None:
     (complaint,) = values(replace(DataConfig(path=path), **changes))

@@ -67,10 +67,11 @@ def has_split_folder(source: SourceConfig) -> bool:
 def _nothing(path: str) -> str:
     if has_magic(path):
         return f"no file matches {path}."
-    name = "/".join(Path(path).parts[-2:])
+    if Path(path).is_absolute() or Path(path).suffix or path.startswith("."):
+        return f"{path} is no file, folder or glob on this machine."
     return (
         f"{path} is no file, folder or glob on this machine. "
-        f"A data set of the Hugging Face hub is written hub:OWNER/NAME, such as hub:{name}."
+        f"A data set of the Hugging Face hub is written hub:OWNER/NAME, such as hub:{path}."
     )
 
 

@@ -81,7 +81,7 @@ _NEXT = "Point model.path=FOLDER at a copy, or set model.init=random to run the 
 
 
 def _missing(path: str) -> str:
-    fetch = f"Fetch it with `hf download {path}`. " if path.count("/") == 1 else ""
+    fetch = f"Fetch it with `hf download {path}`. " if path.count("/") == 1 and path[0] not in "/.~" else ""
     return (
         f"model.path: {path} is not on this machine (no such folder, and not in the Hugging Face cache). {fetch}{_NEXT}"
     )
