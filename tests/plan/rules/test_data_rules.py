@@ -69,7 +69,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("path", ["/a/b.jsonl", "b.jsonl", "./a/b"])
+@pytest.mark.parametrize("path", ["/a/b.jsonl", "b.jsonl", "../a/b"])
 def test_what_is_a_file_by_its_name_is_not_sought_on_the_hub(path: str) -> None:
     (complaint,) = values(DataConfig(path=path))
     assert complaint == f"data.path: {path} is no file, folder or glob on this machine."
