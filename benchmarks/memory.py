@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefleet.base.units import GIB
-from tunefleet.plan.estimate.memory import PROCESS
+from tunefleet.plan.estimate.memory_items import PROCESS
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = PROCESS / GIB

@@ -82,7 +82,7 @@ def measure(lengths: Sequence[tuple[int, int]], rounds: int) -> dict[str, list[f
                 useful = step()
                 if number:
                     speeds[name].append(useful / (time.perf_counter() - started))
-    group.part()
+    group.destroy()
     return speeds
 
 

@@ -24,7 +24,7 @@ def parts_of_runs(folder: Path, cases: list[dict[str, Any]]) -> list[Any]:
     torch.set_num_threads(1)
     group = join()
     found = [_part(group, **case) for case in cases]
-    group.part()
+    group.destroy()
     return found
 
 

@@ -18,7 +18,7 @@ from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.find_checkpoint import Checkpoint, newest
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
-from tunefleet.engine.plain import Alone
+from tunefleet.engine.plain_model import SingleProcess
 
 
 class Engine:
@@ -45,11 +45,11 @@ class Engine:
 
 
 def store(folder: Path, identity: str = "mine", keep: int = 2) -> CheckpointStore:
-    return CheckpointStore(folder, identity, Alone(), keep)
+    return CheckpointStore(folder, identity, SingleProcess(), keep)
 
 
 def chosen(folder: Path, identity: str = "mine") -> Checkpoint:
-    found = newest(folder, identity, Alone())
+    found = newest(folder, identity, SingleProcess())
     assert found is not None
     return found
 
@@ -67,7 +67,7 @@ def test_what_was_saved_is_restored(tmp_path: Path) -> None:
 
 def test_nothing_saved_is_nothing_restored(tmp_path: Path) -> None:
     assert store(tmp_path).restore(Engine()) is None
-    assert newest(tmp_path, "mine", Alone()) is None
+    assert newest(tmp_path, "mine", SingleProcess()) is None
 
 
 def test_random_states_go_on(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
 
 def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path: Path) -> None:
     def draw(seed: int) -> list[float]:
-        restored = CheckpointStore(tmp_path, "mine", Alone(), 2, seed=seed).restore(Engine(reshardable=True))
+        restored = CheckpointStore(tmp_path, "mine", SingleProcess(), 2, seed=seed).restore(Engine(reshardable=True))
         assert restored == STATE
         return torch.rand(3).tolist()
 
@@ -163,12 +163,12 @@ def test_another_number_of_ranks_draws_anew_where_the_engine_can_go_on(tmp_path:
 
 def test_a_checkpoint_holds_the_texts_of_its_run(tmp_path: Path) -> None:
     texts = {"chat_template.jinja": "{{ messages }} 好"}
-    CheckpointStore(tmp_path, "identity", Alone(), 1, texts).save(Engine(b"abc"), STATE)
+    CheckpointStore(tmp_path, "identity", SingleProcess(), 1, texts).save(Engine(b"abc"), STATE)
     saved = chosen(tmp_path, "identity").folder / "chat_template.jinja"
     assert saved.read_text(encoding="utf-8") == "{{ messages }} 好"
     saved.write_text("changed")
     with pytest.raises(RunError, match="changed since it was saved"):
-        CheckpointStore(tmp_path, "identity", Alone(), 1, texts).restore(Engine())
+        CheckpointStore(tmp_path, "identity", SingleProcess(), 1, texts).restore(Engine())
 
 
 def save(folder: Path, *steps: int, keep: int = 9) -> None:

@@ -21,14 +21,14 @@ from tunefleet.base.status import Cause
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.data.prepare import prepare
-from tunefleet.engine.plain import Alone
+from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.launch import attempts, local, slurm
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.submission import Submission
 from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan import Machine, make
-from tunefleet.plan.choose import guard, on_oom
+from tunefleet.plan.choose import fit_check, on_oom
 from tunefleet.plan.horizon import horizon
 from tunefleet.plan.processes.slots import share
 from tunefleet.runs import run_engine, run_summary, validation
@@ -40,7 +40,7 @@ from tunefleet.tracking.wandb import WandbSink
 
 Observer = Callable[[RunConfig, Path], Any]
 ROWS = 1000
-ALONE: Any = Alone()
+SINGLE_PROCESS: Any = SingleProcess()
 CPU = Machine(gpus=0, cores=8, compiler=True)
 GPUS = Machine(gpus=8, cores=8, compiler=True)
 _HASHED = ("config", "identity", "name", "run_dir", "contents")  # they hold the configuration, or a hash of it
@@ -91,7 +91,7 @@ def batches(config: RunConfig, folder: Path) -> Any:
     plan = make(config, CPU)
     data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
     read: Any = SimpleNamespace(data=data, tokenizer=tokenizer())
-    taken = training_batches(plan, ALONE, read, 0).take(plan.batch.accumulation)
+    taken = training_batches(plan, SINGLE_PROCESS, read, 0).take(plan.batch.accumulation)
     return [batch.tokens.tolist() for batch in taken]
 
 
@@ -159,7 +159,7 @@ def restarted(config: RunConfig, folder: Path) -> Any:
 def forecast(config: RunConfig, folder: Path) -> Any:
     """Whether the forecast lets it start, and what it expects."""
     plan = make(config, GPUS)
-    guard.expect_fit(plan, GPUS)
+    fit_check.expect_fit(plan, GPUS)
     return dump(plan.expected)
 
 
@@ -187,8 +187,8 @@ def measured(config: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "mean_loss", mean_loss)
         patch.setattr(validation, "answers", answers)
-        validation.losses(plan, None, Alone(), read)  # type: ignore[arg-type]
-        validation.exact_matches(plan, None, Alone(), read)  # type: ignore[arg-type]
+        validation.losses(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
+        validation.exact_matches(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
     return calls
 
 
@@ -211,7 +211,7 @@ def answered(config: RunConfig, folder: Path) -> Any:
 
 def stored(config: RunConfig, folder: Path) -> Any:
     """How many checkpoints the store of a run leaves on the disk."""
-    return checkpoint_store(make(config, CPU), ALONE, "").keep
+    return checkpoint_store(make(config, CPU), SINGLE_PROCESS, "").keep
 
 
 def told(config: RunConfig, folder: Path) -> Any:

@@ -12,7 +12,7 @@ from deepspeed.utils import safe_get_full_fp32_param
 from safetensors.torch import load_file
 
 from tests.plans import tiny_plan
-from tunefleet.engine import masters
+from tunefleet.engine import master_weights
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.group import join
 from tunefleet.plan.families import tensor
@@ -40,9 +40,9 @@ def loaded(folder: Path, paths: list[str]) -> dict[str, dict[str, bool]]:
     for path in paths:
         for name, precision in CASES:
             found[f"{Path(path).name}-{name}-{precision}"] = _compare(folder, path, name, precision, group)
-    masters.Masters.set = lambda self: None  # type: ignore[method-assign]
+    master_weights.MasterWeights.set = lambda self: None  # type: ignore[method-assign]
     found["control"] = _compare(folder, paths[0], "zero3", "bf16", group)
-    group.part()
+    group.destroy()
     return found
 
 
@@ -86,7 +86,7 @@ def memory(folder: Path, argument: list[Any]) -> float:
         engine = engine_for(plan, group, build_model(plan, None), STEPS)
         done.set()
     engine.close()
-    group.part()
+    group.destroy()
     return peak.result() - before
 
 

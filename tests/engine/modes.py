@@ -17,7 +17,7 @@ from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
-from tunefleet.engine.group import Copies, join
+from tunefleet.engine.group import DataParallelGroup, join
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
@@ -65,7 +65,7 @@ def trained(folder: Path, cases: list[list[str]]) -> list[dict[str, Any]]:
     results = [_case(folder / "-".join(case), *case, group) for case in cases]
     with _mode_left_alone():
         results.append(_case(folder / "control", *cases[0], group))
-    group.part()
+    group.destroy()
     return results
 
 
@@ -95,7 +95,7 @@ def _plan(folder: Path, strategy: str, ranks: int, model: dict[str, Any], **trai
 def _engine(plan: Plan, group: Any) -> Any:
     """As `build_engine` makes it, with a horizon of its own."""
     built = engine_for(plan, group, build_model(plan, tiny_tokenizer()), _STEPS)
-    rng.seed_all(plan.config.train.seed, plan.layout.random_rank(group.rank))
+    rng.seed_all(plan.config.train.seed, plan.layout.rng_rank(group.rank))
     return built
 
 
@@ -143,7 +143,7 @@ def _interrupted(folder: Path, plan: Plan, group: Any) -> dict[str, Any]:
 
 def _evaluate(built: Any, plan: Plan, group: Any) -> bool:
     """Measures and answers as a run does; whether every random state is as before, and the mode of every module."""
-    copies = Copies(group, plan.layout)
+    copies = DataParallelGroup(group, plan.layout)
     states, modes = torch.get_rng_state(), [module.training for module in built.model.modules()]
     mean_loss(built, copies, in_order(rows(), 5, 2, copies.rank, copies.size, 0, packed=True))
     answers(built, copies, tiny_tokenizer(), _PROMPTS, Limits(2, 4, 40))

@@ -21,7 +21,7 @@ from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.data.store.dataset import Dataset
-from tunefleet.engine.group import Copies, join
+from tunefleet.engine.group import DataParallelGroup, join
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.build import build
@@ -98,7 +98,7 @@ def families(folder: Path, argument: Any) -> dict[str, Any]:
             torch.save(weights, folder / f"{name}.pt")
         built.close()
         found[name] = {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results]}
-    group.part()
+    group.destroy()
     return found
 
 
@@ -107,13 +107,13 @@ def copies_of_peers(folder: Path, argument: Any) -> dict[str, Any]:
     torch.set_num_threads(1)
     group = join()
     found = {f"stage{stage}": _life(folder, group, stage) for stage in (0, 1, 2)}
-    found["dropout"] = _dropped_out(folder, group, lambda plan: plan.layout.random_rank(group.rank))
+    found["dropout"] = _dropped_out(folder, group, lambda plan: plan.layout.rng_rank(group.rank))
     found["control: seeded by rank"] = _dropped_out(folder, group, lambda plan: group.rank)
     found["steady"] = _losses(folder, group)
     found["checkpointing"] = _losses(folder, group, gradient_checkpointing=True)
     found["control: peers read other rows"] = _losses(folder, group, share=group.rank % 2)
     found["control: counted by every peer"] = _losses(folder, group, everybody=True)
-    group.part()
+    group.destroy()
     return found
 
 
@@ -123,7 +123,7 @@ ARCHITECTURES = {0: "opt", 1: "gpt_neox", 2: "llama"}
 def _life(folder: Path, group: Any, stage: int) -> dict[str, Any]:
     """Trains, saves, goes on; resumes and goes on again; evaluates, answers, exports."""
     plan = plan_of(folder, {**EVERY[ARCHITECTURES[stage]], "vocab_size": 320}, group.size, stage, clip=0.1)
-    copies, words = Copies(group, plan.layout), tiny_tokenizer()
+    copies, words = DataParallelGroup(group, plan.layout), tiny_tokenizer()
     built, batches = _started(plan, group)
     _steps(built, batches, 2)
     store = CheckpointStore(folder / f"checkpoints{stage}", plan.identity, group, 2)

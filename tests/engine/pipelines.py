@@ -16,7 +16,7 @@ from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
-from tunefleet.engine.group import Copies, join
+from tunefleet.engine.group import DataParallelGroup, join
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model import tokenizer
 from tunefleet.model.export import export
@@ -58,7 +58,7 @@ def everything(folder: Path, argument: Any) -> dict[str, dict[str, Any]]:
     group = join()
     found: dict[str, dict[str, Any]] = {"cases": used(folder, group, tuple(CASES)), "losses": wrong(folder, group)}
     found["messages"] = stopped(folder, group, ("opt-fp32", "llama-bf16", "gpt2-fp32"))
-    group.part()
+    group.destroy()
     return found
 
 
@@ -67,7 +67,7 @@ def divided(folder: Path, argument: Any) -> dict[str, dict[str, Any]]:
     torch.set_num_threads(1)
     group = join()
     found = {"cases": used(folder, group, DIVIDED, tensor=2), "messages": stopped(folder, group, DIVIDED, tensor=2)}
-    group.part()
+    group.destroy()
     return found
 
 
@@ -78,12 +78,12 @@ def used(folder: Path, group: Any, cases: Sequence[str], tensor: int = 1) -> dic
     for case in cases:
         wanted = plan(folder, case, tensor)
         built = engine(wanted, group)
-        rng.seed_all(1, wanted.layout.random_rank(group.rank))
+        rng.seed_all(1, wanted.layout.rng_rank(group.rank))
         first = {name: weight.clone() for name, weight in (built.weights() or {}).items()}
         rows = batches(wanted)
         for _ in range(2):
             built.train_step(rows.take(2))
-        copies = Copies(group, wanted.layout)
+        copies = DataParallelGroup(group, wanted.layout)
         loss = mean_loss(built, copies, in_order(data(), 13, 2, copies.rank, copies.size, 0, packed=True))
         prompt = torch.tensor(TOKENS)
         built.model.eval()

@@ -38,7 +38,7 @@ def readings(folder: Path, cases: list[list[Any]]) -> list[list[Any]]:
         built.train_step(batches(plan, group.rank).take(plan.batch.accumulation))
         found += [_reading(folder, built, number, *case) for number, case in enumerate(cases) if case[0] == stage]
         built.close()
-    group.part()
+    group.destroy()
     return found
 
 

@@ -15,7 +15,7 @@ from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Evaluable, Group, RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
-from tunefleet.engine.group import Copies, ProcessGroup, join
+from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.export import export
@@ -54,7 +54,7 @@ def everything(folder: Path, argument: Any) -> dict[str, Any]:
         "resumed": [_resumed(folder, group, stage) for stage in STAGES],
         "controls": _controls(folder, group),
     }
-    group.part()
+    group.destroy()
     return found
 
 
@@ -68,7 +68,7 @@ def _measured(folder: Path, group: ProcessGroup, stage: int) -> list[Any]:
     """The same, and how far an export's logits are from the engine's after a step."""
     plan = planned(folder, group.size, stage, TALKATIVE)
     built = engine(plan, group)
-    copies = Copies(group, plan.layout)
+    copies = DataParallelGroup(group, plan.layout)
     found = evaluated(built, copies, copies.rank, copies.size)
     built.train_step(batches(plan, group).take(1))
     found.append(_export_apart(built, folder, tiny_tokenizer()))

@@ -42,7 +42,7 @@ def exported(folder: Path, argument: Any) -> list[str]:
                 torch.save(logits, folder / f"{name}.pt")
             built.close()
             names.append(name)
-    group.part()
+    group.destroy()
     return names
 
 
@@ -56,7 +56,7 @@ def losses(folder: Path, argument: Any) -> dict[str, float]:
         batches = in_order(rows(), 13, 2, group.rank, group.size, 0, packed=True)
         found[str(stage)] = mean_loss(built, group, batches)
         built.close()
-    group.part()
+    group.destroy()
     return found
 
 
@@ -79,7 +79,7 @@ def poisoned(folder: Path, argument: Any) -> dict[str, list[Any]]:
             except NonFiniteLoss as error:
                 message = str(error)
             found[f"{where}-stage{stage}"] = [message]
-    group.part()
+    group.destroy()
     return found
 
 
@@ -96,7 +96,7 @@ def half(folder: Path, argument: Any) -> list[list[float]]:
         if handle is not None:
             handle.remove()
     built.close()
-    group.part()
+    group.destroy()
     return [[r.loss for r in results], [float(r.skipped) for r in results]]
 
 

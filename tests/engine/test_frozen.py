@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tunefleet.engine.frozen import fingerprint, left_out, together
+from tunefleet.engine.frozen import combine, fingerprint, without_frozen
 
 DTYPES = (torch.float32, torch.bfloat16, torch.uint8)
 
@@ -26,7 +26,7 @@ def model(dtype: torch.dtype = torch.float32) -> Any:
 
 
 def number(made: Any, ranks: int = 1) -> int:
-    return together([fingerprint(made, rank, ranks) for rank in range(ranks)])
+    return combine([fingerprint(made, rank, ranks) for rank in range(ranks)])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -60,11 +60,11 @@ def test_it_does_not_matter_how_weights_are_shared_out(ranks: int) -> None:
             padded = nn.functional.pad(weight.detach().flatten(), (0, size * ranks - weight.numel()), value=7.0)
             weight.ds_tensor, weight.ds_numel = padded[rank * size : (rank + 1) * size], weight.numel()
         parts.append(fingerprint(made, rank, ranks))
-    assert together(parts) == number(model())
+    assert combine(parts) == number(model())
 
 
 def test_frozen_weights_stay_out_of_a_state_under_both_names() -> None:
     made = model()
-    with left_out(made):
+    with without_frozen(made):
         assert list(made.state_dict()) == ["learns.weight"]
     assert len(made.state_dict()) == 4

@@ -18,7 +18,7 @@ from tests.engine.pipelines import CASES, DIVIDED, NEW_TOKENS
 from tests.engine.stages import TOKENS
 from tests.ranks import run_in_ranks
 from tunefleet.data.batches.order import in_order
-from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.learner import Learner
 from tunefleet.runs import trajectory
@@ -64,7 +64,7 @@ def test_the_export_computes_what_the_stages_compute(ran: Ran, peers: int, case:
         logits = model(input_ids=torch.tensor(TOKENS)).logits
         said = model.generate(torch.tensor(TOKENS), max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=-1)
         rows = in_order(trajectory.rows(), 13, 2, 0, 1, 0, packed=True)
-        loss = mean_loss(PlainModel(Learner(model)), Alone(), rows)
+        loss = mean_loss(PlainModel(Learner(model)), SingleProcess(), rows)
     rounding = ROUNDING[precision] * peers
     apart = rounding * float(logits.abs().max()) if peers > 1 else 0.0
     torch.testing.assert_close(torch.load(folder / f"{case}.pt")["logits"], logits.float(), rtol=0, atol=apart)

@@ -10,8 +10,8 @@ import torch
 from tests.engine.sharing import STAGES, TALKATIVE, evaluated
 from tests.ranks import run_in_ranks
 from tunefleet.contracts import IGNORED, MicroBatch
-from tunefleet.engine.plain import Alone, PlainModel
-from tunefleet.engine.rows import own_part
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
+from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.model.learner import Learner
 from tunefleet.runs.trajectory import model
 
@@ -23,7 +23,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 def test_evaluation_is_that_of_one_process(ranks: list[Any]) -> None:
     """Validation loss and every answer, at every stage and on each rank."""
-    loss, said = evaluated(PlainModel(Learner(model(TALKATIVE))), Alone(), 0, 1)
+    loss, said = evaluated(PlainModel(Learner(model(TALKATIVE))), SingleProcess(), 0, 1)
     assert len(set(said)) > 2
     for rank in ranks:
         assert len(rank["measured"]) == len(STAGES)
@@ -54,7 +54,7 @@ def test_controls_other_rows_or_no_segments_are_another_loss(ranks: list[Any]) -
 def test_parts_are_the_row_with_padding_where_nothing_learns() -> None:
     tokens = torch.arange(10).view(2, 5) + 1
     batch = MicroBatch(tokens, tokens + 20, tokens + 40, torch.ones_like(tokens))
-    parts = [own_part(batch, part, 2) for part in range(2)]
+    parts = [sequence_shard(batch, part, 2) for part in range(2)]
     whole = {name: torch.cat([getattr(p, name) for p in parts], 1) for name in ("tokens", "positions", "labels")}
     for name, found in whole.items():
         assert torch.equal(found[:, :5], getattr(batch, name))
@@ -62,4 +62,4 @@ def test_parts_are_the_row_with_padding_where_nothing_learns() -> None:
     for part in parts:
         assert part.segments is not None
         assert part.segments.tolist() == [[1] * 5 + [0]] * 2
-    assert own_part(batch, 0, 1) is batch
+    assert sequence_shard(batch, 0, 1) is batch

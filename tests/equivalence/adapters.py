@@ -112,7 +112,7 @@ def all_cases(folder: Path, cases: Sequence[Case]) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     group = join()
     found = [_case(folder, tuple(case), group) for case in cases]  # type: ignore[arg-type]
-    group.part()
+    group.destroy()
     return found
 
 

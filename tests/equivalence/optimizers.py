@@ -95,7 +95,7 @@ def followed(folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any
     torch.set_num_threads(1)
     group = join()
     found = [_follow(Row(**row), folder / str(number), group) for number, row in enumerate(rows)]
-    group.part()
+    group.destroy()
     return found
 
 
@@ -152,5 +152,5 @@ def on_parts(folder: Path, argument: Any) -> list[float]:
     config = replace(plan.config, parallel=parallel)
     engine = engine_config(parallel, config.train, plan.batch, plan.layout)
     found = trajectory.trained(replace(plan, config=config, engine=engine), group, STEPS)
-    group.part()
+    group.destroy()
     return found["losses"]

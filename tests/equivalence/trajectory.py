@@ -32,7 +32,7 @@ def all_cases(folder: Path, asked: Sequence[dict[str, Any]]) -> list[Trajectory]
             model(ARCHITECTURES[name]).save_pretrained(folder / name)
     group.barrier()
     found = [_trained(Case(**case), folder, group) for case in asked]
-    group.part()
+    group.destroy()
     return found
 
 

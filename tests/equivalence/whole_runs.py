@@ -103,7 +103,7 @@ def all_runs(folder: Path, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     group = join()
     results = [_run(folder, Run(**run), group) for run in runs]
-    group.part()
+    group.destroy()
     return results
 
 

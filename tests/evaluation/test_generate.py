@@ -12,7 +12,7 @@ import torch
 from tests.families import EVERY
 from tests.shared import dataset_of, shared_data, tiny_model
 from tunefleet.data.batches.order import in_order
-from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
@@ -38,7 +38,7 @@ def engine(family: str = "llama", **changes: Any) -> PlainModel:
     return PlainModel(Learner(tiny_model(family, vocab_size=320, **changes)))
 
 
-class Rank(Alone):
+class Rank(SingleProcess):
     """One of several ranks: keeps what it would hand round, and gets `others` besides."""
 
     def __init__(self, rank: int, size: int, others: Any = None) -> None:
@@ -52,7 +52,7 @@ class Rank(Alone):
 
 
 def alone(model: Any, tokenizer: Any, prompts: list[str], limits: Limits = LIMITS) -> list[str]:
-    return answers(model, Alone(), tokenizer, prompts, limits)
+    return answers(model, SingleProcess(), tokenizer, prompts, limits)
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in STRETCHING])
@@ -93,7 +93,7 @@ def test_ranks_share_the_prompts_and_agree(tokenizer: Any, ranks: int) -> None:
 
 def test_control_the_ranks_compute_the_very_batches_of_one_rank(tokenizer: Any) -> None:
     batches = [batch for number in range(2) for batch in heard(Rank(number, 2), tokenizer)]
-    assert sorted(batches, key=str) == sorted(heard(Alone(), tokenizer), key=str)
+    assert sorted(batches, key=str) == sorted(heard(SingleProcess(), tokenizer), key=str)
 
 
 # --- what the model is asked

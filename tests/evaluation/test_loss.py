@@ -14,7 +14,7 @@ from tests.shared import dataset_of, tiny_model
 from tunefleet.contracts import MicroBatch
 from tunefleet.data.batches.order import in_order
 from tunefleet.data.store.dataset import Dataset
-from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.model.learner import Learner
 
@@ -37,7 +37,7 @@ def batches(data: Dataset, size: int, rank: int = 0, ranks: int = 1, packed: boo
     return in_order(data, None, size, rank, ranks, PAD, packed)
 
 
-class Recording(Alone):
+class Recording(SingleProcess):
     """One of several ranks: keeps what it would add up."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -65,21 +65,23 @@ def by_hand() -> list[list[float]]:
 def test_it_is_the_mean_over_tokens(size: int) -> None:
     losses = [loss for talk in by_hand() for loss in talk]
     assert len(losses) == sum(SIZES) - 2 * len(SIZES)
-    found = mean_loss(engine(), Alone(), batches(dataset_of(talks()), size))
+    found = mean_loss(engine(), SingleProcess(), batches(dataset_of(talks()), size))
     assert found == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def test_control_the_mean_of_means_is_another_number() -> None:
     """So that the test above can tell: short and long conversations differ."""
     means = [sum(talk) / len(talk) for talk in by_hand()]
-    found = mean_loss(engine(), Alone(), batches(dataset_of(talks()), 1))
+    found = mean_loss(engine(), SingleProcess(), batches(dataset_of(talks()), 1))
     assert abs(found - sum(means) / len(means)) > 1e-3 * found
 
 
 def test_packed_rows_give_the_same() -> None:
     packed = batches(dataset_of(talks(), rows=[[0, 1, 2], [3, 4], [5, 6]]), 2, packed=True)
     alone = batches(dataset_of(talks()), 2)
-    assert mean_loss(engine(), Alone(), packed) == pytest.approx(mean_loss(engine(), Alone(), alone), rel=1e-5)
+    assert mean_loss(engine(), SingleProcess(), packed) == pytest.approx(
+        mean_loss(engine(), SingleProcess(), alone), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
@@ -91,11 +93,11 @@ def test_ranks_together_give_the_same(ranks: int) -> None:
         mean_loss(model, group, batches(data, 2, group.rank, ranks))
     total, tokens = (sum(numbers) for numbers in zip(*(group.own for group in groups), strict=True))
     assert tokens == sum(SIZES) - 2 * len(SIZES)
-    assert total / tokens == pytest.approx(mean_loss(model, Alone(), batches(data, 2)), rel=1e-6)
+    assert total / tokens == pytest.approx(mean_loss(model, SingleProcess(), batches(data, 2)), rel=1e-6)
 
 
 def test_what_the_other_ranks_add_counts() -> None:
-    class Other(Alone):
+    class Other(SingleProcess):
         def total(self, numbers: Sequence[float]) -> list[float]:
             return [numbers[0] + 30.0, numbers[1] + 10.0]
 
@@ -104,17 +106,17 @@ def test_what_the_other_ranks_add_counts() -> None:
 
 def test_without_any_learning_token_there_is_no_loss() -> None:
     silent = dataset_of([([5, 6, 7], [False] * 3)])
-    assert math.isnan(mean_loss(engine(), Alone(), batches(silent, 1)))
-    assert math.isnan(mean_loss(engine(), Alone(), []))
+    assert math.isnan(mean_loss(engine(), SingleProcess(), batches(silent, 1)))
+    assert math.isnan(mean_loss(engine(), SingleProcess(), []))
 
 
 def test_no_dropout_and_no_gradient() -> None:
     model = engine(dropout=0.5)
     data = batches(dataset_of(talks()), 2)
-    assert mean_loss(model, Alone(), data) == mean_loss(model, Alone(), data)
+    assert mean_loss(model, SingleProcess(), data) == mean_loss(model, SingleProcess(), data)
     assert all(weight.grad is None for weight in model.model.parameters())
     model.model.train()  # control: with dropout it would be another number each time
-    assert mean_loss(model, Alone(), data) != mean_loss(model, Alone(), data)
+    assert mean_loss(model, SingleProcess(), data) != mean_loss(model, SingleProcess(), data)
 
 
 def test_perplexity() -> None:

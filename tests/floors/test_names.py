@@ -13,12 +13,9 @@ NAMESAKES = {  # module names that two files have: take a name out when it is un
     "data",
     "errors",
     "generate",
-    "memory",
     "packing",
     "plan",
-    "stages",
     "status",
-    "tensor",
     "train",
 }
 

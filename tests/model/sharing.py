@@ -12,7 +12,7 @@ from tests.families import EVERY
 from tests.model.test_packing_families import PACKED, PADDED, Answer, answer, apart, built, gradients_apart
 from tunefleet.contracts import MicroBatch
 from tunefleet.engine.group import ProcessGroup, join
-from tunefleet.engine.rows import own_part
+from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.model.learner import Learner
 
 
@@ -26,7 +26,7 @@ def differences(folder: Path, names: list[str]) -> dict[str, dict[str, float] | 
             found[name] = _measured(name, group)
         except (RuntimeError, ValueError, AssertionError) as error:
             found[name] = f"{type(error).__name__}: {error}"
-    group.part()
+    group.destroy()
     return found
 
 
@@ -34,7 +34,7 @@ def _measured(name: str, group: ProcessGroup) -> dict[str, float]:
     whole, model = Learner(built(EVERY[name])).train(), built(EVERY[name])
     if model.supports_gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    parts = Learner(model, peers=group.peers(group.size)).train()
+    parts = Learner(model, peers=group.adjacent_ranks(group.size)).train()
     assert PACKED.segments is not None
     one_segment = replace(PACKED, segments=torch.ones_like(PACKED.segments))
     packed = answer(whole, [PACKED])
@@ -51,7 +51,7 @@ def _far(one: Answer, other: Answer) -> float:
 
 def _together(parts: Learner, batch: MicroBatch, group: ProcessGroup) -> Answer:
     """The loss and the gradients of all ranks, each with its part of the rows."""
-    loss, gradients = answer(parts, [own_part(batch, group.rank, group.size)])
+    loss, gradients = answer(parts, [sequence_shard(batch, group.rank, group.size)])
     for gradient in gradients.values():
         distributed.all_reduce(gradient)
     return group.total([loss])[0], gradients

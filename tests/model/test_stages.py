@@ -17,7 +17,7 @@ from tunefleet.data.batches.collate import collate
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
 from tunefleet.model.stages import PARTS, Stage
-from tunefleet.plan.estimate.stages import FAMILIES
+from tunefleet.plan.estimate.pipeline_stages import FAMILIES
 from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)

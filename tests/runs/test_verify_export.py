@@ -19,7 +19,7 @@ from tunefleet.base.errors import ConfigError, ExportError
 from tunefleet.contracts import RunState
 from tunefleet.data import prepare
 from tunefleet.data.encode.template import ChatTemplate, find
-from tunefleet.engine.plain import PlainModel
+from tunefleet.engine.plain_model import PlainModel
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import export_format, verify_export

@@ -10,7 +10,7 @@ import torch
 
 from tunefleet.base import status
 from tunefleet.doors.compose import from_words
-from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.runs import exported_model, validation
 from tunefleet.runs.evaluate import evaluate
@@ -40,5 +40,5 @@ def followed(folder: Path, words: list[str]) -> dict[str, Any]:
         measured, record, _ = evaluate(plan)
         plain = PlainModel(exported_model.exported_learner(plan, torch.float32))
         found |= {"measured": measured, "again": record, "loss": now and now.loss}
-        found["in fp32"] = validation.losses(plan, plain, Alone(), load_inputs(plan))
+        found["in fp32"] = validation.losses(plan, plain, SingleProcess(), load_inputs(plan))
     return found

@@ -10,7 +10,7 @@ import pytest
 
 from tunefleet.base.status import Cause
 from tunefleet.contracts import RunState
-from tunefleet.engine.plain import Alone
+from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.train.stop import Reason, Stop
 
 
@@ -34,7 +34,7 @@ def handlers() -> Iterator[None]:
     ],
 )
 def test_signals_are_recorded_as_what_they_are(tmp_path: Path, sent: Sequence[signal.Signals], cause: Cause) -> None:
-    stop = Stop(10, tmp_path / "stop", Alone())
+    stop = Stop(10, tmp_path / "stop", SingleProcess())
     for number in sent:
         signal.raise_signal(number)
     assert stop.reason(RunState(step=3)).cause is cause
@@ -46,7 +46,7 @@ def test_ranks_that_heard_different_things_agree_on_ctrl_c() -> None:
 
 
 def test_the_file_the_end_and_nothing(tmp_path: Path) -> None:
-    stop = Stop(10, tmp_path / "stop", Alone())
+    stop = Stop(10, tmp_path / "stop", SingleProcess())
     assert [stop.reason(RunState(step=step)) for step in (0, 9, 10, 11)] == [
         Reason.GO_ON,
         Reason.GO_ON,

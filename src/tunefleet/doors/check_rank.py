@@ -23,7 +23,7 @@ def main() -> None:
 
 def _follow(plan: Plan) -> int:
     from tunefleet.engine.group import join  # torch starts here
-    from tunefleet.engine.present import expect_planned
+    from tunefleet.engine.hardware_check import expect_planned
     from tunefleet.runs import strategy_check, trajectory
 
     expect_planned(plan)
@@ -31,7 +31,7 @@ def _follow(plan: Plan) -> int:
     found = {name: trajectory.trained(strategy_check.tiny_plan(plan, name), group) for name in tiny.MODELS}
     if int(os.environ["RANK"]) == 0:
         files.write_json(plan.paths.trajectories, found)
-    group.part()
+    group.destroy()
     return 0
 
 

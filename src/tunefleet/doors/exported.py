@@ -18,7 +18,7 @@ from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.plan import Plan
 from tunefleet.plan.contents import Role
-from tunefleet.plan.families.lora import exported_alone
+from tunefleet.plan.families.lora import exports_adapter_only
 
 _MODEL = "The model was trained from what they held then: put that back."
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
@@ -86,7 +86,7 @@ def _ask(invitation: Iterator[str]) -> str | None:
 
 def _expect_model(plan: Plan) -> None:
     """Raises `RunError` where files of the model have changed that are read beside the export, or to write one."""
-    if exported_alone(plan.config.adapter) or not plan.paths.export.is_dir():
+    if exports_adapter_only(plan.config.adapter) or not plan.paths.export.is_dir():
         unchanged.expect(plan, (Role.MODEL,), _MODEL)
 
 

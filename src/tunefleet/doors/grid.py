@@ -19,7 +19,7 @@ from tunefleet.doors.start import is_done, save_for_later, start
 from tunefleet.doors.submit import expect_submittable, send, submit
 from tunefleet.launch import parallel_runs
 from tunefleet.plan import Machine, Plan, make
-from tunefleet.plan.choose import guard
+from tunefleet.plan.choose import fit_check
 from tunefleet.plan.processes.slots import Share, share
 from tunefleet.plan.processes.slurm_job import expected
 from tunefleet.plan.writable import expect_writable
@@ -109,7 +109,7 @@ def _names(words: Sequence[Sequence[str]]) -> list[str]:
 
 def _plan(config: DictConfig, machine: Machine, words: Sequence[str]) -> Plan:
     plan = make(typed(config), machine, words)
-    guard.expect_fit(plan, machine)
+    fit_check.expect_fit(plan, machine)
     expect_writable(plan)
     return plan
 

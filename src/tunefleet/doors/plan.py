@@ -15,10 +15,10 @@ from tunefleet.doors.start import announce
 from tunefleet.plan import Machine, Plan, machine_for, make
 from tunefleet.plan.choose import auto
 from tunefleet.plan.choose.advice import Advice, advice
-from tunefleet.plan.choose.guard import foreseen
+from tunefleet.plan.choose.fit_check import foreseen
 from tunefleet.plan.estimate.forecast import Forecast
 from tunefleet.plan.estimate.gpus import cluster
-from tunefleet.plan.estimate.memory import Item, Phase
+from tunefleet.plan.estimate.memory_items import Item, Phase
 from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.paths.data_files import DEMO
 from tunefleet.plan.rules import combinations
@@ -139,8 +139,8 @@ def _when(phase: Phase) -> str:
 
 
 def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:
-    if seen.lacks:
-        yield f"does not fit: {'; '.join(seen.lacks)}"
+    if seen.shortfalls:
+        yield f"does not fit: {'; '.join(seen.shortfalls)}"
         others = advice(asked.plan, seen)
         yield "these fit, best first:" if others else f"nothing near it fits. {auto.nearest(seen)}"
         yield from (f"  {line}" for line in _advised(asked, others))

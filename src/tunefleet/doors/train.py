@@ -76,13 +76,13 @@ def _one(typed: Arguments, composed: DictConfig) -> int:
     from tunefleet.doors.start import start
     from tunefleet.doors.submit import submit
     from tunefleet.plan import machine_for, make
-    from tunefleet.plan.choose import guard
+    from tunefleet.plan.choose import fit_check
     from tunefleet.plan.writable import expect_writable
 
     config = compose.typed(composed)
     machine = machine_for(config)
     plan = make(config, machine, typed.recorded(task_words(composed)))
-    guard.expect_fit(plan, machine)
+    fit_check.expect_fit(plan, machine)
     expect_writable(plan)
     return submit([plan]) if plan.job else start(plan, machine)
 

@@ -36,7 +36,7 @@ def fingerprint(module: nn.Module, rank: int, ranks: int) -> int:
     return total & _BITS
 
 
-def together(parts: list[int]) -> int:
+def combine(parts: list[int]) -> int:
     """The number of all ranks' parts."""
     return sum(parts) & _BITS
 
@@ -56,7 +56,7 @@ def any_frozen(module: nn.Module) -> bool:
 
 
 @contextmanager
-def left_out(module: nn.Module) -> Iterator[None]:
+def without_frozen(module: nn.Module) -> Iterator[None]:
     """Within it, the state of `module` holds no frozen weight: not under the second name of a tied one either."""
 
     def drop(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

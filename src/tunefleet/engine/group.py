@@ -25,7 +25,7 @@ class ProcessGroup:
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         self.device = _device()
-        self._peers: dict[int, distributed.ProcessGroup] = {}
+        self._subgroups: dict[int, distributed.ProcessGroup] = {}
         self._turns = 0
 
     def agree(self, code: int) -> int:
@@ -66,19 +66,19 @@ class ProcessGroup:
             time.sleep(_POLL)
         return None
 
-    def peers(self, degree: int) -> distributed.ProcessGroup | None:
+    def adjacent_ranks(self, degree: int) -> distributed.ProcessGroup | None:
         """This rank's group of `degree` adjacent ranks; None where it is alone."""
-        if degree > 1 and degree not in self._peers:
-            self._peers[degree] = distributed.new_subgroups(degree)[0]  # type: ignore[no-untyped-call]
-        return self._peers.get(degree)
+        if degree > 1 and degree not in self._subgroups:
+            self._subgroups[degree] = distributed.new_subgroups(degree)[0]  # type: ignore[no-untyped-call]
+        return self._subgroups.get(degree)
 
-    def part(self) -> None:
+    def destroy(self) -> None:
         """The last call of a run that went well; without it some good runs abort at exit."""
         distributed.barrier()
         distributed.destroy_process_group()
 
 
-class Copies:
+class DataParallelGroup:
     """The copies of the model as a group: peers of one copy read the same rows, and a token counts once.
 
     `rank` is the share of the rows that this process reads, of `size` shares.
@@ -88,8 +88,8 @@ class Copies:
         self.rank = layout.data_rank(group.rank)
         self.size = layout.data_parallel
         self._group = group
-        self._speakers = [rank for rank in range(group.size) if layout.speaks(rank)]
-        self._counts = layout.counts(group.rank)
+        self._leaders = [rank for rank in range(group.size) if layout.is_leader(rank)]
+        self._counts = layout.counts_tokens(group.rank)
 
     def agree(self, code: int) -> int:
         """The largest `code` of any process."""
@@ -102,7 +102,7 @@ class Copies:
     def gather(self, value: Any) -> list[Any]:
         """The values of all copies, in the order of their ranks."""
         gathered = self._group.gather(value)
-        return [gathered[rank] for rank in self._speakers]
+        return [gathered[rank] for rank in self._leaders]
 
     def barrier(self) -> None:
         """Waits for every process."""

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.contracts import Line, MicroBatch
-from tunefleet.engine import tensor
+from tunefleet.engine import tensor_parallel
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.plan.plan import Plan
@@ -69,7 +69,7 @@ def joined(stage: Any, layout: Layout) -> PipelineModule:
     with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():  # it prints its layers, and broadcasts weights
         return PipelineModule(
             layers,
-            topology=tensor.topology(layout),
+            topology=tensor_parallel.topology(layout),
             partition_method=f"type:^{kind.__name__}$",  # one of this kind for each rank
             dynamic_shape=True,  # rows are padded to the longest of their micro-batch
         )
@@ -145,7 +145,7 @@ class PipelineEngine(ZeroEngine):
             return {}, None
         state = {name: weight.detach() for name, weight in self._stage.model.state_dict().items()}
         tied = next((name for name, weight in state.items() if self._is_tied(weight)), None)
-        return tensor.whole(state, self._plan, self._group), tied
+        return tensor_parallel.gather(state, self._plan, self._group), tied
 
     def _is_tied(self, weight: Tensor) -> bool:
         held = self._stage.tied_weight

@@ -19,14 +19,14 @@ from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
 from tunefleet.contracts import MicroBatch, StepResult
-from tunefleet.engine import frozen, reshard, shards, tensor
-from tunefleet.engine.clip import clip
-from tunefleet.engine.drive import expect_drive, expect_saveable
+from tunefleet.engine import frozen, reshard, shards, tensor_parallel
 from tunefleet.engine.dtypes import torch_dtype
-from tunefleet.engine.group import Copies, ProcessGroup
-from tunefleet.engine.masters import Masters
-from tunefleet.engine.rows import own_part
-from tunefleet.engine.sharing import share_out, take
+from tunefleet.engine.grad_clipping import clip_global_norm
+from tunefleet.engine.group import DataParallelGroup, ProcessGroup
+from tunefleet.engine.master_weights import MasterWeights
+from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
+from tunefleet.engine.sequence_shard import sequence_shard
+from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
 from tunefleet.plan.families import lora
 from tunefleet.plan.plan import Plan
 
@@ -49,26 +49,26 @@ class ZeroEngine:
     ) -> None:
         self._plan = plan
         self._group = group
-        self._copies = Copies(group, plan.layout)
+        self._copies = DataParallelGroup(group, plan.layout)
         self._learning_rate = learning_rate
         self._step = 0
-        expect_drive(plan.config.parallel)
+        expect_nvme_offload(plan.config.parallel)
         self._frozen = frozen.any_frozen(learner)
         masters = self._prepare(learner)
-        grid = tensor.grid(plan.layout)
+        grid = tensor_parallel.grid(plan.layout)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
         masters.set()
 
-    def _prepare(self, learner: nn.Module) -> Masters:
+    def _prepare(self, learner: nn.Module) -> MasterWeights:
         """Reads the weights, and shares them out at stage 3; returns what masters must start from."""
-        stage, masters = self._plan.config.parallel.zero_stage, Masters()
+        stage, masters = self._plan.config.parallel.zero_stage, MasterWeights()
         to = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
         if not self._plan.reads_one_by_one:
             return masters
         if stage == 3:
-            share_out(learner, self._plan.engine, self._group.rank, to, masters)
+            shard_parameters(learner, self._plan.engine, self._group.rank, to, masters)
         else:
-            take(learner, self._group.device, to, masters)
+            move_parameters(learner, self._group.device, to, masters)
         return masters
 
     @property
@@ -122,7 +122,7 @@ class ZeroEngine:
         if not self._frozen:
             self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
             return
-        with frozen.left_out(self._engine.module):
+        with frozen.without_frozen(self._engine.module):
             self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
         base = self._base()
         if self._group.rank == 0:
@@ -151,11 +151,11 @@ class ZeroEngine:
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
-            alone = lora.exported_alone(self._plan.config.adapter)
+            alone = lora.exports_adapter_only(self._plan.config.adapter)
             state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
         else:
             state = self._engine.module.state_dict()
-        state = tensor.whole(state, self._plan, self._group)
+        state = tensor_parallel.gather(state, self._plan, self._group)
         if self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
@@ -163,14 +163,14 @@ class ZeroEngine:
     def _base(self) -> int:
         """The number of all frozen weights; every rank must call it."""
         part = frozen.fingerprint(self._engine.module, self._group.rank, self._group.size)
-        return frozen.together(self._group.gather(part))
+        return frozen.combine(self._group.gather(part))
 
     def close(self) -> None:
         """Frees DeepSpeed; every rank must call it, at the end of a run that went well."""
         self._group.barrier()
         self._engine.destroy()
         if self._plan.layout.replicas < self._plan.layout.world_size:
-            tensor.forget()
+            tensor_parallel.release()
         del self._engine
         gc.collect()
 
@@ -223,7 +223,7 @@ class ZeroEngine:
     def _clip(self) -> float:
         """Clips the gradients of stage 0; returns their norm before."""
         most = self._plan.config.train.clip
-        return clip(self._engine.module.parameters(), most, self._plan.layout, self._group)
+        return clip_global_norm(self._engine.module.parameters(), most, self._plan.layout, self._group)
 
     def _apply(self) -> None:
         """Updates the weights, and makes the gradients zero."""
@@ -239,4 +239,4 @@ class ZeroEngine:
 
     def _own(self, batch: MicroBatch) -> MicroBatch:
         degree = self._plan.layout.sequence
-        return own_part(batch, self._group.rank % degree, degree)
+        return sequence_shard(batch, self._group.rank % degree, degree)

@@ -38,7 +38,7 @@ PARTS = {
     ),
     "qwen2": Parts(),
 }
-"""The families that can be cut (`plan/estimate/stages.py` lists them too). What is not named here is in every stage."""
+"""The families that can be cut (as in `plan/estimate/pipeline_stages.py`). What is not named is in every stage."""
 
 
 class Stage(nn.Module):

@@ -17,7 +17,7 @@ from tunefleet.config.load import dump
 from tunefleet.plan import answers, precision, start_from
 from tunefleet.plan.choose.auto import foreseen, resolve, where
 from tunefleet.plan.deepspeed.config import engine_config
-from tunefleet.plan.estimate.stages import boundaries
+from tunefleet.plan.estimate.pipeline_stages import boundaries
 from tunefleet.plan.families import lora, parameters
 from tunefleet.plan.naming import run_name
 from tunefleet.plan.paths import data_files

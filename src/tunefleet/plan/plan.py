@@ -19,7 +19,7 @@ from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan import answers
-from tunefleet.plan.estimate.stages import describe
+from tunefleet.plan.estimate.pipeline_stages import describe
 from tunefleet.plan.families import lora
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from tunefleet.base import files
 from tunefleet.data import prepare
 from tunefleet.data.encode.end_of_turn import end_of_turn
-from tunefleet.engine.plain import Alone
+from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.evaluation.generate import Limits, answers
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model
@@ -60,6 +60,6 @@ def _model_answers(plan: Plan) -> Callable[[list[Message]], str]:
 
     def answer(messages: list[Message]) -> str:
         prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return answers(model, Alone(), tokenizer, [str(prompt)], limits)[0]
+        return answers(model, SingleProcess(), tokenizer, [str(prompt)], limits)[0]
 
     return answer

@@ -17,7 +17,7 @@ from tunefleet.checkpoint.find_checkpoint import Checkpoint
 from tunefleet.config.adapter import AdapterName
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.engine import frozen
-from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.model import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
@@ -76,7 +76,7 @@ def _is_older(plan: Plan, record: Mapping[str, Any]) -> bool:
 
 
 def _checkpoint(plan: Plan) -> Checkpoint:
-    checkpoint = find_checkpoint.newest(plan.paths.checkpoints, plan.identity, Alone())
+    checkpoint = find_checkpoint.newest(plan.paths.checkpoints, plan.identity, SingleProcess())
     if checkpoint is None:
         raise RunError(f"{plan.paths.checkpoints}: no checkpoint there. Train first, or set checkpoint.at_end=true.")
     if checkpoint.note:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunefleet.engine.plain import Alone
+from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model, run_summary, validation
 from tunefleet.runs.inputs import load_inputs
@@ -15,7 +15,7 @@ def evaluate(plan: Plan) -> tuple[dict[str, str], dict[str, Any], list[validatio
 
     The exported model computes as it did in training: same precision, same rows, in one process.
     """
-    model, inputs, group = exported_model.as_trained(plan), load_inputs(plan), Alone()
+    model, inputs, group = exported_model.as_trained(plan), load_inputs(plan), SingleProcess()
     record = validation.losses(plan, model, group, inputs)
     matches, samples = validation.exact_matches(plan, model, group, inputs)
     return run_summary.evaluation_facts(plan, inputs), record | matches, samples

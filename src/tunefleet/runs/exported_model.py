@@ -6,10 +6,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tunefleet.engine.dtypes import torch_dtype
-from tunefleet.engine.plain import PlainModel
+from tunefleet.engine.plain_model import PlainModel
 from tunefleet.model.build import attention
 from tunefleet.model.learner import Learner
-from tunefleet.plan.families.lora import exported_alone
+from tunefleet.plan.families.lora import exports_adapter_only
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.precision import is_slow
 from tunefleet.plan.processes.machine import Machine
@@ -32,7 +32,7 @@ def in_own_dtype(plan: Plan) -> PlainModel:
 def exported_learner(plan: Plan, dtype: torch.dtype | str) -> Learner:
     """The exported model with weights of `dtype`. Raises `RunError` where its files were changed."""
     folder = exported(plan)
-    adapter_alone = exported_alone(plan.config.adapter)  # transformers then reads the adapter's base model, too
+    adapter_alone = exports_adapter_only(plan.config.adapter)  # transformers then reads the adapter's base model, too
     config = AutoConfig.from_pretrained(plan.sources.weights if adapter_alone else folder, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation=attention(config), dtype=dtype, trust_remote_code=False

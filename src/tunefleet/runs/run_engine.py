@@ -7,7 +7,7 @@ from typing import Any
 
 from tunefleet.checkpoint import rng
 from tunefleet.contracts import Engine
-from tunefleet.engine import pipeline, tensor
+from tunefleet.engine import pipeline, tensor_parallel
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.zero import ZeroEngine
@@ -28,7 +28,7 @@ def build_engine(plan: Plan, group: ProcessGroup, inputs: RunInputs) -> Engine:
     if plan.config.checkpoint.export and group.rank == 0:
         export_format.expect_exportable(plan, model, inputs.tokenizer, inputs.data.template)
     engine = engine_for(plan, group, model, inputs.horizon)
-    rng.seed_all(plan.config.train.seed, plan.layout.random_rank(group.rank))
+    rng.seed_all(plan.config.train.seed, plan.layout.rng_rank(group.rank))
     return engine
 
 
@@ -39,14 +39,14 @@ def engine_for(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> E
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     if plan.stages:
         stage = _stage(plan, group, model)
-        tensor.divide(stage.model, plan, group)
+        tensor_parallel.shard_layers(stage.model, plan, group)
         module = pipeline.joined(stage, plan.layout)
         optimizer = build_optimizer(config.optimizer, module, plan.cpu_adam)
         return PipelineEngine(plan, group, stage, module, optimizer, rate)
-    tensor.divide(model, plan, group)
+    tensor_parallel.shard_layers(model, plan, group)
     learner = Learner(
         model,
-        peers=group.peers(plan.layout.sequence),
+        peers=group.adjacent_ranks(plan.layout.sequence),
         tile=config.train.loss_tile,
         agree=group.agree if config.parallel.zero_stage == 3 else int,
     )

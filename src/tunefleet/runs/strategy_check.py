@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunefleet.config.train import Precision
-from tunefleet.plan.estimate.stages import boundaries
+from tunefleet.plan.estimate.pipeline_stages import boundaries
 from tunefleet.plan.families import tiny
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.trajectory import Trajectory

@@ -14,9 +14,9 @@ from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Engine, RunState, StepResult
-from tunefleet.engine.group import Copies, ProcessGroup, join
-from tunefleet.engine.memory import peak_gib
-from tunefleet.engine.present import expect_planned
+from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
+from tunefleet.engine.hardware_check import expect_planned
+from tunefleet.engine.peak_memory import peak_gib
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import final_export, resume_checks, run_summary, saved_tokenizer, validation, verify_export
@@ -49,7 +49,7 @@ def train(plan: Plan) -> int:
             raise OutOfMemory(run_summary.out_of_memory(plan, error, peak_gib())) from error
         raise
     engine.close()
-    group.part()
+    group.destroy()
     if run.export_error:
         raise run.export_error
     return DONE if code == FAILED else code  # rank 0 says why
@@ -63,7 +63,7 @@ class _Run:
     ) -> None:
         self._plan = plan
         self._group = group
-        self._copies = Copies(group, plan.layout)
+        self._copies = DataParallelGroup(group, plan.layout)
         self._inputs = inputs
         self._engine = engine
         self._store = store

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.plan.estimate.test_memory import OPT, published
+from tests.plan.estimate.test_memory_items_items import OPT, published
 from tests.plan.test_make import planned
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.doors.compose import from_words
 from tunefleet.plan import Machine, Plan, make
-from tunefleet.plan.choose import guard
+from tunefleet.plan.choose import fit_check
 from tunefleet.plan.choose.advice import Advice, advice
 from tunefleet.plan.choose.strategies import STRATEGIES, offered
 from tunefleet.plan.estimate.gpus import cluster
@@ -31,7 +31,7 @@ def asked(*words: str, machine: str = "8xH100-80G") -> Plan:
 
 def advised(*words: str, machine: str = "8xH100-80G") -> Sequence[Advice]:
     plan = asked(*words, machine=machine)
-    seen = guard.foreseen(plan, GPUS)
+    seen = fit_check.expected_forecast(plan, GPUS)
     assert seen is not None
     return advice(plan, seen)
 
@@ -68,7 +68,7 @@ def test_what_is_advised_is_legal_and_the_run_that_was_foreseen(words: tuple[str
     assert others
     for one in others:
         typed = asked(*words, *one.words, machine=machine)
-        assert guard.foreseen(typed, GPUS) == one.forecast
+        assert fit_check.expected_forecast(typed, GPUS) == one.forecast
         assert typed.batch.total == whole
 
 
@@ -125,7 +125,7 @@ ON_A100 = {"plan": {"machine": "8xA100-40G"}}
 def test_a_run_that_cannot_fit_is_refused_with_what_would(planned: Planned) -> None:
     plan = planned(GPUS, **LARGE, **ON_A100)
     with pytest.raises(ConfigError) as caught:
-        guard.expect_fit(plan, GPUS)
+        fit_check.expect_fit(plan, GPUS)
     said = str(caught.value)
     assert said.startswith("memory: tiny does not fit 8xA100-40G: each GPU needs ")
     assert " GiB and has 39.4" in said
@@ -134,26 +134,26 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would(planned: Planned) -> N
 
 
 def test_force_starts_it_anyway(planned: Planned) -> None:
-    guard.expect_fit(planned(GPUS, **LARGE, plan={"machine": "8xA100-40G", "force": True}), GPUS)
+    fit_check.expect_fit(planned(GPUS, **LARGE, plan={"machine": "8xA100-40G", "force": True}), GPUS)
 
 
 def test_what_fits_is_let_through(planned: Planned) -> None:
-    guard.expect_fit(planned(GPUS, **ON_A100), GPUS)
-    guard.expect_fit(planned(), Machine(gpus=0, cores=8))
+    fit_check.expect_fit(planned(GPUS, **ON_A100), GPUS)
+    fit_check.expect_fit(planned(), Machine(gpus=0, cores=8))
 
 
 def test_what_nobody_knows_is_let_through(planned: Planned) -> None:
     """A job of SLURM on machines that nobody has named; a family that cannot be counted."""
     job = {"launch": {"name": "slurm", "gpus_per_node": 8, "time": "1h"}}
-    guard.expect_fit(planned(**LARGE, **job), Machine())
+    fit_check.expect_fit(planned(**LARGE, **job), Machine())
     shape = {"model_type": "rwkv", "vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2}
-    guard.expect_fit(planned(model={"architecture": shape}, data={"packing": False}), Machine(gpus=0, cores=8))
+    fit_check.expect_fit(planned(model={"architecture": shape}, data={"packing": False}), Machine(gpus=0, cores=8))
 
 
 def test_a_job_on_named_machines_is_refused(planned: Planned) -> None:
     plan = planned(**LARGE, **ON_A100, launch={"name": "slurm", "gpus_per_node": 8, "time": "1h"})
     with pytest.raises(ConfigError, match="does not fit 8xA100-40G"):
-        guard.expect_fit(plan, Machine())
+        fit_check.expect_fit(plan, Machine())
 
 
 # auto
@@ -198,7 +198,7 @@ def test_the_largest_micro_batch_at_the_same_global_batch(planned: Planned) -> N
 def fits(plan: Plan, rows: int) -> bool:
     """Whether the strategy that was chosen fits with that micro-batch, which is typed this time."""
     train = replace(plan.config.train, micro_batch=rows)
-    forecast = guard.foreseen(replace(plan, config=replace(plan.config, train=train)), GPUS)
+    forecast = fit_check.expected_forecast(replace(plan, config=replace(plan.config, train=train)), GPUS)
     assert forecast is not None
     return forecast.fits
 

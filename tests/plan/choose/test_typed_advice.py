@@ -242,7 +242,7 @@ def _chunks() -> Iterator[str]:
                 yield from re.findall(rf"[Uu]se {_WORD}", node.value)
 
 
-_ELSEWHERE = ("slurm_job", "slots", "precision", "guard", "gpus", "advice", "auto")
+_ELSEWHERE = ("slurm_job", "slots", "precision", "fit_check", "gpus", "advice", "auto")
 """Modules whose complaints have tests of their own, or that write notes."""
 
 

@@ -15,8 +15,8 @@ from tunefleet.contracts import MicroBatch
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.estimate.activations import LOSS_BYTES, Activations, activations
+from tunefleet.plan.estimate.pipeline_stages import stages_of
 from tunefleet.plan.estimate.spread import Spread
-from tunefleet.plan.estimate.stages import stages_of
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.parameters import count
 from tunefleet.plan.paths.model_files import Sources

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from tests.plan.estimate.test_memory import OPT, published
+from tests.plan.estimate.test_memory_items_items import OPT, published
 from tunefleet.config.parallel import Partition, Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.gpus import Cluster, cluster
+from tunefleet.plan.estimate.pipeline_stages import boundaries
 from tunefleet.plan.estimate.speed import Speed, flops_per_token, speed
 from tunefleet.plan.estimate.spread import Spread
-from tunefleet.plan.estimate.stages import boundaries
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.parameters import count
 

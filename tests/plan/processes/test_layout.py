@@ -103,6 +103,6 @@ def test_one_process_speaks_for_each_copy_and_tensor_peers_draw_alike(
     degrees: dict[str, int], speakers: list[int], counting: list[int], drawn: list[int]
 ) -> None:
     found = layout(ParallelConfig(name="mine", **degrees), LaunchConfig(), Machine(world_size=4))
-    assert [rank for rank in range(4) if found.speaks(rank)] == speakers
-    assert [rank for rank in range(4) if found.counts(rank)] == counting
-    assert [found.random_rank(rank) for rank in range(4)] == drawn
+    assert [rank for rank in range(4) if found.is_leader(rank)] == speakers
+    assert [rank for rank in range(4) if found.counts_tokens(rank)] == counting
+    assert [found.rng_rank(rank) for rank in range(4)] == drawn

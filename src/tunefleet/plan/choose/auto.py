@@ -69,7 +69,7 @@ def resolve(
 
 def nearest(tried: Forecast) -> str:
     """What to do where no setting helps."""
-    if all(said.startswith("each host") for said in tried.lacks) and tried.on_gpu:
+    if all(said.startswith("each host") for said in tried.shortfalls) and tried.on_gpu:
         return "Use fewer processes on each host, or say what it has: host_memory in a YAML file (docs/planner.md)."
     return "Use more or larger GPUs, a smaller model, or a shorter train.sequence_length; plan.force=true tries it."
 

@@ -111,7 +111,7 @@ def _drive(parallel: ParallelConfig, degrees: Layout) -> list[str]:
 
 
 def _unsaved(config: RunConfig) -> list[str]:
-    """DeepSpeed does not read optimizer states on nvme back (engine/drive.py)."""
+    """DeepSpeed does not read optimizer states on nvme back (engine/nvme_offload.py)."""
     every = config.checkpoint.every
     saves = (every is not None and not every.is_never) or config.checkpoint.at_end
     if config.parallel.offload_optimizer is not Place.NVME or not saves:

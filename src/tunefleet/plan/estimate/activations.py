@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunefleet.config.train import Precision
+from tunefleet.plan.estimate.pipeline_stages import Stage
 from tunefleet.plan.estimate.spread import Spread
-from tunefleet.plan.estimate.stages import Stage
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.counts import Architecture
 from tunefleet.plan.families.parameters import dimensions
@@ -59,7 +59,7 @@ def activations(architecture: Architecture, work: Work, spread: Spread, stage: S
     width, stream = _widths(work.precision, spread)
     layer = tokens * _layer(architecture, work, spread, on_gpu)
     boundary = tokens * size.hidden * stream
-    kept = stage.blocks * (boundary if work.checkpointing else layer) * stage.under_way + boundary
+    kept = stage.blocks * (boundary if work.checkpointing else layer) * stage.in_flight + boundary
     labelled = tokens * work.learning * stage.last
     return Activations(
         kept=round(kept),

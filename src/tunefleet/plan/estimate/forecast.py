@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tunefleet.base.units import GIB
 from tunefleet.plan.estimate.gpus import Cluster
-from tunefleet.plan.estimate.memory import Memory, memory
+from tunefleet.plan.estimate.memory_items import Memory, memory
 from tunefleet.plan.estimate.speed import Speed, speed
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
@@ -55,10 +55,10 @@ class Forecast:
     @property
     def fits(self) -> bool:
         """Whether nothing that is known speaks against it."""
-        return not self.lacks
+        return not self.shortfalls
 
     @property
-    def lacks(self) -> tuple[str, ...]:
+    def shortfalls(self) -> tuple[str, ...]:
         """What is too small, in words: `each GPU needs 93.1 GiB and A100-80G has 79.1`."""
         found = []
         if self.device_limit is not None and self.device_need > self.device_limit:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tunefleet.config.parallel import Place
 from tunefleet.plan.estimate.gpus import Cluster, Gpu
+from tunefleet.plan.estimate.pipeline_stages import stages_of
 from tunefleet.plan.estimate.spread import Spread
-from tunefleet.plan.estimate.stages import stages_of
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families import parameters
 from tunefleet.plan.families.counts import Architecture

@@ -47,7 +47,7 @@ def unknown_targets(layers: Iterable[str], targets: tuple[str, ...]) -> list[str
     ]
 
 
-def exported_alone(adapter: AdapterConfig) -> bool:
+def exports_adapter_only(adapter: AdapterConfig) -> bool:
     """Whether an export holds the adapter's weights and no others."""
     return adapter.name is not AdapterName.NONE and not adapter.merge
 

@@ -36,15 +36,15 @@ class Layout:
         """Which share of the rows process `rank` reads: peers of one model copy read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
 
-    def counts(self, rank: int) -> bool:
+    def counts_tokens(self, rank: int) -> bool:
         """Whether process `rank` counts its tokens: tensor peers and stages have the same, sequence peers parts."""
         return rank % self.tensor == 0 and rank < self.world_size // self.pipeline
 
-    def speaks(self, rank: int) -> bool:
+    def is_leader(self, rank: int) -> bool:
         """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
-        return self.counts(rank) and rank % (self.tensor * self.sequence) == 0
+        return self.counts_tokens(rank) and rank % (self.tensor * self.sequence) == 0
 
-    def random_rank(self, rank: int) -> int:
+    def rng_rank(self, rank: int) -> int:
         """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
         return rank // self.tensor
 

@@ -13,7 +13,7 @@ from tunefleet.config.data import OnBadRow
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
 from tunefleet.plan.deepspeed import offload
-from tunefleet.plan.estimate import stages
+from tunefleet.plan.estimate import pipeline_stages
 from tunefleet.plan.families import packing, parameters, sequence
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
@@ -27,7 +27,7 @@ _LONGEST_NAME = 200  # file systems take 255 bytes; copies of a run add to its n
 
 def values(config: RunConfig) -> list[str]:
     """Complaints about settings alone."""
-    complaints = data_rules.values(config.data) + tensor_rules.values(config) + stages.complaints(config)
+    complaints = data_rules.values(config.data) + tensor_rules.values(config) + pipeline_stages.complaints(config)
     if any(not 0 <= beta < 1 for beta in config.optimizer.betas):
         complaints.append(
             f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
@@ -79,7 +79,7 @@ def architecture(config: RunConfig, found: Mapping[str, Any], processes: int | N
     complaints = [
         *tensor_rules.architecture(config, found, processes),
         *sequence.complaints(config, found, processes),
-        *stages.misfits(config, found),
+        *pipeline_stages.misfits(config, found),
     ]
     reason = packing.refusal(found, config.train.sequence_length) if config.data.packing else None
     if reason:
@@ -137,7 +137,7 @@ def _without_effect(config: RunConfig) -> Iterator[tuple[str, str, str]]:
 
 def notes(config: RunConfig, degrees: Layout, found: Sources, split: Batch) -> tuple[str, ...]:
     """What a person should hear although nothing is wrong."""
-    said = stages.notes(config.parallel, degrees, split)
+    said = pipeline_stages.notes(config.parallel, degrees, split)
     if config.train.max_steps and config.train.epochs != 1.0:
         said.append(f"train.epochs={config.train.epochs:g} is not used: train.max_steps is set.")
     if config.parallel.zero_stage and degrees.replicas == 1:

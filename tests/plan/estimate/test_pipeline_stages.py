@@ -11,7 +11,7 @@ import pytest
 from tests.plans import DEEP, LLAMA, tiny_plan
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig, Partition
-from tunefleet.plan.estimate.stages import FAMILIES, boundaries, idle
+from tunefleet.plan.estimate.pipeline_stages import FAMILIES, boundaries, idle
 from tunefleet.plan.families import parameters
 from tunefleet.plan.plan import Plan
 

@@ -27,7 +27,7 @@ def expect_fit(plan: Plan, machine: Machine) -> None:
     fitting = "; ".join(f"{' '.join(one.words)} ({need(one.forecast)})" for one in others[:3])
     move = f"These fit, best first: {fitting}. plan.force=true starts it anyway" if others else auto.nearest(seen)
     raise ConfigError(
-        f"memory: {plan.config.model.name} does not fit {seen.machine.name}: {'; '.join(seen.lacks)}. "
+        f"memory: {plan.config.model.name} does not fit {seen.machine.name}: {'; '.join(seen.shortfalls)}. "
         f"{move.rstrip('.')}. Every item: tunefleet plan with the same words."
     )
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tunefleet.engine.clip import clip
+from tunefleet.engine.grad_clipping import clip_global_norm
 from tunefleet.plan.processes.layout import Layout
 
 
@@ -50,12 +50,12 @@ def test_parts_count_each_and_what_is_alike_once(degrees: dict[str, int], square
     degree = degrees.get("tensor", 1) * degrees.get("pipeline", 1)
     layout = Layout(4, 4 // degree, 4, "cpu", **degrees)
     held = weights()
-    norm = clip(held, 1.0, layout, Peers())  # type: ignore[arg-type]
+    norm = clip_global_norm(held, 1.0, layout, Peers())  # type: ignore[arg-type]
     assert norm == pytest.approx(square**0.5)
     assert [float(one.grad) for one in held[:3]] == pytest.approx([g / norm for g in (1.0, 2.0, 7.0)], rel=1e-4)  # type: ignore[arg-type]
 
 
 def test_a_process_that_holds_all_asks_nobody() -> None:
     held = [weight(3.0), weight(4.0)]
-    assert clip(held, None, Layout(4, 4, 4, "cpu"), Peers()) == pytest.approx(5.0)  # type: ignore[arg-type]
+    assert clip_global_norm(held, None, Layout(4, 4, 4, "cpu"), Peers()) == pytest.approx(5.0)  # type: ignore[arg-type]
     assert [float(one.grad) for one in held] == [3.0, 4.0]  # type: ignore[arg-type]

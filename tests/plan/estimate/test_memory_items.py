@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from tunefleet.base.units import GIB
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
-from tunefleet.plan.estimate.memory import BUCKET, Memory, Phase, memory, total
+from tunefleet.plan.estimate.memory_items import BUCKET, Memory, Phase, memory, total
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.parameters import count

@@ -38,7 +38,7 @@ class PlainModel:
         return float(total.item()), micro_batch.loss_tokens
 
 
-class Alone:
+class SingleProcess:
     """The process group of one process."""
 
     rank = 0

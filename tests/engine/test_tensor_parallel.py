@@ -13,7 +13,7 @@ from tests.engine.peers import ARCHITECTURES, LIMITS, PROMPTS, TOKENS, even_rows
 from tests.ranks import run_in_ranks
 from tests.shared import tiny_tokenizer
 from tunefleet.data.batches.order import in_order
-from tunefleet.engine.plain import Alone, PlainModel
+from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.evaluation.generate import answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.learner import Learner
@@ -57,8 +57,8 @@ def test_an_export_computes_what_the_peers_compute(stage: int, ranks: list[dict[
 @pytest.mark.parametrize("stage", STAGES)
 def test_peers_evaluate_as_one_process(stage: int, ranks: list[dict[str, Any]], kept: Path) -> None:
     model = exported(kept, stage)
-    loss = mean_loss(model, Alone(), in_order(rows(), 13, 2, 0, 1, 0, packed=True))
-    said = answers(model, Alone(), tiny_tokenizer(), PROMPTS, LIMITS)
+    loss = mean_loss(model, SingleProcess(), in_order(rows(), 13, 2, 0, 1, 0, packed=True))
+    said = answers(model, SingleProcess(), tiny_tokenizer(), PROMPTS, LIMITS)
     assert len(set(said)) > 1
     for found in ranks:
         assert found[f"stage{stage}"]["loss"] == pytest.approx(loss, rel=1e-6)

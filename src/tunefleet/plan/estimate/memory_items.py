@@ -16,8 +16,8 @@ from tunefleet.base.units import GIB
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.activations import Activations, activations
+from tunefleet.plan.estimate.pipeline_stages import Stage, stages_of
 from tunefleet.plan.estimate.spread import Spread
-from tunefleet.plan.estimate.stages import Stage, stages_of
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families import parameters
 from tunefleet.plan.families.counts import Architecture
@@ -228,8 +228,8 @@ def _overhead(items: tuple[Item, ...], spread: Spread, on_gpu: bool) -> list[Ite
 def _start(size: _Sizes, spread: Spread, work: Work, on_gpu: bool, device: list[Item]) -> list[Item]:
     """What a process holds on its host: beside a GPU the libraries, and from scratch the whole model at the start.
 
-    Weights of files are read one by one (`engine/sharing.py`); under ZeRO-3 what 16 bits would round is kept until
-    masters have it. ZeRO++ and a drive read the whole model.
+    Weights of files are read one by one (`engine/shard_parameters.py`); under ZeRO-3 what 16 bits would round is kept
+    until master weights have it. ZeRO++ and NVMe offload read the whole model.
     """
     if not on_gpu:
         return device

@@ -13,7 +13,7 @@ from tunefleet.config.parallel import ParallelConfig, Place
 _OPS = ("pin_memory", "async_io")
 
 
-def expect_drive(parallel: ParallelConfig) -> None:
+def expect_nvme_offload(parallel: ParallelConfig) -> None:
     """Raises `RunError` where nvme is wanted and DeepSpeed cannot build or load what it needs."""
     if Place.NVME not in (parallel.offload_optimizer, parallel.offload_parameters):
         return

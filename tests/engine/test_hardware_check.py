@@ -15,8 +15,8 @@ from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
-from tunefleet.engine import present
-from tunefleet.engine.present import Present, device_index, misfits, slower
+from tunefleet.engine import hardware_check
+from tunefleet.engine.hardware_check import Present, device_index, misfits, slower
 from tunefleet.plan import Plan
 from tunefleet.plan.plan import Expected
 
@@ -113,15 +113,15 @@ def test_the_rank_takes_the_gpu_that_it_sees(tmp_path: Path, monkeypatch: pytest
     """DeepSpeed reads LOCAL_RANK too."""
     for name, value in of(LOCAL_RANK="5", RANK="5").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(present, "_present", lambda index: replace(H100, gpus=1))
-    monkeypatch.setattr(present.torch.cuda, "device_count", lambda: 1)
-    present.expect_planned(planned(tmp_path))
+    monkeypatch.setattr(hardware_check, "_present", lambda index: replace(H100, gpus=1))
+    monkeypatch.setattr(hardware_check.torch.cuda, "device_count", lambda: 1)
+    hardware_check.expect_planned(planned(tmp_path))
     assert os.environ["LOCAL_RANK"] == "0"
 
 
 def test_here_without_gpus_a_run_for_gpus_fails_before_anything_is_read(tmp_path: Path) -> None:
     """What torch itself says on this machine, from the door of a rank: exit 2, one line, no step."""
-    if present.torch.cuda.is_available():
+    if hardware_check.torch.cuda.is_available():
         pytest.skip("this machine has GPUs")
     plan = planned(tmp_path, ranks=1)
     plan.save()
@@ -140,6 +140,6 @@ def test_here_without_gpus_a_run_for_gpus_fails_before_anything_is_read(tmp_path
 def test_a_plan_for_cpus_fits_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    present.expect_planned(tiny_plan(tmp_path))
+    hardware_check.expect_planned(tiny_plan(tmp_path))
     with pytest.raises(RunError, match="2 are planned"):
-        present.expect_planned(tiny_plan(tmp_path, ranks=2))
+        hardware_check.expect_planned(tiny_plan(tmp_path, ranks=2))

@@ -8,20 +8,22 @@ import deepspeed
 import torch
 from torch import Tensor, nn
 
-from tunefleet.engine.masters import Masters
+from tunefleet.engine.master_weights import MasterWeights
 
 
-def take(module: nn.Module, device: torch.device, to: torch.dtype, masters: Masters) -> None:
-    """Every weight of `module` on `device` in the number format `to`; what still lies in a file is read here."""
+def move_parameters(module: nn.Module, device: torch.device, dtype: torch.dtype, masters: MasterWeights) -> None:
+    """Every weight of `module` on `device` in `dtype`; what still lies in a file is read here."""
     for weight in module.parameters():
         given = weight.data
         if given.is_floating_point():
-            weight.data = given.to(device, to, copy=True)  # or it would be a page of the file
+            weight.data = given.to(device, dtype, copy=True)  # or it would be a page of the file
         masters.keep(weight, given)
 
 
-def share_out(module: nn.Module, config: dict[str, Any], rank: int, to: torch.dtype, masters: Masters) -> None:
-    """Leaves this rank its share of every weight of `module`, in the number format `to`. Collective.
+def shard_parameters(
+    module: nn.Module, config: dict[str, Any], rank: int, dtype: torch.dtype, masters: MasterWeights
+) -> None:
+    """Leaves this rank its share of every weight of `module`, in `dtype`. Collective.
 
     A weight that still lies in a file is read here and forgotten, so the peak is the share and one weight. Without
     this DeepSpeed would first turn the whole model into `to`, in every process.
@@ -29,16 +31,16 @@ def share_out(module: nn.Module, config: dict[str, Any], rank: int, to: torch.dt
     convert = None
     for weight in module.parameters():
         given = weight.data
-        weight.data = given.to(to)
-        convert = convert or _first(config, to)
+        weight.data = given.to(dtype)
+        convert = convert or _first(config, dtype)
         convert(param_list=[weight])
         masters.keep(weight, _share(weight, rank, given))
 
 
-def _first(config: dict[str, Any], to: torch.dtype) -> Any:
+def _first(config: dict[str, Any], dtype: torch.dtype) -> Any:
     """DeepSpeed's function that shares weights out, which it hangs on those that it has shared out already."""
     seed: Any = nn.Linear(1, 1, bias=False)
-    deepspeed.zero.Init(module=seed, config_dict_or_path=config, dtype=to)
+    deepspeed.zero.Init(module=seed, config_dict_or_path=config, dtype=dtype)
     return seed.weight.convert_to_zero_parameters
 
 

@@ -25,13 +25,13 @@ FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2")
 class Stage:
     """What one process of a pipeline holds: `blocks`, the embeddings if it is the first, the head if it is the last.
 
-    `under_way` micro-batches wait in it for their backward pass at once. Without a pipeline there is one stage.
+    `in_flight` micro-batches wait in it for their backward pass at once. Without a pipeline there is one stage.
     """
 
     blocks: int
     first: bool = True
     last: bool = True
-    under_way: int = 1
+    in_flight: int = 1
 
 
 def stages_of(architecture: Architecture, spread: Spread, accumulation: int) -> list[Stage]:

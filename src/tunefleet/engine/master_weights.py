@@ -7,7 +7,7 @@ from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 from torch import Tensor, nn
 
 
-class Masters:
+class MasterWeights:
     """Values of weights that 16 bits round. DeepSpeed makes its masters of the rounded ones; these replace them."""
 
     def __init__(self) -> None:

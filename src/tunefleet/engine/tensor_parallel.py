@@ -20,7 +20,7 @@ from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.layout import Layout
 
 
-def divide(model: Any, plan: Plan, group: ProcessGroup) -> None:
+def shard_layers(model: Any, plan: Plan, group: ProcessGroup) -> None:
     """Leaves this rank its part of every weight of `model` that the plan divides, and layers that add parts up.
 
     DeepSpeed's AutoTP does it, before there is an engine: so it works on one stage of a pipeline, on weights that
@@ -41,7 +41,7 @@ def divide(model: Any, plan: Plan, group: ProcessGroup) -> None:
         model_config=model.config,
         training_mode=True,
     )
-    division.mp_size, division.mp_group = plan.layout.tensor, group.peers(plan.layout.tensor)
+    division.mp_size, division.mp_group = plan.layout.tensor, group.adjacent_ranks(plan.layout.tensor)
     division.update_linear_policies()
     division._replace_module(model)
     division.register_replicated_grad_hooks(model)
@@ -50,12 +50,12 @@ def divide(model: Any, plan: Plan, group: ProcessGroup) -> None:
 
 def _expect_divided(model: nn.Module, plan: Plan) -> None:
     """Fails where DeepSpeed divides other weights than the plan says: peers would add up what is not theirs."""
-    divided = {name for name, weight in model.named_parameters() if is_divided(weight)}
+    divided = {name for name, weight in model.named_parameters() if is_sharded(weight)}
     expected = {name for name, _ in model.named_parameters() if _dimension(plan, name) is not None}
     assert divided == expected, f"DeepSpeed divides other weights than the plan: {sorted(divided ^ expected)}"
 
 
-def is_divided(weight: nn.Parameter) -> bool:
+def is_sharded(weight: nn.Parameter) -> bool:
     """Whether peers hold parts of `weight`: DeepSpeed marks these."""
     return bool(getattr(weight, "tensor_model_parallel", False))
 
@@ -73,12 +73,12 @@ def grid(layout: Layout) -> PipelineParallelGrid | None:
         return PipelineParallelGrid(topology(layout))
 
 
-def whole(weights: dict[str, Tensor], plan: Plan, group: ProcessGroup) -> dict[str, Tensor]:
+def gather(weights: dict[str, Tensor], plan: Plan, group: ProcessGroup) -> dict[str, Tensor]:
     """Whole weights for those that peers hold parts of, on the CPU of the first peer. A collective of the peers.
 
     DeepSpeed's own way (GatherReplacedLayerParams) gives a weight other memory, and in bf16 it learns no more.
     """
-    peers = group.peers(plan.layout.tensor)
+    peers = group.adjacent_ranks(plan.layout.tensor)
     if peers is None:
         return weights
     joined = {}
@@ -97,7 +97,7 @@ def _parts(weight: Tensor, peers: distributed.ProcessGroup) -> list[Tensor]:
     return parts
 
 
-def forget() -> None:
+def release() -> None:
     """Ends DeepSpeed's memory of who is whose peer: the next engine of this process may be laid out otherwise."""
     groups._release_process_group_references()
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from tunefleet.contracts import IGNORED, MicroBatch
 
 
-def own_part(batch: MicroBatch, part: int, parts: int) -> MicroBatch:
+def sequence_shard(batch: MicroBatch, part: int, parts: int) -> MicroBatch:
     """Part number `part` of every row's tokens, positions and labels; segments stay whole, as attention does.
 
     Rows are padded on the right to a multiple of `parts`, in a segment of their own, where nothing learns.

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from tunefleet.engine.group import ProcessGroup
-from tunefleet.engine.tensor import is_divided
+from tunefleet.engine.tensor_parallel import is_sharded
 from tunefleet.plan.processes.layout import Layout
 
 
-def clip(weights: Iterable[nn.Parameter], most: float | None, layout: Layout, group: ProcessGroup) -> float:
+def clip_global_norm(weights: Iterable[nn.Parameter], most: float | None, layout: Layout, group: ProcessGroup) -> float:
     """Shortens the gradient to `most`, in place; returns its norm before that. Every rank must call it."""
     held = [weight for weight in weights if weight.grad is not None]
     if layout.replicas == group.size:
@@ -31,8 +31,8 @@ def _square(weights: list[nn.Parameter], layout: Layout) -> float:
     Of a tied weight, which lies on two stages of a pipeline, one copy counts.
     """
     counted = [weight for weight in weights if not getattr(weight, "ds_pipe_replicated", False)]
-    parts = [weight for weight in counted if is_divided(weight)]
-    alike = [weight for weight in counted if not is_divided(weight)]
+    parts = [weight for weight in counted if is_sharded(weight)]
+    alike = [weight for weight in counted if not is_sharded(weight)]
     return float(_norm(parts)) ** 2 + float(_norm(alike)) ** 2 / layout.tensor
 
 
