@@ -97,7 +97,7 @@ def test_control_the_losses_of_the_steps_differ(followed: dict[str, list[Any]]) 
 def test_where_it_cannot_the_number_of_processes_is_named(followed: dict[str, list[Any]]) -> None:
     before, refusal = followed[REFUSED]
     assert len(before) == 5
-    assert "shared out among 2 ranks, and this run has 1. Only as many can go on: launch.processes=2." in refusal
+    assert "sharded over 2 ranks, and this run has 1. Only as many can resume: launch.processes=2." in refusal
 
 
 def test_nothing_is_left_of_the_way_there(

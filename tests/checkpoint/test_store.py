@@ -139,7 +139,7 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
         store(tmp_path, identity="other").restore(Engine())
     manifest = tmp_path / "step-00000007" / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
-    with pytest.raises(RunError, match=r"shared out among 4 ranks, and this run has 1.*launch\.processes=4"):
+    with pytest.raises(RunError, match=r"sharded over 4 ranks, and this run has 1.*launch\.processes=4"):
         store(tmp_path).restore(Engine())
 
 

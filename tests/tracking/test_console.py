@@ -25,12 +25,12 @@ def test_the_log_has_every_plain_line(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")  # Rich takes it for a terminal
     log = tmp_path / "logs" / "rank0.log"
     console = Console(True, total_steps=40, log=log)
-    assert (console._bar is not None) == terminal
-    console.say("before")
+    assert console.is_live == terminal
+    console.print_line("before")
     for step in range(1, 41):
         console.log(record(step))
     console.finish({})
-    console.rows({"a": "b"})
+    console.print_table({"a": "b"})
     lines = log.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "a  b")
     assert steps(log) == [f"step {step}/40" for step in range(2, 41, 2)]
@@ -50,13 +50,13 @@ def test_steps_that_are_logged_now_and_then_have_lines_too(tmp_path: Path) -> No
 def test_a_line_is_in_the_log_at_once_and_earlier_ones_stay(tmp_path: Path) -> None:
     log = tmp_path / "rank0.log"
     for line in ("first start", "second start"):
-        Console(True, total_steps=4, log=log).say(line)
+        Console(True, total_steps=4, log=log).print_line(line)
     assert log.read_text() == "first start\nsecond start\n"
 
 
 def test_other_ranks_are_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(False, total_steps=4, log=tmp_path / "rank0.log")
-    console.say("nothing")
+    console.print_line("nothing")
     console.log(record(4))
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "rank0.log").exists()
@@ -68,7 +68,7 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
         "import sys, time, pathlib; from tunefleet.base import stdio; from tunefleet.tracking.console import Console\n"
         "stdio.protect()\n"
         "console = Console(True, 3, log=pathlib.Path(sys.argv[1]))\n"
-        "for i in range(20): console.say(f'line {i}'); time.sleep(0.02)\n"
+        "for i in range(20): console.print_line(f'line {i}'); time.sleep(0.02)\n"
     )
     log = tmp_path / "rank0.log"
     piped = f'{sys.executable} -c "$0" {log} | head -n 1; exit ${{PIPESTATUS[0]}}'

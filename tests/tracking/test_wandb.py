@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,9 +33,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[d
         for kind, folder in folders.items()
     }
     try:
-        said = {kind: process.communicate(timeout=200)[0] for kind, process in begun.items()}
+        outputs = {kind: process.communicate(timeout=200)[0] for kind, process in begun.items()}
         assert {process.returncode for process in begun.values()} == {0}
-        yield {kind: (json.loads(said[kind].splitlines()[-1]), folder) for kind, folder in folders.items()}
+        yield {kind: (json.loads(outputs[kind].splitlines()[-1]), folder) for kind, folder in folders.items()}
     finally:
         for process in begun.values():
             process.kill()
@@ -42,29 +43,29 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[d
 
 
 def test_a_server_that_answers_gets_the_run_and_its_address_is_said(runs: dict[str, Any]) -> None:
-    told, folder = runs["answering"]
-    assert told["sent"]
-    assert [line.split(":", 1)[0] for line in told["said"]] == ["Weights & Biases"]
-    assert "/team/tunefleet/runs/" in told["said"][0]
+    report, folder = runs["answering"]
+    assert report["sent"]
+    assert [line.split(":", 1)[0] for line in report["lines"]] == ["Weights & Biases"]
+    assert "/team/tunefleet/runs/" in report["lines"][0]
     assert not list(folder.glob("*/wandb/offline-run-*"))
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"),
+    ("kind", "reason"),
     [("dead", "does not answer ([Errno 111]"), ("hole", "does not answer (timed out)"), ("refusing", "error 401")],
 )
 def test_without_a_server_the_run_is_kept_offline_with_the_command_that_sends_it(
-    runs: dict[str, Any], kind: str, why: str
+    runs: dict[str, Any], kind: str, reason: str
 ) -> None:
     """Also of a firewall that drops everything, and of a key that is refused."""
-    told, folder = runs[kind]
+    report, folder = runs[kind]
     (kept,) = folder.glob("*/wandb/offline-run-*")
-    assert why in told["said"][0]
-    assert told["said"][0].endswith("; the run is kept offline")
-    assert told["said"][1].startswith("Weights & Biases: send the run with: wandb sync ")
-    assert told["said"][1].endswith(f"/{kept.parent.parent.name}/wandb/{kept.name}")
+    assert reason in report["lines"][0]
+    assert report["lines"][0].endswith("; the run is saved offline")
+    assert report["lines"][1].startswith("Weights & Biases: send the run with: wandb sync ")
+    assert report["lines"][1].endswith(f"/{kept.parent.parent.name}/wandb/{kept.name}")
     assert b"by_tokens/loss" in next(kept.glob("*.wandb")).read_bytes()
-    assert told["warned"] == []
+    assert report["warned"] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,29 +74,34 @@ def test_a_start_does_not_wait_for_any_server(runs: dict[str, Any], kind: str) -
 
 
 def test_a_black_hole_is_known_in_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the ten seconds that wandb.init may take, a run is online or kept offline after fifteen."""
+    """With the ten seconds that wandb.init may take, a run is online or saved offline after fifteen."""
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{black_hole()}")
     monkeypatch.setenv("WANDB_API_KEY", "key")
     began = time.monotonic()
     assert wandb_server.obstacle().endswith("does not answer (timed out)")
-    assert time.monotonic() - began < 15 - wandb._INIT_TIMEOUT + 1
+    assert time.monotonic() - began < 15 - wandb.INIT_TIMEOUT + 1
 
 
 def test_a_server_that_falls_silent_stops_nothing_and_the_run_can_be_sent_later(runs: dict[str, Any]) -> None:
-    told, folder = runs["silent later"]
+    report, folder = runs["silent later"]
     (kept,) = folder.glob("*/wandb/run-*")
-    assert told["warned"] == ["Weights & Biases stopped: no answer at the end. metrics.jsonl has everything."]
-    assert told["said"][-1].endswith(f"/wandb/{kept.name}")
-    assert told["finished"] < 3.0 + 2
+    assert report["warned"] == ["Weights & Biases stopped: no answer at the end. metrics.jsonl has everything."]
+    assert report["lines"][-1].endswith(f"/wandb/{kept.name}")
+    assert report["finished"] < 3.0 + 2
+
+
+def package(init: Any) -> Any:
+    """A stand-in for the package of W&B whose runs start as `init` does."""
+    return SimpleNamespace(init=init, Settings=lambda **settings: None, teardown=lambda: None)
 
 
 def test_an_error_in_it_is_said_once_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(self: WandbSink) -> None:
+    def fails(**settings: Any) -> None:
         raise RuntimeError("server on fire")
 
-    monkeypatch.setattr(WandbSink, "_start", fails)
+    monkeypatch.setitem(sys.modules, "wandb", package(fails))
     sink = WandbSink(tiny_plan(tmp_path), "offline", print)
     with caplog.at_level(logging.WARNING):
         for step in range(3):
@@ -106,9 +112,8 @@ def test_an_error_in_it_is_said_once_and_stops_nothing(
 
 
 def test_a_thread_that_hangs_does_not_hold_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WandbSink, "_start", lambda self: time.sleep(30))
-    monkeypatch.setattr(wandb, "_SECONDS_TO_FINISH", 0.2)
-    sink = WandbSink(tiny_plan(tmp_path), "online", print)
+    monkeypatch.setitem(sys.modules, "wandb", package(lambda **settings: time.sleep(30)))
+    sink = WandbSink(tiny_plan(tmp_path), "offline", print, finish_seconds=0.2)
     sink.log({"step": 1})
     started = time.monotonic()
     sink.finish({})

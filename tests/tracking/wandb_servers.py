@@ -84,22 +84,22 @@ def black_hole() -> int:
 
 
 def main(kind: str, folder: Path) -> None:
-    """Prints {"said", "warned", "begun", "finished", "sent"}: lines, lines, seconds, seconds, whether steps arrived."""
+    """Prints {"lines", "warned", "begun", "finished", "sent"}: lines, lines, seconds, seconds, whether steps came."""
     from tests.plans import tiny_plan
     from tunefleet.tracking import wandb
 
-    wandb._SECONDS_TO_FINISH = 20.0 if kind != "silent later" else 3.0
+    patience = 20.0 if kind != "silent later" else 3.0
     server = answering(401 if kind == "refusing" else 200)
     port = {"dead": dead_port, "hole": black_hole}.get(kind, lambda: server.server_port)()
     os.environ.update(WANDB_BASE_URL=f"http://127.0.0.1:{port}", WANDB_API_KEY="k" * 40, WANDB_MODE="online")
-    said: list[str] = []
+    lines: list[str] = []
     warned: list[str] = []
     logging.getLogger("tunefleet.tracking.wandb").addFilter(lambda line: bool(warned.append(line.getMessage())))
     began = time.monotonic()
-    sink = wandb.WandbSink(tiny_plan(folder), "online", said.append)
+    sink = wandb.WandbSink(tiny_plan(folder), "online", lines.append, finish_seconds=patience)
     begun = time.monotonic() - began
     sink.log({"step": 1, "train/loss": 1.0})
-    while sink._kept is None and sink._thread.is_alive():
+    while sink.unsent_folder is None and sink.is_working:
         time.sleep(0.05)
     if kind == "silent later":
         server.silent.set()
@@ -108,8 +108,8 @@ def main(kind: str, folder: Path) -> None:
     sink.finish({"state": "finished"})
     finished = time.monotonic() - began
     sent = any(b"by_tokens/loss" in body for body in server.bodies)
-    told = {"said": said, "warned": warned, "begun": begun, "finished": finished, "sent": sent}
-    print(json.dumps(told))
+    report = {"lines": lines, "warned": warned, "begun": begun, "finished": finished, "sent": sent}
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

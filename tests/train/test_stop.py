@@ -40,7 +40,7 @@ def test_signals_are_recorded_as_what_they_are(tmp_path: Path, sent: Sequence[si
     assert stop.reason(RunState(step=3)).cause is cause
 
 
-def test_ranks_that_heard_different_things_agree_on_ctrl_c() -> None:
+def test_ranks_with_different_signals_agree_on_ctrl_c() -> None:
     """Their codes are compared as numbers."""
     assert max(Reason) is Reason.INTERRUPT
 
@@ -48,8 +48,8 @@ def test_ranks_that_heard_different_things_agree_on_ctrl_c() -> None:
 def test_the_file_the_end_and_nothing(tmp_path: Path) -> None:
     stop = Stop(10, tmp_path / "stop", SingleProcess())
     assert [stop.reason(RunState(step=step)) for step in (0, 9, 10, 11)] == [
-        Reason.GO_ON,
-        Reason.GO_ON,
+        Reason.CONTINUE,
+        Reason.CONTINUE,
         Reason.COMPLETE,
         Reason.COMPLETE,
     ]

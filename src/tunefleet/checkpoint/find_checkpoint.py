@@ -1,10 +1,10 @@
-"""Which checkpoint counts: the one that the pointer names, or else the newest that is as it was saved."""
+"""Which checkpoint a run resumes from: the one that the pointer names, or else the newest that verifies."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 POINTER = "latest.json"
 SHARDS = "shards"
 REPLACED = ".replaced"
-"""The end of a folder's name while a newer save of the same step takes its place."""
+"""The suffix of a folder while a newer save of the same step takes its place."""
 _NAME = re.compile(rf"step-\d{{8}}({re.escape(REPLACED)})?")
 _UNIVERSAL = "universal.tmp"  # a copy for another number of processes: written anew before it is read
 
@@ -39,17 +39,17 @@ class Checkpoint:
 
 
 def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
-    """The checkpoint below `folder` that counts, or None where nothing was ever saved there. Collective.
+    """The checkpoint below `folder` to resume from, or None where nothing was ever saved there. Collective.
 
     Raises `RunError` where checkpoints exist and none of them can be used, or where they are those of another
     configuration than `identity`.
     """
     names, complaints = group.gather(_candidates(folder))[0]
     for name in names:
-        found = _read(folder / name, identity, group)
-        if isinstance(found, Checkpoint):
-            return Checkpoint(found.folder, found.state, found.ranks, _note(found, complaints))
-        complaints.append(found)
+        checkpoint = _read(folder / name, identity, group)
+        if isinstance(checkpoint, Checkpoint):
+            return replace(checkpoint, note=_note(checkpoint, complaints))
+        complaints.append(checkpoint)
     if complaints:
         raise RunError(
             f"{folder}: none of the checkpoints there can be used: {'; '.join(complaints)}. Put the files back, "
@@ -103,8 +103,8 @@ def _read(folder: Path, identity: str, group: Group) -> Checkpoint | str:
 def own_checksums(folder: Path, group: Group) -> dict[str, Checksum]:
     """The checksums of the files in `folder`; each rank reads its part of them. Collective."""
     names = checksums.names(folder, without=(MANIFEST, _UNIVERSAL))
-    own = {name: checksums.checksum(folder / name) for name in names[group.rank :: group.size]}
-    return {name: value for part in group.gather(own) for name, value in part.items()}
+    sums = {name: checksums.checksum(folder / name) for name in names[group.rank :: group.size]}
+    return {name: value for part in group.gather(sums) for name, value in part.items()}
 
 
 def _manifest(folder: Path) -> tuple[Mapping[str, Any], str]:
@@ -120,10 +120,11 @@ def _manifest(folder: Path) -> tuple[Mapping[str, Any], str]:
     return manifest, ""
 
 
-def _note(chosen: Checkpoint, complaints: list[str]) -> str:
+def _note(checkpoint: Checkpoint, complaints: list[str]) -> str:
     if not complaints:
         return ""
-    return f"{'; '.join(complaints)}. Step {chosen.state.step} is the newest that is as it was saved: {chosen.folder}"
+    newest_step = f"Step {checkpoint.state.step} is the newest that is as it was saved"
+    return f"{'; '.join(complaints)}. {newest_step}: {checkpoint.folder}"
 
 
 def latest(folder: Path) -> tuple[int, float]:
@@ -141,5 +142,5 @@ def latest(folder: Path) -> tuple[int, float]:
 def saved_at(folder: Path) -> tuple[float, str]:
     """When `folder` was saved, to sort by; a checkpoint that does not say is older than those that do."""
     manifest, _ = _manifest(folder)
-    when = manifest.get("saved")
-    return (float(when) if isinstance(when, int | float) else 0.0), folder.name
+    saved = manifest.get("saved")
+    return (float(saved) if isinstance(saved, int | float) else 0.0), folder.name

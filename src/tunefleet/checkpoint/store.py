@@ -1,4 +1,4 @@
-"""How a run is saved and restored: checkpoints with our own manifest and pointer, whole or not there at all."""
+"""How a run is saved and restored: checkpoints with our own manifest and pointer, complete or not there at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tunefleet.contracts import Engine, Group, RunState
 class CheckpointStore:
     """The checkpoints of a run below `folder`; the `keep` saved last stay. Every method is collective.
 
-    `texts` are small files by name that every checkpoint holds; from `seed` a rank draws that was not there before.
+    `texts` are small files by name that every checkpoint holds; `seed` gives the random states of a rank without saved
+    ones.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class CheckpointStore:
         self.keep = keep
         self._texts = texts or {}
         self._seed = seed
-        self._step: int | None = None  # what the engine holds, where that is on the disk
+        self._step: int | None = None  # the engine's step, where that is on the disk
         self.origin: Path | None = None
         """The checkpoint that was restored."""
         self.note = ""
-        """Why another checkpoint was restored than the pointer names; empty where it is that one."""
+        """Why another checkpoint was restored than the pointer names; empty where it is the pointer's."""
 
     def save(self, engine: Engine, state: RunState) -> None:
         """Saves all ranks' shards; the pointer moves only when every byte is on the disk.
@@ -66,31 +67,33 @@ class CheckpointStore:
         self._step = state.step
 
     def restore(self, engine: Engine) -> RunState | None:
-        """Goes on from the newest checkpoint: weights, optimizer, random states; returns its state.
+        """Resumes from the newest checkpoint: weights, optimizer, random states; returns its state.
 
-        None where nothing was ever saved. Another number of ranks than saved it draws anew, from the seed and the
+        None where nothing was ever saved. Another number of ranks than saved it reseeds, from the seed and the
         step. Raises `RunError` where no checkpoint is as it was saved, or where this number of ranks cannot read it.
         """
-        chosen = find_checkpoint.newest(self._folder, self._identity, self._group)
-        if chosen is None:
+        checkpoint = find_checkpoint.newest(self._folder, self._identity, self._group)
+        if checkpoint is None:
             return None
-        same = chosen.ranks == self._group.size
-        if not same and not engine.reshardable:
+        same_ranks = checkpoint.ranks == self._group.size
+        if not same_ranks and not engine.reshardable:
             raise RunError(
-                f"{chosen.folder}: shared out among {chosen.ranks} ranks, and this run has {self._group.size}. "
-                f"Only as many can go on: launch.processes={chosen.ranks}."
+                f"{checkpoint.folder}: sharded over {checkpoint.ranks} ranks, and this run has {self._group.size}. "
+                f"Only as many can resume: launch.processes={checkpoint.ranks}."
             )
-        (engine.restore if same else engine.restore_resized)(chosen.folder, SHARDS, chosen.state.step)
-        self._draw_on(chosen, same)
-        self._step, self.note, self.origin = (chosen.state.step if same else None), chosen.note, chosen.folder
-        return chosen.state
+        restore = engine.restore if same_ranks else engine.restore_resized
+        restore(checkpoint.folder, SHARDS, checkpoint.state.step)
+        self._restore_rng(checkpoint, same_ranks)
+        self._step = checkpoint.state.step if same_ranks else None
+        self.note, self.origin = checkpoint.note, checkpoint.folder
+        return checkpoint.state
 
-    def _draw_on(self, chosen: Checkpoint, same: bool) -> None:
-        if same:
-            saved = chosen.folder / f"random-{self._group.rank}.pt"
+    def _restore_rng(self, checkpoint: Checkpoint, same_ranks: bool) -> None:
+        if same_ranks:
+            saved = checkpoint.folder / f"random-{self._group.rank}.pt"
             rng.restore(torch.load(saved, weights_only=True))
         else:
-            rng.seed_all(self._seed, self._group.rank, chosen.state.step)
+            rng.seed_all(self._seed, self._group.rank, checkpoint.state.step)
 
     def _clear(self, temporary: Path) -> None:
         if self._group.rank == 0:
@@ -123,8 +126,8 @@ class CheckpointStore:
 
     def _remove_old(self, newest: Path) -> None:
         """Removes all but `newest` and those saved last; the names of their steps do not tell which these are."""
-        others = [path for path in find_checkpoint.checkpoints(self._folder) if path != newest]
-        replaced = [path for path in others if path.name.endswith(REPLACED)]
-        by_age = sorted((path for path in others if path not in replaced), key=find_checkpoint.saved_at, reverse=True)
+        older = [path for path in find_checkpoint.checkpoints(self._folder) if path != newest]
+        replaced = [path for path in older if path.name.endswith(REPLACED)]
+        by_age = sorted((path for path in older if path not in replaced), key=find_checkpoint.saved_at, reverse=True)
         for old in [*replaced, *by_age[self.keep - 1 :]]:
             shutil.rmtree(old)

@@ -50,7 +50,7 @@ def page(title: str, rows: Sequence[RowPreview]) -> str:
 
 def _head(row: RowPreview) -> str:
     cut = (", cut" if row.tokens else ", left out: too long") if row.truncated else ""
-    return f"{row.where}: {row.tokens:,} tokens, {row.loss_tokens:,} in the loss{cut}"
+    return f"{row.location}: {row.tokens:,} tokens, {row.loss_tokens:,} in the loss{cut}"
 
 
 def _marked(row: RowPreview) -> str:

@@ -1,1 +1,1 @@
-"""Room evaluation: token-weighted loss, answers by greedy generation, and how many are exactly right."""
+"""Room evaluation: token-weighted loss, answers by greedy generation, and exact match."""

@@ -35,14 +35,14 @@ def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[s
     """
     by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     batches = [by_length[i : i + limits.batch] for i in range(0, len(by_length), limits.batch)]
-    own = batches[group.rank :: group.size]
-    if engine.sharded and batches:  # every rank must compute together: who has no batch left repeats the first
-        own += [batches[0]] * (-(-len(batches) // group.size) - len(own))
-    said: dict[int, str] = {}
-    for batch in progress.over(own, "generating answers, batches"):
+    rank_batches = batches[group.rank :: group.size]
+    if engine.sharded and batches:  # all ranks must compute together: one without a batch left repeats the first
+        rank_batches += [batches[0]] * (-(-len(batches) // group.size) - len(rank_batches))
+    generated: dict[int, str] = {}
+    for batch in progress.over(rank_batches, "generating answers, batches"):
         texts = _generate(engine, group.size, tokenizer, [prompts[i] for i in batch], limits)
-        said.update(zip(batch, texts, strict=True))
-    merged = {number: text for part in group.gather(said) for number, text in part.items()}
+        generated.update(zip(batch, texts, strict=True))
+    merged = {number: text for part in group.gather(generated) for number, text in part.items()}
     return [merged[number] for number in range(len(prompts))]
 
 
@@ -71,8 +71,8 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
             pad_token_id=tokenizer.pad_token_id,
             synced_gpus=engine.sharded and ranks > 1,
         )
-    made = outputs[:, inputs["input_ids"].shape[1] :].tolist()
-    texts = tokenizer.batch_decode([_until(limits.stops, ids) for ids in made], skip_special_tokens=True)
+    new_ids = outputs[:, inputs["input_ids"].shape[1] :].tolist()
+    texts = tokenizer.batch_decode([_until(limits.stops, ids) for ids in new_ids], skip_special_tokens=True)
     return [text.strip() for text in texts]
 
 
@@ -81,7 +81,7 @@ def _until(stops: Sequence[int], ids: list[int]) -> list[int]:
     return list(takewhile(lambda token: token not in stops, ids))
 
 
-def exact_match(said: Sequence[str], wanted: Sequence[str]) -> float:
-    """The share of answers that equal the wanted ones, white space around them aside."""
-    right = sum(a.strip() == b.strip() for a, b in zip(said, wanted, strict=True))
-    return right / len(wanted) if wanted else float("nan")
+def exact_match(generated: Sequence[str], references: Sequence[str]) -> float:
+    """The fraction of answers that equal their references, white space around them aside."""
+    matches = sum(a.strip() == b.strip() for a, b in zip(generated, references, strict=True))
+    return matches / len(references) if references else float("nan")

@@ -10,12 +10,12 @@ from tunefleet.contracts import Evaluable, Group, MicroBatch
 
 
 def mean_loss(engine: Evaluable, group: Group, batches: Sequence[MicroBatch]) -> float:
-    """The sum of token losses over all ranks, divided by the number of learning tokens; NaN without any.
+    """The sum of token losses over all ranks, divided by the number of loss tokens; NaN without any.
 
     `batches` are this rank's; every rank has the same number of them.
     """
-    own = [engine.loss(batch) for batch in progress.over(batches, "evaluating, batches")]
-    total, tokens = group.total([sum(loss for loss, _ in own), sum(count for _, count in own)])
+    sums = [engine.loss(batch) for batch in progress.over(batches, "evaluating, batches")]
+    total, tokens = group.total([sum(loss for loss, _ in sums), sum(count for _, count in sums)])
     return total / tokens if tokens else math.nan
 
 

@@ -17,7 +17,7 @@ from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
 
 
 class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no types
-    """Goes on bit by bit after a restart: bias corrections depend on the number of the step alone.
+    """Resumes bit by bit after a restart: bias corrections depend on the number of the step alone.
 
     DeepSpeed's C++ multiplies the powers of the betas on from step to step, which a restart replaces by powers taken at
     once, rounded otherwise. A C++ object that is new in every step takes them at once always.
@@ -32,7 +32,7 @@ class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no ty
         return super().step_subgroup(subgroup_id, closure)
 
     def _begin(self) -> None:
-        """What stands in a group is told again in every update; only the kind of decay is the object's own."""
+        """The settings of a group are passed in every update; only the kind of decay is the object's own."""
         values = self.defaults
         self.ds_opt_adam.create_adam(
             self.opt_id, values["lr"], *values["betas"], values["eps"], values["weight_decay"], self.adam_w_mode, False

@@ -23,12 +23,12 @@ class Muon(Optimizer):
         self, groups: list[dict[str, Any]], lr: float, momentum: float, betas: tuple[float, float], eps: float
     ) -> None:
         super().__init__(groups, {"lr": lr})
-        matrices, rest = self._groups(True), self._groups(False)
+        muon_groups, adamw_groups = self._groups(True), self._groups(False)
         self._parts: dict[bool, Optimizer] = {}
-        if matrices:
-            self._parts[True] = MatrixMuon(matrices, lr=lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
-        if rest:
-            self._parts[False] = AdamW(rest, lr=lr, betas=betas, eps=eps)
+        if muon_groups:
+            self._parts[True] = MatrixMuon(muon_groups, lr=lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
+        if adamw_groups:
+            self._parts[False] = AdamW(adamw_groups, lr=lr, betas=betas, eps=eps)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

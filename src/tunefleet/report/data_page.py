@@ -26,7 +26,7 @@ del {{ color: #b00020; text-decoration: none; }}
 </head>
 <body>
 <h1>{title}</h1>
-<p>Marked tokens are learnt.</p>
+<p>Marked tokens are in the loss.</p>
 {body}</body>
 </html>
 """

@@ -20,13 +20,13 @@ Message = dict[str, str]
 NEW_CONVERSATION = "/new"
 
 
-def chat(plan: Plan, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
-    """Answers every message that `ask` returns, until it returns None.
+def chat(plan: Plan, read_message: Callable[[], str | None], print_answer: Callable[[str], None]) -> None:
+    """Answers every message that `read_message` returns, until it returns None.
 
     The conversation is remembered where training had conversations of several questions; else each message is
     answered by itself, as the training rows were.
     """
-    converse(_model_answers(plan), ask, say, remembers=not single_turns(plan))
+    converse(_model_answers(plan), read_message, print_answer, remembers=not single_turns(plan))
 
 
 def single_turns(plan: Plan) -> bool:
@@ -38,17 +38,20 @@ def single_turns(plan: Plan) -> bool:
 
 
 def converse(
-    answer: Callable[[list[Message]], str], ask: Callable[[], str | None], say: Callable[[str], None], remembers: bool
+    answer: Callable[[list[Message]], str],
+    read_message: Callable[[], str | None],
+    print_answer: Callable[[str], None],
+    remembers: bool,
 ) -> None:
-    """Gives `answer` every message of `ask`, behind those before it if it `remembers`; `/new` begins anew."""
+    """Gives `answer` every message of `read_message`, behind those before it if it `remembers`; `/new` begins anew."""
     messages: list[Message] = []
-    while (message := ask()) is not None:
+    while (message := read_message()) is not None:
         history = messages if remembers else []
         messages = [] if message == NEW_CONVERSATION else [*history, {"role": "user", "content": message}]
         if messages:
             content = answer(messages)
             messages.append({"role": "assistant", "content": content})
-            say(content)
+            print_answer(content)
 
 
 def _model_answers(plan: Plan) -> Callable[[list[Message]], str]:

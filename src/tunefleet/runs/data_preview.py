@@ -25,12 +25,12 @@ from tunefleet.plan.plan import Plan
 
 @dataclass(frozen=True)
 class RowPreview:
-    """One training row. `pieces` are its text in order, each with whether it is in the loss; `where` is file:line.
+    """One training row. `pieces` are its text in order, each with whether it is in the loss; `location` is file:line.
 
     `cuts` are pairs (pieces before it, tokens that were cut off there).
     """
 
-    where: str
+    location: str
     pieces: tuple[tuple[str, bool], ...]
     tokens: int
     loss_tokens: int
@@ -57,8 +57,8 @@ def rows(plan: Plan, choice: Choice) -> list[RowPreview]:
     Raises `DataError` with file and line, `ConfigError` for an unknown split.
     """
     tokenizer, data = _tokenizer(plan), plan.config.data
-    if choice.split not in (known := shown_rows.splits(data)):
-        raise ConfigError(f"--split {choice.split}: there is none. Splits: {', '.join(known)}.")
+    if choice.split not in (splits := shown_rows.splits(data)):
+        raise ConfigError(f"--split {choice.split}: there is none. Splits: {', '.join(splits)}.")
     chat = prepare.chat_template(data, tokenizer)
     rendering = Rendering(data, chat, tokenizer, plan.config.train.sequence_length)
     pairs = shown_rows.chosen(choice, rendering)
@@ -91,11 +91,11 @@ def _part(number: int, parts: int) -> str:
     return f", part {number} of {parts}" if parts > 1 else ""
 
 
-def _preview(where: str, encoded: Encoded, tokenizer: Any) -> RowPreview:
+def _preview(location: str, encoded: Encoded, tokenizer: Any) -> RowPreview:
     edges = _edges(encoded)
-    cuts = tuple((edges.index(place), lost) for place, lost in encoded.cuts)
+    cuts = tuple((edges.index(place), cut_tokens) for place, cut_tokens in encoded.cuts)
     pieces, loss_tokens = _pieces(encoded, edges, tokenizer), int(encoded.learns[1:].sum())
-    return RowPreview(where, pieces, len(encoded.learns), loss_tokens, encoded.truncated or encoded.too_long, cuts)
+    return RowPreview(location, pieces, len(encoded.learns), loss_tokens, encoded.truncated or encoded.too_long, cuts)
 
 
 def _edges(encoded: Encoded) -> list[int]:
@@ -108,7 +108,7 @@ def _pieces(encoded: Encoded, edges: Sequence[int], tokenizer: Any) -> tuple[tup
     """Texts of growing length are compared: many tokenizers decode a token differently where it stands alone."""
     texts = [_decoded(encoded.tokens[:edge].tolist(), tokenizer) for edge in edges]
     steps = zip(texts[:-1], texts[1:], edges, strict=False)
-    return tuple((text[len(before) :], bool(encoded.learns[start])) for before, text, start in steps)
+    return tuple((text[len(previous) :], bool(encoded.learns[start])) for previous, text, start in steps)
 
 
 def _decoded(ids: Sequence[int], tokenizer: Any) -> str:

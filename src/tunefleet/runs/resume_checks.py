@@ -25,15 +25,19 @@ def notes(checkpoint: Path | None, plan: Plan) -> list[str]:
     if checkpoint is None:
         return []
     try:
-        before = files.read_json(checkpoint / MACHINE)
+        saved = files.read_json(checkpoint / MACHINE)
     except (OSError, ValueError):  # of an older version
         return []
-    now = machine(plan)
-    changed = [f"{key} were {before[key]} and are {now[key]}" for key in now if before.get(key, now[key]) != now[key]]
+    current = machine(plan)
+    changed = [
+        f"{key} were {saved[key]} and are {current[key]}"
+        for key in current
+        if saved.get(key, current[key]) != current[key]
+    ]
     if not changed:
         return []
-    threads = before.get("CPU threads", now["CPU threads"])
-    advice = f" train.threads={threads} keeps their number." if threads != now["CPU threads"] else ""
+    threads = saved.get("CPU threads", current["CPU threads"])
+    advice = f" train.threads={threads} keeps their number." if threads != current["CPU threads"] else ""
     return [
         f"{'; '.join(changed)}: sums differ in their last bits from those of a run that was not interrupted.{advice}"
     ]

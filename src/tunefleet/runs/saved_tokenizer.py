@@ -26,6 +26,6 @@ def save(plan: Plan) -> None:
 
 def load(plan: Plan) -> Any:
     """The run's own tokenizer; for a run that has not started, that of the plan. Raises `ConfigError`."""
-    own = plan.paths.tokenizer
-    folder = str(own) if own.is_dir() else plan.sources.tokenizer
+    saved = plan.paths.tokenizer
+    folder = str(saved) if saved.is_dir() else plan.sources.tokenizer
     return load_tokenizer(folder, str(plan.sources.architecture.get("model_type")))

@@ -56,22 +56,24 @@ def tiny_plan(plan: Plan, name: str) -> Plan:
     return replace(plan, sources=sources, stages=boundaries(shape, parallel.pipeline, parallel.partition))
 
 
-def compare(name: str, plain: Trajectory, ours: Trajectory, precision: Precision) -> list[Comparison]:
+def compare(name: str, plain: Trajectory, trained: Trajectory, precision: Precision) -> list[Comparison]:
     """Losses, norms and weights of the model `name`: the largest relative difference of each, and what is allowed."""
     allowed = TOLERANCES[precision]
     return [
-        Comparison(name, "loss", _largest_relative_difference(plain["losses"], ours["losses"]), allowed.losses),
-        Comparison(name, "gradient norm", _largest_relative_difference(plain["norms"], ours["norms"]), allowed.norms),
-        Comparison(name, "weights", _weight_difference(plain["weights"], ours["weights"]), allowed.weights),
+        Comparison(name, "loss", _largest_relative_difference(plain["losses"], trained["losses"]), allowed.losses),
+        Comparison(
+            name, "gradient norm", _largest_relative_difference(plain["norms"], trained["norms"]), allowed.norms
+        ),
+        Comparison(name, "weights", _weight_difference(plain["weights"], trained["weights"]), allowed.weights),
     ]
 
 
-def _largest_relative_difference(plain: list[float], ours: list[float]) -> float:
-    return float(np.max(np.abs(np.asarray(ours) / np.asarray(plain) - 1)))
+def _largest_relative_difference(plain: list[float], trained: list[float]) -> float:
+    return float(np.max(np.abs(np.asarray(trained) / np.asarray(plain) - 1)))
 
 
-def _weight_difference(plain: list[float], ours: list[float]) -> float:
+def _weight_difference(plain: list[float], trained: list[float]) -> float:
     """Relative to the largest weight: many are near zero. Other weights than the plain ones are infinitely far."""
-    if len(plain) != len(ours):
+    if len(plain) != len(trained):
         return math.inf
-    return float(np.max(np.abs(np.asarray(ours) - np.asarray(plain))) / np.max(np.abs(plain)))
+    return float(np.max(np.abs(np.asarray(trained) - np.asarray(plain))) / np.max(np.abs(plain)))

@@ -97,7 +97,9 @@ class _Run:
             return Trackers([])
         sinks: list[Any] = [metrics.MetricsFile(self._plan.paths.metrics, self._state.step), self._console]
         mode = wandb_server.mode(self._plan.config.tracking.wandb)
-        return Trackers([*sinks, wandb.WandbSink(self._plan, mode, self._console.say)] if mode != "disabled" else sinks)
+        return Trackers(
+            [*sinks, wandb.WandbSink(self._plan, mode, self._console.print_line)] if mode != "disabled" else sinks
+        )
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
@@ -112,18 +114,18 @@ class _Run:
         self._write_status(State.RUNNING, saved_step=self._state.step)
         if self._is_first_rank:
             files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
-        self._console.rows(run_summary.data_rows(self._plan, self._inputs))
+        self._console.print_table(run_summary.data_rows(self._plan, self._inputs))
         if self._store.note:
-            self._console.say(self._store.note)
+            self._console.print_line(self._store.note)
         if previous and previous.saved_step and not self._state.step:
-            self._console.say(
+            self._console.print_line(
                 f"step {previous.saved_step} was saved, and {self._plan.paths.checkpoints} has no checkpoint any more: "
                 "starting again from the first step"
             )
         if self._state.step:
-            self._console.say(f"resuming from step {self._state.step}")
+            self._console.print_line(f"resuming from step {self._state.step}")
         for note in resume_checks.notes(self._store.origin, self._plan):
-            self._console.say(f"note: {note}")
+            self._console.print_line(f"note: {note}")
 
     def _remember(self, state: RunState, result: StepResult) -> None:
         self._unlogged = (state, result)
@@ -170,7 +172,7 @@ class _Run:
         self._save(self._state)
         self._write_status(self._state_when_stopped(), cause=reason.cause)
         self._trackers.finish({"state": "interrupted"})
-        self._console.say(f"saved at step {self._state.step}; the same command resumes from there")
+        self._console.print_line(f"saved at step {self._state.step}; the same command resumes from there")
         return INTERRUPTED
 
     def _state_when_stopped(self) -> State:
@@ -203,33 +205,33 @@ class _Run:
         if isinstance(outcome, ExportError):
             self.export_error = outcome
         elif outcome:
-            self._console.rows({"export": verify_export.summary(outcome)})
+            self._console.print_table({"export": verify_export.summary(outcome)})
         failed = bool(self._group.agree(int(self.export_error is not None)))
         if failed and not self._plan.config.checkpoint.at_end:
             self._save(self._state)
         return failed
 
     def _report(self, record: dict[str, Any], samples: list[Sample], trained: float, done: bool) -> None:
-        say = self._console.say
+        print_line = self._console.print_line
         files.write_text(self._plan.paths.samples, "".join(json.dumps(asdict(s)) + "\n" for s in samples))
         self._trackers.finish(record)
         logged = metrics.read(self._plan.paths.metrics)
         plots.picture(logged, self._plan.paths.curve, self._plan.name)
-        say("\n" + plots.terminal(logged))
-        say("\n" + run_summary.finished(trained, self._state.tokens - self._first_tokens))
-        self._console.rows(run_summary.results(record))
+        print_line("\n" + plots.terminal(logged))
+        print_line("\n" + run_summary.finished(trained, self._state.tokens - self._first_tokens))
+        self._console.print_table(run_summary.results(record))
         for line in run_summary.sample_lines(self._plan, samples):
-            say(line)
+            print_line(line)
         if done:
-            say("\nnext:")
+            print_line("\nnext:")
             for command in run_summary.next_commands(self._plan):
-                say(f"  {command}")
+                print_line(f"  {command}")
 
     def _write_status(self, state: State, **changes: Any) -> None:
         if self._is_first_rank:
-            now = status.read(self._plan.paths.status) or Status(state)
+            current = status.read(self._plan.paths.status) or Status(state)
             fixed = {"step": self._state.step, "total_steps": self._steps.total, "reason": "", "cause": Cause.NONE}
-            status.write(self._plan.paths.status, now.moved(state=state, **{**fixed, **changes}))
+            status.write(self._plan.paths.status, current.moved(state=state, **{**fixed, **changes}))
 
 
 def _record(state: RunState, result: StepResult) -> dict[str, Any]:

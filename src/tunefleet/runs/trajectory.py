@@ -63,10 +63,10 @@ def model(architecture: dict[str, Any]) -> Any:
 def plain(plan: Plan, steps: int = STEPS) -> Trajectory:
     """The reference, by hand: the whole global batch at once, its mean token loss, torch's optimizer and clipping."""
     device = torch.device(plan.layout.device)
-    whole = replace(plan, batch=replace(plan.batch, micro=plan.batch.total, accumulation=1, data_parallel=1))
+    one_process = replace(plan, batch=replace(plan.batch, micro=plan.batch.total, accumulation=1, data_parallel=1))
     learner = Learner(model(plan.sources.architecture)).to(device)
     optimizer = build_optimizer(plan.config.optimizer, learner)
-    ordered = batches(whole, 0)
+    ordered = batches(one_process, 0)
     losses, norms = [], []
     for step in range(steps):
         batch = ordered.take(1)[0].to(device)

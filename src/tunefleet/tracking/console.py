@@ -1,4 +1,4 @@
-"""What the person sees while a run goes on: a live bar in a terminal, plain lines elsewhere and in a log."""
+"""The console of a run: a live bar in a terminal, plain lines elsewhere and in a log."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ _PLAIN_LINES = 20  # about so many progress lines in a run without a terminal
 
 
 class Console:
-    """Rank 0 shows, and keeps every plain line in `log`, unless it prints there; the other ranks are silent."""
+    """Rank 0 prints, and appends every plain line to `log`, unless it prints there; the other ranks are silent."""
 
     def __init__(self, shown: bool, total_steps: int, first_step: int = 0, log: Path | None = None) -> None:
         self._rich = RichConsole(quiet=not shown, highlight=False, soft_wrap=True)
         self._log = log if shown and not _prints_to(log) else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
-        self._first = (first_step, time.perf_counter())
-        self._said = first_step
+        self._first_step = first_step
+        self._started = time.perf_counter()
+        self._printed_step = first_step
         self._bar = self._progress() if shown and self._rich.is_terminal else None
         if self._bar:
             self._bar.start()
-            self._task = self._bar.add_task("", total=total_steps, completed=first_step, said="starting")
+            self._task = self._bar.add_task("", total=total_steps, completed=first_step, metrics="starting")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a bar is drawn, which needs a terminal."""
+        return self._bar is not None
 
     def log(self, record: dict[str, Any]) -> None:
         """Shows a training record; evaluation records get a line."""
@@ -38,7 +44,7 @@ class Console:
             self._step(record)
         for key, value in record.items():
             if key.startswith("evaluation/") and key.endswith("/loss"):
-                self.say(f"  step {record['step']}: {key.split('/')[1]} loss {value:.4f}")
+                self.print_line(f"  step {record['step']}: {key.split('/')[1]} loss {value:.4f}")
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Closes the bar."""
@@ -50,46 +56,46 @@ class Console:
             self._bar.stop()
             self._bar = None
 
-    def say(self, line: str) -> None:
-        """A line for the person."""
+    def print_line(self, line: str) -> None:
+        """Prints `line`, above the bar if there is one."""
         (self._bar.console if self._bar else self._rich).print(line, markup=False)
-        self._keep(line)
+        self._append_to_log(line)
 
-    def rows(self, rows: dict[str, str]) -> None:
+    def print_table(self, rows: dict[str, str]) -> None:
         """Two aligned columns."""
-        self.say(text.listed(rows))
+        self.print_line(text.listed(rows))
 
     def seconds_left(self, step: int) -> float:
         """Time to the last step at the pace since the start."""
-        done = step - self._first[0]
-        return (time.perf_counter() - self._first[1]) / max(1, done) * (self._total - step)
+        steps = step - self._first_step
+        return (time.perf_counter() - self._started) / max(1, steps) * (self._total - step)
 
     def _step(self, record: dict[str, Any]) -> None:
         step = record["step"]
-        said = (
+        metrics = (
             f"loss {record['train/loss']:.4f}  lr {record['train/lr']:.2e}  "
             f"{count(record['train/tokens_per_second'])} tokens/s  {clock(self.seconds_left(step))} left"
         )
         if self._bar:
-            self._bar.update(self._task, completed=step, said=said)
-        if step // self._every > self._said // self._every or step == self._total:
-            self._said = step
-            line = f"  step {step}/{self._total}  {said}"
-            self._keep(line) if self._bar else self.say(line)
+            self._bar.update(self._task, completed=step, metrics=metrics)
+        if step // self._every > self._printed_step // self._every or step == self._total:
+            self._printed_step = step
+            line = f"  step {step}/{self._total}  {metrics}"
+            self._append_to_log(line) if self._bar else self.print_line(line)
 
-    def _keep(self, line: str) -> None:
+    def _append_to_log(self, line: str) -> None:
         if self._log:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with open(self._log, "a", encoding="utf-8") as log:
                 log.write(line + "\n")
 
     def _progress(self) -> Progress:
-        columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
+        columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[metrics]}")
         return Progress(*columns, console=self._rich, refresh_per_second=8)
 
 
 def _prints_to(log: Path | None) -> bool:
-    """Whether what this process prints goes to `log` anyway, as in a job of SLURM."""
+    """Whether what this process prints goes to `log` anyway, as in a SLURM job."""
     try:
         return log is not None and os.path.samestat(os.fstat(sys.stdout.fileno()), log.stat())
     except OSError:

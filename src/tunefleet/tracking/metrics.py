@@ -1,4 +1,4 @@
-"""What was logged: metrics.jsonl, one JSON object a line, written before anybody else is told."""
+"""What was logged: metrics.jsonl, one JSON object a line, written before any other tracker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunefleet.base import files
 
 
 class MetricsFile:
-    """Appends records, each flushed. A run that resumes first drops what it will do again:
+    """Appends records, each flushed. A run that resumes first drops what it will compute again:
 
     later steps, and the evaluation at the end (`final`), which follows the last checkpoint.
     """
@@ -44,5 +44,5 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _rewind(path: Path, step: int) -> None:
-    kept = [record for record in read(path) if record["step"] <= step and not record.get("final")]
-    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    records = [record for record in read(path) if record["step"] <= step and not record.get("final")]
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in records))

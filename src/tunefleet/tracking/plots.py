@@ -47,7 +47,7 @@ def picture(records: Records, path: Path, title: str) -> None:
             axes.plot(steps, values, label="train", linewidth=1)
         else:
             axes.plot(steps, values, label=name.replace("_", " "), marker="o", markersize=4)
-    axes.set(xlabel="optimizer step", ylabel="loss (nats per learning token)", yscale="log", title=title)
+    axes.set(xlabel="optimizer step", ylabel="loss (nats per loss token)", yscale="log", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()

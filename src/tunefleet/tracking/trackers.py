@@ -1,4 +1,4 @@
-"""Who is told the numbers of a run: every tracker in turn, the file of metrics first."""
+"""Several trackers as one: each gets every record in turn, the file of metrics first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Trackers:
         self._trackers = trackers
 
     def log(self, record: dict[str, Any]) -> None:
-        """Tells everyone."""
+        """Logs to every tracker."""
         for tracker in self._trackers:
             tracker.log(record)
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """The last call, to everyone."""
+        """The last call, to every tracker."""
         for tracker in self._trackers:
             tracker.finish(summary)

@@ -1,4 +1,4 @@
-"""Weights & Biases: told from a thread of its own, so that nothing it does can slow or stop a run."""
+"""Weights & Biases: logged to from a thread of its own, so that nothing it does can slow or stop a run."""
 
 from __future__ import annotations
 
@@ -19,40 +19,51 @@ from tunefleet.tracking import wandb_server
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_FINISH = 30.0
-_INIT_TIMEOUT = 10  # seconds; its own default of 90 would be the wait for an unreachable server
+INIT_TIMEOUT = 10  # seconds; its own default of 90 would be the wait for an unreachable server
 
 
 class WandbSink:
-    """A W&B run that goes on under the same id when the run resumes.
+    """A W&B run that resumes under the same id when the run resumes.
 
-    Where the server cannot be reached, the run is kept offline. `say` gets one line with the run's address, or why
-    there is none, and a last one with the command that sends what is kept here.
+    Where the server cannot be reached, the run is saved offline. `announce` gets one line with the run's address, or
+    the reason why there is none, and a last one with the command that sends what is on this disk. The end waits
+    `finish_seconds` at most.
     """
 
-    def __init__(self, plan: Plan, mode: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: Plan, mode: str, announce: Callable[[str], None], finish_seconds: float = _SECONDS_TO_FINISH
+    ) -> None:
         self._plan = plan
         self._mode = mode
-        self._say = say
+        self._announce = announce
+        self._finish_seconds = finish_seconds
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._summary: dict[str, Any] = {}
-        self._kept: Path | None = None  # the folder that `wandb sync` takes; None where the server has it all
+        self.unsent_folder: Path | None = None
+        """What `wandb sync` takes; None before the run has started, and where the server has it all."""
         self._has_stopped = False
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._thread.start()
 
+    @property
+    def is_working(self) -> bool:
+        """Whether the thread still takes records."""
+        return self._thread.is_alive()
+
     def log(self, record: dict[str, Any]) -> None:
-        """Hands a record to the thread."""
+        """Passes a record to the thread."""
         self._queue.put(record)
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Waits for the thread, at most half a minute, and says how to send what is still here."""
+        """Waits for the thread, at most half a minute by default, and says how to send what is still on this disk."""
         self._summary = summary
         self._queue.put(None)
-        self._thread.join(_SECONDS_TO_FINISH)
-        if self._thread.is_alive():
-            self._stopped("no answer at the end")
-        if self._kept:
-            self._say(f"Weights & Biases: send the run with: wandb sync {shlex.quote(os.path.relpath(self._kept))}")
+        self._thread.join(self._finish_seconds)
+        if self.is_working:
+            self._warn_once("no answer at the end")
+        if self.unsent_folder:
+            folder = shlex.quote(os.path.relpath(self.unsent_folder))
+            self._announce(f"Weights & Biases: send the run with: wandb sync {folder}")
 
     def _work(self) -> None:
         try:
@@ -61,13 +72,13 @@ class WandbSink:
                 run.log(_with_token_axis(record), step=record["step"])
             run.summary.update(self._summary)
             run.finish()
-            self._kept = self._kept if self._mode == "offline" else None
+            self.unsent_folder = self.unsent_folder if self._mode == "offline" else None
         except Exception as error:  # whatever it is, it must not stop the run
-            self._stopped(_first_line(error))
+            self._warn_once(_first_line(error))
 
-    def _stopped(self, why: str) -> None:
+    def _warn_once(self, reason: str) -> None:
         if not self._has_stopped:
-            log.warning("Weights & Biases stopped: %s. metrics.jsonl has everything.", why)
+            log.warning("Weights & Biases stopped: %s. metrics.jsonl has everything.", reason)
         self._has_stopped = True
 
     def _start(self) -> Any:
@@ -81,15 +92,15 @@ class WandbSink:
         except Exception as error:
             if self._mode == "offline":
                 raise
-            self._let_go()
+            self._release_run_id()
             return self._offline(_first_line(error))
 
-    def _offline(self, why: str) -> Any:
-        self._say(f"Weights & Biases: {why}; the run is kept offline")
+    def _offline(self, reason: str) -> Any:
+        self._announce(f"Weights & Biases: {reason}; the run is saved offline")
         self._mode = "offline"
         return self._init()
 
-    def _let_go(self) -> None:
+    def _release_run_id(self) -> None:
         """Its service still holds the id of the run that could not be started."""
         import wandb
 
@@ -110,12 +121,12 @@ class WandbSink:
             config=dump(self._plan.config),
             dir=str(self._plan.paths.wandb),
             mode=self._mode,  # type: ignore[arg-type]
-            settings=wandb.Settings(init_timeout=_INIT_TIMEOUT, silent=True, console="off"),
+            settings=wandb.Settings(init_timeout=INIT_TIMEOUT, silent=True, console="off"),
         )
         run.define_metric("by_tokens/*", step_metric="tokens")
-        self._kept = Path(run.settings.sync_dir)
+        self.unsent_folder = Path(run.settings.sync_dir)
         if self._mode == "online":
-            self._say(f"Weights & Biases: {run.url}")
+            self._announce(f"Weights & Biases: {run.url}")
         return run
 
 

@@ -1,4 +1,4 @@
-"""May a run be sent to Weights & Biases now: is there a key, and does the server answer?"""
+"""Can a run be sent to Weights & Biases now: is there a key, and does the server answer?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tunefleet.config.tracking import WandbMode
 
 _PUBLIC = "https://api.wandb.ai"
-_PROBE_SECONDS = 5.0  # with the 10 s of wandb.init, at most 15 s until a run is online or kept offline
+_PROBE_SECONDS = 5.0  # with the 10 s of wandb.init, at most 15 s until a run is online or saved offline
 _ALIASES = {"run": "online", "dryrun": "offline"}  # how wandb itself spells its modes in WANDB_MODE
 
 

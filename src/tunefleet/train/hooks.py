@@ -32,7 +32,7 @@ class Hooks:
         self._hooks: list[Hook] = []
 
     def add(self, name: str, every: Pace, act: StepAct) -> None:
-        """Does `act` whenever `every` says, in seconds counted from now."""
+        """Adds an act, due whenever `every` says; its seconds are counted from this call."""
         self._hooks.append(Hook(name, every, act, self._clock()))
 
     def run(self, state: RunState, result: StepResult) -> None:

@@ -10,7 +10,7 @@ from tunefleet.train.stop import Reason, Stop
 def fit(
     engine: Engine, batches: Batches, accumulation: int, state: RunState, stop: Stop, hooks: Hooks
 ) -> tuple[RunState, Reason]:
-    """Trains from `state` on; returns the last state and why it is the last. Raises `NonFiniteLoss`."""
+    """Trains from `state` on; returns the last state and the reason to stop. Raises `NonFiniteLoss`."""
     while not (reason := stop.reason(state)):
         result = engine.train_step(batches.take(accumulation))
         state = state.advanced(result, batches.position)

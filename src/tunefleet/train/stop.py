@@ -12,12 +12,12 @@ from tunefleet.contracts import Group, RunState
 
 
 class Reason(IntEnum):
-    """Why a run stops; the largest of all ranks' reasons counts. GO_ON is none.
+    """Why a run stops; the largest of all ranks' reasons counts. CONTINUE is none.
 
     Ctrl-C is the user's alone, and a launcher that got it too may send SIGTERM after it: INTERRUPT is the largest.
     """
 
-    GO_ON = 0
+    CONTINUE = 0
     COMPLETE = 1
     STOP_FILE = 2
     TIME_LIMIT = 3
@@ -26,7 +26,7 @@ class Reason(IntEnum):
 
     @property
     def cause(self) -> Cause:
-        """The same, as status.json says it."""
+        """The same, as status.json has it."""
         return Cause.NONE if self is Reason.COMPLETE else Cause[self.name]
 
 
@@ -44,20 +44,20 @@ class Stop:
         self._total = total_steps
         self._file = stop_file
         self._group = group
-        self._signalled = Reason.GO_ON
+        self._signalled = Reason.CONTINUE
         for number in _SIGNALS:
             signal.signal(number, self._flag)
 
     def reason(self, state: RunState) -> Reason:
         """Why to stop before the next step. Collective: every rank must call it at every step."""
-        return Reason(self._group.agree(self._own(state)))
+        return Reason(self._group.agree(self._reason_here(state)))
 
-    def _own(self, state: RunState) -> Reason:
+    def _reason_here(self, state: RunState) -> Reason:
         if self._signalled:
             return self._signalled
         if self._file.exists():
             return Reason.STOP_FILE
-        return Reason.COMPLETE if state.step >= self._total else Reason.GO_ON
+        return Reason.COMPLETE if state.step >= self._total else Reason.CONTINUE
 
     def _flag(self, number: int, frame: FrameType | None) -> None:
         self._signalled = max(self._signalled, _SIGNALS[signal.Signals(number)])
