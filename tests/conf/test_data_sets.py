@@ -47,7 +47,7 @@ def test_an_entry_reads_its_files(
     shared_data(path.split("/")[0])
     there = [word.replace("=multi30k/", f"={DATA}/multi30k/") for word in words]
     data = from_words([f"data={entry}", f"data.path={DATA / path}", *there]).data
-    assert data_rules.values(data) == []
+    assert data_rules.of_data(data) == []
     bad = BadRows(tmp_path / "bad.txt", data.max_bad_rows)
     found = [collect(source, bad) for source in training(data) + validation(data)]
 

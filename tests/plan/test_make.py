@@ -322,7 +322,7 @@ def test_settings_that_are_not_used_are_noted(planned: Make) -> None:
     notes = planned(train={"max_steps": 3, "epochs": 2.5}, parallel={"name": "zero3", "zero_stage": 3}).notes
     assert notes == (
         "train.epochs=2.5 is not used: train.max_steps is set.",
-        "zero3 shares nothing out: there is one copy of the model.",
+        "zero3 shards nothing: there is one copy of the model.",
     )
 
 

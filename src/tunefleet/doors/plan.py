@@ -21,7 +21,7 @@ from tunefleet.plan.estimate.gpus import cluster
 from tunefleet.plan.estimate.memory_items import Item, Phase
 from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.paths.data_files import DEMO
-from tunefleet.plan.rules import combinations
+from tunefleet.plan.rules.notes import from_scratch
 
 _HEAD = ("point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours")
 
@@ -80,7 +80,7 @@ def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
         plan = make(replace(config, model=scratch), machine, words)
         absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
         there = replace(plan.sources, weights=config.model.path)
-        notes = [note for note in plan.notes if note not in combinations.from_scratch(plan.config)]
+        notes = [note for note in plan.notes if note not in from_scratch(plan.config)]
         return replace(plan, config=replace(plan.config, model=config.model), sources=there, notes=(*notes, absent))
 
 

@@ -21,7 +21,7 @@ Groups = list[dict[str, Any]]
 def build_optimizer(config: OptimizerConfig, model: nn.Module, on_cpu: bool = False) -> Optimizer:
     """The optimizer over the trainable weights of `model`; `on_cpu` takes DeepSpeed's Adam for offloaded states.
 
-    Which of them go with which strategy: `plan/rules/optimizers.py`.
+    Which of them go with which strategy: `plan/rules/optimizer_rules.py`.
     """
     groups = parameter_groups(model, config)
     return cpu_adam(groups, config) if on_cpu else _BUILD[config.name](groups, config)

@@ -18,7 +18,7 @@ from tunefleet.plan import answers, precision, start_from
 from tunefleet.plan.choose.auto import foreseen, resolve, where
 from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.estimate.pipeline_stages import boundaries
-from tunefleet.plan.families import lora, parameters
+from tunefleet.plan.families import parameters
 from tunefleet.plan.naming import run_name
 from tunefleet.plan.paths import data_files
 from tunefleet.plan.paths.model_files import Sources, absolute, sources
@@ -27,7 +27,10 @@ from tunefleet.plan.processes.batch import Batch, batch
 from tunefleet.plan.processes.layout import Layout, layout, there
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.plan.processes.slurm_job import expected, job, promised
-from tunefleet.plan.rules import combinations, optimizers
+from tunefleet.plan.rules import all_rules
+from tunefleet.plan.rules.notes import notes
+from tunefleet.plan.rules.optimizer_rules import takes_cpu_adam
+from tunefleet.plan.rules.request import Request
 
 T = TypeVar("T")
 
@@ -39,7 +42,6 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
     complaints: list[str] = []
     unstarted = config
     config, begun = _collect(lambda: start_from.applied(unstarted), complaints) or (config, ())
-    complaints += combinations.values(config)
     asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
     found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
@@ -48,12 +50,8 @@ def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan
         config, chosen = _resolved(config, degrees, found, machine, complaints)
     known = degrees if config.train.micro_batch else None
     split = _collect(lambda: batch(config.train, known.data_parallel), complaints) if known else None
-    if degrees:
-        complaints += combinations.device(config, degrees)
-    if found:
-        complaints += combinations.architecture(config, found.architecture, there(config.launch, machine))
-    if degrees and found:
-        complaints += lora.complaints(config, degrees.device, found.architecture)
+    architecture, processes = found.architecture if found else None, there(config.launch, machine)
+    complaints += all_rules.complaints(Request(config, degrees, architecture, processes))
     if complaints or not (degrees and found and split):
         raise ConfigError(*complaints)
     config = answers.resolved(config, degrees, _parameters(found))
@@ -71,7 +69,7 @@ def _where(config: RunConfig, machine: Machine) -> Machine:
 
 
 def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
-    cpu_adam = optimizers.takes_cpu_adam(config, machine)
+    cpu_adam = takes_cpu_adam(config, machine)
     identity = _identity(config, split, cpu_adam)
     name = run_name(config, identity)
     return Plan(
@@ -85,7 +83,7 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         parameters=_parameters(found),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
         engine=engine_config(config.parallel, config.train, split, degrees),
-        notes=(*combinations.notes(config, degrees, found, split), *optimizers.notes(config, cpu_adam)),
+        notes=notes(config, degrees, found, split, cpu_adam),
         version=__version__,
         stages=boundaries(found.architecture, config.parallel.pipeline, config.parallel.partition),
         cpu_adam=cpu_adam,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.estimate.test_memory_items_items import OPT, published
+from tests.plan.estimate.test_memory_items import OPT, published
 from tests.plan.test_make import planned
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig

@@ -137,7 +137,7 @@ def test_families_without_stages_are_named_with_those_that_have_them(tmp_path: P
     found = complaint(tmp_path, {**LLAMA, "model_type": "olmo"})
     assert found == (
         f"parallel.pipeline: tiny is of the family olmo, which has no stages; these have: {', '.join(FAMILIES)}. "
-        "Use parallel.pipeline=1; zero3 divides any weights."
+        "Use parallel.pipeline=1; zero3 shards any weights."
     )
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.plan.estimate.test_memory_items_items import OPT, published
+from tests.plan.estimate.test_memory_items import OPT, published
 from tunefleet.config.parallel import Partition, Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.gpus import Cluster, cluster

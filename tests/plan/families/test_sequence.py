@@ -39,7 +39,7 @@ def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
     said = "\n".join(refused(tmp_path, 2, LLAMA, pipeline=2))
     assert "parallel.sequence: 2 cannot be combined with parallel.pipeline=2. Use parallel.pipeline=1" in said
     assert refused(tmp_path, 2, LLAMA, tensor=2, zero_stage=1) == (
-        "parallel: tensor(2) with sequence(2) is not offered: both divide the heads. "
+        "parallel: tensor(2) with sequence(2) is not offered: both shard the heads. "
         "Use parallel.sequence=1, or parallel.tensor=1.",
     )
 
@@ -72,4 +72,4 @@ def test_deepspeed_counts_peers_as_data_parallel_ranks(tmp_path: Path) -> None:
     told = plan.engine
     assert (plan.layout.data_parallel, plan.layout.replicas, plan.batch.total) == (2, 4, 8)
     assert told["train_batch_size"] == 4 * told["train_micro_batch_size_per_gpu"] * told["gradient_accumulation_steps"]
-    assert not [note for note in plan.notes if "shares nothing out" in note]
+    assert not [note for note in plan.notes if "shards nothing" in note]

@@ -74,9 +74,9 @@ def test_a_family_that_cannot_be_divided_is_refused_with_its_reason(family: str,
     with pytest.raises(ConfigError) as caught:
         planned(tmp_path, found)
     (complaint,) = caught.value.complaints
-    assert complaint.startswith(f"parallel.tensor: the layers of mine cannot be divided: it is of the family {family},")
+    assert complaint.startswith(f"parallel.tensor: the layers of mine cannot be sharded: it is of the family {family},")
     assert str(tensor.refusal(found)) in complaint
-    assert complaint.endswith("Use parallel.tensor=1; zero3 divides any weights.")
+    assert complaint.endswith("Use parallel.tensor=1; zero3 shards any weights.")
 
 
 def test_divided_families_are_families_that_the_tests_know() -> None:
@@ -118,7 +118,7 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
     [
         ({"zero_stage": 3}, "Use parallel.zero_stage=2, or parallel.tensor=1."),
         ({"pipeline": 2, "zero_stage": 2}, "Use parallel.zero_stage=1, or parallel.pipeline=1."),
-        ({"sequence": 2}, "tensor(2) with sequence(2) is not offered: both divide the heads. Use parallel.sequence=1"),
+        ({"sequence": 2}, "tensor(2) with sequence(2) is not offered: both shard the heads. Use parallel.sequence=1"),
         (
             {"optimizer": {"name": "adafactor"}},
             "adafactor needs whole matrices (it keeps one moment for each row and column), and tensor gives every "

@@ -13,7 +13,7 @@ from tunefleet.config.cleaning import CleanConfig
 from tunefleet.config.data import DataConfig, Format, MixedSource
 from tunefleet.config.load import load
 from tunefleet.plan.paths import data_files
-from tunefleet.plan.rules.data_rules import values
+from tunefleet.plan.rules.data_rules import of_data
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> str:
 @pytest.mark.parametrize("kind", ["file", "folder", "glob", "demo", "hub:a/b", "hub:a/b@v1.0", "hub:a/b/c/d.jsonl.gz"])
 def test_what_a_path_may_be(path: str, kind: str) -> None:
     written = {"file": path, "folder": str(Path(path).parent), "glob": str(Path(path).parent / "*.jsonl")}
-    assert values(DataConfig(path=written.get(kind, kind))) == []
+    assert of_data(DataConfig(path=written.get(kind, kind))) == []
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -71,13 +71,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("path", ["/a/b.jsonl", "b.jsonl", "../a/b"])
 def test_what_is_a_file_by_its_name_is_not_sought_on_the_hub(path: str) -> None:
-    (complaint,) = values(DataConfig(path=path))
+    (complaint,) = of_data(DataConfig(path=path))
     assert complaint == f"data.path: {path} is no file, folder or glob on this machine."
 
 
 @pytest.mark.parametrize(("changes", "said"), WRONG.values(), ids=WRONG)
 def test_what_cannot_work_is_one_complaint(path: str, changes: dict[str, Any], said: str) -> None:
-    (complaint,) = values(replace(DataConfig(path=path), **changes))
+    (complaint,) = of_data(replace(DataConfig(path=path), **changes))
     assert said in complaint
 
 
@@ -94,7 +94,7 @@ MIXES: dict[str, tuple[list[dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize(("mix", "said"), MIXES.values(), ids=MIXES)
 def test_a_mixture_that_cannot_work_is_one_complaint(mix: list[dict[str, Any]], said: str) -> None:
-    (complaint,) = values(DataConfig(mix=tuple(MixedSource(**source) for source in mix)))
+    (complaint,) = of_data(DataConfig(mix=tuple(MixedSource(**source) for source in mix)))
     assert said in complaint
 
 
@@ -131,7 +131,7 @@ BESIDE: dict[str, Any] = {
 def test_a_setting_of_a_source_beside_a_mixture_is_refused(path: str, name: str) -> None:
     """No source of the mixture reads it; validation rows of their own do."""
     mixed = DataConfig(mix=(MixedSource(path=path),), **{name: BESIDE[name]})
-    assert values(replace(mixed, **{name: getattr(DataConfig(), name)})) == []
-    (said,) = values(mixed)
+    assert of_data(replace(mixed, **{name: getattr(DataConfig(), name)})) == []
+    (said,) = of_data(mixed)
     assert said.startswith(f"data.{name}: is not read where data.mix is set.")
-    assert len(values(replace(mixed, validation_path=path))) == (name == "max_rows")
+    assert len(of_data(replace(mixed, validation_path=path))) == (name == "max_rows")

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig, Place
-from tunefleet.plan.families import lora
 from tunefleet.plan.families.counts import Architecture
 from tunefleet.plan.processes.layout import Layout
-from tunefleet.plan.rules import combinations
+from tunefleet.plan.rules import all_rules
+from tunefleet.plan.rules.request import Request
 
 STRATEGIES = (
     ParallelConfig("ddp", 0),
@@ -35,12 +35,7 @@ def offered(config: RunConfig, degrees: Layout, architecture: Architecture) -> l
 
 def is_legal(config: RunConfig, degrees: Layout, architecture: Architecture) -> bool:
     """Whether the rules of the plan let it through."""
-    return not (
-        combinations.values(config)
-        or combinations.device(config, degrees)
-        or combinations.architecture(config, architecture)
-        or lora.complaints(config, degrees.device, architecture)
-    )
+    return not all_rules.complaints(Request(config, degrees, architecture))
 
 
 def divided(degrees: Layout) -> Iterator[ParallelConfig]:

@@ -1,4 +1,4 @@
-"""Which blocks of a model each stage of a pipeline holds, and what a pipeline cannot be combined with."""
+"""Which blocks of a model does each stage of a pipeline hold?"""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tunefleet.config import RunConfig
-from tunefleet.config.parallel import ParallelConfig, Partition, Place
-from tunefleet.config.train import Precision
+from tunefleet.config.parallel import Partition
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.families import parameters
-from tunefleet.plan.processes.batch import Batch
-from tunefleet.plan.processes.layout import Layout
 
 Architecture = Mapping[str, Any]
 
@@ -87,71 +83,3 @@ def describe(stages: tuple[int, ...], accumulation: int) -> str:
     """The stages as the summary of a run tells them."""
     held = ", ".join(f"{first}-{end - 1}" for first, end in pairwise(stages))
     return f"blocks {held}; each stage waits for {idle(len(stages) - 1, accumulation):.0%} of a step"
-
-
-def complaints(config: RunConfig) -> list[str]:
-    """What a pipeline cannot be combined with, beside tensor and sequence: those say so themselves."""
-    parallel = config.parallel
-    if parallel.pipeline == 1:
-        return []
-    found = []
-    if parallel.zero_stage > 1:
-        found.append(
-            f"parallel.zero_stage: {parallel.zero_stage} does not go with a pipeline: a stage keeps its gradients "
-            "whole until the last micro-batch. Use parallel.zero_stage=1, or parallel.pipeline=1."
-        )
-    if parallel.offload_optimizer is not Place.NONE:
-        found.append(
-            "parallel.offload_optimizer: does not go with a pipeline: nobody has measured that stages in host memory "
-            "train the same. Use parallel.offload_optimizer=none, or parallel=zero2_offload."
-        )
-    if config.train.precision is Precision.FP16 and not parallel.zero_stage:
-        found.append(
-            f"train.precision: fp16 does not go with {parallel.name}: each stage would find a loss scale of its own. "
-            "Use train.precision=bf16."
-        )
-    return found
-
-
-def misfits(config: RunConfig, architecture: Architecture) -> list[str]:
-    """Why this model cannot be cut into that many stages."""
-    stages, family = config.parallel.pipeline, architecture.get("model_type")
-    if stages == 1:
-        return []
-    name = config.model.name
-    if family not in FAMILIES:
-        return [
-            f"parallel.pipeline: {name} is of the family {family}, which has no stages; these have: "
-            f"{', '.join(FAMILIES)}. Use parallel.pipeline=1; zero3 divides any weights."
-        ]
-    if architecture.get("layerdrop"):
-        return [
-            f"parallel.pipeline: {name} leaves blocks out at random (layerdrop={architecture['layerdrop']}), "
-            "and stages cannot do so together. Use parallel.pipeline=1; zero3 divides any weights."
-        ]
-    try:
-        blocks = parameters.dimensions(architecture).layers
-    except ValueError as error:
-        return [f"parallel.pipeline: {name} cannot be cut into stages: {error}."]
-    if stages > blocks:
-        return [
-            f"parallel.pipeline: {stages} stages need a block each, and {name} has {blocks}. "
-            f"Use parallel.pipeline={blocks} or less."
-        ]
-    return []
-
-
-def notes(parallel: ParallelConfig, degrees: Layout, split: Batch) -> list[str]:
-    """What a person should hear about a pipeline that is legal."""
-    if degrees.pipeline == 1:
-        unused = parallel.partition is not Partition.PARAMETERS
-        return [f"parallel.partition={parallel.partition.value} is not used: there is no pipeline."] if unused else []
-    if split.accumulation >= degrees.pipeline:
-        return []
-    share = idle(degrees.pipeline, split.accumulation)
-    enough = 4 * degrees.pipeline
-    return [
-        f"the stages of the pipeline wait for {share:.0%} of a step: accumulation {split.accumulation} is less than "
-        f"{degrees.pipeline} stages. train.global_batch={split.micro * split.data_parallel * enough} would make it "
-        f"{idle(degrees.pipeline, enough):.0%}."
-    ]

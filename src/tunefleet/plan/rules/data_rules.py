@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Formatter
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig
 from tunefleet.config.cleaning import CleanConfig
 from tunefleet.config.data import COLUMNS, DataConfig, Format, MixedSource, SourceConfig
 from tunefleet.config.suggest import did_you_mean
@@ -17,8 +18,13 @@ from tunefleet.plan.paths import data_files
 _PLACES = {"instruction": {"source", "text", "labels"}, "instruction_back": {"target"}}
 
 
-def values(data: DataConfig) -> list[str]:
-    """One complaint for each setting that cannot work."""
+def complaints(config: RunConfig) -> list[str]:
+    """One complaint for each setting of `data` that cannot work."""
+    return of_data(config.data)
+
+
+def of_data(data: DataConfig) -> list[str]:
+    """The same for these settings."""
     if data.mix and data.path:
         return ["data.mix: data.path is set too. Leave out one of them: data.path=null, or data.mix=[]."]
     complaints = _cleaning(data.clean)

@@ -22,6 +22,8 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
 from tunefleet.plan import Machine, make
+from tunefleet.plan.rules import all_rules
+from tunefleet.plan.rules.request import on_config
 
 CONF = Path(__file__).parents[3] / "conf"
 CPU, FOUR, GPUS = Machine(cores=8), Machine(cores=8, world_size=4), Machine(gpus=8, cores=8)
@@ -206,7 +208,7 @@ def failures(folder: Path, machine: Machine, words: Sequence[str]) -> Iterator[s
 
 @pytest.fixture(autouse=True)
 def without_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("families.lora", "rules.optimizers"):
+    for module in ("families.lora", "rules.optimizer_rules"):
         monkeypatch.setattr(f"tunefleet.plan.{module}.find_spec", lambda name: None)
 
 
@@ -242,6 +244,26 @@ def _chunks() -> Iterator[str]:
                 yield from re.findall(rf"[Uu]se {_WORD}", node.value)
 
 
+def test_no_rule_is_told_twice(folder: Path) -> None:
+    """Two complaints about one setting that advise the same are one rule in two places."""
+    situations = [*ONE_MISTAKE, *((FOUR, words) for words in PAIRS)]
+    assert [line for machine, words in situations for line in twice(complaints(folder, machine, words))] == []
+
+
+def twice(complaints: Sequence[str]) -> list[tuple[str, str]]:
+    """Settings with their advice that two of the complaints name."""
+    named = [(complaint.split(":")[0], *map(tuple, advised(complaint))) for complaint in complaints]
+    return [key for number, key in enumerate(named) if len(key) > 1 and key in named[:number]]
+
+
+def test_control_a_rule_in_two_places_is_noticed() -> None:
+    """As it was: fp16 was refused for tensor parallelism and again for a pipeline."""
+    first = "train.precision: peers would skip different steps. Use train.precision=bf16."
+    second = "train.precision: each stage would find a loss scale of its own. Use train.precision=bf16."
+    assert twice([first, second])
+    assert not twice([first, "parallel: no. Use train.precision=bf16.", "x: no.", "x: no."])
+
+
 _ELSEWHERE = ("slurm_job", "slots", "precision", "fit_check", "gpus", "advice", "auto")
 """Modules whose complaints have tests of their own, or that write notes."""
 
@@ -266,13 +288,8 @@ def test_advice_is_read_from_a_complaint(complaint: str, expected: list[list[str
 
 def test_control_advice_that_is_refused_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it was: Muon with tensor was told to use zero2, which refuses Muon."""
-    monkeypatch.setattr(
-        "tunefleet.plan.rules.tensor_rules.values",
-        lambda config: ["optimizer: no. Use parallel=zero2."] if config.parallel.tensor > 1 else [],
-    )
-    monkeypatch.setattr(
-        "tunefleet.plan.rules.optimizers.complaints",
-        lambda config, degrees: ["optimizer: no."] if config.parallel.zero_stage else [],
-    )
+    advises = on_config(lambda config: ["optimizer: no. Use parallel=zero2."] if config.parallel.tensor > 1 else [])
+    refuses = on_config(lambda config: ["optimizer: no."] if config.parallel.zero_stage else [])
+    monkeypatch.setattr(all_rules, "RULES", (advises, refuses))
     (failure,) = failures(tmp_path, FOUR, ["parallel=tensor", "optimizer=muon"])
     assert "parallel=zero2: ('optimizer: no.',)" in failure

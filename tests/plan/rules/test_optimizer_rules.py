@@ -26,11 +26,11 @@ def test_what_needs_whole_matrices_is_refused_on_parts(tmp_path: Path, optimizer
 def test_eight_bits_need_the_states_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parallel: str, gpus: int
 ) -> None:
-    monkeypatch.setattr("tunefleet.plan.rules.optimizers.find_spec", lambda name: True)
+    monkeypatch.setattr("tunefleet.plan.rules.optimizer_rules.find_spec", lambda name: True)
     eight = {"name": "adamw_8bit"}
     assert "GPU" in complaint(tmp_path, card(parallel), gpus, optimizer=eight)
     assert plan(tmp_path, card("zero2"), 4, optimizer=eight)
-    monkeypatch.setattr("tunefleet.plan.rules.optimizers.find_spec", lambda name: None)
+    monkeypatch.setattr("tunefleet.plan.rules.optimizer_rules.find_spec", lambda name: None)
     assert "pip install" in complaint(tmp_path, card("ddp"), 4, optimizer=eight)
 
 

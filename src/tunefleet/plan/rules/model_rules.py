@@ -1,0 +1,36 @@
+"""Which rows does a model take: how long, and with how many conversations in each?"""
+
+from __future__ import annotations
+
+from tunefleet.config import RunConfig
+from tunefleet.plan.families import packing, parameters
+from tunefleet.plan.families.parameters import Architecture
+
+
+def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]:
+    """Packed rows must have the loss of their conversations one by one."""
+    reason = packing.refusal(architecture, config.train.sequence_length) if config.data.packing else None
+    if not reason:
+        return []
+    return [
+        f"data.packing: {config.model.name} cannot be packed: it is of the family {architecture.get('model_type')}, "
+        f"and {reason}. Use data.packing=false."
+    ]
+
+
+def positions(config: RunConfig, architecture: Architecture) -> list[str]:
+    """A row has no more tokens than the model has positions."""
+    longest = _max_positions(architecture)
+    if not longest or config.train.sequence_length <= longest:
+        return []
+    return [
+        f"train.sequence_length: {config.train.sequence_length} is more than the {longest} positions of "
+        f"{config.model.name}. Use train.sequence_length={longest} or less."
+    ]
+
+
+def _max_positions(architecture: Architecture) -> int | None:
+    try:
+        return parameters.dimensions(architecture).max_positions
+    except ValueError:
+        return None

@@ -1,0 +1,73 @@
+"""What is worth knowing about a run although nothing is wrong with it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunefleet.config import RunConfig
+from tunefleet.config.cleaning import Duplicates
+from tunefleet.config.data import OnBadRow
+from tunefleet.config.model import Init
+from tunefleet.config.train import Precision
+from tunefleet.plan.paths.model_files import Sources
+from tunefleet.plan.processes.batch import Batch
+from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.rules import offload_rules, optimizer_rules, pipeline_rules
+
+_FOR_FINE_TUNING = 1e-4  # below it
+
+
+def notes(config: RunConfig, layout: Layout, sources: Sources, batch: Batch, cpu_adam: bool) -> tuple[str, ...]:
+    """All of it, for the summary of the run."""
+    return (
+        *pipeline_rules.notes(config.parallel, layout, batch),
+        *_length(config),
+        *_processes(config, layout),
+        *from_scratch(config),
+        *_unused(config),
+        *_tokenizer(config, sources),
+        *offload_rules.notes(config.parallel, layout),
+        *optimizer_rules.notes(config, cpu_adam),
+    )
+
+
+def _length(config: RunConfig) -> Iterator[str]:
+    if config.train.max_steps and config.train.epochs != 1.0:
+        yield f"train.epochs={config.train.epochs:g} is not used: train.max_steps is set."
+
+
+def _processes(config: RunConfig, layout: Layout) -> Iterator[str]:
+    if config.parallel.zero_stage and layout.replicas == 1:
+        yield f"{config.parallel.name} shards nothing: there is one copy of the model."
+    if layout.processes_here % layout.tensor:
+        yield "tensor-parallel ranks are on different machines, and every layer waits for the network between them."
+
+
+def from_scratch(config: RunConfig) -> list[str]:
+    """What is usual for a model from scratch: defaults are for fine-tuning, and a recipe of its own sets others."""
+    if config.model.init is not Init.RANDOM or config.optimizer.name.value in ("sgd", "adagrad"):
+        return []
+    if config.optimizer.lr >= _FOR_FINE_TUNING:
+        return []
+    is_bf16 = config.train.precision is Precision.BF16
+    settings = f"optimizer.lr={config.optimizer.lr:g}" + (" and bf16 are" if is_bf16 else " is")
+    usual = "optimizer.lr=3e-4 to 3e-3 is usual there" + (
+        ", and train.precision=fp32 for a small one" if is_bf16 else ""
+    )
+    return [f"{settings} for fine-tuning, and this model starts from scratch: {usual}."]
+
+
+def _unused(config: RunConfig) -> Iterator[str]:
+    """Settings that were changed and that another one leaves without effect."""
+    data, default = config.data, RunConfig().data
+    if data.clean.duplicates is not Duplicates.NEAR and data.clean.similarity != default.clean.similarity:
+        yield "data.clean.similarity is not used without data.clean.duplicates=near."
+    if data.on_bad_row is not OnBadRow.SKIP and data.max_bad_rows != default.max_bad_rows:
+        yield "data.max_bad_rows is not used without data.on_bad_row=skip."
+    if not data.mix and data.mix_seed != default.mix_seed:
+        yield "data.mix_seed is not used without data.mix."
+
+
+def _tokenizer(config: RunConfig, sources: Sources) -> Iterator[str]:
+    if config.model.init is Init.RANDOM and config.model.path and config.model.tokenizer is None:
+        yield f"the tokenizer is {sources.tokenizer}."

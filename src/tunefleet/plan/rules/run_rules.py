@@ -1,0 +1,51 @@
+"""Which settings of a run as a whole cannot work: its name, its folder, how often it is recorded?"""
+
+from __future__ import annotations
+
+import re
+
+from tunefleet.base.paths import NOT_RUNS
+from tunefleet.config import RunConfig
+
+_LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
+_LONGEST_NAME = 200  # file systems take 255 bytes; copies of a run add to its name
+
+
+def betas(config: RunConfig) -> list[str]:
+    """Moments decay by factors below 1."""
+    if all(0 <= beta < 1 for beta in config.optimizer.betas):
+        return []
+    return [
+        f"optimizer.betas: {list(config.optimizer.betas)} is not allowed. "
+        "Allowed: two numbers, each at least 0 and below 1."
+    ]
+
+
+def log_every(config: RunConfig) -> list[str]:
+    """A run without a record is no run."""
+    if not config.tracking.log_every.is_never:
+        return []
+    return ["tracking.log_every: 0 would record the last step alone. Use tracking.log_every=1, or 5%."]
+
+
+def name(config: RunConfig) -> list[str]:
+    """A run's name is a folder below `output_dir`, and an argument of `tunefleet`'s commands."""
+    name = config.name
+    if name is None:
+        return []
+    if name.strip() in ("", ".", "..") or set(name) & set("/\\") or _LINE_BREAKS.search(name):
+        return [f"name: {name!r} is not allowed. Allowed: a name that can be a folder."]
+    if name.startswith("-"):
+        return [f"name: {name!r} would be read as an option by every command. Begin it with something else than -."]
+    if name.lower() in NOT_RUNS or name.startswith("sweep-"):
+        return [f"name: {name!r} is the name of a folder or a sweep of tunefleet's own. Choose another one."]
+    if len(name.encode()) > _LONGEST_NAME:
+        return [f"name: {len(name.encode())} bytes are too long for a folder. Allowed: up to {_LONGEST_NAME}."]
+    return []
+
+
+def output_dir(config: RunConfig) -> list[str]:
+    """The folder of the runs is named in batch scripts, on one line."""
+    if not _LINE_BREAKS.search(config.output_dir):
+        return []
+    return [f"output_dir: {config.output_dir!r} is not allowed. Allowed: a folder whose name is one line."]
