@@ -12,6 +12,7 @@ import torch
 from deepspeed.runtime import compiler
 from torch import distributed
 
+from tunefleet.libraries import torch_private
 from tunefleet.plan.processes.layout import Layout
 
 Value = TypeVar("Value")
@@ -54,7 +55,7 @@ class ProcessGroup:
         """What `act` returns on rank 0, None elsewhere. The others wait without a collective, whose time would run out,
         for as long as it takes.
         """
-        store = distributed.distributed_c10d._get_default_store()
+        store = torch_private.rendezvous_store()
         self._turns += 1
         key = f"tunefleet/turn/{self._turns}"
         if self.rank == 0:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from torch.utils import cpp_extension
-
 from tunefleet.base.builds import await_build
 from tunefleet.base.errors import RunError
 from tunefleet.config.parallel import ParallelConfig, Place
+from tunefleet.libraries import torch_private
 
 _OPS = ("pin_memory", "async_io")
 
@@ -20,7 +17,7 @@ def expect_nvme_offload(parallel: ParallelConfig) -> None:
     from deepspeed.ops.op_builder import AsyncIOBuilder  # asks the accelerator, so not at import
 
     for op in _OPS:
-        await_build(Path(cpp_extension._get_build_directory(op, verbose=False)))
+        await_build(torch_private.build_directory(op))
     if not AsyncIOBuilder().is_compatible():
         raise RunError(
             f"{parallel.name}: DeepSpeed's async_io needs a C++ compiler and libaio with its headers "

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig
+from tunefleet.libraries import transformers_private
 from tunefleet.plan.families.lora import targeted, unknown_targets
 
 
@@ -88,15 +89,15 @@ def merged(model: PreTrainedModel, adapter: AdapterConfig, weights: dict[str, Te
     for name, layer in list(whole.named_modules()):
         if isinstance(layer, LoraLayer):
             whole.set_submodule(name, _merged_layer(layer))
-    whole._hf_peft_config_loaded = False  # it is a plain model again, and saved as one
+    transformers_private.forget_adapter(whole)
     return whole
 
 
 def _skeleton(model: PreTrainedModel, adapter: AdapterConfig) -> PreTrainedModel:
-    config, kind = copy.deepcopy(model.config), model.config._attn_implementation
+    config, attention = copy.deepcopy(model.config), transformers_private.attention_of(model.config)
     config.tie_word_embeddings = _is_tied(model)  # whatever config.json says: some files bring a head of their own
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, attn_implementation=kind, trust_remote_code=False)
+        empty = AutoModelForCausalLM.from_config(config, attn_implementation=attention, trust_remote_code=False)
         attach(empty, adapter, 0, None)
     return cast(PreTrainedModel, empty)
 

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.libraries import transformers_private
 from tunefleet.model.configuration import configuration, reason
 from tunefleet.model.vocabulary import adopt, check_vocabulary, special_ids
 from tunefleet.plan.paths.model_files import Sources
@@ -30,7 +31,7 @@ def attention(config: Any) -> str:
     flash attention takes no such mask.
     """
     family = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    return "sdpa" if getattr(family, "_supports_sdpa", False) else "eager"
+    return "sdpa" if transformers_private.supports_sdpa(family) else "eager"
 
 
 def build(

@@ -6,7 +6,6 @@ backward pass (Bekman et al. 2025, Arctic Long Sequence Training, https://arxiv.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from tunefleet.contracts import IGNORED
+from tunefleet.libraries import torch_private
 
 
 def tiled_loss(
@@ -48,9 +48,8 @@ def _loss(model: PreTrainedModel, given: Any, hidden: Tensor, labels: Tensor) ->
 
 def _after_base(model: PreTrainedModel, given: Any) -> Any:
     """What `model` makes of its base's output: the projection, and what a family does before and after it."""
-    rest = copy.copy(model)  # shares all weights and hooks
-    rest._modules = {**model._modules, model.base_model_prefix: _Given(given)}
-    return rest.forward(input_ids=None, use_cache=False)
+    head = torch_private.with_child(model, model.base_model_prefix, _Given(given))  # shares all weights and hooks
+    return head.forward(input_ids=None, use_cache=False)
 
 
 class _Given(nn.Module):

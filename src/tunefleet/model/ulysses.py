@@ -22,6 +22,8 @@ from torch.distributed import ProcessGroup
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from tunefleet.libraries import transformers_private
+
 _NAME = "ulysses"
 _sharing: list[ProcessGroup] = []
 
@@ -33,13 +35,11 @@ def shared_rows(model: PreTrainedModel, peers: ProcessGroup) -> Iterator[None]:
     transformers makes no mask for an attention that it does not know: without one, attention is causal over
     the whole row; with a 4-D mask, that is of the whole row.
     """
-    config, usual = model.config, model.config._attn_implementation
     _sharing.append(peers)
-    config._attn_implementation = _NAME
     try:
-        yield
+        with transformers_private.attention_as(model.config, _NAME):
+            yield
     finally:
-        config._attn_implementation = usual
         _sharing.pop()
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from deepspeed.ops.adam import DeepSpeedCPUAdam
 from torch.optim import Optimizer
-from torch.utils import cpp_extension
 
 from tunefleet.base.builds import await_build
 from tunefleet.base.errors import RunError
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
+from tunefleet.libraries import torch_private
 
 
 class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no types
@@ -42,7 +42,7 @@ class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no ty
 def cpu_adam(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     """DeepSpeed's CPU Adam or AdamW. Raises `RunError` where it cannot be built."""
     _put_ninja_on_path()
-    await_build(Path(cpp_extension._get_build_directory("cpu_adam", verbose=False)))
+    await_build(torch_private.build_directory("cpu_adam"))
     decoupled = config.name is OptimizerName.ADAMW
     try:
         optimizer: Optimizer = _Resumable(

@@ -12,12 +12,13 @@ from itertools import repeat
 from typing import Any
 
 from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.encode.written import expect_written
 from tunefleet.data.formats.conversation import Conversation, Turn
+from tunefleet.libraries.transformers_private import compile_template
 from tunefleet.plan.paths.data_files import TEMPLATES, template_file
 
 # What rendering a template can raise: its own errors, and Python's.
@@ -88,7 +89,7 @@ class ChatTemplate:
         source = self.source
         if "strftime_now" in source:
             source = _FIXED + ("\n" if source.startswith("\n") else "") + source
-        compiled = _compile_jinja_template(source)
+        compiled = compile_template(source)
         compiled.globals = dict(compiled.globals)
         if source is not self.source:
             compiled.globals["strftime_now"] = TODAY.strftime

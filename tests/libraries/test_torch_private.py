@@ -1,0 +1,56 @@
+"""Does torch still do what `libraries/torch_private.py` reads in it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, nn
+from torch.utils import cpp_extension
+
+from tunefleet.libraries import torch_private
+
+
+def test_an_extension_is_built_where_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`load` takes its lock in the folder that we look into."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    (tmp_path / "some.cpp").touch()
+    locks = []
+    monkeypatch.setattr(cpp_extension, "FileBaton", lambda path, **settings: locks.append(Path(path)) or _NoBaton())
+    with pytest.raises(_TakenError):
+        cpp_extension.load("some_extension", [str(tmp_path / "some.cpp")])
+    assert locks == [torch_private.build_directory("some_extension") / "lock"]
+
+
+class _TakenError(Exception):
+    """The build went as far as its lock."""
+
+
+class _NoBaton:
+    def try_acquire(self) -> bool:
+        raise _TakenError
+
+
+def test_the_store_of_the_group_is_the_one_that_it_was_made_with() -> None:
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        torch_private.rendezvous_store().set("key", "value")
+        assert torch_private.rendezvous_store().check(["key"])
+        assert not torch_private.rendezvous_store().check(["another"])
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_a_child_is_replaced_in_the_copy_alone() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    calls: list[str] = []
+    model[1].register_forward_hook(lambda *given: calls.append("hook"))
+    changed = torch_private.with_child(model, "0", nn.Identity())
+    row = torch.ones(1, 2)
+    assert torch.equal(changed.forward(row), model[1](row))
+    assert calls == ["hook"] * 2
+    assert changed[1] is model[1]
+    assert isinstance(model[0], nn.Linear)
+    assert [name for name, _ in changed.named_parameters()] == ["1.weight", "1.bias"]
