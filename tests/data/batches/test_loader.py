@@ -23,7 +23,8 @@ from tests.ranks import ROOT
 from tests.shared import dataset_of
 from tunefleet.base.errors import WorkerFailure
 from tunefleet.config.data import Grouping
-from tunefleet.data.batches.order import OrderedBatches
+from tunefleet.data.batches.grouping import row_lengths
+from tunefleet.data.batches.order import Order, OrderedBatches
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.processes.batch import Batch
 
@@ -94,16 +95,16 @@ def test_workers_draw_nothing_from_the_random_states_of_training(tmp_path: Path)
 @pytest.mark.usefixtures("workers_gone")
 def test_a_killed_worker_is_named_with_its_rows_at_once(tmp_path: Path) -> None:
     data = mapped(tmp_path)
-    rows = batches(data, 0)._order.rows(0, 12 * SPLIT.micro)
+    rows = Order(row_lengths(data), 3, SPLIT.total, Grouping.STEP).rows(0, 12 * SPLIT.micro)
     one = batches(data, 2)
     one.take(3)
-    victim = one._loader._workers[1]
-    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim = one.worker_pids[1]
+    os.kill(victim, signal.SIGKILL)
     started = time.monotonic()
     with pytest.raises(WorkerFailure) as caught:
         one.take(20)
     assert time.monotonic() - started < 30
-    assert f"(pid {victim.pid}) was killed by SIGKILL at the micro-batch of rows " in str(caught.value)
+    assert f"(pid {victim}) was killed by SIGKILL at the micro-batch of rows " in str(caught.value)
     named = [int(row) for row in str(caught.value).split(" rows ")[1].split(".")[0].split(", ")]
     theirs = [rows[2 * i : 2 * i + 2] for i in range(3, 12) if i % 2]  # the second of two workers
     assert named in theirs[:3]  # what it had not handed over
@@ -117,7 +118,7 @@ def test_workers_leave_signals_to_training(tmp_path: Path) -> None:
     one = batches(data, 1)
     taken = lists(one.take(1))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
-        os.kill(one._loader._workers[0].pid or 0, number)
+        os.kill(one.worker_pids[0], number)
     time.sleep(0.2)
     assert taken + lists(one.take(9)) == lists(batches(data, 0).take(10))
     one.close()
@@ -139,7 +140,7 @@ from tests.data.batches import test_loader
 if __name__ == "__main__":
     one = test_loader.batches(test_loader.mapped(Path(sys.argv[1])), 2)
     one.take(2)
-    print(json.dumps([worker.pid for worker in one._loader._workers]), flush=True)
+    print(json.dumps(one.worker_pids), flush=True)
     time.sleep(100)
 """
 

@@ -92,6 +92,11 @@ class Loader:
         self._taken += 1
         return MicroBatch(**tensors)
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The worker processes, in the order in which micro-batches are given to them."""
+        return [worker.pid for worker in self._workers if worker.pid is not None]
+
     def close(self) -> None:
         """Ends the workers and waits for them; also after an error, whose traceback keeps torch's iterator alive."""
         self._iterator = None

@@ -108,6 +108,11 @@ class OrderedBatches:
         """The next `count` micro-batches of this rank. Raises `WorkerFailure`, with the rows of a worker that died."""
         return [self._next() for _ in range(count)]
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes that collate ahead, in the order of their turns."""
+        return self._loader.worker_pids
+
     def close(self) -> None:
         """Ends the workers."""
         self._loader.close()
