@@ -50,10 +50,11 @@ def _one(tile: int) -> None:
     from tunefleet.contracts import MicroBatch
     from tunefleet.model.build import build
     from tunefleet.model.learner import Learner
+    from tunefleet.plan.families.architecture import Architecture
     from tunefleet.plan.paths.model_files import Sources
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    learner = Learner(build(Sources(None, "", ARCHITECTURE), seed=0), tile=tile or None)
+    learner = Learner(build(Sources(None, "", Architecture(ARCHITECTURE)), seed=0), tile=tile or None)
     tokens = torch.randint(3, 50272, (1, LENGTH))
     for weight in learner.parameters():
         weight.grad = torch.zeros_like(weight)  # there in any run

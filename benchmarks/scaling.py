@@ -21,7 +21,7 @@ from tunefleet.plan.estimate.forecast import Forecast, forecast
 from tunefleet.plan.estimate.gpus import Cluster, cluster
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families import parameters
+from tunefleet.plan.families.architecture import Architecture
 
 ROOT = Path(__file__).parents[1]
 LLAMA_70B: dict[str, Any] = {
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--gpu", default="H100-80G")
     parser.add_argument("--length", type=int, default=2048)
     chosen = parser.parse_args()
-    for name, shape in (("opt-66b", _published("opt-66b")), ("Llama 70B", LLAMA_70B)):
+    for name, shape in (("opt-66b", _published("opt-66b")), ("Llama 70B", Architecture(LLAMA_70B))):
         print(f"\n### {name}, hosts of 8 {chosen.gpu}, {count(TOKENS)} tokens a step in rows of {chosen.length}\n")
         print("| GPUs | " + " | ".join(strategies(GPUS[0])) + " |")
         print("|---|" + "---|" * len(strategies(GPUS[0])))
@@ -69,14 +69,14 @@ def main() -> None:
             place = cluster(f"{gpus // 8}x8x{chosen.gpu}")
             cells = [_cell(shape, spread, place, chosen.length) for spread in strategies(gpus).values()]
             print(f"| {gpus} | " + " | ".join(cells) + " |")
-        whole = parameters.count(shape).total * 4 * 8 / GIB
+        whole = shape.parameters.total * 4 * 8 / GIB
         print(
             f"\nFrom scratch each host needs {whole:,.0f} GiB before the first step, as 8 processes build the whole "
             "model in fp32; from files they read one weight after another."
         )
 
 
-def _cell(shape: dict[str, Any], spread: Spread, place: Cluster, length: int) -> str:
+def _cell(shape: Architecture, spread: Spread, place: Cluster, length: int) -> str:
     if not spread.data_parallel:
         return "too few GPUs"
     tried = list(_tried(shape, spread, place, length))
@@ -92,7 +92,7 @@ def _cell(shape: dict[str, Any], spread: Spread, place: Cluster, length: int) ->
     return f"{best.device_need:.0f} GiB, {count(rate)}/s, {hours:,.0f} GPU-h ({how})"
 
 
-def _tried(shape: dict[str, Any], spread: Spread, place: Cluster, length: int) -> Iterator[Forecast]:
+def _tried(shape: Architecture, spread: Spread, place: Cluster, length: int) -> Iterator[Forecast]:
     for checkpointing in (False, True):
         for rows in (1, 2, 4, 8, 16):
             accumulation = TOKENS // (rows * length * spread.data_parallel)
@@ -106,9 +106,9 @@ def _on_device(seen: Forecast) -> bool:
     return seen.device_limit is not None and seen.device_need > seen.device_limit
 
 
-def _published(name: str) -> dict[str, Any]:
+def _published(name: str) -> Architecture:
     card: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "model" / f"{name}.yaml").read_text())
-    return dict(card["architecture"])
+    return Architecture(card["published"])
 
 
 if __name__ == "__main__":

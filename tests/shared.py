@@ -113,9 +113,10 @@ def architecture(family: str, **changes: Any) -> dict[str, Any]:
 def tiny_model(family: str, seed: int = 0, **changes: Any) -> Any:
     """A tiny model of `family` with random weights."""
     from tunefleet.model.build import build
+    from tunefleet.plan.families.architecture import Architecture
     from tunefleet.plan.paths.model_files import Sources
 
-    return build(Sources(None, "", architecture(family, **changes)), seed)
+    return build(Sources(None, "", Architecture(architecture(family, **changes))), seed)
 
 
 def dataset_of(

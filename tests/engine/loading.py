@@ -15,7 +15,7 @@ from tests.plans import tiny_plan
 from tunefleet.engine import master_weights
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.group import join
-from tunefleet.plan.families import tensor
+from tunefleet.plan.families.tensor import shard_dimension
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.run_engine import engine_for
@@ -92,7 +92,7 @@ def memory(folder: Path, argument: list[Any]) -> float:
 
 def _own(weight: torch.Tensor, name: str, plan: Plan, rank: int) -> torch.Tensor:
     """What this rank holds of a weight."""
-    dim = tensor.dimension("opt", name) if plan.layout.tensor > 1 else None
+    dim = shard_dimension(plan.sources.architecture, name) if plan.layout.tensor > 1 else None
     return weight if dim is None else weight.chunk(2, dim)[rank]
 
 

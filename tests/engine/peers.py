@@ -29,7 +29,7 @@ from tunefleet.model.export import export
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.plan.families import tensor
-from tunefleet.plan.families.architecture import is_dropout
+from tunefleet.plan.families.config_json import is_dropout
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.run_engine import engine_for
@@ -41,7 +41,7 @@ PROMPTS = ["turn on the light", "a", "What is the capital of France?", "no", "Ad
 LIMITS = Limits(batch=2, new_tokens=6, length=48)
 TOKENS = [[5, 17, 3, 44, 60, 9, 31]]
 _BY_FAMILY = {found["model_type"]: found for found in EVERY.values()}
-FAMILIES = {family: _BY_FAMILY[family] for family in tensor.DIVISIONS}
+FAMILIES = {family: _BY_FAMILY[family] for family in tensor.sharded_families()}
 FAMILIES["phi, norms of heads"] = {**_BY_FAMILY["phi"], "qk_layernorm": True}
 
 

@@ -14,7 +14,7 @@ import torch
 from tests.engine.peers import FAMILIES, plain, plan_of
 from tests.families import EVERY
 from tests.ranks import run_in_ranks
-from tunefleet.plan.families.tensor import DIVISIONS
+from tunefleet.plan.families.tensor import sharded_families
 from tunefleet.runs.trajectory import rows
 
 
@@ -40,5 +40,5 @@ def test_two_peers_train_what_one_process_trains(name: str, divided: dict[str, A
 
 
 def test_every_divided_family_is_measured() -> None:
-    assert set(DIVISIONS) == {found["model_type"] for found in FAMILIES.values()}
+    assert set(sharded_families()) == {found["model_type"] for found in FAMILIES.values()}
     assert len(EVERY) > len(FAMILIES)

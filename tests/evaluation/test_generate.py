@@ -17,6 +17,7 @@ from tunefleet.evaluation.generate import Limits, answers, exact_match
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
@@ -58,7 +59,7 @@ def alone(model: Any, tokenizer: Any, prompts: list[str], limits: Limits = LIMIT
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in STRETCHING])
 def test_answers_are_those_of_each_prompt_alone(tokenizer: Any, name: str) -> None:
     """Padding on the left changes nothing, and the order is the prompts' own."""
-    model = PlainModel(Learner(build(Sources(None, "", EVERY[name] | {"vocab_size": 320}), 0)))
+    model = PlainModel(Learner(build(Sources(None, "", Architecture(EVERY[name] | {"vocab_size": 320})), 0)))
     expected = []
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"]
@@ -221,7 +222,7 @@ def test_the_tokenizer_is_left_as_it_was(tokenizer: Any) -> None:
 def test_a_pretrained_model_tells_its_story() -> None:
     folder = shared_data("stories260k/hf")
     tokenizer = tokenizers.load(str(folder), "llama")
-    model = PlainModel(Learner(build(Sources(str(folder), str(folder), {}), 0)))
+    model = PlainModel(Learner(build(Sources(str(folder), str(folder), Architecture({})), 0)))
     prompts = ["<s>Once upon a time", "<s>Lily and Tom went to the park. They"]
     found = alone(model, tokenizer, prompts, Limits(2, 40, 512))
     assert found[0].startswith(", there was a little girl named Lily. She loved to play outside in the park.")

@@ -18,6 +18,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.model.adapters import attach, merged
 from tunefleet.model.build import build
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.lora import targeted
 from tunefleet.plan.paths.model_files import Sources
 
@@ -30,7 +31,7 @@ TOKENS = torch.tensor([[5, 17, 3, 44, 60, 9, 31]])
 
 @pytest.mark.parametrize("family", EVERY)
 def test_every_family_takes_an_adapter_and_gives_it_back(family: str) -> None:
-    model: Any = build(Sources(None, "", EVERY[family]), 0)
+    model: Any = build(Sources(None, "", Architecture(EVERY[family])), 0)
     head = model.get_output_embeddings()
     layers = [name for name, m in model.named_modules() if isinstance(m, LINEAR) and m is not head]
     before = set(model.state_dict())

@@ -16,6 +16,7 @@ from tests.shared import TINY, architecture, shared_data, tiny_model, tiny_token
 from tunefleet.base.errors import ConfigError
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def from_folder(path: Path) -> Sources:
-    return Sources(str(path), "", architecture("llama"))
+    return Sources(str(path), "", Architecture(architecture("llama")))
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -62,13 +63,13 @@ def test_from_scratch_is_fp32_on_the_cpu_without_cache(family: str) -> None:
 def test_the_architecture_is_left_as_it_was() -> None:
     given = architecture("gpt_neox", rope_scaling=None)
     before = json.dumps(given, sort_keys=True)
-    build(Sources(None, "", given), seed=0)
+    build(Sources(None, "", Architecture(given)), seed=0)
     assert json.dumps(given, sort_keys=True) == before
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_gradient_checkpointing_as_asked(wanted: bool) -> None:
-    model = build(Sources(None, "", architecture("opt")), seed=0, gradient_checkpointing=wanted)
+    model = build(Sources(None, "", Architecture(architecture("opt"))), seed=0, gradient_checkpointing=wanted)
     assert model.is_gradient_checkpointing is wanted
 
 
@@ -87,16 +88,16 @@ def test_attention_is_sdpa_where_the_family_has_it(
 ) -> None:
     """Whatever config.json asks for: the learner's masks are for these two."""
     given = EVERY[family] | ({"attn_implementation": asked} if asked else {})
-    model = build(Sources(None, "", given), seed=0)
+    model = build(Sources(None, "", Architecture(given)), seed=0)
     assert model.config._attn_implementation == implementation
     model.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(given))
-    assert build(Sources(str(tmp_path), "", given), seed=0).config._attn_implementation == implementation
+    assert build(Sources(str(tmp_path), "", Architecture(given)), seed=0).config._attn_implementation == implementation
 
 
 def test_half_precision_files_become_fp32(tmp_path: Path) -> None:
     tiny_model("opt").to(torch.float16).save_pretrained(tmp_path)
-    model = build(Sources(str(tmp_path), "", architecture("opt")), seed=0)
+    model = build(Sources(str(tmp_path), "", Architecture(architecture("opt"))), seed=0)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
@@ -133,13 +134,13 @@ def test_a_damaged_file_is_refused(folder: Path) -> None:
 def test_tied_weights_are_not_missing(tmp_path: Path) -> None:
     tiny_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
-    model = build(Sources(str(tmp_path), "", {}), seed=0)
+    model = build(Sources(str(tmp_path), "", Architecture({})), seed=0)
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
 def test_a_real_pretrained_model_loads() -> None:
     folder = shared_data("stories260k/hf")
-    model = build(Sources(str(folder), str(folder), {}), seed=0)
+    model = build(Sources(str(folder), str(folder), Architecture({})), seed=0)
     assert sum(p.numel() for p in model.parameters()) == 260_032
 
 
@@ -235,4 +236,4 @@ def test_a_family_without_gradient_checkpointing_says_so() -> None:
         "n_positions": 16,
     }
     with pytest.raises(ConfigError, match="transformers has none for the family ctrl"):
-        build(Sources(None, "", ctrl), seed=0, gradient_checkpointing=True)
+        build(Sources(None, "", Architecture(ctrl)), seed=0, gradient_checkpointing=True)

@@ -13,11 +13,12 @@ from tests.plans import LLAMA, OPT
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.build import build
 from tunefleet.model.configuration import configuration
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 
 def scratch(architecture: dict[str, Any], *changed: str, dropout: float | None = None) -> Sources:
-    return Sources(None, "", architecture, changed, dropout)
+    return Sources(None, "", Architecture(architecture), changed, dropout)
 
 
 def drops_out(model: Any, draws: int = 2) -> bool:
@@ -59,16 +60,16 @@ def logits(model: Any) -> Any:
 
 def test_another_rotary_base_reaches_weights_of_files(folder: Path) -> None:
     filed = {**LLAMA, "rope_theta": 10.0}
-    changed = build(Sources(str(folder), "", filed, ("rope_theta",)), seed=0)
-    plain = build(Sources(str(folder), "", {}), seed=0)
+    changed = build(Sources(str(folder), "", Architecture(filed), ("rope_theta",)), seed=0)
+    plain = build(Sources(str(folder), "", Architecture({})), seed=0)
     assert torch.equal(changed.model.embed_tokens.weight, plain.model.embed_tokens.weight)
     assert not torch.equal(logits(changed), logits(plain))
     assert torch.equal(logits(changed), logits(build(scratch(filed), seed=0)))
 
 
 def test_dropout_reaches_weights_of_files(folder: Path) -> None:
-    assert drops_out(build(Sources(str(folder), "", LLAMA, (), 0.4), seed=0))
-    assert not drops_out(build(Sources(str(folder), "", LLAMA), seed=0))
+    assert drops_out(build(Sources(str(folder), "", Architecture(LLAMA), (), 0.4), seed=0))
+    assert not drops_out(build(Sources(str(folder), "", Architecture(LLAMA)), seed=0))
 
 
 @pytest.mark.parametrize(

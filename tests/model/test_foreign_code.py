@@ -13,6 +13,7 @@ from tests.plans import LLAMA
 from tests.shared import tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model import build, tokenizer
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 
@@ -39,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_models_own_code_does_not_run(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.path: .* brings Python code of its own, which is never run"):
-        build.build(Sources(str(folder), str(folder), {}), 0)
+        build.build(Sources(str(folder), str(folder), Architecture({})), 0)
     assert not (tmp_path / "ran").exists()
 
 
@@ -72,7 +73,7 @@ def test_a_pickle_of_weights_does_not_run(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(LLAMA))
     torch.save({"model.norm.weight": torch.ones(32), "x": Planted(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
     with pytest.raises(ConfigError, match=r"model\.path: .* a pickle that holds more than weights"):
-        build.build(Sources(str(tmp_path), "", LLAMA), 0)
+        build.build(Sources(str(tmp_path), "", Architecture(LLAMA)), 0)
     assert not (tmp_path / "ran").exists()
     torch.load(tmp_path / "pytorch_model.bin", weights_only=False)  # control
     assert (tmp_path / "ran").exists()

@@ -14,6 +14,7 @@ from tests.shared import TINY, tiny_model
 from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner, segment_mask
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
@@ -224,4 +225,4 @@ def test_blooms_bias_of_padded_prompts_is_its_own() -> None:
 
 
 def tiny_bloom() -> Any:
-    return build(Sources(None, "", EVERY["bloom"]), seed=0)
+    return build(Sources(None, "", Architecture(EVERY["bloom"])), seed=0)

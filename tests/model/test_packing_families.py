@@ -12,13 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.families import EVERY, INEXACT, WINDOWED, Architecture
+from tests.families import EVERY, INEXACT, WINDOWED
+from tests.families import Architecture as Config
 from tests.shared import dataset_of
 from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.data.batches.collate import collate
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.families import packing
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.registry import FAMILIES
 from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
@@ -37,11 +40,11 @@ NO_ROUTER_LOSS = ("deepseek_v2", "deepseek_v3")
 Answer = tuple[float, dict[str, Tensor]]
 
 
-def built(given: Architecture) -> Any:
-    return build(Sources(None, "", given), seed=0)
+def built(given: Config) -> Any:
+    return build(Sources(None, "", Architecture(given)), seed=0)
 
 
-def learner(given: Architecture) -> Learner:
+def learner(given: Config) -> Learner:
     """As in training; nothing here drops out."""
     return Learner(built(given)).train()
 
@@ -50,7 +53,7 @@ def family(name: str) -> str:
     return name.partition(",")[0]
 
 
-def families(architectures: dict[str, Architecture]) -> set[str]:
+def families(architectures: dict[str, Config]) -> set[str]:
     return {str(given["model_type"]) for given in architectures.values()}
 
 
@@ -105,14 +108,17 @@ def gradients_apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 def test_the_plan_claims_what_is_measured_here_and_nothing_else() -> None:
-    assert set(packing.EXACT) == families(EVERY)
-    assert set(packing.WINDOWED) == families(WINDOWED)
-    assert len(packing.EXACT) == len(set(packing.EXACT)) >= 50
-    assert set(packing.INEXACT) == families(INEXACT) - set(packing.EXACT)
+    exact = packing.exact_families()
+    assert set(exact) == families(EVERY)
+    assert set(packing.windowed_families()) == families(WINDOWED)
+    assert len(exact) >= 50
+    assert {*FAMILIES} - {*exact} == families(INEXACT) - {*exact}
 
 
 def test_the_plan_packs_what_is_exact() -> None:
-    assert {name: packing.refusal(given, length=16) for name, given in EVERY.items()} == dict.fromkeys(EVERY)
+    assert {name: packing.refusal(Architecture(given), length=16) for name, given in EVERY.items()} == dict.fromkeys(
+        EVERY
+    )
 
 
 def test_rows_to_measure_with() -> None:
@@ -246,7 +252,7 @@ def test_routers_add_no_loss_of_their_own(name: str) -> None:
 @pytest.mark.parametrize("name", INEXACT)
 def test_what_the_plan_refuses_is_wrong(name: str) -> None:
     """The reason is stated, and packed rows fail or train another loss."""
-    assert packing.refusal(INEXACT[name], length=16)
+    assert packing.refusal(Architecture(INEXACT[name]), length=16)
     model = learner(INEXACT[name])
     expected, expected_gradients = answer(model, ALONE)
     try:
@@ -260,8 +266,8 @@ def test_what_the_plan_refuses_is_wrong(name: str) -> None:
 def test_a_rotary_embedding_that_stretches_is_refused_beyond_its_native_length() -> None:
     """One conversation longer than 16 tokens changes the embedding of the others in its batch."""
     given = EVERY["phi3, longrope"]
-    assert packing.refusal(given, length=16) is None
-    reason = packing.refusal(given, length=17)
+    assert packing.refusal(Architecture(given), length=16) is None
+    reason = packing.refusal(Architecture(given), length=17)
     assert (
         reason == "its longrope rotary embedding changes for all conversations of a batch when one has over 16 tokens"
     )

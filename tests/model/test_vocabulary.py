@@ -16,6 +16,7 @@ from tests.shared import architecture, tiny_model, tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.build import build
 from tunefleet.model.vocabulary import check_vocabulary, other_ids, special_ids
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 
@@ -79,7 +80,7 @@ def test_ids_that_differ_are_named() -> None:
 def test_from_scratch_every_family_takes_the_tokenizers_ids(name: str, tokenizer: Any) -> None:
     """So no token of a text is the padding row, which stays zero."""
     given = {**EVERY[name], "vocab_size": 320, "bos_token_id": 7, "eos_token_id": 8, "pad_token_id": 0}
-    model = build(Sources(None, "", given), seed=0, tokenizer=tokenizer)
+    model = build(Sources(None, "", Architecture(given)), seed=0, tokenizer=tokenizer)
     ids = special_ids(tokenizer)
     for config in (model.config, model.generation_config):
         assert {key: getattr(config, key) for key in ids} == ids
@@ -87,14 +88,14 @@ def test_from_scratch_every_family_takes_the_tokenizers_ids(name: str, tokenizer
 
 
 def test_control_without_the_tokenizer_a_token_of_every_text_never_learns() -> None:
-    model = build(Sources(None, "", architecture("opt", vocab_size=320, pad_token_id=0)), seed=0)
+    model = build(Sources(None, "", Architecture(architecture("opt", vocab_size=320, pad_token_id=0))), seed=0)
     assert not bool((model.get_input_embeddings().weight[0] != 0).any())
 
 
 @pytest.mark.parametrize("own", [True, False])
 def test_files_take_the_ids_of_another_tokenizer(tmp_path: Path, own: bool) -> None:
     tiny_model("opt", vocab_size=320, **OTHER).save_pretrained(tmp_path)
-    sources = Sources(str(tmp_path), str(tmp_path) if own else "other", {})
+    sources = Sources(str(tmp_path), str(tmp_path) if own else "other", Architecture({}))
     model = build(sources, seed=0, tokenizer=without_padding())
     model(input_ids=torch.tensor([[0, 4, 9]])).logits.sum().backward()
     learns = bool((model.get_input_embeddings().weight.grad[0] != 0).any())
@@ -107,7 +108,7 @@ def test_files_take_the_ids_of_another_tokenizer(tmp_path: Path, own: bool) -> N
 
 def test_further_ends_of_the_models_own_files_stay(tmp_path: Path) -> None:
     tiny_model("llama", vocab_size=320, eos_token_id=[2, 9]).save_pretrained(tmp_path)
-    model = build(Sources(str(tmp_path), str(tmp_path), {}), seed=0, tokenizer=tiny_tokenizer())
+    model = build(Sources(str(tmp_path), str(tmp_path), Architecture({})), seed=0, tokenizer=tiny_tokenizer())
     assert model.config.eos_token_id == model.generation_config.eos_token_id == [2, 9]
-    other = build(Sources(str(tmp_path), "other", {}), seed=0, tokenizer=tiny_tokenizer())
+    other = build(Sources(str(tmp_path), "other", Architecture({})), seed=0, tokenizer=tiny_tokenizer())
     assert other.config.eos_token_id == other.generation_config.eos_token_id == 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tunefleet.config import RunConfig, load
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.horizon import Horizon, Pace, horizon
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.plan import Plan
@@ -23,7 +24,7 @@ def planned(total: int = 8, **settings: Any) -> Plan:
         config=load(RunConfig, settings),
         layout=Layout(world_size=1, data_parallel=1, processes_here=1, device="cpu"),
         batch=Batch(total, 1, 1),
-        sources=Sources(None, "", {}),
+        sources=Sources(None, "", Architecture({})),
         parameters=None,
         threads=1,
         engine={},

@@ -283,7 +283,7 @@ def test_a_name_must_be_able_to_be_a_folder_of_its_own(planned: Make, name: str)
     ("family", "reason"),
     [
         ("rwkv", "it carries a state from token to token, which runs on into the next conversation of a row"),
-        ("new", "nobody has measured that its packed loss is the unpacked one"),
+        ("new", "it is not measured whether its packed loss is the unpacked one"),
     ],
 )
 def test_packing_is_for_families_where_it_is_exact(planned: Make, family: str, reason: str) -> None:

@@ -31,7 +31,12 @@ def load(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def dump(value: Any) -> Any:
-    """The plain values (JSON types) of a typed one; `load` reads them back."""
+    """The plain values (JSON types) of a typed one; `load` reads them back.
+
+    A dataclass with `to_json` and `from_json` says itself how it is written.
+    """
+    if hasattr(value, "to_json"):
+        return dump(value.to_json())
     if is_dataclass(value) and not isinstance(value, _TEXTUAL):
         return {f.name: _name_of(f, getattr(value, f.name)) or dump(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -76,7 +81,7 @@ def _value(kind: Any, value: Any, path: str, declared: Field[Any], complaints: l
         if value is None:
             return None
         kind = next(member for member in kind.__args__ if member is not type(None))
-    if isinstance(kind, type) and is_dataclass(kind) and kind not in _TEXTUAL:
+    if isinstance(kind, type) and is_dataclass(kind) and kind not in _TEXTUAL and not hasattr(kind, "from_json"):
         return _dataclass(kind, value, path, complaints, root)
     if member := _listed(kind):
         return _dataclasses(member, value, path, complaints, root)
@@ -124,6 +129,8 @@ def _convert(kind: Any, value: Any) -> Any:
         return value
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
+    if hasattr(kind, "from_json"):
+        return kind.from_json(value) if isinstance(value, Mapping) else _refuse()
     if kind in _TEXTUAL:
         return kind.parse(value)
     if origin is tuple:

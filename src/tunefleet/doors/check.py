@@ -58,7 +58,7 @@ def _config(words: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
         config = replace(config, launch=replace(config.launch, processes=most))
     copies = layout(config.parallel, config.launch, machine).data_parallel
     rows = copies * max(2, -(-4 // copies))
-    model = replace(config.model, architecture=tiny.architecture(tiny.MODELS[0], config.parallel))
+    model = replace(config.model, architecture=tiny.architecture(tiny.MODELS[0], config.parallel).to_json())
     train = replace(config.train, micro_batch=1, global_batch=rows)
     return replace(config, output_dir=str(folder), model=model, train=train)
 

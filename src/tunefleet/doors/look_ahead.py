@@ -44,7 +44,7 @@ def _may_start(plan: Plan) -> bool:
 def _reading(plan: Plan) -> str:
     """All that the look depends on."""
     train, sources = plan.config.train, plan.sources
-    family = [sources.architecture.get(key) for key in ("model_type", "vocab_size")]
+    family = [sources.architecture.config.get(key) for key in ("model_type", "vocab_size")]
     return json.dumps([dump(plan.config.data), train.sequence_length, sources.tokenizer, *family])
 
 

@@ -96,7 +96,7 @@ def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:
 def _lines(asked: _Asked) -> Iterator[str]:
     seen = asked.forecast()
     if seen is None:
-        family = asked.plan.sources.architecture.get("model_type")
+        family = asked.plan.sources.architecture.model_type
         yield f"memory     not counted: no formula for the family {family}"
         return
     yield from _memory(seen)

@@ -15,7 +15,8 @@ from deepspeed.utils import groups
 from torch import Tensor, distributed, nn
 
 from tunefleet.engine.group import ProcessGroup
-from tunefleet.plan.families import tensor
+from tunefleet.plan.deepspeed.autotp import autotp_config
+from tunefleet.plan.families.tensor import shard_dimension
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.layout import Layout
 
@@ -29,7 +30,7 @@ def shard_layers(model: Any, plan: Plan, group: ProcessGroup) -> None:
     if plan.layout.tensor == 1:
         return
     set_autotp_mode(training=True)
-    told = AutoTPConfig.from_dict({**tensor.divided(_family(plan)), "tp_size": plan.layout.tensor})
+    partition = AutoTPConfig.from_dict(autotp_config(plan.sources.architecture, plan.layout.tensor))
     division = AutoTP(
         module=model,
         all_reduce_linears=(),
@@ -37,7 +38,7 @@ def shard_layers(model: Any, plan: Plan, group: ProcessGroup) -> None:
         state_dict=None,
         linear_layer_setting=(nn.Linear, nn.Embedding),
         orig_layer_impl=None,
-        partition_config=told,
+        partition_config=partition,
         model_config=model.config,
         training_mode=True,
     )
@@ -103,8 +104,4 @@ def release() -> None:
 
 
 def _dimension(plan: Plan, name: str) -> int | None:
-    return tensor.dimension(_family(plan), name)
-
-
-def _family(plan: Plan) -> str:
-    return str(plan.sources.architecture.get("model_type"))
+    return shard_dimension(plan.sources.architecture, name)

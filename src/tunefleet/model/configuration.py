@@ -12,7 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.plan.families.architecture import is_dropout
+from tunefleet.plan.families.config_json import is_dropout
 from tunefleet.plan.paths.model_files import Sources
 
 _ABOUT_FILES = ("torch_dtype", "dtype", "transformers_version", "_name_or_path")  # of a config.json, not of a model
@@ -43,12 +43,12 @@ def reason(error: Exception) -> str:
 
 
 def _read(sources: Sources) -> PreTrainedConfig:
-    if sources.weights and not sources.architecture:
+    if sources.weights and not sources.architecture.config:
         filed: PreTrainedConfig = AutoConfig.from_pretrained(
             sources.weights, local_files_only=True, trust_remote_code=False
         )
         return filed
-    architecture = copy.deepcopy(sources.architecture)  # transformers writes into nested mappings
+    architecture = copy.deepcopy(sources.architecture.to_json())  # transformers writes into nested mappings
     if not sources.weights:
         architecture = {key: value for key, value in architecture.items() if key not in _ABOUT_FILES}
     if architecture["model_type"] == "mistral" and "layer_types" in architecture:  # as transformers reads its files

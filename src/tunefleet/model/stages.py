@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,32 +12,8 @@ from transformers import Cache, PreTrainedModel
 
 from tunefleet.contracts import Line, MicroBatch
 from tunefleet.model.learner import Learner
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Names within a family's base model: its blocks, and what only the first or only the last stage needs."""
-
-    blocks: str = "layers"
-    positions: str | None = None
-    before: tuple[str, ...] = ()
-    behind: tuple[str, ...] = ("norm",)
-
-
-PARTS = {
-    "gpt2": Parts("h", "wpe", ("drop",), ("ln_f",)),
-    "gpt_neox": Parts("layers", None, ("emb_dropout",), ("final_layer_norm",)),
-    "llama": Parts(),
-    "mistral": Parts(),
-    "opt": Parts(
-        "decoder.layers",
-        "decoder.embed_positions",
-        ("decoder.project_in",),
-        ("decoder.final_layer_norm", "decoder.project_out"),
-    ),
-    "qwen2": Parts(),
-}
-"""The families that can be cut (as in `plan/estimate/pipeline_stages.py`). What is not named is in every stage."""
+from tunefleet.plan.families.family import StageModules
+from tunefleet.plan.families.registry import family_of
 
 
 class Stage(nn.Module):
@@ -111,13 +86,13 @@ class Stage(nn.Module):
             blocks[place] = AbsentBlock(place, acts.get(place, _same))
 
     def _leave_embeddings(self, model: PreTrainedModel) -> None:
-        names = PARTS[model.config.model_type]
+        names = _modules(model)
         model.set_input_embeddings(StandIn(self._nothing))
         _replace(model, names.before, _same)
         _replace(model, (names.positions,) if names.positions else (), lambda places: torch.zeros(()))
 
     def _leave_head(self, model: PreTrainedModel) -> None:
-        _replace(model, PARTS[model.config.model_type].behind, _same)
+        _replace(model, _modules(model).after, _same)
         model.set_output_embeddings(StandIn(self._share))
 
     def _nothing(self, tokens: Tensor) -> Tensor:
@@ -182,7 +157,14 @@ def _same(value: Tensor) -> Tensor:
 
 
 def _blocks(model: PreTrainedModel) -> nn.ModuleList:
-    return cast(nn.ModuleList, model.base_model.get_submodule(PARTS[model.config.model_type].blocks))
+    return cast(nn.ModuleList, model.get_submodule(family_of(model.config.model_type).blocks))
+
+
+def _modules(model: PreTrainedModel) -> StageModules:
+    """What only the first or only the last stage needs; what is not named there is in every stage."""
+    modules = family_of(model.config.model_type).pipeline
+    assert modules, f"the plan refuses stages of the family {model.config.model_type}"
+    return modules
 
 
 def _replace(model: PreTrainedModel, names: Sequence[str], act: Callable[[Tensor], Tensor]) -> None:

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.configuration import reason
+from tunefleet.plan.families.registry import family_of
 
 
 def load(folder: str, family: str) -> Any:
@@ -30,14 +31,10 @@ def load(folder: str, family: str) -> Any:
 
 
 def _bare(folder: Path, family: str) -> Any | None:
-    """A GPT-2 style byte-level BPE without a configuration, with OPT's special tokens where it has them."""
+    """A GPT-2 style byte-level BPE without a configuration, with the family's special tokens."""
     if (folder / "tokenizer.json").exists() or (folder / "tokenizer_config.json").exists():
         return None
     files = folder / "vocab.json", folder / "merges.txt"
     if not all(file.exists() for file in files):
         return None
-    specials = _OPT_SPECIALS if family == "opt" else {}
-    return GPT2Tokenizer(vocab=str(files[0]), merges=str(files[1]), **specials)
-
-
-_OPT_SPECIALS = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "<pad>"}
+    return GPT2Tokenizer(vocab=str(files[0]), merges=str(files[1]), **family_of(family).bpe_tokens)

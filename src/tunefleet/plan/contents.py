@@ -105,7 +105,7 @@ def _digest(plan: Plan) -> Callable[[Path], str]:
 
 
 def _architecture(plan: Plan) -> str:
-    return hashlib.sha256(json.dumps(plan.sources.architecture, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plan.sources.architecture.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 _Named = Iterator[tuple[str, Path]]

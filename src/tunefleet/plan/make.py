@@ -18,7 +18,6 @@ from tunefleet.plan import answers, precision, start_from
 from tunefleet.plan.choose.auto import foreseen, resolve, where
 from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.estimate.pipeline_stages import boundaries
-from tunefleet.plan.families import parameters
 from tunefleet.plan.naming import run_name
 from tunefleet.plan.paths import data_files
 from tunefleet.plan.paths.model_files import Sources, absolute, sources
@@ -144,6 +143,6 @@ def _expected(plan: Plan, machine: Machine) -> Expected | None:
 
 def _parameters(found: Sources) -> int | None:
     try:
-        return parameters.count(found.architecture).total
+        return found.architecture.parameters.total
     except ValueError:
         return None  # a family that we cannot count yet: the model itself will say

@@ -102,7 +102,7 @@ class Plan:
         weights = f"from {self.sources.weights}" if self.sources.weights else "from scratch"
         parameters = f"{count(self.parameters)} parameters" if self.parameters else "parameters not counted"
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
-        family = self.sources.architecture.get("model_type")
+        family = self.sources.architecture.model_type
         asked = {"job": self.job.summary()} if self.job else {}
         cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
         beside = {}

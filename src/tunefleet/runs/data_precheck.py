@@ -15,8 +15,8 @@ def complaints(plan: Plan) -> Sequence[str]:
     """What training would refuse, as far as the first rows show it; nothing is written."""
     architecture = plan.sources.architecture
     try:
-        tokenizer = load_tokenizer(plan.sources.tokenizer, str(architecture.get("model_type")))
-        if vocab_rows := architecture.get("vocab_size"):
+        tokenizer = load_tokenizer(plan.sources.tokenizer, architecture.model_type)
+        if vocab_rows := architecture.vocab_rows:
             check_vocabulary(vocab_rows, tokenizer)
     except ConfigError as error:
         return error.complaints

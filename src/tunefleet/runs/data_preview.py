@@ -84,7 +84,7 @@ def prepared(plan: Plan) -> Prepared:
 
 
 def _tokenizer(plan: Plan) -> Any:
-    return load_tokenizer(plan.sources.tokenizer, str(plan.sources.architecture.get("model_type")))
+    return load_tokenizer(plan.sources.tokenizer, plan.sources.architecture.model_type)
 
 
 def _part(number: int, parts: int) -> str:

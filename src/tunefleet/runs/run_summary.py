@@ -20,7 +20,7 @@ def data_rows(plan: Plan, inputs: RunInputs) -> dict[str, str]:
     """What the data add to the plan."""
     card, steps = inputs.data.train.card, inputs.horizon
     epochs = steps.total / steps.steps_per_epoch
-    special_ids = other_ids(plan.sources.architecture, inputs.tokenizer)
+    special_ids = other_ids(plan.sources.architecture.config, inputs.tokenizer)
     differences = ", ".join(f"{name} {ids[1]} (not {ids[0]})" for name, ids in special_ids.items())
     return {
         **data_summary.rows(plan, inputs.data),

@@ -28,4 +28,4 @@ def load(plan: Plan) -> Any:
     """The run's own tokenizer; for a run that has not started, that of the plan. Raises `ConfigError`."""
     saved = plan.paths.tokenizer
     folder = str(saved) if saved.is_dir() else plan.sources.tokenizer
-    return load_tokenizer(folder, str(plan.sources.architecture.get("model_type")))
+    return load_tokenizer(folder, plan.sources.architecture.model_type)

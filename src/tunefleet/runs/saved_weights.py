@@ -10,7 +10,7 @@ from torch import Tensor
 from tunefleet.checkpoint.find_checkpoint import Checkpoint
 from tunefleet.engine import frozen, shards
 from tunefleet.engine.dtypes import torch_dtype
-from tunefleet.plan.families.tensor import dimension
+from tunefleet.plan.families.tensor import shard_dimension
 from tunefleet.plan.plan import Plan
 
 
@@ -43,8 +43,7 @@ def _joined(plan: Plan, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The whole weights: sharded ones are concatenated, the others are the same on every rank."""
     if len(parts) == 1:
         return parts[0]
-    family = str(plan.sources.architecture.get("model_type"))
-    dims = {name: dimension(family, name) for name in parts[0]}
+    dims = {name: shard_dimension(plan.sources.architecture, name) for name in parts[0]}
     return {
         name: weight if (dim := dims[name]) is None else torch.cat([part[name] for part in parts], dim)
         for name, weight in parts[0].items()

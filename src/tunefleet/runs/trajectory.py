@@ -19,6 +19,7 @@ from tunefleet.data.store.packing import pack
 from tunefleet.model.learner import Learner
 from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.optim.schedules import learning_rate
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.tiny import VOCABULARY
 from tunefleet.plan.horizon import Horizon
 from tunefleet.plan.plan import Plan
@@ -53,10 +54,10 @@ def batches(plan: Plan, rank: int) -> OrderedBatches:
     return OrderedBatches(rows(), plan.batch, plan.layout.data_rank(rank), seed=3, pad=0, packed=True)
 
 
-def model(architecture: dict[str, Any]) -> Any:
+def model(architecture: Architecture) -> Any:
     """A tiny model whose weights depend on nothing but its architecture."""
     torch.manual_seed(11)
-    config = AutoConfig.for_model(**architecture)
+    config = AutoConfig.for_model(**architecture.to_json())
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
 
 

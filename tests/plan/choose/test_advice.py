@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.estimate.test_memory_items import OPT, published
+from tests.plan.estimate.test_memory_items import OPT_CONFIG, published_config
 from tests.plan.test_make import planned
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig
@@ -118,7 +118,7 @@ def test_degrees_are_left_as_they_are() -> None:
 # Guards
 
 Planned = Callable[..., Plan]
-LARGE = {"model": {"architecture": published("opt-6.7b")}, "train": {"sequence_length": 2048}}
+LARGE = {"model": {"architecture": published_config("opt-6.7b")}, "train": {"sequence_length": 2048}}
 ON_A100 = {"plan": {"machine": "8xA100-40G"}}
 
 
@@ -159,7 +159,7 @@ def test_a_job_on_named_machines_is_refused(planned: Planned) -> None:
 # auto
 
 
-def auto(planned: Planned, shape: dict[str, Any] = OPT, machine: str = "8xA100-40G", **train: Any) -> Plan:
+def auto(planned: Planned, shape: dict[str, Any] = OPT_CONFIG, machine: str = "8xA100-40G", **train: Any) -> Plan:
     model = {"architecture": shape}
     settings = {"sequence_length": 16, **train}
     return planned(GPUS, model=model, parallel={"name": "auto"}, plan={"machine": machine}, train=settings)
@@ -168,7 +168,7 @@ def auto(planned: Planned, shape: dict[str, Any] = OPT, machine: str = "8xA100-4
 def test_auto_takes_the_simplest_strategy_that_fits(planned: Planned) -> None:
     """6.66B weights in GiB, with 39.4 of each of 8 GPUs: as fp32 with gradient and two states 99 under ddp; under zero1
     bf16 weights, fp32 gradients, an eighth of masters and states, 47; under zero2 an eighth of gradients too, 25."""
-    small, large = auto(planned), auto(planned, published("opt-6.7b"), sequence_length=128)
+    small, large = auto(planned), auto(planned, published_config("opt-6.7b"), sequence_length=128)
     assert (small.config.parallel.name, small.config.parallel.zero_stage) == ("ddp", 0)
     weights = 6.66e9 / 2**30
     assert [weights * 16 > 39.4, weights * (2 + 4 + 12 / 8) > 39.4, weights * (2 + 4 / 8 + 12 / 8) > 39.4] == [
@@ -181,13 +181,16 @@ def test_auto_takes_the_simplest_strategy_that_fits(planned: Planned) -> None:
 
 
 def test_auto_is_the_run_that_it_chooses(planned: Planned) -> None:
-    assert auto(planned).identity == planned(GPUS, model={"architecture": OPT}, train={"sequence_length": 16}).identity
+    assert (
+        auto(planned).identity
+        == planned(GPUS, model={"architecture": OPT_CONFIG}, train={"sequence_length": 16}).identity
+    )
 
 
 def test_the_largest_micro_batch_at_the_same_global_batch(planned: Planned) -> None:
     small = auto(planned, micro_batch="auto", global_batch=64)
     assert (small.batch.micro, small.batch.accumulation, small.batch.total) == (8, 1, 64)
-    shape = published("opt-1.3b")
+    shape = published_config("opt-1.3b")
     large = auto(planned, shape, "8xT4-16G", micro_batch="auto", global_batch=512, sequence_length=1024)
     assert large.batch.total == 512
     assert f"train.micro_batch={large.batch.micro}" in large.notes[0]
@@ -210,7 +213,7 @@ def fits(plan: Plan, rows: int) -> bool:
         ({"train": {"micro_batch": "auto", "global_batch": 12}}, "12 is not a multiple of data-parallel.8.. Use 16"),
         ({"parallel": {"name": "auto"}, "plan": {}}, "nobody knows the memory of this. Say it with plan.machine="),
         (
-            {"parallel": {"name": "auto"}, "model": {"architecture": published("opt-66b")}},
+            {"parallel": {"name": "auto"}, "model": {"architecture": published_config("opt-66b")}},
             "parallel=auto: nothing fits",
         ),
         ({"parallel": {"name": "auto"}, "plan": {"machine": "9000"}}, "plan.machine: '9000' is not a machine"),

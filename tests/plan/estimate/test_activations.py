@@ -18,7 +18,7 @@ from tunefleet.plan.estimate.activations import LOSS_BYTES, Activations, activat
 from tunefleet.plan.estimate.pipeline_stages import stages_of
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families.parameters import count
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 ROWS, LENGTH = 4, 64
@@ -41,7 +41,7 @@ def larger(name: str, **changes: Any) -> dict[str, Any]:
 
 def kept_by_autograd(shape: dict[str, Any], packed: bool, precision: str, checkpointing: bool = False) -> int:
     """Bytes of all tensors that a forward pass saves, each storage once, without weights."""
-    model = build(Sources(None, "", shape), 0, checkpointing)
+    model = build(Sources(None, "", Architecture(shape)), 0, checkpointing)
     learner = Learner(model.to(torch.bfloat16) if precision == "bf16" else model).train()
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     found: dict[int, torch.Tensor] = {}
@@ -61,7 +61,8 @@ def kept_by_autograd(shape: dict[str, Any], packed: bool, precision: str, checkp
 
 
 def kept_by(shape: dict[str, Any], task: Work, spread: Spread, on_gpu: bool = True, stage: int = 0) -> Activations:
-    return activations(shape, task, spread, stages_of(shape, spread, task.accumulation)[stage], on_gpu)
+    architecture = Architecture(shape)
+    return activations(architecture, task, spread, stages_of(architecture, spread, task.accumulation)[stage], on_gpu)
 
 
 def foreseen(shape: dict[str, Any], packed: bool, precision: str, checkpointing: bool = False) -> int:
@@ -71,7 +72,13 @@ def foreseen(shape: dict[str, Any], packed: bool, precision: str, checkpointing:
     task = Work(**{**vars(work), "precision": Precision.FP32 if fp32 else Precision.BF16})
     said = kept_by(shape, task, Spread(zero_stage=int(precision == "bf16")), on_gpu=False)
     other = ROWS * LENGTH * shape["vocab_size"] * (LOSS_BYTES - 4)
-    return said.kept + said.mask + said.loss - other + (2 * count(shape).total if precision == "autocast" else 0)
+    return (
+        said.kept
+        + said.mask
+        + said.loss
+        - other
+        + (2 * Architecture(shape).parameters.total if precision == "autocast" else 0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.memory_items import BUCKET, Memory, Phase, memory, total
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families.parameters import count
+from tunefleet.plan.families.architecture import Architecture
 
 MODELS = Path(__file__).parents[3] / "conf" / "model"
-OPT: dict[str, Any] = {
+OPT_CONFIG: dict[str, Any] = {
     "model_type": "opt",
     "vocab_size": 100,
     "hidden_size": 8,
@@ -31,22 +31,33 @@ OPT: dict[str, Any] = {
 STATES = ("parameters", "gradients", "master weights (fp32)", "optimizer states")
 
 
-def published(name: str) -> dict[str, Any]:
+OPT = Architecture(OPT_CONFIG)
+
+
+def changed(architecture: Architecture, **changes: Any) -> Architecture:
+    return Architecture({**architecture.config, **changes})
+
+
+def published_config(name: str) -> dict[str, Any]:
     card: Any = OmegaConf.to_container(OmegaConf.load(MODELS / f"{name}.yaml"))
     return card["published"]
 
 
-def of_size(billions: float) -> dict[str, Any]:
+def published(name: str) -> Architecture:
+    return Architecture(published_config(name))
+
+
+def of_size(billions: float) -> Architecture:
     """An OPT without vocabulary to speak of, of about so many parameters."""
     hidden, layers = 4096, round(billions * 1e9 / (12 * 4096**2))
-    return OPT | {"hidden_size": hidden, "ffn_dim": 4 * hidden, "num_hidden_layers": layers, "vocab_size": 2}
+    return changed(OPT, hidden_size=hidden, ffn_dim=4 * hidden, num_hidden_layers=layers, vocab_size=2)
 
 
 def sizes(said: Memory) -> dict[str, int]:
     return {item.name: item.bytes for item in said.device}
 
 
-def said(shape: dict[str, Any], spread: Spread, on_gpu: bool = True, here: int = 1, **work: Any) -> Memory:
+def said(shape: Architecture, spread: Spread, on_gpu: bool = True, here: int = 1, **work: Any) -> Memory:
     return memory(shape, spread, Work(**{"rows": 1, "length": 16, **work}), on_gpu, here)
 
 
@@ -57,12 +68,12 @@ def said(shape: dict[str, Any], spread: Spread, on_gpu: bool = True, here: int =
 def test_the_figure_of_the_zero_paper(stage: int, gigabytes: float) -> None:
     shape = of_size(7.5)
     found = sizes(said(shape, Spread(stage, 64), precision=Precision.FP16))
-    states = sum(found.get(name, 0) for name in STATES) * 7.5e9 / count(shape).total
+    states = sum(found.get(name, 0) for name in STATES) * 7.5e9 / shape.parameters.total
     assert states / 1e9 == pytest.approx(gigabytes, rel=0.02)
 
 
 def test_by_hand_without_zero() -> None:
-    n = count(OPT).total
+    n = OPT.parameters.total
     assert n == (100 + 32) * 8 + 2 * (4 * 72 + 8 * 32 + 32 + 32 * 8 + 8 + 2 * 16) + 16
     found = sizes(said(OPT, Spread(), on_gpu=False, precision=Precision.FP32))
     assert [found[name] for name in ("parameters", "gradients", "optimizer states")] == [4 * n, 4 * n, 8 * n]
@@ -79,7 +90,7 @@ def test_by_hand_in_bf16_with_four_ranks(
     stage: int, parameters: float, masters: float, gradients: float, states: float
 ) -> None:
     """Bytes a parameter: DeepSpeed sums gradients in fp32, and stage 0 autocasts fp32 weights."""
-    n, found = count(OPT).total, sizes(said(OPT, Spread(stage, 4)))
+    n, found = OPT.parameters.total, sizes(said(OPT, Spread(stage, 4)))
     assert found["parameters"] == int(n * parameters)
     assert found.get("master weights (fp32)", 0) == n * masters
     assert found["gradients"] == n * gradients
@@ -91,7 +102,7 @@ def test_sequence_peers_share_out_too() -> None:
 
 
 def test_only_what_is_trained_has_gradients_and_states() -> None:
-    n = count(OPT).total
+    n = OPT.parameters.total
     found = sizes(said(OPT, Spread(2, 2), trained=n // 10))
     assert found["parameters"] == 2 * n
     assert found["gradients"] == pytest.approx(4 * n / 20, abs=8)
@@ -105,7 +116,7 @@ def test_frozen_weights_of_four_bits() -> None:
 
 
 def test_optimizers_differ_in_their_states() -> None:
-    n = count(OPT).total
+    n = OPT.parameters.total
     assert sizes(said(OPT, Spread(1, 1), state_bytes=4))["optimizer states"] == 4 * n
     assert "optimizer states" not in sizes(said(OPT, Spread(1, 1), state_bytes=0))
 
@@ -113,11 +124,11 @@ def test_optimizers_differ_in_their_states() -> None:
 def test_deepspeed_s_buckets_exist_whatever_the_model() -> None:
     assert sizes(said(OPT, Spread(2, 2)))["buckets of gradients"] == 2 * BUCKET
     assert sizes(said(OPT, Spread(3, 2)))["buckets of gradients"] == 2 * 2 * BUCKET
-    assert sizes(said(OPT, Spread(2, 2), on_gpu=False))["buckets of gradients"] == 2 * count(OPT).total
+    assert sizes(said(OPT, Spread(2, 2), on_gpu=False))["buckets of gradients"] == 2 * OPT.parameters.total
 
 
 def test_offload_moves_states_to_the_host_or_the_disk() -> None:
-    n = count(OPT).total
+    n = OPT.parameters.total
     there = said(OPT, Spread(2, 2, optimizer_on=Place.CPU), here=2)
     on_host = {item.name: item.bytes for item in there.host}
     assert "optimizer states" not in sizes(there)
@@ -130,7 +141,7 @@ def test_offload_moves_states_to_the_host_or_the_disk() -> None:
 def test_ranks_read_files_weight_by_weight(spread: Spread) -> None:
     """In fp32 beside 16-bit weights, until masters have it; from scratch, and with a second copy, the whole model."""
     shape = published("opt-66b")
-    whole = 8 * 4 * count(shape).total
+    whole = 8 * 4 * shape.parameters.total
 
     def on_host(from_files: bool, copy_among: int = 1) -> int:
         work = Work(1, 128, from_files=from_files)
@@ -144,12 +155,12 @@ def test_ranks_read_files_weight_by_weight(spread: Spread) -> None:
 def test_every_process_builds_the_whole_model_on_its_host_first() -> None:
     shape = published("opt-66b")
     here = said(shape, Spread(3, 8), here=8)
-    assert here.host_bytes > 8 * 4 * count(shape).total
+    assert here.host_bytes > 8 * 4 * shape.parameters.total
     assert total(here.host, Phase.UPDATE) < 30 * GIB
 
 
 def test_a_tied_embedding_stands_at_both_ends_of_a_pipeline() -> None:
-    shape = OPT | {"vocab_size": 10_000}
+    shape = changed(OPT, vocab_size=10_000)
     half = said(shape, Spread(1, 1, pipeline=2), length=1)
     assert sizes(half)["parameters"] > 2 * 10_000 * 8
     assert sizes(half)["parameters"] < sizes(said(shape, Spread(1, 1), length=1))["parameters"]
@@ -166,7 +177,7 @@ def test_the_peak_is_a_phase_and_not_the_sum_of_all() -> None:
 def test_gradients_wait_through_the_forward_passes_of_an_accumulation() -> None:
     once = said(OPT, Spread(), accumulation=1)
     twice = said(OPT, Spread(), accumulation=2)
-    assert total(twice.device, Phase.FORWARD) - total(once.device, Phase.FORWARD) >= 4 * count(OPT).total
+    assert total(twice.device, Phase.FORWARD) - total(once.device, Phase.FORWARD) >= 4 * OPT.parameters.total
 
 
 def test_what_no_allocator_counts_is_no_part_of_what_is_measured() -> None:
@@ -178,4 +189,4 @@ def test_what_no_allocator_counts_is_no_part_of_what_is_measured() -> None:
 
 def test_an_unknown_family_is_not_counted() -> None:
     with pytest.raises(ValueError, match="rwkv cannot be counted"):
-        said({"model_type": "rwkv"}, Spread())
+        said(Architecture({"model_type": "rwkv"}), Spread())

@@ -11,8 +11,9 @@ import pytest
 from tests.plans import DEEP, LLAMA, tiny_plan
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig, Partition
-from tunefleet.plan.estimate.pipeline_stages import FAMILIES, boundaries, idle
-from tunefleet.plan.families import parameters
+from tunefleet.plan.estimate.pipeline_stages import boundaries, idle
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.registry import with_stages
 from tunefleet.plan.plan import Plan
 
 LARGE: dict[str, Any] = {
@@ -59,12 +60,12 @@ def complaint(folder: Path, *args: Any, **settings: Any) -> str:
 )
 def test_boundaries(stages: int, partition: str, expected: tuple[int, ...]) -> None:
     parallel = ParallelConfig(pipeline=stages, partition=Partition(partition))
-    assert boundaries(LARGE, stages, parallel.partition) == expected
+    assert boundaries(Architecture(LARGE), stages, parallel.partition) == expected
 
 
 @pytest.mark.parametrize("stages", [2, 3, 5, 7])
 def test_no_other_cut_has_a_lighter_heaviest_stage(stages: int) -> None:
-    weight = parameters.count(LARGE)
+    weight = Architecture(LARGE).parameters
     besides = [weight.embedding, *[0] * (stages - 2), weight.other + weight.head]
 
     def heaviest(cut: tuple[int, ...]) -> int:
@@ -77,12 +78,12 @@ def test_no_other_cut_has_a_lighter_heaviest_stage(stages: int) -> None:
             return [(first, 12)]
         return [(first, *rest) for end in range(first + 1, 14 - left) for rest in every(end, left - 1)]
 
-    found = boundaries(LARGE, stages, Partition.PARAMETERS)
+    found = boundaries(Architecture(LARGE), stages, Partition.PARAMETERS)
     assert heaviest(found) == min(map(heaviest, every(0, stages)))
 
 
 def test_a_tied_head_weighs_as_the_copy_that_it_is() -> None:
-    tied = {**LARGE, "tie_word_embeddings": True}
+    tied = Architecture({**LARGE, "tie_word_embeddings": True})
     assert boundaries(tied, 3, Partition.PARAMETERS) == (0, 3, 9, 12)
 
 
@@ -136,7 +137,7 @@ def test_fp16_needs_zero_1_and_a_gpu(tmp_path: Path) -> None:
 def test_families_without_stages_are_named_with_those_that_have_them(tmp_path: Path) -> None:
     found = complaint(tmp_path, {**LLAMA, "model_type": "olmo"})
     assert found == (
-        f"parallel.pipeline: tiny is of the family olmo, which has no stages; these have: {', '.join(FAMILIES)}. "
+        f"parallel.pipeline: tiny is of the family olmo, which has no stages; these have: {', '.join(with_stages())}. "
         "Use parallel.pipeline=1; zero3 shards any weights."
     )
 

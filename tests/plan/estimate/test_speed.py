@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.plan.estimate.test_memory_items import OPT, published
+from tests.plan.estimate.test_memory_items import OPT, changed, published
 from tunefleet.config.parallel import Partition, Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.gpus import Cluster, cluster
@@ -14,7 +14,6 @@ from tunefleet.plan.estimate.pipeline_stages import boundaries
 from tunefleet.plan.estimate.speed import Speed, flops_per_token, speed
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families.parameters import count
 
 H100 = cluster("8xH100-80G")
 
@@ -25,16 +24,14 @@ def of(spread: Spread, machine: Cluster = H100, **work: int | bool) -> Speed:
 
 def test_six_flops_a_weight_and_twelve_a_score() -> None:
     """PaLM, appendix B; the lookup of an embedding is no product, a tied head is one."""
-    counted = count(OPT)
+    counted = OPT.parameters
     assert flops_per_token(OPT, 16) == 6 * (counted.layers + 100 * 8) + 12 * 2 * 8 * 16
 
 
 def test_llama_2_70b_needs_six_times_its_size() -> None:
     """At 4,096 tokens the scores of a 70B Llama add about a tenth to 6 N."""
-    llama = published("llama-3.1-8b") | {
-        **{"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80},
-        **{"num_attention_heads": 64, "vocab_size": 32000},
-    }
+    sizes = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80}
+    llama = changed(published("llama-3.1-8b"), **sizes, num_attention_heads=64, vocab_size=32000)
     assert flops_per_token(llama, 4096) / (6 * 69e9) == pytest.approx(1.075, abs=0.02)
 
 
@@ -53,21 +50,21 @@ def test_a_step_by_hand() -> None:
 def test_what_is_sent_is_the_zero_paper_s() -> None:
     """Gradients are summed in fp32: an all-reduce moves 2 x 4 bytes a weight; gathering in bf16 moves 2."""
     shape = published("llama-3.1-8b")
-    n, most = count(shape).total, 7 / 8
+    n, most = shape.parameters.total, 7 / 8
     work = Work(1, 2048)
     sent = [speed(shape, Spread(stage, 8), work, H100).sent for stage in range(4)]
     assert sent == pytest.approx([8 * n * most, 10 * n * most, 10 * n * most, (2 * 2 + 4) * n * most])
 
 
 def test_zero_3_gathers_again_with_checkpointing_and_for_every_micro_batch() -> None:
-    n = count(published("llama-3.1-8b")).total * 7 / 8
+    n = published("llama-3.1-8b").parameters.total * 7 / 8
     assert of(Spread(3, 8), checkpointing=True).sent == pytest.approx((3 * 2 + 4) * n)
     assert of(Spread(3, 8), accumulation=4).sent == pytest.approx(4 * 8 * n)
 
 
 def test_a_network_is_slower_than_nvlink() -> None:
     """Within a host 450 GB/s, between hosts 50; of all gradients 7/8 are sent, and 15/16."""
-    n = count(published("llama-3.1-8b")).total
+    n = published("llama-3.1-8b").parameters.total
     assert of(Spread(2, 8)).communication == pytest.approx(10 * n * 7 / 8 / 450e9)
     assert of(Spread(2, 16), cluster("2x8xH100-80G")).communication == pytest.approx(10 * n * 15 / 16 / 50e9)
 
@@ -86,7 +83,7 @@ def test_the_bubble_of_a_pipeline() -> None:
 def slowest_stage(stages: int) -> float:
     """Its share of the products of Llama 3.1 8B, over the mean: the head alone is 2.4 blocks."""
     shape = published("llama-3.1-8b")
-    counted, cuts = count(shape), boundaries(shape, stages, Partition.PARAMETERS)
+    counted, cuts = shape.parameters, boundaries(shape, stages, Partition.PARAMETERS)
     products = [(end - begin) * counted.layers / 32 for begin, end in pairwise(cuts)]
     products[-1] += counted.head
     return max(products) / (sum(products) / stages)
@@ -101,7 +98,7 @@ def test_a_stage_for_every_block_waits_for_the_head() -> None:
 def test_offload_costs_time() -> None:
     """Beside the same step without it. Each GPU has an eighth of n weights: a gradient of 4 bytes out and a weight of 2
     back through 16 GB/s of PCIe; 12 bytes of states in and out of disks that eight GPUs share, 3 GB/s."""
-    own = count(published("llama-3.1-8b")).total / 8
+    own = published("llama-3.1-8b").parameters.total / 8
     optimizer, weights = own * 6 / 16e9, 2 * own * 2 / 16e9
     disk = 2 * 12 * own * 8 / 3e9
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from tests.shared import TINY, architecture
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.load import load
-from tunefleet.plan.families import linears as linears_module
-from tunefleet.plan.families.counts import FAMILIES
-from tunefleet.plan.families.linears import linears
+from tunefleet.plan.families import registry
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.lora import lora_parameters
 
+FAMILIES = registry.countable()
 LORA = {"name": "lora", "rank": 4}
 SHAPES: dict[str, dict[str, Any]] = {
     **{name: shape for name, shape in EVERY.items() if shape["model_type"] in FAMILIES},
@@ -39,7 +40,7 @@ def test_counts_what_peft_counts(name: str, settings: dict[str, Any]) -> None:
     from tunefleet.model.adapters import attach
 
     shape = SHAPES[name]
-    layers = linears(shape)
+    layers = Architecture(shape).linears
     targets = [t for t in settings.get("targets", []) if any(f".{n}".endswith(f".{t}") for n in layers)]
     adapter = load(AdapterConfig, {**LORA, **settings, "targets": targets or ["all-linear"]})
     with torch.device("meta"):
@@ -48,7 +49,7 @@ def test_counts_what_peft_counts(name: str, settings: dict[str, Any]) -> None:
     assert sizes == {n: a * b for n, (a, b) in layers.items()}
     attach(model, adapter, 0, None)
     learning = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert lora_parameters(shape, adapter) == learning > 0
+    assert lora_parameters(Architecture(shape), adapter) == learning > 0
 
 
 def test_every_family_that_is_counted_is_among_them() -> None:
@@ -67,7 +68,7 @@ def test_a_family_whose_layers_are_not_listed_is_the_model_s_to_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plan has no forecast then, and no traceback."""
-    monkeypatch.delitem(linears_module._FAMILIES, "qwen3")  # type: ignore[attr-defined]
+    monkeypatch.setitem(registry.FAMILIES, "qwen3", replace(registry.FAMILIES["qwen3"], linears=None))
     model = {"name": "mine", "init": "random", "architecture": EVERY["qwen3"]}
     plan = tiny_plan(tmp_path, model, adapter=LORA)
     assert plan.summary()["adapter"] == "LoRA of rank 4 on all-linear"
@@ -75,7 +76,7 @@ def test_a_family_whose_layers_are_not_listed_is_the_model_s_to_say(
 
 
 def test_there_is_nothing_to_count_without_an_adapter() -> None:
-    assert lora_parameters(ARCHITECTURES["opt"], AdapterConfig()) == 0
+    assert lora_parameters(Architecture(ARCHITECTURES["opt"]), AdapterConfig()) == 0
 
 
 def test_the_summary_says_how_much_learns(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_qlora_is_legal_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config = tiny_plan(tmp_path, {"name": "m", "path": str(_model(tmp_path))}).config
     config = type(config)(**{**vars(config), "adapter": AdapterConfig(name=AdapterName.QLORA, merge=False)})
     monkeypatch.setattr(lora, "find_spec", lambda name: object())
-    assert lora.complaints(config, "cuda", ARCHITECTURES["opt"]) == []
+    assert lora.complaints(config, "cuda", Architecture(ARCHITECTURES["opt"])) == []
     monkeypatch.setattr(lora, "find_spec", lambda name: None)
-    (complaint,) = lora.complaints(config, "cuda", ARCHITECTURES["opt"])
+    (complaint,) = lora.complaints(config, "cuda", Architecture(ARCHITECTURES["opt"]))
     assert "pip install bitsandbytes" in complaint

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from tunefleet.plan.families import packing
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.registry import FAMILIES
 
 MODELS = sorted((Path(__file__).parents[3] / "conf" / "model").glob("*.yaml"))
 LONG_ROPE = {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}
@@ -17,36 +19,34 @@ LONG_ROPE = {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}
 @pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
 def test_every_model_of_the_configuration_may_pack(file: Path) -> None:
     found = re.findall(r"model_type: (\S+)", file.read_text())
-    assert set(found) <= set(packing.EXACT)
+    assert set(found) <= set(packing.exact_families())
     assert found or file.stem == "hf"  # whose family is that of the folder
 
 
-def test_no_family_is_on_two_lists() -> None:
-    assert len(packing.EXACT) == len(set(packing.EXACT))
-    assert not set(packing.EXACT) & set(packing.INEXACT)
-    assert set(packing.WINDOWED) <= set(packing.EXACT)
+def refusal(length: int = 8, **config: Any) -> str | None:
+    return packing.refusal(Architecture(config), length)
 
 
-@pytest.mark.parametrize("family", packing.INEXACT)
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {*packing.exact_families()}))
 def test_a_refusal_names_its_reason(family: str) -> None:
-    assert packing.refusal({"model_type": family}, 8) == packing.INEXACT[family]
+    assert refusal(model_type=family) == FAMILIES[family].packing
 
 
-def test_what_nobody_measured_is_refused() -> None:
-    assert packing.refusal({"model_type": "new"}, 8) == "nobody has measured that its packed loss is the unpacked one"
-    assert packing.refusal({}, 8)
+def test_what_is_not_measured_is_refused() -> None:
+    assert refusal(model_type="new") == "it is not measured whether its packed loss is the unpacked one"
+    assert refusal()
 
 
 def test_falcon_packs_with_rotary_positions_only() -> None:
-    assert packing.refusal({"model_type": "falcon", "alibi": False}, 8) is None
-    assert "ALiBi" in str(packing.refusal({"model_type": "falcon", "alibi": True}, 8))
+    assert refusal(model_type="falcon", alibi=False) is None
+    assert "ALiBi" in str(refusal(model_type="falcon", alibi=True))
 
 
 @pytest.mark.parametrize(
     ("family", "window", "packs"), [("llama", None, True), ("llama", 4, False), ("mistral", 4, True)]
 )
 def test_a_window_is_for_families_that_use_it(family: str, window: int | None, packs: bool) -> None:
-    assert (packing.refusal({"model_type": family, "sliding_window": window}, 8) is None) is packs
+    assert (refusal(model_type=family, sliding_window=window) is None) is packs
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_a_window_is_for_families_that_use_it(family: str, window: int | None, p
 def test_rows_are_no_longer_than_a_rotary_embedding_stays_the_same(
     changes: dict[str, Any], longest: int | None
 ) -> None:
-    given = {"model_type": "phi3", **changes}
+    architecture = Architecture({"model_type": "phi3", **changes})
     if longest is None:
-        assert packing.refusal(given, 10**6) is None
+        assert packing.refusal(architecture, 10**6) is None
     else:
-        assert not longest or packing.refusal(given, longest) is None
-        assert str(packing.refusal(given, longest + 1)).endswith(f"when one has over {longest} tokens")
+        assert not longest or packing.refusal(architecture, longest) is None
+        assert str(packing.refusal(architecture, longest + 1)).endswith(f"when one has over {longest} tokens")

@@ -1,4 +1,4 @@
-"""Does the plan refuse to share rows out where that would train another loss, and name the nearest legal degree?"""
+"""Does the plan refuse to split rows where that would train another loss, and name the nearest legal degree?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from tests.plans import LLAMA, OPT, tiny_plan
 from tunefleet.base.errors import ConfigError
-from tunefleet.plan.families import packing, sequence
+from tunefleet.plan.families import sequence
+from tunefleet.plan.families.architecture import Architecture
 
 
 def planned(folder: Path, degree: int, architecture: dict[str, Any], ranks: int | None = None, **parallel: int) -> Any:
@@ -47,24 +48,26 @@ def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["bloom", "gptj", "mpt", "falcon", "gemma2", "mamba", "never-heard-of"])
 def test_families_that_cannot_are_refused_with_the_reason(tmp_path: Path, family: str) -> None:
     said = "\n".join(refused(tmp_path, 2, {**LLAMA, "model_type": family}))
-    assert f"parallel.sequence: rows of mine cannot be shared out: it is of the family {family}, and " in said
+    assert f"parallel.sequence: rows of mine cannot be split: it is of the family {family}, and " in said
     assert "Use parallel.sequence=1." in said
 
 
 def test_an_embedding_that_looks_at_the_longest_conversation_is_refused_beyond_its_length() -> None:
     """Each process would see another one: the longest of its own part."""
-    given = {**LLAMA, "rope_scaling": {"type": "dynamic", "factor": 2.0}}
-    assert sequence.refusal(given, length=64) is None
-    assert "dynamic rotary embedding" in str(sequence.refusal(given, length=65))
+    architecture = Architecture({**LLAMA, "rope_scaling": {"type": "dynamic", "factor": 2.0}})
+    assert sequence.refusal(architecture, length=64) is None
+    assert "dynamic rotary embedding" in str(sequence.refusal(architecture, length=65))
 
 
 def test_a_window_that_the_family_does_not_use_is_refused() -> None:
-    assert "sliding_window" in str(sequence.refusal({**LLAMA, "sliding_window": 4}, length=64))
-    assert sequence.refusal({**LLAMA, "model_type": "mistral", "sliding_window": 4}, length=64) is None
+    assert "sliding_window" in str(sequence.refusal(Architecture({**LLAMA, "sliding_window": 4}), length=64))
+    assert sequence.refusal(Architecture({**LLAMA, "model_type": "mistral", "sliding_window": 4}), length=64) is None
 
 
-def test_what_may_share_rows_may_pack() -> None:
-    assert set(sequence.EXACT) | set(sequence.OWN_ATTENTION) == set(packing.EXACT)
+def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
+    silent = {key: value for key, value in LLAMA.items() if "heads" not in key}
+    (complaint,) = refused(tmp_path, 2, silent)
+    assert complaint == "parallel.sequence: the config.json of mine does not say how many heads it has."
 
 
 def test_deepspeed_counts_peers_as_data_parallel_ranks(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.plans import tiny_plan
 from tests.shared import architecture
 from tunefleet.base.errors import ConfigError
 from tunefleet.plan.families import packing, tensor
+from tunefleet.plan.families.architecture import Architecture
 
 TENSOR = {"name": "tensor", "zero_stage": 0, "tensor": 2}
 
@@ -39,20 +40,8 @@ def planned(folder: Path, found: dict[str, Any], ranks: int = 2, **changes: Any)
         ("gpt_neox", "embed_out.weight", None),
     ],
 )
-def test_where_a_weight_is_divided(family: str, weight: str, expected: int | None) -> None:
-    assert tensor.dimension(family, weight) == expected
-
-
-def test_deepspeed_is_told_every_weight_by_name() -> None:
-    told = tensor.divided("qwen3")
-    columns, rows, norms = told["layer_specs"]
-    assert columns == {
-        "patterns": [r".*\.(q_proj|k_proj|v_proj|gate_proj|up_proj)\.weight$"],
-        "partition_type": "column",
-    }
-    assert rows == {"patterns": [r".*\.(o_proj|down_proj)\.weight$"], "partition_type": "row"}
-    assert norms["grad_allreduce"] is True
-    assert told["use_default_specs"] is False
+def test_where_a_weight_is_sharded(family: str, weight: str, expected: int | None) -> None:
+    assert tensor.shard_dimension(Architecture({"model_type": family}), weight) == expected
 
 
 def test_the_engine_gets_whole_rows_of_copies_and_divides_nothing_itself(tmp_path: Path) -> None:
@@ -68,26 +57,26 @@ def test_a_divided_pipeline_hands_whole_tensors_on(tmp_path: Path) -> None:
     assert plan.engine["pipeline"] == {"pipe_partitioned": False, "grad_partitioned": False}
 
 
-@pytest.mark.parametrize("family", sorted({a["model_type"] for a in EVERY.values()} - set(tensor.DIVISIONS)))
+@pytest.mark.parametrize("family", sorted({a["model_type"] for a in EVERY.values()} - set(tensor.sharded_families())))
 def test_a_family_that_cannot_be_divided_is_refused_with_its_reason(family: str, tmp_path: Path) -> None:
     found = next(found for found in EVERY.values() if found["model_type"] == family)
     with pytest.raises(ConfigError) as caught:
         planned(tmp_path, found)
     (complaint,) = caught.value.complaints
     assert complaint.startswith(f"parallel.tensor: the layers of mine cannot be sharded: it is of the family {family},")
-    assert str(tensor.refusal(found)) in complaint
+    assert str(tensor.refusal(Architecture(found))) in complaint
     assert complaint.endswith("Use parallel.tensor=1; zero3 shards any weights.")
 
 
 def test_divided_families_are_families_that_the_tests_know() -> None:
-    assert set(tensor.DIVISIONS) <= {found["model_type"] for found in EVERY.values()}
-    assert set(tensor.DIVISIONS) <= set(packing.EXACT)
+    assert set(tensor.sharded_families()) <= {found["model_type"] for found in EVERY.values()}
+    assert set(tensor.sharded_families()) <= set(packing.exact_families())
 
 
 @pytest.mark.parametrize(("family", "key"), [("cohere", "use_qk_norm"), ("stablelm", "qk_layernorm")])
 def test_norms_that_every_head_has_for_itself_are_refused(family: str, key: str) -> None:
-    assert tensor.refusal({"model_type": family, key: False}) is None
-    assert "every head has weights of its own" in str(tensor.refusal({"model_type": family, key: True}))
+    assert tensor.refusal(Architecture({"model_type": family, key: False})) is None
+    assert "every head has weights of its own" in str(tensor.refusal(Architecture({"model_type": family, key: True})))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.model import Init, ModelConfig
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources, find, sources
 
 ARCHITECTURE: dict[str, Any] = {
@@ -62,7 +63,7 @@ def complaints(model: ModelConfig, data_tokenizer: str | None = None) -> list[st
 
 def test_a_whole_folder(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
-    assert sources(ModelConfig(path=str(folder)), None) == Sources(str(folder), str(folder), ARCHITECTURE)
+    assert sources(ModelConfig(path=str(folder)), None) == Sources(str(folder), str(folder), Architecture(ARCHITECTURE))
 
 
 def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def test_other_forms_of_weights(tmp_path: Path, name: str) -> None:
 
 def test_the_folder_describes_the_model_when_its_weights_are_loaded(tmp_path: Path) -> None:
     model = ModelConfig(path=str(model_folder(tmp_path)), published={"model_type": "gpt2"})
-    assert sources(model, None).architecture == ARCHITECTURE
+    assert sources(model, None).architecture.config == ARCHITECTURE
 
 
 def test_missing_weights(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_no_path_at_all() -> None:
 def test_a_repository_in_the_cache(cache: Path) -> None:
     folder = snapshot(cache)
     assert find("org/name") == folder
-    assert sources(ModelConfig(path="org/name"), None) == Sources(str(folder), str(folder), ARCHITECTURE)
+    assert sources(ModelConfig(path="org/name"), None) == Sources(str(folder), str(folder), Architecture(ARCHITECTURE))
 
 
 def test_of_two_snapshots_the_one_that_main_points_at(cache: Path) -> None:
@@ -202,7 +203,9 @@ def scratch(**settings: Any) -> ModelConfig:
 
 def test_from_scratch_with_the_tokenizer_of_the_data(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "tokenizer", "config.json", "model.safetensors")
-    assert sources(scratch(), str(folder)) == Sources(None, str(folder), ARCHITECTURE, tuple(ARCHITECTURE))
+    assert sources(scratch(), str(folder)) == Sources(
+        None, str(folder), Architecture(ARCHITECTURE), tuple(ARCHITECTURE)
+    )
 
 
 def test_the_models_own_tokenizer_comes_first(tmp_path: Path) -> None:
@@ -232,15 +235,15 @@ def test_nothing_says_what_the_model_looks_like(tmp_path: Path) -> None:
 def test_what_is_written_wins_over_the_folder_from_scratch(tmp_path: Path) -> None:
     folder = str(model_folder(tmp_path))
     written = {**ARCHITECTURE, "num_hidden_layers": 9}
-    assert sources(scratch(path=folder, architecture=written), None).architecture["num_hidden_layers"] == 9
-    assert sources(scratch(path=folder, architecture={}), None).architecture == ARCHITECTURE
-    changed = sources(scratch(path=folder, architecture={"num_hidden_layers": 9}), None).architecture
+    assert sources(scratch(path=folder, architecture=written), None).architecture.config["num_hidden_layers"] == 9
+    assert sources(scratch(path=folder, architecture={}), None).architecture.config == ARCHITECTURE
+    changed = sources(scratch(path=folder, architecture={"num_hidden_layers": 9}), None).architecture.config
     assert changed == {**ARCHITECTURE, "num_hidden_layers": 9}  # the rest is the folder's
 
 
 def test_fewer_layers_and_another_dropout_do_not_change_the_card(tmp_path: Path) -> None:
     model = scratch(num_layers=1, dropout=0.25, tokenizer=str(model_folder(tmp_path)))
-    changed = sources(model, None).architecture
+    changed = sources(model, None).architecture.config
     assert changed["num_hidden_layers"] == 1
     assert changed["dropout"] == 0.25
     assert set(changed) == set(ARCHITECTURE)  # those by default: tests/model/test_configuration.py

@@ -15,7 +15,7 @@ from tunefleet.plan.estimate.gpus import Cluster
 from tunefleet.plan.estimate.spread import spread
 from tunefleet.plan.estimate.work import work
 from tunefleet.plan.families import lora
-from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.processes.batch import batch
 from tunefleet.plan.processes.layout import Layout
 from tunefleet.plan.processes.machine import Machine

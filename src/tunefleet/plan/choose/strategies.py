@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig, Place
-from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.processes.layout import Layout
 from tunefleet.plan.rules import all_rules
 from tunefleet.plan.rules.request import Request

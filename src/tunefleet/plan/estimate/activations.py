@@ -21,22 +21,12 @@ from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.pipeline_stages import Stage
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families.counts import Architecture
-from tunefleet.plan.families.parameters import dimensions
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.family import BlockActivations, Norm
 
 LOSS_BYTES = 12
-_RMS = {
-    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "olmo3"),
-    *("granite", "mixtral"),
-}
-_GATED = {*_RMS, "stablelm", "cohere"}
-_EAGER = {"gptj", "gemma2"}
-_NORMS = {"gemma2": 4, "gemma3_text": 4, "phi": 1, "gptj": 1, "cohere": 1, "falcon": 1}
-_HEAD_NORMS = {"qwen3", "gemma3_text", "olmo2", "olmo3"}
-_FP32_NORMS = {"gemma", "gemma2", "gemma3_text", "olmo2", "olmo3"}
-_FUSED = {"gpt_neox", "falcon", "phi3"}
-_ONE_PRODUCT = {*_FUSED, "gpt2", "bloom"}
 _IN_PYTHON = {"gelu_new", "gelu_fast"}
+_ACTIVATION_KEYS = ("activation_function", "hidden_act", "hidden_activation", "activation")
 _DROPOUTS = ("dropout", "resid_pdrop", "hidden_dropout", "residual_dropout")
 _ATTENTION_DROPOUTS = ("attention_dropout", "attn_pdrop")
 
@@ -54,7 +44,7 @@ class Activations:
 
 def activations(architecture: Architecture, work: Work, spread: Spread, stage: Stage, on_gpu: bool) -> Activations:
     """What micro-batches of `work` keep in `stage`. Raises ValueError for a family that cannot be counted."""
-    size = dimensions(architecture)
+    size = architecture.dimensions
     tokens = work.tokens / spread.sequence
     width, stream = _widths(work.precision, spread)
     layer = tokens * _layer(architecture, work, spread, on_gpu)
@@ -79,76 +69,72 @@ def _widths(precision: Precision, spread: Spread) -> tuple[int, int]:
 
 def _layer(architecture: Architecture, work: Work, spread: Spread, on_gpu: bool) -> float:
     """Bytes a token in one layer."""
-    size = dimensions(architecture)
-    family = str(architecture["model_type"])
+    size, block = architecture.dimensions, architecture.activations
     width, stream = _widths(work.precision, spread)
-    norms = _NORMS.get(family, 2) * size.hidden * _norm(family, width, stream)
-    dropped = 2 * size.hidden * (1 if on_gpu else width) * any(architecture.get(key) for key in _DROPOUTS)
-    copies = 2 * size.hidden * _casts(family) if stream > width else 0
+    norms = block.norms * size.hidden * _norm(block.norm, width, stream)
+    dropped = 2 * size.hidden * (1 if on_gpu else width) * any(architecture.config.get(key) for key in _DROPOUTS)
+    copies = 2 * size.hidden * _casts(block) if stream > width else 0
     split = _attention(architecture, work, width, on_gpu) + _feed_forward(architecture, width)
     return norms + dropped + copies + split / spread.tensor
 
 
-def _casts(family: str) -> int:
+def _casts(block: BlockActivations) -> int:
     """Autocast turns the same input to 16 bits again for each matrix: queries, keys, values, gate and up."""
-    return (0 if family in _ONE_PRODUCT else 2) + (family in _GATED and family != "phi3")
+    return (0 if block.one_qkv_product else 2) + (1 if block.gated and not block.one_gate_up_product else 0)
 
 
-def _norm(family: str, width: int, stream: int) -> int:
+def _norm(norm: Norm, width: int, stream: int) -> int:
     """Bytes of an element: the input, the normalised values where the norm is written out, the output."""
-    if family == "cohere":
-        return 12 + width  # a LayerNorm written out
-    normalised = 4 if family in _FP32_NORMS else stream
-    return 4 + normalised + width if family in _RMS else stream + width
+    return {
+        Norm.LAYER: stream + width,
+        Norm.LAYER_WRITTEN_OUT: 12 + width,
+        Norm.RMS: 4 + stream + width,
+        Norm.RMS_FP32: 4 + 4 + width,
+    }[norm]
 
 
 def _attention(architecture: Architecture, work: Work, width: int, on_gpu: bool) -> float:
     """Bytes a token: projections, and scores where the implementation keeps them."""
-    size = dimensions(architecture)
-    family = str(architecture["model_type"])
+    size, block = architecture.dimensions, architecture.activations
     queries = size.heads * size.head_dim
     keys = queries if work.packed else size.kv_heads * size.head_dim  # a mask makes SDPA repeat them for every head
     bytes_ = width * (2 * queries + 2 * keys) + 4 * size.heads
-    if family in _HEAD_NORMS:
+    if block.head_norms:
         bytes_ += (queries + size.kv_heads * size.head_dim) * (4 + width)
-    dropout = any(architecture.get(key) for key in _ATTENTION_DROPOUTS)
-    if family in _FUSED:  # values are a view of one product, which stays whole, beside rotated queries and keys
+    dropout = any(architecture.config.get(key) for key in _ATTENTION_DROPOUTS)
+    if block.values_are_views:  # the product stays whole, beside rotated queries and keys
         bytes_ += width * (queries + size.kv_heads * size.head_dim)
-    if family in _EAGER or (dropout and not on_gpu):  # torch's CPU kernel has no dropout
-        bytes_ += size.heads * work.length * _score(family, width, dropout)
+    if block.scores or (dropout and not on_gpu):  # torch's CPU kernel has no dropout
+        bytes_ += size.heads * work.length * _score(block, width, dropout)
     return bytes_
 
 
-def _score(family: str, width: int, dropout: bool) -> int:
+def _score(block: BlockActivations, width: int, dropout: bool) -> int:
     """Bytes of one score: the softmax (fp32), its 16-bit copy, a soft cap before it, dropout behind it."""
-    return 4 + 2 * (width == 2) + width * (family == "gemma2") + 2 * width * dropout
+    copy = 2 if width == 2 else 0
+    capped = width if block.capped_scores else 0
+    return 4 + copy + capped + (2 * width if dropout else 0)
 
 
 def _feed_forward(architecture: Architecture, width: int) -> float:
     """Bytes a token; a mixture of experts computes some of them for each token."""
-    size = dimensions(architecture)
-    experts = int(architecture.get("num_experts_per_tok", 2)) if architecture["model_type"] == "mixtral" else 1
+    size, experts = architecture.dimensions, architecture.active_experts
     gathered = 2 * size.hidden * width * experts if experts > 1 else 0
     return width * size.ffn * _inner(architecture) * experts + gathered
 
 
 def _inner(architecture: Architecture) -> int:
     """How many tensors of the inner width are kept."""
-    named = [architecture.get(key) for key in ("activation_function", "hidden_act", "hidden_activation", "activation")]
-    activation = next((str(name) for name in named if name), _default(str(architecture["model_type"])))
-    if architecture["model_type"] in _GATED:
+    block = architecture.activations
+    if block.gated:
         return 4
+    names = (architecture.config.get(key) for key in _ACTIVATION_KEYS)
+    activation = next((str(name) for name in names if name), block.activation)
     if activation.startswith("relu"):
         return 1
     return 5 if activation in _IN_PYTHON else 2
 
 
-def _default(family: str) -> str:
-    return {"gpt2": "gelu_new", "gptj": "gelu_new", "phi": "gelu_new", "opt": "relu", "bloom": "gelu"}.get(
-        family, "gelu"
-    )
-
-
 def _kinds_of_mask(architecture: Architecture) -> int:
     """Full and sliding layers have a mask each."""
-    return max(1, len(set(architecture.get("layer_types") or ())))
+    return max(1, len(set(architecture.config.get("layer_types") or ())))

@@ -10,7 +10,7 @@ from tunefleet.plan.estimate.memory_items import Memory, memory
 from tunefleet.plan.estimate.speed import Speed, speed
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.families.architecture import Architecture
 
 HOST_ROOM = 0.95  # share of a host's memory that a run may take: the rest is the system's
 

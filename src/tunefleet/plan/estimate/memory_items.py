@@ -19,8 +19,7 @@ from tunefleet.plan.estimate.activations import Activations, activations
 from tunefleet.plan.estimate.pipeline_stages import Stage, stages_of
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families import parameters
-from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.families.architecture import Architecture
 
 BUCKET = 500_000_000  # elements: zero_optimization.reduce_bucket_size
 LIVE = 1_000_000_000  # elements: stage3_max_live_parameters
@@ -134,7 +133,7 @@ class _Sizes:
     @staticmethod
     def of(architecture: Architecture, spread: Spread, work: Work, stage: Stage) -> _Sizes:
         """Tensor peers split the blocks, not the embeddings. The last stage has a copy of a tied embedding."""
-        counted, shape = parameters.count(architecture), parameters.dimensions(architecture)
+        counted, shape = architecture.parameters, architecture.dimensions
         head = counted.head if stage.first else counted.head or counted.embedding
         ends = counted.embedding * stage.first + (head + counted.other) * stage.last
         here = round(counted.layers / shape.layers * stage.blocks / spread.tensor + ends)

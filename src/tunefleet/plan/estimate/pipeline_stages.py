@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from tunefleet.config.parallel import Partition
 from tunefleet.plan.estimate.spread import Spread
-from tunefleet.plan.families import parameters
-
-Architecture = Mapping[str, Any]
-
-FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2")
-"""The model_types that can be cut into stages; `model/stages.py` knows the names of their parts."""
+from tunefleet.plan.families.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ def stages_of(architecture: Architecture, spread: Spread, accumulation: int) -> 
     Raises ValueError for a family that cannot be counted.
     """
     if spread.pipeline == 1:
-        return [Stage(parameters.dimensions(architecture).layers)]
+        return [Stage(architecture.dimensions.layers)]
     cuts = boundaries(architecture, spread.pipeline, spread.partition)
     last = spread.pipeline - 1
     return [
@@ -53,8 +46,8 @@ def boundaries(architecture: Architecture, stages: int, partition: Partition) ->
     """
     if stages == 1:
         return ()
-    blocks = parameters.dimensions(architecture).layers
-    weight = parameters.count(architecture)
+    blocks = architecture.dimensions.layers
+    weight = architecture.parameters
     besides = [0] * stages
     if partition is Partition.PARAMETERS:
         besides[0], besides[-1] = weight.embedding, weight.other + (weight.head or weight.embedding)

@@ -16,8 +16,7 @@ from tunefleet.plan.estimate.gpus import Cluster, Gpu
 from tunefleet.plan.estimate.pipeline_stages import stages_of
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
-from tunefleet.plan.families import parameters
-from tunefleet.plan.families.counts import Architecture
+from tunefleet.plan.families.architecture import Architecture
 
 _PCIE = 16.0  # GB/s between a GPU and its host, in practice: an assumption
 _NVME = 3.0  # GB/s of one host's disks: an assumption
@@ -52,12 +51,10 @@ def flops_per_token(architecture: Architecture, length: int, trained: int | None
 
     Raises ValueError for a family that cannot be counted.
     """
-    counted, size = parameters.count(architecture), parameters.dimensions(architecture)
+    counted, size = architecture.parameters, architecture.dimensions
     products = counted.layers + (counted.head or size.vocab * size.hidden)
-    if architecture["model_type"] == "mixtral":
-        one = 3 * size.hidden * size.ffn * size.layers
-        experts, active = architecture.get("num_local_experts", 8), architecture.get("num_experts_per_tok", 2)
-        products -= one * (int(experts) - int(active))
+    expert = 3 * size.hidden * size.ffn * size.layers
+    products -= expert * (architecture.experts - architecture.active_experts)
     learning = 2 * (products if trained is None else trained)
     return 4 * products + learning + 12 * size.layers * size.heads * size.head_dim * length
 
@@ -82,7 +79,7 @@ def speed(architecture: Architecture, spread: Spread, work: Work, machine: Clust
 
 def _unevenness(architecture: Architecture, spread: Spread, work: Work) -> float:
     """How much longer the slowest stage of a pipeline takes than the mean one: the head is as much work as blocks."""
-    counted, size = parameters.count(architecture), parameters.dimensions(architecture)
+    counted, size = architecture.parameters, architecture.dimensions
     block, head = counted.layers / size.layers, counted.head or size.vocab * size.hidden
     stages = [stage.blocks * block + head * stage.last for stage in stages_of(architecture, spread, work.accumulation)]
     return max(stages) * len(stages) / sum(stages)
@@ -95,7 +92,7 @@ def _between(spread: Spread, machine: Cluster, gpu: Gpu) -> float:
 
 def _sent(architecture: Architecture, spread: Spread, work: Work) -> dict[str, float]:
     """Bytes that one process sends in a step, by whom it talks with."""
-    size, here = parameters.dimensions(architecture), _weights_here(architecture, spread)
+    size, here = architecture.dimensions, _weights_here(architecture, spread)
     trained = here if work.trained is None else min(work.trained, here)
     width = 4 if work.precision.value == "fp32" else 2
     layer = work.tokens / spread.sequence * size.hidden * width * size.layers / spread.pipeline
@@ -120,7 +117,7 @@ def _data(here: float, trained: float, spread: Spread, work: Work, width: int) -
 
 
 def _weights_here(architecture: Architecture, spread: Spread) -> float:
-    return parameters.count(architecture).total / (spread.tensor * spread.pipeline)
+    return architecture.parameters.total / (spread.tensor * spread.pipeline)
 
 
 def _offload(architecture: Architecture, spread: Spread, work: Work, machine: Cluster) -> float:

@@ -1,129 +1,145 @@
-"""What does a model look like: the config.json of its files or its published one, and what a person changed in it."""
+"""What is the architecture of a model: its config.json, parsed once, with its family's facts, sizes and counts."""
 
 from __future__ import annotations
 
-import re
+import copy
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from tunefleet.base import files
-from tunefleet.config.model import Init, ModelConfig
-from tunefleet.plan.families import parameters
-
-_CHANGEABLE = (
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-    "rope_local_base_freq",
-    "rotary_emb_base",
-    "max_position_embeddings",  # loading refuses it, where positions are weights
-    "sliding_window",
-    "use_sliding_window",
-    "max_window_layers",
-    "attn_logit_softcapping",
-    "final_logit_softcapping",
-    "layerdrop",
+from tunefleet.plan.families.family import (
+    BlockActivations,
+    Config,
+    Dimensions,
+    Family,
+    LayerSizes,
+    ParameterCount,
 )
-"""Besides dropouts, what may change although weights come from files: no weight's shape depends on it."""
-_DROPOUT = re.compile(r"(^|_)(dropout|pdrop)(_|$)|drop_rate$")
+from tunefleet.plan.families.registry import countable, family_of
 
 
-def is_dropout(key: str) -> bool:
-    """Whether `key` of a config.json is the probability of a dropout in a causal language model, in any family."""
-    return bool(_DROPOUT.search(key)) and not re.search("classif|summary", key)
+@dataclass(frozen=True)
+class Architecture:
+    """One model's architecture. `config` is the content of its config.json; all the rest follows from it.
 
-
-def architecture(model: ModelConfig, folder: Path | None, complaints: list[str]) -> dict[str, Any]:
-    """The content of a config.json for `model`, whose files are in `folder`; adds to `complaints` what cannot be.
-
-    The base is the folder's config.json, else `model.published`; `model.architecture` changes it. From scratch an
-    `architecture` with a model_type is all there is to say, and has no base.
+    `dimensions`, `parameters`, `linears` and `activations` raise ValueError where the family's file does not give
+    them, and name a key of `config` that is missing or senseless.
     """
-    base, changes, scratch = _base(model, folder, complaints), model.architecture, model.init is Init.RANDOM
-    if scratch and "model_type" in changes:
-        base = {}
-    if not base and "model_type" not in changes:
-        if not complaints and (scratch or folder):
-            complaints.append(
-                f"model.architecture: nothing says what {model.name} looks like. Choose a model=..., "
-                "or point model.path at a folder with a config.json."
-            )
-        return {}
-    if not scratch:
-        complaints += _contradictions(base, changes, folder)
-    changed = _merged(base, changes, complaints)
-    try:
-        changed = parameters.set_layers(changed, model.num_layers) if scratch and model.num_layers else changed
-    except ValueError as error:
-        complaints.append(f"model.num_layers: {error}. Leave model.num_layers out.")
-    return _with_dropout(changed, model.dropout)
 
+    config: Config
 
-def _base(model: ModelConfig, folder: Path | None, complaints: list[str]) -> dict[str, Any]:
-    file = folder / "config.json" if folder else None
-    if file and file.exists() and (model.init is Init.PRETRAINED or not model.published):
-        if model.init is Init.RANDOM and "model_type" in model.architecture:
-            return {}
-        return _read(file, complaints)
-    return dict(model.published)
+    @staticmethod
+    def from_json(config: Mapping[str, Any]) -> Architecture:
+        """The architecture that `to_json` wrote down."""
+        return Architecture(dict(config))
 
+    def to_json(self) -> dict[str, Any]:
+        """How plan.json holds it: as a config.json."""
+        return dict(self.config)
 
-def _read(path: Path, complaints: list[str]) -> dict[str, Any]:
-    try:
-        values = files.read_json(path)
-        if isinstance(values, dict) and "model_type" in values:
-            return values
-        complaints.append(f"{path}: has no model_type, so it does not describe a model.")
-    except (OSError, ValueError) as error:  # neither JSON nor UTF-8
-        complaints.append(f"{path}: cannot be read: {error}.")
-    return {}
+    def with_layers(self, layers: int) -> Architecture:
+        """The same with another number of blocks; raises ValueError for fewer than one.
 
+        A list of layer kinds is left out, since it fits the old depth only; transformers derives it again.
+        """
+        if layers < 1:
+            raise ValueError(f"a model needs at least 1 layer, not {layers}")
+        changed = {key: copy.deepcopy(value) for key, value in self.config.items() if key != "layer_types"}
+        return Architecture(changed | {self._counted().keys.layers: layers})
 
-def _contradictions(base: Mapping[str, Any], changes: Mapping[str, Any], folder: Path | None) -> list[str]:
-    """Changes that the weights of `folder` do not go with."""
-    named = folder / "config.json" if folder else "the published config.json"
-    return [
-        f"model.architecture.{key}: {value!r} does not go with the weights, and {named} has "
-        f"{repr(base[key]) if key in base else 'no such key'}. Leave it out, or start from scratch with "
-        "model.init=random. Dropouts, rotary embeddings and windows can be changed."
-        for key, value in changes.items()
-        if base.get(key) != value and not (is_dropout(key) or key in _CHANGEABLE)
-    ]
+    @property
+    def model_type(self) -> str:
+        """The name of the family, as config.json has it."""
+        return str(self.config.get("model_type"))
 
+    @property
+    def vocab_rows(self) -> int | None:
+        """Rows of the token embedding, where config.json says how many."""
+        rows: int | None = self.config.get("vocab_size")
+        return rows
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any], complaints: list[str]) -> dict[str, Any]:
-    """`base` with `changes`; a group within it is changed key by key, unless the change says of which kind it is."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = base.get(key)
-        whole = not isinstance(value, Mapping) or not isinstance(old, Mapping) or {"type", "rope_type"} & value.keys()
-        merged[key] = value if whole else {**old, **value}  # type: ignore[dict-item]
-    if isinstance(base.get("rope_parameters"), Mapping) and {"rope_theta", "rope_scaling"} & changes.keys():
-        return _in_rope_parameters(merged, changes, complaints)
-    return merged
+    @cached_property
+    def family(self) -> Family:
+        """The family's facts."""
+        return family_of(self.model_type)
 
-
-def _in_rope_parameters(merged: dict[str, Any], changes: Mapping[str, Any], complaints: list[str]) -> dict[str, Any]:
-    """transformers 5 writes both into `rope_parameters`, and obeys what it says there."""
-    rope = dict(merged["rope_parameters"])
-    if any(isinstance(value, Mapping) for value in rope.values()):
-        complaints.append(
-            "model.architecture: this model's kinds of layers have rotary embeddings of their own. Set "
-            f"model.architecture.rope_parameters, whose kinds are {', '.join(rope)}."
+    @cached_property
+    def dimensions(self) -> Dimensions:
+        """The sizes, all counts of rows, heads or tokens."""
+        keys = self._counted().keys
+        hidden, heads = self._size(keys.hidden), self._size(keys.heads)
+        return Dimensions(
+            layers=self._size(keys.layers),
+            hidden=hidden,
+            heads=heads,
+            kv_heads=self._kv_heads(heads),
+            head_dim=self._head_dim(hidden, heads),
+            ffn=self._size(keys.ffn, hidden * keys.ffn_ratio or None),
+            vocab=self._size("vocab_size"),
+            max_positions=self._size(keys.max_positions) if keys.max_positions else 0,
         )
-        return merged
-    if "rope_scaling" in changes:
-        fixed = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
-        rope = {**fixed, **(changes["rope_scaling"] or {"rope_type": "default"})}
-    if "rope_theta" in changes:
-        rope["rope_theta"] = changes["rope_theta"]
-    rest = {key: value for key, value in merged.items() if key not in ("rope_theta", "rope_scaling")}
-    return {**rest, "rope_parameters": rope}
 
+    @cached_property
+    def parameters(self) -> ParameterCount:
+        """How many parameters there are."""
+        family = self._counted()
+        assert family.count is not None
+        return family.count(self.config, self.dimensions, self.config.get("tie_word_embeddings", family.keys.tied))
 
-def _with_dropout(architecture: dict[str, Any], dropout: float | None) -> dict[str, Any]:
-    """Every dropout that is written down; `model/configuration.py` sets those that a family has by default."""
-    if dropout is None:
-        return architecture
-    return {key: dropout if is_dropout(key) else value for key, value in architecture.items()}
+    @cached_property
+    def linears(self) -> dict[str, LayerSizes]:
+        """Every linear layer but the output head, by its full name in transformers."""
+        size, family = self.dimensions, self.family
+        if family.linears is None:
+            raise ValueError(f"the linear layers of model_type {self.model_type} are not listed")
+        block = family.linears(size).items()
+        inside = {f"{family.blocks}.{number}.{name}": sizes for number in range(size.layers) for name, sizes in block}
+        return {**inside, **family.linears_outside(self.config, size)}
+
+    @property
+    def activations(self) -> BlockActivations:
+        """What a block keeps for the backward pass."""
+        if self.family.activations is None:
+            raise ValueError(f"the activations of model_type {self.model_type} are not described")
+        return self.family.activations
+
+    @property
+    def experts(self) -> int:
+        """The experts of a block; 1 where it is no mixture."""
+        experts = self.family.experts
+        return int(self.config.get(experts.total_key, experts.total)) if experts else 1
+
+    @property
+    def active_experts(self) -> int:
+        """How many experts compute a token."""
+        experts = self.family.experts
+        return int(self.config.get(experts.active_key, experts.active)) if experts else 1
+
+    def _counted(self) -> Family:
+        if self.family.count is None:
+            name = self.config.get("model_type")
+            raise ValueError(f"model_type {name} cannot be counted; known are {', '.join(countable())}")
+        return self.family
+
+    def _size(self, key: str, default: int | None = None) -> int:
+        return self._positive(key, self.config.get(key), default)
+
+    def _positive(self, key: str, value: Any, default: int | None) -> int:
+        value = default if value is None else value
+        if value is None:
+            raise ValueError(f"the {self.model_type} architecture lacks the key {key}")
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key} must be a positive whole number, not {value!r}")
+        return value
+
+    def _kv_heads(self, heads: int) -> int:
+        keys = self.family.keys
+        default = None if keys.kv_heads_required else heads
+        return self._positive("num_key_value_heads", keys.kv_heads(self.config), default)
+
+    def _head_dim(self, hidden: int, heads: int) -> int:
+        usual = self.family.keys.head_dim
+        if self.config.get("head_dim") is None and not usual and hidden % heads:
+            raise ValueError(f"a hidden size of {hidden} does not divide into {heads} attention heads")
+        return self._size("head_dim", usual or hidden // heads)

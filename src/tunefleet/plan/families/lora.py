@@ -11,8 +11,7 @@ from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.model import Init
 from tunefleet.config.suggest import did_you_mean
-from tunefleet.plan.families.linears import linears
-from tunefleet.plan.families.parameters import Architecture
+from tunefleet.plan.families.architecture import Architecture
 
 ALL_LINEAR = "all-linear"
 
@@ -24,7 +23,7 @@ def lora_parameters(architecture: Architecture, adapter: AdapterConfig) -> int:
     """
     if adapter.name is AdapterName.NONE:
         return 0
-    layers = linears(architecture)
+    layers = architecture.linears
     sizes = [layers[name] for name in targeted(layers, adapter.targets)]
     return sum(adapter.rank * (inputs + outputs) + outputs * adapter.dora for inputs, outputs in sizes)
 
@@ -102,7 +101,7 @@ def _targets(adapter: AdapterConfig, architecture: Architecture) -> list[str]:
             f"adapter.targets: {list(adapter.targets)} is not allowed. Allowed: [{ALL_LINEAR}], or names of layers."
         ]
     try:
-        return unknown_targets(linears(architecture), adapter.targets)
+        return unknown_targets(architecture.linears, adapter.targets)
     except ValueError:
         return []  # the model itself will say
 

@@ -1,66 +1,57 @@
-"""Which models may have their rows shared out over processes, and by how many?
+"""May the rows of this model be split over sequence-parallel ranks, and over how many?
 
-`tests/model/test_ulysses.py` measures every entry: loss and gradients of shared rows are those of whole ones, or not.
+`tests/model/test_ulysses.py` measures what every file of `known/` says: loss and gradients of split rows are those of
+whole ones, or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tunefleet.config import RunConfig
-from tunefleet.plan.families import packing
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.family import Packing
+from tunefleet.plan.families.packing import stretching, unused_window
+from tunefleet.plan.families.registry import families_that
 
-_OWN = "it computes attention by code of its own, which would see one process's part of a row"
-OWN_ATTENTION = {
-    **dict.fromkeys(("bloom", "codegen", "falcon", "gpt_neo", "gpt_neox_japanese", "gptj", "mpt", "xglm"), _OWN),
-    "gemma2": "it caps the logits of its attention, which SDPA does not",
-    "gpt_oss": "it has attention sinks, which SDPA does not",
-}
-"""Families (`model_type`) that cannot share rows, and why."""
 
-EXACT = tuple(family for family in packing.EXACT if family not in OWN_ATTENTION)
-"""Families whose loss on shared rows equals that on whole ones."""
-
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
-
-Architecture = Mapping[str, Any]
+def exact_families() -> tuple[str, ...]:
+    """The model_types whose loss on split rows equals that on whole ones."""
+    return families_that(lambda family: isinstance(family.packing, Packing) and not family.sequence)
 
 
 def complaints(config: RunConfig, architecture: Architecture, processes: int | None) -> list[str]:
-    """Why `parallel.sequence` of `processes` (None is any number) cannot share the rows of this model."""
+    """Why `parallel.sequence` of `processes` (None is any number) cannot split the rows of this model."""
     degree, stages = config.parallel.sequence, config.parallel.pipeline
     if degree == 1:
         return []
-    found = []
+    complaints = []
     if stages > 1:
-        found.append(
+        complaints.append(
             f"parallel.sequence: {degree} cannot be combined with parallel.pipeline={stages}. "
             "Use parallel.pipeline=1, or parallel.sequence=1."
         )
-    reason = refusal(architecture, config.train.sequence_length)
-    if reason:
-        found.append(
-            f"parallel.sequence: rows of {config.model.name} cannot be shared out: it is of the family "
-            f"{architecture.get('model_type')}, and {reason}. Use parallel.sequence=1."
-        )
-    heads = next((architecture[key] for key in _HEADS if isinstance(architecture.get(key), int)), None)
-    return found if reason or heads is None else found + _heads(degree, heads, processes, config.model.name)
+    if reason := refusal(architecture, config.train.sequence_length):
+        return [
+            *complaints,
+            f"parallel.sequence: rows of {config.model.name} cannot be split: it is of the family "
+            f"{architecture.model_type}, and {reason}. Use parallel.sequence=1.",
+        ]
+    return complaints + _heads(degree, architecture, processes, config.model.name)
 
 
 def refusal(architecture: Architecture, length: int) -> str | None:
-    """Why shared rows of `length` tokens would train another loss; None where they do not."""
-    family = architecture.get("model_type")
-    if family in OWN_ATTENTION:
-        return OWN_ATTENTION[family]
-    if family not in EXACT:
-        return "nobody has measured that its loss on shared rows is the one on whole rows"
-    if architecture.get("sliding_window") and family not in packing.WINDOWED:
-        return "its config.json has a sliding_window, which the family does not use"
-    return packing.stretching(architecture, length)
+    """Why split rows of `length` tokens would train another loss; None where they do not."""
+    family = architecture.family
+    if family.sequence:
+        return family.sequence
+    if not isinstance(family.packing, Packing):
+        return "it is not measured whether its loss on split rows is the one on whole rows"
+    return unused_window(architecture) or stretching(architecture, length)
 
 
-def _heads(degree: int, heads: int, processes: int | None, name: str) -> list[str]:
+def _heads(degree: int, architecture: Architecture, processes: int | None, name: str) -> list[str]:
+    heads = architecture.config.get(architecture.family.keys.heads)
+    if not isinstance(heads, int):
+        return [f"parallel.sequence: the config.json of {name} does not say how many heads it has."]
     if heads % degree == 0:
         return []
     legal = [number for number in range(1, heads + 1) if heads % number == 0 == (processes or 0) % number]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.model import Init, ModelConfig
-from tunefleet.plan.families.architecture import architecture
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.config_json import read_architecture
 
 BUILT_IN_TOKENIZERS = {"demo": Path(__file__).parents[2] / "data" / "demo" / "tokenizer"}
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
@@ -24,7 +24,7 @@ class Sources:
 
     weights: str | None
     tokenizer: str
-    architecture: dict[str, Any]
+    architecture: Architecture
     changed: tuple[str, ...] = ()
     dropout: float | None = None
 
@@ -34,11 +34,11 @@ def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
     folder = find(model.path) if model.path else None
     complaints: list[str] = []
     weights = _weights(model, folder, complaints)
-    look = architecture(model, folder, complaints)
+    architecture = read_architecture(model, folder, complaints)
     tokenizer = _tokenizer(model, folder, data_tokenizer, complaints)
     if complaints:
         raise ConfigError(*complaints)
-    return Sources(weights, tokenizer, look, tuple(model.architecture), model.dropout)
+    return Sources(weights, tokenizer, architecture, tuple(model.architecture), model.dropout)
 
 
 def absolute(path: str | None) -> str | None:

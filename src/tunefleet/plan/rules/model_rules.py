@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tunefleet.config import RunConfig
-from tunefleet.plan.families import packing, parameters
-from tunefleet.plan.families.parameters import Architecture
+from tunefleet.plan.families import packing
+from tunefleet.plan.families.architecture import Architecture
 
 
 def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]:
@@ -13,7 +13,7 @@ def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]
     if not reason:
         return []
     return [
-        f"data.packing: {config.model.name} cannot be packed: it is of the family {architecture.get('model_type')}, "
+        f"data.packing: {config.model.name} cannot be packed: it is of the family {architecture.model_type}, "
         f"and {reason}. Use data.packing=false."
     ]
 
@@ -31,6 +31,6 @@ def positions(config: RunConfig, architecture: Architecture) -> list[str]:
 
 def _max_positions(architecture: Architecture) -> int | None:
     try:
-        return parameters.dimensions(architecture).max_positions
+        return architecture.dimensions.max_positions
     except ValueError:
         return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig, Partition, Place
-from tunefleet.plan.estimate.pipeline_stages import FAMILIES, idle
-from tunefleet.plan.families import parameters
-from tunefleet.plan.families.parameters import Architecture
+from tunefleet.plan.estimate.pipeline_stages import idle
+from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.families.registry import with_stages
 from tunefleet.plan.processes.batch import Batch
 from tunefleet.plan.processes.layout import Layout
 
@@ -40,7 +40,7 @@ def model(config: RunConfig, architecture: Architecture) -> list[str]:
     if reason := _refusal(name, architecture):
         return [reason]
     try:
-        blocks = parameters.dimensions(architecture).layers
+        blocks = architecture.dimensions.layers
     except ValueError as error:
         return [f"parallel.pipeline: {name} cannot be cut into stages: {error}."]
     if stages <= blocks:
@@ -52,15 +52,14 @@ def model(config: RunConfig, architecture: Architecture) -> list[str]:
 
 
 def _refusal(name: str, architecture: Architecture) -> str | None:
-    family = architecture.get("model_type")
-    if family not in FAMILIES:
+    if not architecture.family.pipeline:
         return (
-            f"parallel.pipeline: {name} is of the family {family}, which has no stages; these have: "
-            f"{', '.join(FAMILIES)}. Use parallel.pipeline=1; zero3 shards any weights."
+            f"parallel.pipeline: {name} is of the family {architecture.model_type}, which has no stages; these have: "
+            f"{', '.join(with_stages())}. Use parallel.pipeline=1; zero3 shards any weights."
         )
-    if architecture.get("layerdrop"):
+    if layerdrop := architecture.config.get("layerdrop"):
         return (
-            f"parallel.pipeline: {name} leaves blocks out at random (layerdrop={architecture['layerdrop']}), "
+            f"parallel.pipeline: {name} leaves blocks out at random (layerdrop={layerdrop}), "
             "and stages cannot do so together. Use parallel.pipeline=1; zero3 shards any weights."
         )
     return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tunefleet.config import RunConfig
-from tunefleet.plan.families.parameters import Architecture
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.processes.layout import Layout
 
 

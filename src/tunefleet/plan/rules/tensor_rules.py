@@ -38,7 +38,7 @@ def model(request: Request) -> list[str]:
     if reason := tensor.refusal(architecture):
         return [
             f"parallel.tensor: the layers of {config.model.name} cannot be sharded: it is of the family "
-            f"{architecture.get('model_type')}, and {reason}. Use parallel.tensor=1; zero3 shards any weights."
+            f"{architecture.model_type}, and {reason}. Use parallel.tensor=1; zero3 shards any weights."
         ]
     sizes = tensor.divisible(architecture)
     if "attention heads" not in sizes:
