@@ -30,7 +30,7 @@ def main() -> None:
     for name, seconds in single.items():
         print(f"{name:<22} bf16 takes {half[name] / seconds:6.1f} times as long as fp32")
     print(f"{'together':<22} bf16 takes {sum(half.values()) / sum(single.values()):6.1f} times as long as fp32")
-    print(f"train.precision=auto is {'bf16' if Machine.this().half else 'fp32'} on this CPU")
+    print(f"train.precision=auto is {'bf16' if Machine.this().fast_bf16 else 'fp32'} on this CPU")
 
 
 def measured(tokens: int, number: torch.dtype) -> dict[str, float]:

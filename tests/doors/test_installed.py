@@ -128,7 +128,7 @@ def test_a_project_of_its_own_runs_the_commands_of_its_page(program: Path, proje
     elsewhere = project / "elsewhere"
     elsewhere.mkdir()
     assert "no choice named 'first'" in types(program, elsewhere, "plan", "experiment=first", code=2)
-    assert plan["words"] == [f"--config-dir={project}/conf", "experiment=first"]  # what `reproduce` composes again
+    assert plan["overrides"] == [f"--config-dir={project}/conf", "experiment=first"]  # what `reproduce` composes again
 
 
 def test_a_config_that_hides_behind_ours_is_refused(program: Path, project: Path) -> None:

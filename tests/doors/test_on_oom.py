@@ -54,8 +54,8 @@ def test_one_rank_without_memory(
     heard = capfd.readouterr()
     assert "rank 1 of 2 failed: out of memory with 16 rows = 8 micro x 1 accumulation x 2 data-parallel" in heard.err
     assert "GiB were expected. CUDA out of memory. Tried to allocate 2.00 GiB." in heard.err
-    assert "Next: it goes on with train.micro_batch=4" in heard.err
-    assert "note: memory ran out with train.micro_batch=8: goes on with 4" in heard.out
+    assert "Next: it resumes with train.micro_batch=4" in heard.err
+    assert "note: memory ran out with train.micro_batch=8: resuming with 4" in heard.out
     assert "resuming from step 2" in heard.out
     saved = Plan.read(going_on.paths.root)
     assert (saved.batch.micro, saved.batch.accumulation, saved.batch.total) == (4, 2, 16)

@@ -76,7 +76,7 @@ def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
         ["job", "12"],
         ["restarts", "2"],
         ["heard", "0s ago (TODAY), from n1"],
-        ["kept", "in   outputs/a"],
+        ["saved", "to  outputs/a"],
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_card_of_a_run_that_ended_has_nothing_left(capsys: Capture) -> None:
     )
     said = capsys.readouterr().out
     assert "left" not in said
-    assert "why      out of memory: rank 1 failed: why" in said
+    assert "why       out of memory: rank 1 failed: why" in said
 
 
 def test_a_run_that_never_started(capsys: Capture) -> None:

@@ -10,15 +10,15 @@ import pytest
 
 from tests.plan.test_make import planned
 from tunefleet.plan import Machine, Plan
-from tunefleet.plan.processes.machine import _half
+from tunefleet.plan.processes.machine import _fast_bf16
 
 __all__ = ["planned"]  # the fixture
 Planned = Callable[..., Plan]
-OLD = Machine(cores=2, half=False)
+OLD = Machine(cores=2, fast_bf16=False)
 
 
 @pytest.mark.parametrize(
-    ("machine", "chosen"), [(Machine(), "bf16"), (OLD, "fp32"), (Machine(gpus=1, half=False), "bf16")]
+    ("machine", "chosen"), [(Machine(), "bf16"), (OLD, "fp32"), (Machine(gpus=1, fast_bf16=False), "bf16")]
 )
 def test_auto_is_what_the_machine_computes_with(machine: Machine, chosen: str, planned: Planned) -> None:
     plan = planned(machine)
@@ -52,5 +52,5 @@ def test_a_job_s_processors_are_taken_to_be_like_this_one(planned: Planned) -> N
 )
 def test_what_a_processor_says_of_itself(told: str, expected: bool, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(told)
-    assert _half(tmp_path / "cpuinfo") is expected
-    assert _half(tmp_path / "missing") is False
+    assert _fast_bf16(tmp_path / "cpuinfo") is expected
+    assert _fast_bf16(tmp_path / "missing") is False

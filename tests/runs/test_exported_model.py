@@ -24,7 +24,7 @@ def test_a_processor_without_16_bit_products_uses_fp32(
     with delivery.staging(plan.paths.export) as staged:
         whole.save_pretrained(staged)
         delivery.deliver(staged, plan.paths.export, {"merged": True})
-    monkeypatch.setattr(Machine, "this", staticmethod(lambda: Machine(half=half)))
+    monkeypatch.setattr(Machine, "this", staticmethod(lambda: Machine(fast_bf16=half)))
     used = exported_model.in_own_dtype(plan).model
     assert used.dtype is expected
     for weight, given in zip(used.parameters(), whole.parameters(), strict=True):

@@ -23,7 +23,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_says_what_is_about_to_run(demo: tuple[Path, str]) -> None:
     folder, printed = demo
     name = run_folder(folder).name
-    assert f"kept in    outputs/{name}" in printed
+    assert f"saved to   outputs/{name}" in printed
     assert "8 rows = 4 micro x 2 accumulation x 1 data-parallel" in printed
     assert "opt-tiny (opt): " in printed
     assert "demo: 300 conversations in " in printed

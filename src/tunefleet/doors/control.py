@@ -73,9 +73,9 @@ def reproduce(run: Run) -> int:
     Raises `RunError` where the directory holds no run.
     """
     old = Plan.read(run.paths.root)
-    config = compose.from_words(old.words, here=False)
+    config = compose.from_words(old.overrides, here=False)
     again = replace(config, name=_free_name(run), output_dir=str(run.paths.root.parent))
-    new = unchanged.recorded(make(again, machine_for(again), old.words))
+    new = unchanged.recorded(make(again, machine_for(again), old.overrides))
     then = provenance.read(run.paths.provenance)
     found = provenance.differences(then, provenance.record(REPOSITORY)) if then else []
     found += [*_changed(old, new), *contents.changes(old.contents, new.contents, new)]

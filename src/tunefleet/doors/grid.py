@@ -51,9 +51,9 @@ def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
 def resume(plans: Sequence[Plan]) -> int:
     """Starts saved plans of this machine again, side by side as their settings say; returns the exit code."""
     places = share(plans[0].config.launch, _free(Machine.this()), len(plans))
-    names = _names([plan.words for plan in plans])
+    names = _names([plan.overrides for plan in plans])
     points = [
-        Point(f"[{number}/{len(plans)}]", name or plan.name, plan.words, plan, is_done)
+        Point(f"[{number}/{len(plans)}]", name or plan.name, plan.overrides, plan, is_done)
         for number, (name, plan) in enumerate(zip(names, plans, strict=True), 1)
     ]
     return _run_here(points, places)

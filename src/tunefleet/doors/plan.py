@@ -15,7 +15,7 @@ from tunefleet.doors.start import announce
 from tunefleet.plan import Machine, Plan, machine_for, make
 from tunefleet.plan.choose import auto
 from tunefleet.plan.choose.advice import Advice, advice
-from tunefleet.plan.choose.fit_check import foreseen
+from tunefleet.plan.choose.fit_check import expected_forecast
 from tunefleet.plan.estimate.forecast import Forecast
 from tunefleet.plan.estimate.gpus import cluster
 from tunefleet.plan.estimate.memory_items import Item, Phase
@@ -36,11 +36,11 @@ class _Asked:
     rows: int | None
 
     def forecast(self) -> Forecast | None:
-        return foreseen(self.plan, self.machine)
+        return expected_forecast(self.plan, self.machine)
 
     def steps(self) -> int | None:
         """Optimizer steps; without max_steps they need the number of rows, which only the data know."""
-        return self.plan.config.train.max_steps if self.rows is None else total_steps(self.plan, self.rows)
+        return total_steps(self.plan, self.rows)
 
 
 def one(words: Sequence[str], where: str | None, rows: int | None) -> None:
@@ -144,7 +144,7 @@ def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:
         others = advice(asked.plan, seen)
         yield "these fit, best first:" if others else f"nothing near it fits. {auto.nearest(seen)}"
         yield from (f"  {line}" for line in _advised(asked, others))
-    elif not seen.known:
+    elif not seen.is_known:
         yield f"fits? Nobody knows the memory of {seen.machine.name}: give --machine 8xH100-80G or so"
     else:
         yield f"fits: {_room(seen)}"
@@ -162,7 +162,7 @@ def _room(seen: Forecast) -> str:
 def _advised(asked: _Asked, others: Sequence[Advice]) -> list[str]:
     if not others:
         return []
-    rows = [(_need(one.forecast), _pace(one.forecast), _command(asked.words, one.words)) for one in others]
+    rows = [(_need(one.forecast), _pace(one.forecast), _command(asked.words, one.overrides)) for one in others]
     return text.columns(rows).split("\n")
 
 

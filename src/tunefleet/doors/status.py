@@ -160,7 +160,7 @@ def _card(run: Run, now: Status | None) -> dict[str, str]:
         "job": _job(run, now),
         "restarts": str(now.restarts) if now.restarts else "",
         "heard": f"{clock(now.age)} ago ({_date(run, now)}), from {now.host}",
-        "kept in": os.path.relpath(run.paths.root),
+        "saved to": os.path.relpath(run.paths.root),
     }
     return {**card, **{name: value for name, value in told.items() if value}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 from tunefleet.base.units import Cadence
 from tunefleet.config.evaluation import EvaluationConfig
@@ -33,9 +34,23 @@ class Horizon:
     log_every: Pace = Pace(steps=1)
 
 
-def total_steps(plan: Plan, rows: int) -> int:
-    """The optimizer steps of `plan` over `rows` training rows; epochs round up, so that every row is trained on."""
-    return plan.config.train.max_steps or _whole(plan.config.train.epochs * rows / plan.batch.total)
+@overload
+def total_steps(plan: Plan, rows: int) -> int: ...
+
+
+@overload
+def total_steps(plan: Plan, rows: int | None) -> int | None: ...
+
+
+def total_steps(plan: Plan, rows: int | None) -> int | None:
+    """The optimizer steps of `plan` over `rows` training rows; epochs round up, so that every row is trained on.
+
+    None where the number of rows is needed and not known: only the data say it.
+    """
+    train = plan.config.train
+    if train.max_steps or rows is None:
+        return train.max_steps
+    return _rounded_up(train.epochs * rows / plan.batch.total)
 
 
 def horizon(plan: Plan, rows: int) -> Horizon:
@@ -53,20 +68,20 @@ def horizon(plan: Plan, rows: int) -> Horizon:
     )
 
 
-def _whole(steps: float) -> int:
+def _rounded_up(steps: float) -> int:
     """Rounds up, but not for the last bit of a product: 7 x (29 / 7) is 29.000000000000004."""
     return math.ceil(round(steps, 6))
 
 
-def _evaluation_pace(every: Cadence | None, total: int, per_epoch: float) -> Pace:
-    """As typed; by itself a run of a few steps, which somebody tries something with, is measured at the end alone."""
-    short = every == EvaluationConfig().every and total < _SHORT
-    return Pace() if short else _pace(every, total, per_epoch)
+def _evaluation_pace(cadence: Cadence | None, total: int, per_epoch: float) -> Pace:
+    """As typed; where nothing is typed, a trial of a few steps is measured at the end alone."""
+    is_trial = cadence == EvaluationConfig().every and total < _SHORT
+    return Pace() if is_trial else _pace(cadence, total, per_epoch)
 
 
-def _pace(every: Cadence | None, total: int, per_epoch: float) -> Pace:
+def _pace(cadence: Cadence | None, total: int, per_epoch: float) -> Pace:
     """Rounds up: 25% of 1,029 steps is every 258, not 257 with a fourth time just before the end."""
-    if every is None:
+    if cadence is None:
         return Pace()
-    exactly = every.exactly(total, per_epoch)
-    return Pace(max(1, _whole(exactly)) if exactly else 0, every.minutes * 60)
+    exactly = cadence.exactly(total, per_epoch)
+    return Pace(max(1, _rounded_up(exactly)) if exactly else 0, cadence.minutes * 60)

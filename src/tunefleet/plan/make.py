@@ -15,7 +15,7 @@ from tunefleet.base.units import GIB
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.plan import answers, precision, start_from
-from tunefleet.plan.choose.auto import foreseen, resolve, where
+from tunefleet.plan.choose.auto import cluster_of, estimate, resolve
 from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.estimate.pipeline_stages import boundaries
 from tunefleet.plan.naming import run_name
@@ -23,7 +23,7 @@ from tunefleet.plan.paths import data_files
 from tunefleet.plan.paths.model_files import Sources, absolute, sources
 from tunefleet.plan.plan import Expected, Plan
 from tunefleet.plan.processes.batch import Batch, batch
-from tunefleet.plan.processes.layout import Layout, layout, there
+from tunefleet.plan.processes.layout import Layout, given_processes, layout
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.plan.processes.slurm_job import expected, job, promised
 from tunefleet.plan.rules import all_rules
@@ -34,40 +34,45 @@ from tunefleet.plan.rules.request import Request
 T = TypeVar("T")
 
 
-def make(config: RunConfig, machine: Machine, words: Sequence[str] = ()) -> Plan:
-    """Decides the whole run that was asked for with `words`. Raises `ConfigError` with every complaint at once."""
-    machine, wanted = _where(config, machine), config.train.precision
-    config = precision.resolved(_absolute(config), machine)
+def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> Plan:
+    """Decides the whole run that `overrides` ask for. Raises `ConfigError` with every complaint at once."""
+    machine, typed_precision = _machine(config, machine), config.train.precision
+    typed = precision.resolved(_absolute(config), machine)
     complaints: list[str] = []
-    unstarted = config
-    config, begun = _collect(lambda: start_from.applied(unstarted), complaints) or (config, ())
-    asked = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
+    config, start_notes = _collect(lambda: start_from.applied(typed), complaints) or (typed, ())
+    slurm_job = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
-    found = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
-    chosen: tuple[str, ...] = ()
-    if degrees and found and not complaints:
-        config, chosen = _resolved(config, degrees, found, machine, complaints)
-    known = degrees if config.train.micro_batch else None
-    split = _collect(lambda: batch(config.train, known.data_parallel), complaints) if known else None
-    architecture, processes = found.architecture if found else None, there(config.launch, machine)
+    model = _collect(lambda: sources(config.model, config.data.tokenizer), complaints)
+    choice_notes: tuple[str, ...] = ()
+    if degrees and model and not complaints:
+        config, choice_notes = _resolved(config, degrees, model, machine, complaints)
+    split = _split(config, degrees, complaints)
+    architecture, processes = model.architecture if model else None, given_processes(config.launch, machine)
     complaints += all_rules.complaints(Request(config, degrees, architecture, processes))
-    if complaints or not (degrees and found and split):
+    if complaints or not (degrees and model and split):
         raise ConfigError(*complaints)
-    config = answers.resolved(config, degrees, _parameters(found))
-    plan = _plan(config, degrees, found, split, machine)
-    expectations = _expected(plan, machine)
-    said = (*begun, *chosen, *precision.notes(wanted, machine), *plan.notes)
-    return replace(plan, job=asked, words=tuple(words), notes=said, expected=expectations)
+    config = answers.resolved(config, degrees, _parameters(model))
+    plan = _plan(config, degrees, model, split, machine)
+    all_notes = (*start_notes, *choice_notes, *precision.notes(typed_precision, machine), *plan.notes)
+    expectation = _expected(plan, machine)
+    return replace(plan, job=slurm_job, overrides=tuple(overrides), notes=all_notes, expected=expectation)
 
 
-def _where(config: RunConfig, machine: Machine) -> Machine:
+def _split(config: RunConfig, degrees: Layout | None, complaints: list[str]) -> Batch | None:
+    """How the rows of a step are split; None where that cannot be, or `auto` was not resolved."""
+    if degrees is None or not config.train.micro_batch:
+        return None
+    return _collect(lambda: batch(config.train, degrees.data_parallel), complaints)
+
+
+def _machine(config: RunConfig, machine: Machine) -> Machine:
     """What the run will be on: the machines of a job are taken to be like this one."""
     if not expected(config.launch):
         return machine
-    return replace(promised(config.launch), compiler=machine.compiler, half=machine.half)
+    return replace(promised(config.launch), compiler=machine.compiler, fast_bf16=machine.fast_bf16)
 
 
-def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, machine: Machine) -> Plan:
+def _plan(config: RunConfig, degrees: Layout, model: Sources, split: Batch, machine: Machine) -> Plan:
     cpu_adam = takes_cpu_adam(config, machine)
     identity = _identity(config, split, cpu_adam)
     name = run_name(config, identity)
@@ -78,22 +83,22 @@ def _plan(config: RunConfig, degrees: Layout, found: Sources, split: Batch, mach
         config=config,
         layout=degrees,
         batch=split,
-        sources=found,
-        parameters=_parameters(found),
+        sources=model,
+        parameters=_parameters(model),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
         engine=engine_config(config.parallel, config.train, split, degrees),
-        notes=notes(config, degrees, found, split, cpu_adam),
+        notes=notes(config, degrees, model, split, cpu_adam),
         version=__version__,
-        stages=boundaries(found.architecture, config.parallel.pipeline, config.parallel.partition),
+        stages=boundaries(model.architecture, config.parallel.pipeline, config.parallel.partition),
         cpu_adam=cpu_adam,
     )
 
 
 def _resolved(
-    config: RunConfig, degrees: Layout, found: Sources, machine: Machine, complaints: list[str]
+    config: RunConfig, degrees: Layout, model: Sources, machine: Machine, complaints: list[str]
 ) -> tuple[RunConfig, tuple[str, ...]]:
     """`config` without `auto`; with it, where that fails."""
-    return _collect(lambda: resolve(config, degrees, found.architecture, machine), complaints) or (config, ())
+    return _collect(lambda: resolve(config, degrees, model.architecture, machine), complaints) or (config, ())
 
 
 def _collect(decide: Callable[[], T], complaints: list[str]) -> T | None:
@@ -115,7 +120,7 @@ def _absolute(config: RunConfig) -> RunConfig:
 def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
     """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
 
-    The rows of a step count, and not their split: any number of processes may go on with a run.
+    The rows of a step count, and not their split: any number of processes may resume a run.
     """
     sections = ("data", "model", "adapter", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
@@ -135,14 +140,15 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
 
 def _expected(plan: Plan, machine: Machine) -> Expected | None:
     try:
-        seen = foreseen(plan.config, plan.layout, plan.sources.architecture, where(plan.config, machine))
+        cluster = cluster_of(plan.config, machine)
+        forecast = estimate(plan.config, plan.layout, plan.sources.architecture, cluster)
     except ValueError:
         return None
-    return Expected(seen.memory.measurable_bytes / GIB, seen.speed.tokens_per_second)
+    return Expected(forecast.memory.measurable_bytes / GIB, forecast.speed.tokens_per_second)
 
 
-def _parameters(found: Sources) -> int | None:
+def _parameters(model: Sources) -> int | None:
     try:
-        return found.architecture.parameters.total
+        return model.architecture.parameters.total
     except ValueError:
         return None  # a family that we cannot count yet: the model itself will say

@@ -40,9 +40,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, decided. `identity` is a hash of everything that changes the trained weights; `words` were typed.
+    """One run, decided. `identity` is a hash of everything that changes the trained weights.
 
-    Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
+
+    `overrides` were typed. Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
     `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
     `contents` is empty until the run is submitted or started, which reads its files.
     """
@@ -61,7 +62,7 @@ class Plan:
     version: str
     stages: tuple[int, ...] = ()
     job: Job | None = None
-    words: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     expected: Expected | None = None
     cpu_adam: bool = False
     contents: Contents = field(default_factory=dict, compare=False)
@@ -93,34 +94,34 @@ class Plan:
 
     @property
     def paths(self) -> RunPaths:
-        """Where the files of this run lie."""
+        """Where the files of this run are."""
         return RunPaths(Path(self.run_dir))
 
     def summary(self) -> dict[str, str]:
-        """What a person should know before it starts, as far as no data are needed."""
+        """What the user should know before it starts, as far as no data are needed."""
         config = self.config
         weights = f"from {self.sources.weights}" if self.sources.weights else "from scratch"
         parameters = f"{count(self.parameters)} parameters" if self.parameters else "parameters not counted"
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
         family = self.sources.architecture.model_type
-        asked = {"job": self.job.summary()} if self.job else {}
-        cut = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
-        beside = {}
+        job = {"job": self.job.summary()} if self.job else {}
+        stages = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
+        adapter = {}
         if config.adapter.name is not AdapterName.NONE:
-            beside["adapter"] = lora.summary(config.adapter, self.sources.architecture, self.parameters)
+            adapter["adapter"] = lora.summary(config.adapter, self.sources.architecture, self.parameters)
         return {
             "run": self.name,
-            "kept in": os.path.relpath(self.run_dir),
+            "saved to": os.path.relpath(self.run_dir),
             "model": f"{config.model.name} ({family}): {parameters}, {weights}",
-            **beside,
+            **adapter,
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
-            **cut,
+            **stages,
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
             f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",
             "measured": answers.describe(config.evaluation),
             **{key: text for key, text in asdict(config.experiment).items() if text},
-            **asked,
+            **job,
         }
 
     def save(self) -> None:
@@ -133,9 +134,9 @@ class Plan:
         path = RunPaths(run_dir).plan
         try:
             plan = load(Plan, files.read_json(path))
-            return replace(plan, run_dir=str(run_dir.resolve()))  # somebody may have moved it
+            return replace(plan, run_dir=str(run_dir.resolve()))  # the directory may have been moved
         except FileNotFoundError:
-            raise RunError(f"{run_dir}: not a run: it has no plan.json. Runs lie in outputs/.") from None
+            raise RunError(f"{run_dir}: not a run: it has no plan.json. Runs are in outputs/.") from None
         except ConfigError as error:
             raise RunError(f"{path}: of another version of tunefleet: {error.complaints[0]}") from None
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Which number format does `train.precision=auto` mean, and which are slow on this machine?"""
+"""Which dtype does `train.precision=auto` mean, and which are slow on this machine?"""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _SLOW = (
 
 
 def resolved(config: RunConfig, machine: Machine) -> RunConfig:
-    """`config` with a number format: bf16 where the machine computes with it, fp32 elsewhere."""
+    """`config` with a precision: bf16 where the machine computes with it, fp32 elsewhere."""
     if config.train.precision is not Precision.AUTO:
         return config
-    chosen = Precision.FP32 if is_slow(machine) else Precision.BF16
-    return replace(config, train=replace(config.train, precision=chosen))
+    dtype = Precision.FP32 if is_slow(machine) else Precision.BF16
+    return replace(config, train=replace(config.train, precision=dtype))
 
 
-def notes(asked: Precision, machine: Machine) -> tuple[str, ...]:
-    """What a person should hear about the format that was asked for."""
-    if not is_slow(machine) or asked is Precision.FP32:
+def notes(typed: Precision, machine: Machine) -> tuple[str, ...]:
+    """What is worth knowing about the precision that was typed."""
+    if not is_slow(machine) or typed is Precision.FP32:
         return ()
-    if asked is Precision.AUTO:
+    if typed is Precision.AUTO:
         return (f"train.precision=auto is fp32: {_SLOW}.",)
-    return (f"train.precision={asked.value} will be slow: {_SLOW}. Use train.precision=fp32.",)
+    return (f"train.precision={typed.value} will be slow: {_SLOW}. Use train.precision=fp32.",)
 
 
 def is_slow(machine: Machine) -> bool:
     """Whether 16-bit numbers are slow there."""
-    return not machine.gpus and not machine.half
+    return not machine.gpus and not machine.fast_bf16

@@ -38,7 +38,7 @@ def advised(*words: str, machine: str = "8xH100-80G") -> Sequence[Advice]:
 
 def strategies(others: Sequence[Advice]) -> set[str]:
     """The words for strategies."""
-    return {word for one in others for word in one.words if word.startswith("parallel=")}
+    return {word for one in others for word in one.overrides if word.startswith("parallel=")}
 
 
 def test_what_is_advised_fits_and_the_fastest_comes_first() -> None:
@@ -67,7 +67,7 @@ def test_what_is_advised_is_legal_and_the_run_that_was_foreseen(words: tuple[str
     others = advised(*words, machine=machine)
     assert others
     for one in others:
-        typed = asked(*words, *one.words, machine=machine)
+        typed = asked(*words, *one.overrides, machine=machine)
         assert fit_check.expected_forecast(typed, GPUS) == one.forecast
         assert typed.batch.total == whole
 
@@ -105,7 +105,7 @@ def test_a_slow_network_is_crossed_by_a_pipeline() -> None:
 
 def test_a_loss_in_tiles_where_logits_do_not_fit() -> None:
     words = ("parallel=zero3", "train.micro_batch=8", "train.sequence_length=8192", "train.gradient_checkpointing=true")
-    assert any("train.loss_tile=2048" in one.words for one in advised(*words, machine="8xA100-40G"))
+    assert any("train.loss_tile=2048" in one.overrides for one in advised(*words, machine="8xA100-40G"))
 
 
 def test_degrees_are_left_as_they_are() -> None:
@@ -211,7 +211,7 @@ def fits(plan: Plan, rows: int) -> bool:
     [
         ({"train": {"micro_batch": "auto"}}, "train.micro_batch: auto keeps the global batch, so it needs one"),
         ({"train": {"micro_batch": "auto", "global_batch": 12}}, "12 is not a multiple of data-parallel.8.. Use 16"),
-        ({"parallel": {"name": "auto"}, "plan": {}}, "nobody knows the memory of this. Say it with plan.machine="),
+        ({"parallel": {"name": "auto"}, "plan": {}}, "GPU memory of this is unknown; set plan.machine="),
         (
             {"parallel": {"name": "auto"}, "model": {"architecture": published_config("opt-66b")}},
             "parallel=auto: nothing fits",

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tunefleet.plan.processes.machine import Machine, _half, devices
+from tunefleet.plan.processes.machine import Machine, _fast_bf16, devices
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_this_machine() -> None:
         local_rank=0,
         launcher="the environment",
         compiler=shutil.which("c++") is not None,
-        half=_half(),
+        fast_bf16=_fast_bf16(),
     )
 
 

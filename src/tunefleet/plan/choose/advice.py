@@ -1,4 +1,4 @@
-"""What would fit, best first: the same run with other settings, each as the words to type."""
+"""What would fit, best first: the same run with other settings, each as the overrides to type."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from tunefleet.config import RunConfig
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.train import TrainConfig
 from tunefleet.plan.choose import strategies
-from tunefleet.plan.choose.auto import foreseen
+from tunefleet.plan.choose.auto import estimate
 from tunefleet.plan.estimate.forecast import Forecast
+from tunefleet.plan.estimate.gpus import Cluster
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.layout import Layout
@@ -23,63 +24,65 @@ _TILE = 2048  # tokens: as conf/parallel/sequence.yaml advises
 
 @dataclass(frozen=True)
 class Advice:
-    """Settings that fit: `words` to type, and the run with them. `strategy` is the name of its YAML."""
+    """Settings that fit: `overrides` to type, and the run with them. `strategy` is the name of its YAML."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     strategy: str
     forecast: Forecast
 
     @property
     def rank(self) -> tuple[float, int, int]:
         """Faster first, where the speed is known; then what changes less."""
-        return (self.forecast.speed.seconds or 0.0, self.forecast.spread.zero_stage, len(self.words))
+        return (self.forecast.speed.seconds or 0.0, self.forecast.spread.zero_stage, len(self.overrides))
 
 
-def advice(plan: Plan, now: Forecast) -> Sequence[Advice]:
+def advice(plan: Plan, forecast: Forecast) -> Sequence[Advice]:
     """Up to SHOWN legal runs that fit, fastest first: of each strategy one with checkpointing and one without."""
     best: dict[tuple[str, bool], Advice] = {}
-    for one in sorted(_fitting(plan, now), key=lambda one: one.rank):
-        best.setdefault((one.strategy, one.forecast.work.checkpointing), one)
+    for option in sorted(_fitting(plan, forecast.machine), key=lambda option: option.rank):
+        best.setdefault((option.strategy, option.forecast.work.checkpointing), option)
     return [*best.values()][:SHOWN]
 
 
-def _fitting(plan: Plan, now: Forecast) -> Sequence[Advice]:
+def _fitting(plan: Plan, cluster: Cluster) -> Sequence[Advice]:
     """The largest micro-batch that fits with each strategy, its degrees, and checkpointing."""
-    found: dict[tuple[str, Spread, bool], Advice] = {}
-    for words, config, degrees in _candidates(plan):
-        seen = _seen(plan, config, degrees, now) if words else None
-        if seen and seen.fits:
+    options: dict[tuple[str, Spread, bool], Advice] = {}
+    for overrides, config, degrees in _candidates(plan):
+        forecast = _forecast(plan, config, degrees, cluster) if overrides else None
+        if forecast and forecast.fits:
             name = config.parallel.name
-            found.setdefault((name, seen.spread, seen.work.checkpointing), Advice(words, name, seen))
-    return [*found.values()]
+            key = (name, forecast.spread, forecast.work.checkpointing)
+            options.setdefault(key, Advice(overrides, name, forecast))
+    return [*options.values()]
 
 
-def _seen(plan: Plan, config: RunConfig, degrees: Layout, now: Forecast) -> Forecast | None:
+def _forecast(plan: Plan, config: RunConfig, degrees: Layout, cluster: Cluster) -> Forecast | None:
     """The forecast of `config`; none where the global batch does not divide so."""
     try:
-        return foreseen(config, degrees, plan.sources.architecture, now.machine)
+        return estimate(config, degrees, plan.sources.architecture, cluster)
     except ConfigError:
         return None
 
 
 def _candidates(plan: Plan) -> Iterator[tuple[tuple[str, ...], RunConfig, Layout]]:
     """Legal strategies x checkpointing x ever smaller micro-batches at the same global batch, x the loss in tiles."""
-    for said, parallel, degrees in _strategies(plan):
-        for words, train in _trains(plan, degrees):
-            yield (*said, *words), replace(plan.config, parallel=parallel, train=train), degrees
+    for strategy, parallel, degrees in _strategies(plan):
+        for changes, train in _trains(plan, degrees):
+            yield (*strategy, *changes), replace(plan.config, parallel=parallel, train=train), degrees
 
 
 def _strategies(plan: Plan) -> Iterator[tuple[tuple[str, ...], ParallelConfig, Layout]]:
-    """This one first; degrees that are there already stay."""
-    now, degrees, architecture = plan.config.parallel, plan.layout, plan.sources.architecture
-    yield (), now, degrees
+    """This one first; degrees that are set already stay."""
+    current, degrees, architecture = plan.config.parallel, plan.layout, plan.sources.architecture
+    yield (), current, degrees
     if degrees.tensor * degrees.pipeline * degrees.sequence > 1:
         return
-    divided = strategies.divided(degrees) if degrees.device == "cuda" else ()
-    for other in (*strategies.offered(plan.config, degrees, architecture), *divided):
-        there = _layout(degrees, other)
-        if other != now and strategies.is_legal(replace(plan.config, parallel=other), there, architecture):
-            yield strategies.words(other), other, there
+    splits = strategies.splitting(degrees) if degrees.device == "cuda" else ()
+    for candidate in (*strategies.offered(plan.config, degrees, architecture), *splits):
+        layout = _layout(degrees, candidate)
+        config = replace(plan.config, parallel=candidate)
+        if candidate != current and strategies.is_legal(config, layout, architecture):
+            yield strategies.overrides(candidate), candidate, layout
 
 
 def _layout(degrees: Layout, parallel: ParallelConfig) -> Layout:
@@ -95,12 +98,12 @@ def _layout(degrees: Layout, parallel: ParallelConfig) -> Layout:
 
 def _trains(plan: Plan, degrees: Layout) -> Iterator[tuple[tuple[str, ...], TrainConfig]]:
     """Other ways to compute the rows of a step, whose number no advice may change."""
-    train, whole = plan.config.train, plan.batch.total
-    here = degrees.data_parallel == plan.layout.data_parallel
+    train, global_batch = plan.config.train, plan.batch.total
+    keeps_split = degrees.data_parallel == plan.layout.data_parallel
     for checkpointing, rows, tile in itertools.product((False, True), _halves(train.micro_batch), _tiles(train)):
-        other = replace(train, gradient_checkpointing=checkpointing, micro_batch=rows, loss_tile=tile)
-        same = () if here and rows == train.micro_batch else (f"train.global_batch={whole}",)
-        yield (*_changed(train, other), *same), replace(other, global_batch=whole)
+        changed = replace(train, gradient_checkpointing=checkpointing, micro_batch=rows, loss_tile=tile)
+        kept_total = () if keeps_split and rows == train.micro_batch else (f"train.global_batch={global_batch}",)
+        yield (*_changed(train, changed), *kept_total), replace(changed, global_batch=global_batch)
 
 
 def _tiles(train: TrainConfig) -> list[int | None]:

@@ -24,8 +24,8 @@ from tunefleet.plan.processes.slurm_job import expected
 AUTO = "auto"
 
 
-def where(config: RunConfig, machine: Machine) -> Cluster:
-    """What the run will be on, as far as anybody says. Raises `ConfigError` for words that are no machine."""
+def cluster_of(config: RunConfig, machine: Machine) -> Cluster:
+    """What the run will be on, as far as it is known. Raises `ConfigError` where `plan.machine` names no machine."""
     if config.plan.machine and config.plan.machine != gpus.THIS:
         return gpus.cluster(config.plan.machine)
     if expected(config.launch) and not config.plan.machine:
@@ -33,56 +33,58 @@ def where(config: RunConfig, machine: Machine) -> Cluster:
     return gpus.this(machine)
 
 
-def foreseen(config: RunConfig, layout: Layout, architecture: Architecture, place: Cluster) -> Forecast:
+def estimate(config: RunConfig, layout: Layout, architecture: Architecture, cluster: Cluster) -> Forecast:
     """The forecast of a run. Raises ValueError for a family that cannot be counted."""
-    task = work(config, batch(config.train, layout.data_parallel), _trained(config, architecture))
+    task = work(config, batch(config.train, layout.data_parallel), _trainable(config, architecture))
     on_gpu = layout.device == "cuda"
-    return forecast(architecture, spread(config.parallel, layout), task, place, on_gpu, layout.processes_here)
+    return forecast(architecture, spread(config.parallel, layout), task, cluster, on_gpu, layout.processes_here)
 
 
-def _trained(config: RunConfig, architecture: Architecture) -> int | None:
-    """How many parameters learn, where an adapter leaves the others alone."""
+def _trainable(config: RunConfig, architecture: Architecture) -> int | None:
+    """How many parameters are trainable, where an adapter freezes the others."""
     return lora.lora_parameters(architecture, config.adapter) or None
 
 
 def resolve(
     config: RunConfig, layout: Layout, architecture: Architecture, machine: Machine
 ) -> tuple[RunConfig, tuple[str, ...]]:
-    """`config` without `auto`, and what is said of it. Raises `ConfigError` where nothing fits or nobody can know."""
-    if not _asked(config):
+    """`config` without `auto`, and a note on the choice. Raises `ConfigError` where nothing fits, or is known."""
+    setting = _auto_settings(config)
+    if not setting:
         return config, ()
-    place = where(config, machine)
+    cluster = cluster_of(config, machine)
     try:
-        choices = [(one, foreseen(one, layout, architecture, place)) for one in _choices(config, layout, architecture)]
+        choices = [
+            (choice, estimate(choice, layout, architecture, cluster))
+            for choice in _choices(config, layout, architecture)
+        ]
     except ValueError as error:
-        raise ConfigError(f"{_asked(config)}: the model's memory is not known: {error}. Choose yourself.") from None
-    if not choices[0][1].known:
-        raise ConfigError(
-            f"{_asked(config)}: nobody knows the memory of {place.name}. Say it with plan.machine=8xH100-80G or so."
-        )
-    chosen = next((choice for choice in choices if choice[1].fits), None)
-    if chosen is None and not config.plan.force:
-        raise ConfigError(f"{_asked(config)}: nothing fits: with {_told(*choices[-1])}. {nearest(choices[-1][1])}")
-    taken = chosen or choices[-1]
-    return taken[0], (f"{_asked(config)} chose {_told(*taken)}.",)
+        raise ConfigError(f"{setting}: the model's memory is not known: {error}. Choose yourself.") from None
+    if not choices[0][1].is_known:
+        raise ConfigError(f"{setting}: GPU memory of {cluster.name} is unknown; set plan.machine=8xH100-80G.")
+    fitting = next((choice for choice in choices if choice[1].fits), None)
+    if fitting is None and not config.plan.force:
+        raise ConfigError(f"{setting}: nothing fits: with {_describe(*choices[-1])}. {nearest(choices[-1][1])}")
+    choice = fitting or choices[-1]
+    return choice[0], (f"{setting} chose {_describe(*choice)}.",)
 
 
 def nearest(tried: Forecast) -> str:
     """What to do where no setting helps."""
-    if all(said.startswith("each host") for said in tried.shortfalls) and tried.on_gpu:
+    if all(shortfall.startswith("each host") for shortfall in tried.shortfalls) and tried.on_gpu:
         return "Use fewer processes on each host, or say what it has: host_memory in a YAML file (docs/planner.md)."
     return "Use more or larger GPUs, a smaller model, or a shorter train.sequence_length; plan.force=true tries it."
 
 
-def _asked(config: RunConfig) -> str:
+def _auto_settings(config: RunConfig) -> str:
+    """The settings that say `auto`, as they are typed."""
     parallel = "parallel=auto" if config.parallel.name == AUTO else ""
     rows = "train.micro_batch=auto" if not config.train.micro_batch else ""
-    return " and ".join(word for word in (parallel, rows) if word)
+    return " and ".join(setting for setting in (parallel, rows) if setting)
 
 
-def _told(config: RunConfig, seen: Forecast) -> str:
-    need = f"{seen.device_need:.1f} GiB of each GPU" if seen.on_gpu else f"{seen.host_need:.1f} GiB of the host"
-    return f"parallel={config.parallel.name} train.micro_batch={config.train.micro_batch}, {need}"
+def _describe(config: RunConfig, forecast: Forecast) -> str:
+    return f"parallel={config.parallel.name} train.micro_batch={config.train.micro_batch}, {forecast.need}"
 
 
 def _choices(config: RunConfig, layout: Layout, architecture: Architecture) -> Iterator[RunConfig]:
@@ -103,11 +105,11 @@ def _micro_batches(config: RunConfig, layout: Layout) -> list[int]:
         return [config.train.micro_batch]
     if config.train.global_batch is None:
         raise ConfigError("train.micro_batch: auto keeps the global batch, so it needs one. Set train.global_batch=32.")
-    each, left = divmod(config.train.global_batch, layout.data_parallel)
-    if left or not each:
-        nearest_up = (each + 1) * layout.data_parallel
+    per_process, remainder = divmod(config.train.global_batch, layout.data_parallel)
+    if remainder or not per_process:
+        nearest_up = (per_process + 1) * layout.data_parallel
         raise ConfigError(
             f"train.global_batch: {config.train.global_batch} is not a multiple of data-parallel"
             f"({layout.data_parallel}). Use {nearest_up}."
         )
-    return [rows for rows in range(each, 0, -1) if each % rows == 0]
+    return [rows for rows in range(per_process, 0, -1) if per_process % rows == 0]

@@ -1,4 +1,4 @@
-"""Refuses a run that cannot fit, before anything is started or submitted."""
+"""Does a run fit its machine? If not it is refused, before anything is started or submitted."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.machine import Machine
 
 
-def foreseen(plan: Plan, machine: Machine) -> Forecast | None:
+def expected_forecast(plan: Plan, machine: Machine) -> Forecast | None:
     """The forecast of a plan; None for a family that cannot be counted."""
+    cluster = auto.cluster_of(plan.config, machine)
     try:
-        return auto.foreseen(plan.config, plan.layout, plan.sources.architecture, auto.where(plan.config, machine))
+        return auto.estimate(plan.config, plan.layout, plan.sources.architecture, cluster)
     except ValueError:
         return None
 
 
 def expect_fit(plan: Plan, machine: Machine) -> None:
     """Raises `ConfigError` with what is too small and what would fit, unless `plan.force`."""
-    seen = None if plan.config.plan.force else foreseen(plan, machine)
-    if seen is None or seen.fits:
+    forecast = None if plan.config.plan.force else expected_forecast(plan, machine)
+    if forecast is None or forecast.fits:
         return
-    others = advice(plan, seen)
-    fitting = "; ".join(f"{' '.join(one.words)} ({need(one.forecast)})" for one in others[:3])
-    move = f"These fit, best first: {fitting}. plan.force=true starts it anyway" if others else auto.nearest(seen)
+    options = advice(plan, forecast)
+    fitting = "; ".join(f"{' '.join(option.overrides)} ({option.forecast.need})" for option in options[:3])
+    move = f"These fit, best first: {fitting}. plan.force=true starts it anyway" if options else auto.nearest(forecast)
     raise ConfigError(
-        f"memory: {plan.config.model.name} does not fit {seen.machine.name}: {'; '.join(seen.shortfalls)}. "
-        f"{move.rstrip('.')}. Every item: tunefleet plan with the same words."
+        f"memory: {plan.config.model.name} does not fit {forecast.machine.name}: {'; '.join(forecast.shortfalls)}. "
+        f"{move.rstrip('.')}. Every item: tunefleet plan with the same overrides."
     )
-
-
-def need(seen: Forecast) -> str:
-    """The larger number in words."""
-    return f"{seen.device_need:.1f} GiB of each GPU" if seen.on_gpu else f"{seen.host_need:.1f} GiB of the host"

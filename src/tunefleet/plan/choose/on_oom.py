@@ -13,13 +13,13 @@ def halved(plan: Plan) -> Plan | None:
     """The same run with half the micro-batch and twice the accumulation; None where a row is the least.
 
     It is the same run: the loss of a step is a sum over tokens, whichever way its rows are split, and the order of
-    rows does not know the split. So `identity` stays, and its checkpoints are gone on from.
+    rows does not know the split. So `identity` stays, and it resumes from its checkpoints.
     """
     half, odd = divmod(plan.batch.micro, 2)
     if odd or not half:
         return None
     return _with_micro_batch(
-        plan, half, f"memory ran out with train.micro_batch={plan.batch.micro}: goes on with {half}"
+        plan, half, f"memory ran out with train.micro_batch={plan.batch.micro}: resuming with {half}"
     )
 
 
@@ -30,9 +30,9 @@ def split(plan: Plan) -> Plan | None:
 
 def as_before(plan: Plan, saved: Plan) -> Plan:
     """`plan` with the micro-batch that `saved`, an earlier start of the same run, came down to."""
-    same = saved.identity == plan.identity and plan.config.train.on_oom is OnOom.SPLIT
-    less = saved.batch.micro < plan.batch.micro and saved.batch.total == plan.batch.total
-    if not (same and less):
+    may_split = saved.identity == plan.identity and plan.config.train.on_oom is OnOom.SPLIT
+    was_split = saved.batch.micro < plan.batch.micro and saved.batch.total == plan.batch.total
+    if not (may_split and was_split):
         return plan
     return _with_micro_batch(
         plan, saved.batch.micro, f"train.micro_batch={saved.batch.micro}, as memory ran out before"
@@ -43,7 +43,7 @@ def next_setting(plan: Plan) -> str:
     """What to type after a run that ran out of memory; or what is done without it, under `train.on_oom=split`."""
     train = plan.config.train
     if smaller := split(plan):
-        return f"it goes on with train.micro_batch={smaller.batch.micro}, where tunefleet has started its processes"
+        return f"it resumes with train.micro_batch={smaller.batch.micro}, where tunefleet has started its processes"
     if plan.batch.micro > 1:
         half = plan.batch.micro // 2
         return f"train.micro_batch={half} train.global_batch={plan.batch.total}, or train.on_oom=split"

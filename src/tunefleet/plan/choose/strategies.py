@@ -27,10 +27,13 @@ STRATEGIES = (
 def offered(config: RunConfig, degrees: Layout, architecture: Architecture) -> list[ParallelConfig]:
     """Those of STRATEGIES that are legal and save something: on a CPU the host's memory is the device's.
 
-    All of them where none is legal: something else is wrong then, which is told later.
+    All of them where none is legal: something else is wrong then, and complained about later.
     """
-    saving = [one for one in STRATEGIES if degrees.device == "cuda" or one.offload_optimizer is Place.NONE]
-    return [one for one in saving if is_legal(replace(config, parallel=one), degrees, architecture)] or saving
+    saving = [
+        parallel for parallel in STRATEGIES if degrees.device == "cuda" or parallel.offload_optimizer is Place.NONE
+    ]
+    legal = [parallel for parallel in saving if is_legal(replace(config, parallel=parallel), degrees, architecture)]
+    return legal or saving
 
 
 def is_legal(config: RunConfig, degrees: Layout, architecture: Architecture) -> bool:
@@ -38,19 +41,19 @@ def is_legal(config: RunConfig, degrees: Layout, architecture: Architecture) -> 
     return not all_rules.complaints(Request(config, degrees, architecture))
 
 
-def divided(degrees: Layout) -> Iterator[ParallelConfig]:
-    """What shares out a layer, the rows or the list of layers. Peers that talk in every layer stay on one host."""
+def splitting(degrees: Layout) -> Iterator[ParallelConfig]:
+    """What splits a layer, the rows or the list of layers. Ranks that communicate in every layer stay on one host."""
     sizes = [size for size in (2, 4, 8, 16, 32) if degrees.world_size % size == 0]
     within = [size for size in sizes if degrees.processes_here % size == 0]
     yield from (ParallelConfig("tensor_zero1", 1, tensor=size) for size in within)
     yield from (ParallelConfig("pipeline_zero1", 1, pipeline=size) for size in sizes)
     yield from (ParallelConfig("sequence", 3, sequence=size) for size in within)
-    for peers, stages in itertools.product(within, sizes):
-        if degrees.world_size % (peers * stages) == 0:
-            yield ParallelConfig("tensor_pipeline", 1, tensor=peers, pipeline=stages)
+    for tensor, stages in itertools.product(within, sizes):
+        if degrees.world_size % (tensor * stages) == 0:
+            yield ParallelConfig("tensor_pipeline", 1, tensor=tensor, pipeline=stages)
 
 
-def words(parallel: ParallelConfig) -> tuple[str, ...]:
+def overrides(parallel: ParallelConfig) -> tuple[str, ...]:
     """What to type for one of these: the file, and the degree that it does not say."""
     degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
     changed = (f"parallel.{name}={degree}" for name, degree in degrees.items() if degree > 1)

@@ -12,7 +12,7 @@ from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.architecture import Architecture
 
-HOST_ROOM = 0.95  # share of a host's memory that a run may take: the rest is the system's
+HOST_ROOM = 0.95  # part of a host's memory that a run may take: the rest is the system's
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,14 @@ class Forecast:
         return self.memory.host_bytes / GIB
 
     @property
-    def known(self) -> bool:
+    def need(self) -> str:
+        """The larger of both, as a user reads it."""
+        if self.on_gpu:
+            return f"{self.device_need:.1f} GiB of each GPU"
+        return f"{self.host_need:.1f} GiB of the host"
+
+    @property
+    def is_known(self) -> bool:
         """Whether there is anything to compare with."""
         return self.device_limit is not None or (not self.on_gpu and self.host_limit is not None)
 
@@ -59,13 +66,13 @@ class Forecast:
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
-        """What is too small, in words: `each GPU needs 93.1 GiB and A100-80G has 79.1`."""
-        found = []
+        """What is too small: `each GPU needs 93.1 GiB and A100-80G has 79.1`."""
+        shortfalls = []
         if self.device_limit is not None and self.device_need > self.device_limit:
-            found.append(f"each GPU needs {self.device_need:.1f} GiB and has {self.device_limit:.1f}")
+            shortfalls.append(f"each GPU needs {self.device_need:.1f} GiB and has {self.device_limit:.1f}")
         if self.host_limit is not None and self.host_need > self.host_limit:
-            found.append(f"each host needs {self.host_need:.1f} GiB and may use {self.host_limit:.1f}")
-        return tuple(found)
+            shortfalls.append(f"each host needs {self.host_need:.1f} GiB and may use {self.host_limit:.1f}")
+        return tuple(shortfalls)
 
 
 def forecast(

@@ -57,8 +57,8 @@ def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> 
     """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""
     world = _world_size(parallel, launch, machine)
     degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
-    copies, left = divmod(world, prod(degrees.values()))
-    if left or not copies:
+    copies, remainder = divmod(world, prod(degrees.values()))
+    if remainder or not copies:
         raise ConfigError(_does_not_divide(degrees, world))
     return Layout(
         world_size=world,
@@ -74,14 +74,14 @@ def second_copy_ranks(parallel: ParallelConfig, processes_here: int) -> int:
     return processes_here if parallel.hierarchical is None else parallel.hierarchical
 
 
-def there(launch: LaunchConfig, machine: Machine) -> int | None:
+def given_processes(launch: LaunchConfig, machine: Machine) -> int | None:
     """Processes that are given, whatever the degrees: started already, typed, or one for each GPU."""
     return machine.world_size or launch.processes or machine.gpus or None
 
 
 def _world_size(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> int:
     one_copy = parallel.tensor * parallel.pipeline * parallel.sequence
-    world = there(launch, machine) or one_copy
+    world = given_processes(launch, machine) or one_copy
     most = parallel.max_processes
     if not most or world <= most:
         return world

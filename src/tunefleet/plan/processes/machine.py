@@ -1,4 +1,4 @@
-"""What this machine has: GPUs, cores, and ranks that somebody else has started already."""
+"""What does this machine have: GPUs, cores, and ranks that a launcher has started already?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunefleet.plan.processes.ranks import ranks
 class Machine:
     """The processes that a run can have. `world_size` is set where `launcher` has started ranks already.
 
-    `compiler` is whether DeepSpeed could build its C++ here, `half` whether the CPU multiplies 16-bit numbers.
+    `compiler` is whether DeepSpeed could build its C++ here, `fast_bf16` whether the CPU multiplies 16-bit numbers.
     `processes_here` and `local_rank` are None where the launcher does not say them.
     """
 
@@ -28,19 +28,19 @@ class Machine:
     local_rank: int | None = None
     launcher: str = ""
     compiler: bool = False
-    half: bool = True
+    fast_bf16: bool = True
 
     @staticmethod
     def this(environment: Mapping[str, str] = os.environ) -> Machine:
         """This machine, without asking torch. Raises `ConfigError` where launchers contradict each other."""
         gpus, cores = len(devices(environment)), len(os.sched_getaffinity(0))
         compiler = shutil.which(environment.get("CXX") or "c++") is not None  # as torch.utils.cpp_extension looks
-        alone = Machine(gpus, cores, compiler=compiler, half=_half())
+        hardware = Machine(gpus, cores, compiler=compiler, fast_bf16=_fast_bf16())
         started = ranks(environment)
         if started is None:
-            return alone
+            return hardware
         return replace(
-            alone,
+            hardware,
             world_size=started.world_size,
             rank=started.rank,
             processes_here=1 if started.world_size == 1 else started.processes_here,
@@ -49,14 +49,14 @@ class Machine:
         )
 
 
-def _half(told: Path = Path("/proc/cpuinfo")) -> bool:
+def _fast_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the CPU has what oneDNN needs for products in bf16; without it torch has slow loops of its own."""
     try:
-        lines = told.read_text(errors="replace").splitlines()
+        lines = cpuinfo.read_text(errors="replace").splitlines()
     except OSError:
         return False
-    known = next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set())
-    return known >= {"avx512bw", "avx512vl", "avx512dq"} or "bf16" in known
+    flags = next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set())
+    return flags >= {"avx512bw", "avx512vl", "avx512dq"} or "bf16" in flags
 
 
 def devices(environment: Mapping[str, str]) -> tuple[str, ...]:
