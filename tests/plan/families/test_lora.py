@@ -17,6 +17,8 @@ from tunefleet.config.load import load
 from tunefleet.plan.families import registry
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.lora import lora_parameters
+from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.rules import adapter_rules
 
 FAMILIES = registry.countable()
 LORA = {"name": "lora", "rank": 4}
@@ -81,7 +83,7 @@ def test_there_is_nothing_to_count_without_an_adapter() -> None:
 
 def test_the_summary_says_how_much_learns(tmp_path: Path) -> None:
     said = tiny_plan(tmp_path, adapter=LORA).summary()["adapter"]
-    assert said == "LoRA of rank 4 on all-linear: 3.58k of 26k parameters learn (13.81%)"
+    assert said == "LoRA of rank 4 on all-linear: 3.58k of 26k parameters are trainable (13.81%)"
     assert "adapter" not in tiny_plan(tmp_path).summary()
 
 
@@ -113,7 +115,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "alone": ({"adapter": {**LORA, "merge": False}}, r"adapter\.merge: .* Use adapter\.merge=true"),
     "qlora, cpu": ({"adapter": QLORA}, "needs a GPU. Use adapter=lora on a CPU"),
     "qlora, merged": ({"adapter": {"name": "qlora"}}, r"adapter\.merge: 4-bit .* Use adapter\.merge=false"),
-    "qlora, zero3": ({"adapter": QLORA, "stage": 3}, "cannot be shared out by zero3. Use parallel=zero2"),
+    "qlora, zero3": ({"adapter": QLORA, "stage": 3}, "cannot be sharded by zero3. Use parallel=zero2"),
     "qlora, random": ({"adapter": QLORA}, r"reads the weights of model\.path"),
 }
 
@@ -142,12 +144,10 @@ def test_freezing_is_refused_where_nothing_would_learn(case: str, tmp_path: Path
 
 def test_qlora_is_legal_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not verified on a GPU here: what the plan can say."""
-    from tunefleet.plan.families import lora
-
     config = tiny_plan(tmp_path, {"name": "m", "path": str(_model(tmp_path))}).config
     config = type(config)(**{**vars(config), "adapter": AdapterConfig(name=AdapterName.QLORA, merge=False)})
-    monkeypatch.setattr(lora, "find_spec", lambda name: object())
-    assert lora.complaints(config, "cuda", Architecture(ARCHITECTURES["opt"])) == []
-    monkeypatch.setattr(lora, "find_spec", lambda name: None)
-    (complaint,) = lora.complaints(config, "cuda", Architecture(ARCHITECTURES["opt"]))
+    monkeypatch.setattr(adapter_rules, "find_spec", lambda name: object())
+    assert adapter_rules.qlora(config, Layout(1, 1, 1, "cuda")) == []
+    monkeypatch.setattr(adapter_rules, "find_spec", lambda name: None)
+    (complaint,) = adapter_rules.qlora(config, Layout(1, 1, 1, "cuda"))
     assert "pip install bitsandbytes" in complaint

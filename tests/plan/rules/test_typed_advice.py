@@ -208,7 +208,7 @@ def failures(folder: Path, machine: Machine, words: Sequence[str]) -> Iterator[s
 
 @pytest.fixture(autouse=True)
 def without_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("families.lora", "rules.optimizer_rules"):
+    for module in ("rules.adapter_rules", "rules.optimizer_rules"):
         monkeypatch.setattr(f"tunefleet.plan.{module}.find_spec", lambda name: None)
 
 

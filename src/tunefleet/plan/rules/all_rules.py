@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunefleet.plan.families import lora, sequence
 from tunefleet.plan.rules import (
+    adapter_rules,
     data_rules,
     model_rules,
     offload_rules,
@@ -11,22 +11,10 @@ from tunefleet.plan.rules import (
     pipeline_rules,
     precision_rules,
     run_rules,
+    sequence_rules,
     tensor_rules,
 )
 from tunefleet.plan.rules.request import Request, Rule, on_config, on_layout, on_model
-
-
-def _sequence(request: Request) -> list[str]:
-    if request.architecture is None:
-        return []
-    return sequence.complaints(request.config, request.architecture, request.given_processes)
-
-
-def _adapter(request: Request) -> list[str]:
-    if request.architecture is None or request.layout is None:
-        return []
-    return lora.complaints(request.config, request.layout.device, request.architecture)
-
 
 RULES: tuple[Rule, ...] = (
     on_config(data_rules.complaints),
@@ -50,11 +38,17 @@ RULES: tuple[Rule, ...] = (
     on_layout(precision_rules.fp16_on_cpu),
     on_config(precision_rules.master_weights),
     tensor_rules.model,
-    _sequence,
+    on_config(sequence_rules.with_pipeline),
+    sequence_rules.model,
     on_model(pipeline_rules.model),
     on_model(model_rules.packing_is_exact),
     on_model(model_rules.positions),
-    _adapter,
+    on_config(adapter_rules.unused),
+    on_config(adapter_rules.freeze),
+    on_model(adapter_rules.targets),
+    on_config(adapter_rules.with_split_layers),
+    on_config(adapter_rules.export),
+    on_layout(adapter_rules.qlora),
 )
 """In the order in which their complaints are told."""
 
