@@ -130,6 +130,8 @@ def _inner(architecture: Architecture) -> int:
         return 4
     names = (architecture.config.get(key) for key in _ACTIVATION_KEYS)
     activation = next((str(name) for name in names if name), block.activation)
+    if activation is None:
+        raise ValueError(f"neither config.json nor the family {architecture.model_type} names an activation function")
     if activation.startswith("relu"):
         return 1
     return 5 if activation in _IN_PYTHON else 2

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.model import Init
+from tunefleet.config.optimizer import OptimizerConfig
 from tunefleet.config.train import Precision
 from tunefleet.plan.processes.batch import Batch
 
@@ -14,6 +16,17 @@ STATE_BYTES = {"adamw": 8, "adam": 8, "adamw_8bit": 2, "lion": 4, "adagrad": 4, 
 """fp32 states of an optimizer, bytes a trained parameter. Muon keeps 4 for matrices (its AdamW for the rest keeps 8);
 Adafactor's rows and columns are so few that they count as none."""
 _MOMENTUM = 4
+
+
+def state_bytes(optimizer: OptimizerConfig) -> int:
+    """Bytes of states for each trained parameter. Raises `ConfigError` for an optimizer without an entry above."""
+    name = optimizer.name.value
+    if name not in STATE_BYTES:
+        raise ConfigError(
+            f"optimizer.name: the memory of {name} is not known (STATE_BYTES in plan/estimate/work.py). "
+            f"Use one of {', '.join(STATE_BYTES)}."
+        )
+    return STATE_BYTES[name] + (_MOMENTUM if name == "sgd" and optimizer.momentum else 0)
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,6 @@ class Work:
 def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
     """The work of a run. `trained` is how many parameters learn, where not all do."""
     train = config.train
-    name = config.optimizer.name.value
-    momentum = _MOMENTUM if name == "sgd" and config.optimizer.momentum else 0
     return Work(
         rows=split.micro,
         length=train.sequence_length,
@@ -57,7 +68,7 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         packed=config.data.packing,
         precision=train.precision,
         checkpointing=train.gradient_checkpointing,
-        state_bytes=STATE_BYTES.get(name, 8) + momentum,
+        state_bytes=state_bytes(config.optimizer),
         trained=trained,
         tile=train.loss_tile,
         quantised=config.adapter.name is AdapterName.QLORA,

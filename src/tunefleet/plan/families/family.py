@@ -133,7 +133,7 @@ class BlockActivations:
     capped_scores: bool = False  # a soft cap on scores
     gated: bool = False  # a feed-forward of gate, up and down
     one_gate_up_product: bool = False  # gate and up are one product
-    activation: str = "gelu"  # of the feed-forward, where config.json names none
+    activation: str | None = None  # of a feed-forward without gate, where config.json names none
 
 
 Count = Callable[[Config, Dimensions, bool], ParameterCount]

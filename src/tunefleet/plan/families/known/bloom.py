@@ -31,7 +31,7 @@ FAMILIES = (
         linears=ungated.fused_linears(
             "self_attention.query_key_value", "self_attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
         ),
-        activations=BlockActivations(one_qkv_product=True),
+        activations=BlockActivations(one_qkv_product=True, activation="gelu"),
         tensor="its ALiBi slopes are counted over all heads, and a rank has only some of them",
         packing=Packing(),
         sequence=OWN_ATTENTION,

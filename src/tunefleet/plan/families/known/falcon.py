@@ -38,7 +38,7 @@ FAMILIES = (
         linears=ungated.fused_linears(
             "self_attention.query_key_value", "self_attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
         ),
-        activations=BlockActivations(norms=1, one_qkv_product=True, values_are_views=True),
+        activations=BlockActivations(norms=1, one_qkv_product=True, values_are_views=True, activation="gelu"),
         tensor=f"{KEY_HEAD_SHARED}, or lie in one weight with theirs",
         packing=Packing(refused_with={"alibi": f"with ALiBi {NO_SEGMENT_MASK}"}),
         sequence=OWN_ATTENTION,

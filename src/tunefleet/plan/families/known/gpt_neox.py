@@ -37,7 +37,7 @@ FAMILIES = (
         linears=ungated.fused_linears(
             "attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
         ),
-        activations=BlockActivations(one_qkv_product=True, values_are_views=True),
+        activations=BlockActivations(one_qkv_product=True, values_are_views=True, activation="gelu"),
         tensor=ungated.TENSOR_FUSED,
         packing=Packing(),
         pipeline=StageModules(before=("emb_dropout",), after=("final_layer_norm",)),

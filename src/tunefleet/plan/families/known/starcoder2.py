@@ -27,7 +27,7 @@ FAMILIES = (
         keys=ConfigKeys(kv_heads_required=True, tied=True),
         count=_count,
         linears=ungated.separate_linears("c_fc", "c_proj"),
-        activations=BlockActivations(),
+        activations=BlockActivations(activation="gelu_pytorch_tanh"),
         tensor=TensorParallelPlan((*QKV, "c_fc"), ("o_proj", "c_proj")),
         packing=Packing(windowed=True),
     ),
