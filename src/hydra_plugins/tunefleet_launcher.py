@@ -27,12 +27,12 @@ class TunefleetLauncher(Launcher):
         """Runs the grid; ends the process where a point failed."""
         from tunefleet.doors import compose, errors, grid  # plugin discovery imports us in every process
 
-        with errors.friendly():
+        with errors.exit_on_error():
             composed = compose.points(job_overrides, self._loader, self._compose)
-            code = grid.run(composed, [self._loader.arguments.recorded(words) for words in job_overrides])
+            code = grid.run(composed, [self._loader.arguments.recorded(overrides) for overrides in job_overrides])
         if code:
             sys.exit(code)
         return []
 
-    def _compose(self, words: list[str]) -> DictConfig:
-        return self._loader.load_sweep_config(self._config, words)
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        return self._loader.load_sweep_config(self._config, overrides)

@@ -24,5 +24,5 @@ class TunefleetSweeper(BasicSweeper):
 
         assert self.hydra_context is not None
         assert self.launcher is not None
-        words = compose.point_words(self.config, self.hydra_context.config_loader)
-        return [self.launcher.launch(words, initial_job_idx=0)]
+        points = compose.point_overrides(self.config, self.hydra_context.config_loader)
+        return [self.launcher.launch(points, initial_job_idx=0)]

@@ -31,7 +31,7 @@ def test_what_a_new_start_does_not_mend_ends_the_run_and_names_the_rank(desk: De
     assert (ended["cause"], ended["reason"]) == (cause, OWN[cause])
     assert ended["restarts"] == 0
     assert desk.cluster.wait(desk.job, "FAILED")["Restarts"] == "0"
-    assert desk.card()["why"] == f"{cause}: {OWN[cause]}"
+    assert desk.card()["reason"] == f"{cause}: {OWN[cause]}"
 
 
 def test_without_the_rule_it_would_start_again(copied: Desk) -> None:
@@ -147,9 +147,9 @@ def test_a_job_that_waits_says_for_what(desk: Desk) -> None:
     for node in desk.cluster.nodes:
         desk.cluster.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     desk.pretend()
-    wait_until(lambda: "waits: None" not in desk.card()["why"], desk.told)
+    wait_until(lambda: "waits: None" not in desk.card()["reason"], desk.told)
     assert desk.card()["state"] == "queued"
-    assert re.fullmatch("waits: .*(DOWN|DRAINED|Resources|ReqNodeNotAvail).*", desk.card()["why"])
+    assert re.fullmatch("waits: .*(DOWN|DRAINED|Resources|ReqNodeNotAvail).*", desk.card()["reason"])
     assert "is queued already as job" in desk.pretend()
 
 

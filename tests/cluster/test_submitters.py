@@ -31,7 +31,7 @@ def _deadly(desk: Desk, when: str) -> Desk:
 def test_a_submitter_that_dies_before_slurm_has_the_job_leaves_a_run_that_says_so(desk: Desk) -> None:
     _deadly(desk, "before SLURM has the job").pretend("train.max_steps=5", code=-9)
     assert desk.card()["state"] == "failed"
-    assert "tunefleet resume" in desk.card()["why"]
+    assert "tunefleet resume" in desk.card()["reason"]
     assert "submitted  job" in desk.pretend("train.max_steps=5")
     assert desk.until("finished")["restarts"] == 0
 
@@ -153,7 +153,7 @@ def test_a_job_whose_code_is_gone_fails_and_says_so(copied: Desk) -> None:
     copied.cluster.wait(copied.job, "COMPLETED FAILED")
     card = copied.card()
     assert card["state"] == "failed"
-    assert f"the code that this job was to run is gone: {code / 'src'}" in card["why"]
+    assert f"the code that this job was to run is gone: {code / 'src'}" in card["reason"]
 
 
 def test_slurms_reason_is_told_where_no_machine_can_write_the_outputs(desk: Desk) -> None:
@@ -162,7 +162,7 @@ def test_slurms_reason_is_told_where_no_machine_can_write_the_outputs(desk: Desk
     shutil.rmtree(submission / "slurm")
     desk.cluster.run("scontrol", "update", f"jobid={desk.job}", "starttime=now")
     desk.cluster.wait(desk.job, "FAILED")
-    assert "SLURM says FAILED (JobLaunchFailure)" in desk.card()["why"]
+    assert "SLURM says FAILED (JobLaunchFailure)" in desk.card()["reason"]
 
 
 def _edit_while_it_waits(desk: Desk) -> str:

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors.compose import CONF, from_words
+from tunefleet.doors.compose import CONF, from_overrides
 from tunefleet.plan import Machine, Plan, make
 
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "local")
@@ -70,7 +70,7 @@ GPU_ONLY = {("parallel", "zero3_nvme"), ("parallel", "zeropp"), ("optimizer", "a
 
 
 def planned(words: list[str], output_dir: Path, gpus: int = 0) -> Plan:
-    return make(from_words([*words, f"output_dir={output_dir}"]), Machine(gpus=gpus, cores=2))
+    return make(from_overrides([*words, f"output_dir={output_dir}"]), Machine(gpus=gpus, cores=2))
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
@@ -103,7 +103,7 @@ def test_what_needs_a_gpu_says_so_without_one(
 
 
 def test_every_group_of_the_configuration_has_a_choice() -> None:
-    config = from_words([])
+    config = from_overrides([])
     assert set(GROUPS) == {name for name in vars(config) if name not in ("name", "seed", "output_dir")}
 
 
@@ -113,7 +113,7 @@ def test_a_choice_that_needs_a_file_says_so(tmp_path: Path) -> None:
 
 
 def test_a_choice_brings_its_settings(tmp_path: Path) -> None:
-    config = from_words(["parallel=zero2", "optimizer=sgd", "schedule=linear", "tracking=files"])
+    config = from_overrides(["parallel=zero2", "optimizer=sgd", "schedule=linear", "tracking=files"])
     assert config.parallel.zero_stage == 2
     assert (config.optimizer.name.value, config.optimizer.momentum) == ("sgd", 0.9)
     assert config.schedule.name.value == "linear"
@@ -121,26 +121,26 @@ def test_a_choice_brings_its_settings(tmp_path: Path) -> None:
 
 
 def test_what_is_typed_wins_over_every_recipe() -> None:
-    config = from_words(["model=opt-tiny", "train.micro_batch=3", "optimizer.lr=1", "experiment=zero3-smoke"])
+    config = from_overrides(["model=opt-tiny", "train.micro_batch=3", "optimizer.lr=1", "experiment=zero3-smoke"])
     assert config.train.micro_batch == 3
     assert config.optimizer.lr == 1.0
 
 
 def test_one_run_s_words_do_not_reach_the_next() -> None:
     """Hydra's store of defaults is one for all that is composed in a process."""
-    before = from_words([])
-    assert from_words(["optimizer.betas=[0.1,0.2]", "model.name=other", "train.clip=7"]) != before
-    assert from_words([]) == before
+    before = from_overrides([])
+    assert from_overrides(["optimizer.betas=[0.1,0.2]", "model.name=other", "train.clip=7"]) != before
+    assert from_overrides([]) == before
 
 
 def test_the_seed_reaches_the_training_loop() -> None:
-    assert from_words(["seed=9"]).train.seed == 9
+    assert from_overrides(["seed=9"]).train.seed == 9
 
 
 def test_an_experiment_carries_its_card() -> None:
     assert GROUPS["experiment"]
     for choice in GROUPS["experiment"]:
-        card = from_words([f"experiment={choice}"]).experiment
+        card = from_overrides([f"experiment={choice}"]).experiment
         assert card.claim
         assert card.expected
         assert card.cost
@@ -187,4 +187,4 @@ def test_a_key_that_is_no_setting_is_found(tmp_path: Path) -> None:
     (tmp_path / "parallel").mkdir()
     (tmp_path / "parallel" / "x.yaml").write_text("name: x\nzero_stag: 3\n")
     with pytest.raises(ConfigError, match=r"parallel\.zero_stag: unknown key\. Did you mean 'parallel\.zero_stage'"):
-        from_words([], tmp_path)
+        from_overrides([], tmp_path)

@@ -10,7 +10,7 @@ from tests.shared import DATA, shared_data
 from tunefleet.data.formats.collect import collect
 from tunefleet.data.read.bad_rows import BadRows
 from tunefleet.data.read.select_sources import training, validation
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.plan.rules import data_rules
 
 CLINC = [
@@ -46,7 +46,7 @@ def test_an_entry_reads_its_files(
 ) -> None:
     shared_data(path.split("/")[0])
     there = [word.replace("=multi30k/", f"={DATA}/multi30k/") for word in words]
-    data = from_words([f"data={entry}", f"data.path={DATA / path}", *there]).data
+    data = from_overrides([f"data={entry}", f"data.path={DATA / path}", *there]).data
     assert data_rules.of_data(data) == []
     bad = BadRows(tmp_path / "bad.txt", data.max_bad_rows)
     found = [collect(source, bad) for source in training(data) + validation(data)]
@@ -57,7 +57,7 @@ def test_an_entry_reads_its_files(
 
 def test_a_command_is_asked_for_its_intent(tmp_path: Path) -> None:
     path = shared_data("snips_nlu") / "GetWeather" / "validate_GetWeather.json"
-    data = from_words(["data=snips", f"data.path={path}"]).data
+    data = from_overrides(["data=snips", f"data.path={path}"]).data
     first = collect(training(data)[0], BadRows())[0]
     assert [turn.content for turn in first.turns][1] == "GetWeather"
     assert first.turns[0].content.startswith("Which intent has this command?\n\n")

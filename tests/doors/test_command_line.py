@@ -69,7 +69,7 @@ def expect_complaints(answer: Answer, *expected: str) -> None:
     assert "Traceback" not in answer.out + answer.err
     assert "HYDRA_FULL_ERROR" not in answer.err
     lines = answer.err.strip().splitlines()
-    head = "tunefleet: " if len(expected) == 1 else f"tunefleet: {len(expected)} things to mend:"
+    head = "tunefleet: " if len(expected) == 1 else f"tunefleet: {len(expected)} errors:"
     assert lines[0].startswith(head)
     said = [lines[0].removeprefix(head), *lines[1:]] if len(expected) == 1 else lines[1:]
     said = [line.removeprefix("  - ") for line in said]
@@ -186,12 +186,12 @@ def test_a_model_that_is_not_here_is_said_at_once(person: Person) -> None:
 LIGHT = """
 import sys
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.plan import Machine, make
-plan = make(from_words(["model=opt-1.3b", "model.init=random", "model.tokenizer=.", "parallel=zero3"]), Machine())
+plan = make(from_overrides(["model=opt-1.3b", "model.init=random", "model.tokenizer=.", "parallel=zero3"]), Machine())
 assert plan.parameters == 1_315_758_080, plan.parameters
 try:
-    make(from_words(["model=opt-125m"]), Machine())  # looks into the Hugging Face cache
+    make(from_overrides(["model=opt-125m"]), Machine())  # looks into the Hugging Face cache
 except ConfigError as error:
     assert "hf download facebook/opt-125m" in str(error)
 else:

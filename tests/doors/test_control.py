@@ -14,7 +14,7 @@ from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.status import State, Status
 from tunefleet.doors import control, grid
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
 from tunefleet.plan import Machine, Plan, make
@@ -135,7 +135,7 @@ def old(tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> Pla
     monkeypatch.setattr(control, "REPOSITORY", tmp_path / "project")
     (tmp_path / "tokenizer.json").write_text("{}")
     words = (f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}/outputs", "name=old", "launch.processes=1")
-    plan = make(from_words(words), Machine(), words)
+    plan = make(from_overrides(words), Machine(), words)
     plan.save()
     provenance.write(plan.paths.provenance, provenance.record(tmp_path / "project"))
     return plan

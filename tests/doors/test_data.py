@@ -253,7 +253,7 @@ def test_data_are_prepared_before_the_run_and_looked_at_again(
     shared = [*words, "data.cache=cache"]
     told = said(capsys, "data", "prepare", *shared)
     assert re.search(r"^data +.*: 19 conversations in ", told, re.MULTILINE)
-    [folder] = re.findall(r"^lies in +(\S+), prepared in ", told, re.MULTILINE)
+    [folder] = re.findall(r"^saved to +(\S+), prepared in ", told, re.MULTILINE)
     assert f"{folder}, found there, every byte as it was written, in " in said(capsys, "data", "prepare", *shared)
     path = tmp_path / folder / "train" / "tokens.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")

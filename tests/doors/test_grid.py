@@ -253,7 +253,7 @@ from tunefleet.plan import Plan
 plan = Plan.read(Path(sys.argv[1]))
 lr = plan.config.optimizer.lr
 if lr == 0.3:
-    sys.exit("tunefleet: it is going on already")
+    sys.exit("tunefleet: it is already running")
 if lr == 0.6:
     os.kill(os.getpid(), signal.SIGKILL)
 state, code = (State.FAILED, 3) if lr == 0.2 else (State.FINISHED, 0)
@@ -301,11 +301,11 @@ def test_every_kind_of_failure_stands_in_the_table(
     rows = cells(said, 4)
     assert [[row[1], row[-1]] for row in rows[:3]] == [
         ["failed", "rank 0 failed"],
-        ["failed", "it is going on already"],
+        ["failed", "it is already running"],
         ["failed", "was killed by SIGKILL"],
     ]
     assert rows[3][1:4] == ["finished", "3", "1.0000"]
-    assert re.search(r"\[2/4\] optimizer.lr=0.3: failed after \d+s: it is going on already", said)
+    assert re.search(r"\[2/4\] optimizer.lr=0.3: failed after \d+s: it is already running", said)
 
 
 def test_a_finished_point_is_not_run_again(beside: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(plan: Plan) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = planned(plan.run_dir, os.getpid())
     assert done.returncode == 2
-    assert done.stderr.startswith(f"tunefleet: {plan.name} is going on already (step 7 on ")
+    assert done.stderr.startswith(f"tunefleet: {plan.name} is already running (step 7 on ")
     now = status.read(plan.paths.status)
     assert now is not None
     assert now.state is State.RUNNING

@@ -13,7 +13,7 @@ from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.status import State
 from tunefleet.config.train import OnOom
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.doors.start import start
 from tunefleet.launch import local
 from tunefleet.plan import Machine, Plan, make
@@ -33,7 +33,7 @@ SHORT = (
 
 def planned(folder: Path, *words: str) -> Plan:
     rows = (f"output_dir={folder}", "data.cache=" + str(folder / "cache"), "schedule.warmup=0", "name=" + words[0])
-    return make(from_words([*WORDS, *SHORT, *rows, *words[1:]]), CPU)
+    return make(from_overrides([*WORDS, *SHORT, *rows, *words[1:]]), CPU)
 
 
 def losses(plan: Plan) -> list[float]:

@@ -17,12 +17,12 @@ from tunefleet.config import RunConfig
 from tunefleet.config.spellings import SPELLINGS
 from tunefleet.config.suggest import every_key
 from tunefleet.doors import arguments, compose, overrides
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 
 
 def complaints(*words: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        from_words(words)
+        from_overrides(words)
     return list(caught.value.complaints)
 
 
@@ -88,7 +88,7 @@ def test_text_that_looks_like_a_number_stays_text(key: str, text: str) -> None:
 
 
 def test_text_inside_lists_and_groups_stays_text() -> None:
-    launch = from_words(["launch.setup=[1e5,a]", "launch.extra={licenses: 1_0}"]).launch
+    launch = from_overrides(["launch.setup=[1e5,a]", "launch.extra={licenses: 1_0}"]).launch
     assert launch.setup == ("1e5", "a")
     assert launch.extra == {"licenses": "1_0"}
     assert overrides.parse("data.mix=[{path: 1_0, weight: 1_0}]").value() == [{"path": "1_0", "weight": 10}]
@@ -217,7 +217,7 @@ def test_switches_of_other_tools_compose() -> None:
     switches = sorted({word for meant in SPELLINGS.values() for word in meant.split() if "=" in word})
     assert switches
     for word in switches:
-        assert from_words([word])
+        assert from_overrides([word])
 
 
 def test_what_the_deepspeed_launcher_adds_is_left_out() -> None:
@@ -276,7 +276,7 @@ def test_the_same_from_a_file_is_refused(tmp_path: Path) -> None:
     "word", ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.run.dir=.", "hydra.mode=RUN"]
 )
 def test_control_one_that_asks_for_nothing_is_let_through(word: str) -> None:
-    assert from_words([word]) == from_words([])
+    assert from_overrides([word]) == from_overrides([])
 
 
 def every_hydra_key(config: Any, where: str = "hydra") -> list[str]:

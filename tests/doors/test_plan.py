@@ -72,7 +72,7 @@ def test_a_cpu_is_compared_with_its_host(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_an_unknown_machine_is_not_made_up(capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, *LLAMA, "launch=slurm", "launch.gpus_per_node=8", "launch.time=1h")
-    assert "fits? Nobody knows the memory of the machines of the job: give --machine 8xH100-80G or so" in out
+    assert "fits? the GPU memory of the machines of the job is unknown; name the machine: --machine 8xH100-80G" in out
 
 
 def test_a_family_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:

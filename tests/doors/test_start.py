@@ -159,7 +159,7 @@ def test_a_run_that_goes_on_is_not_started_twice(planned: Planned, started: list
     status.write(plan.paths.status, Status(State.RUNNING, step=7))
     with open(plan.paths.lock, "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match=r"mine is going on already \(step 7 on .*\)\. Wait for it"):
+        with pytest.raises(RunError, match=r"mine is already running \(step 7 on .*\)\. Wait for it"):
             start(plan, CPU)
         assert started == []
         now = status.read(plan.paths.status)
@@ -171,7 +171,7 @@ def test_a_run_that_goes_on_is_not_started_twice(planned: Planned, started: list
 
 def test_the_lock_is_held_while_the_ranks_run_and_given_back(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     def start_again(plan: Plan) -> int:
-        with pytest.raises(RunError, match="going on already"):
+        with pytest.raises(RunError, match="already running"):
             start(plan, CPU)
         raise RuntimeError("the launcher failed")
 

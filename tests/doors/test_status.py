@@ -64,8 +64,8 @@ def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
     more: dict[str, Any] = {"step": 7, "total_steps": 40, "saved_step": 5, "loss": 1.25, "tokens_per_second": 8125.0}
     status_door.status([run("a", State.RUNNING, seconds_left=125.0, job="12", restarts=2, host="n1", **more)])
     lines = capsys.readouterr().out.splitlines()
-    heard = next(i for i, line in enumerate(lines) if line.startswith("heard"))
-    lines[heard] = re.sub(r" \(\d{4}-\d\d-\d\d \d\d:\d\d\)", " (TODAY)", lines[heard])
+    update = next(i for i, line in enumerate(lines) if line.startswith("last update"))
+    lines[update] = re.sub(r" \(\d{4}-\d\d-\d\d \d\d:\d\d\)", " (TODAY)", lines[update])
     assert [line.split(maxsplit=1) for line in lines] == [
         ["run", "a"],
         ["state", "running"],
@@ -75,8 +75,8 @@ def test_a_card_tells_what_is_known_and_nothing_else(capsys: Capture) -> None:
         ["left", "2m 05s"],
         ["job", "12"],
         ["restarts", "2"],
-        ["heard", "0s ago (TODAY), from n1"],
-        ["saved", "to  outputs/a"],
+        ["last", "update  0s ago (TODAY), from n1"],
+        ["saved", "to     outputs/a"],
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_card_of_a_run_that_ended_has_nothing_left(capsys: Capture) -> None:
     )
     said = capsys.readouterr().out
     assert "left" not in said
-    assert "why       out of memory: rank 1 failed: why" in said
+    assert "reason       out of memory: rank 1 failed: why" in said
 
 
 def test_a_run_that_never_started(capsys: Capture) -> None:

@@ -145,7 +145,7 @@ def test_a_foreign_directory_stops_everything_before_anything_is_sent(fake: Fake
 
 def test_who_is_submitting_the_run_already_is_not_disturbed(fake: FakeSlurm, tmp_path: Path) -> None:
     one = plan(tmp_path)
-    with start.alone(one), pytest.raises(RunError, match="run is going on already"):
+    with start.run_lock(one), pytest.raises(RunError, match="run is already running"):
         submit.submit([one])
     assert fake.calls("sbatch") == []
 
@@ -215,7 +215,7 @@ def test_a_run_does_not_start_here_while_slurm_has_it(
     fake.says("squeue", "41|PENDING|Priority|")
     started: list[Plan] = []
     monkeypatch.setattr(start.local, "run", lambda plan: started.append(plan) or 0)
-    with pytest.raises(RunError, match=r"run is queued as a job of SLURM\. End it first: tunefleet cancel run"):
+    with pytest.raises(RunError, match=r"run is queued as a SLURM job\. End it first: tunefleet cancel run"):
         start.start(one, Machine())
     assert started == []
     status.write(one.paths.status, Status(State.CANCELLED))

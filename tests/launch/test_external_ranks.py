@@ -84,7 +84,7 @@ def test_the_port_that_was_asked_for() -> None:
     ("environment", "words"),
     [
         (_mpi(1, 4, 2), "of 4 processes 2 of them are on this machine. Set MASTER_ADDR to the host of rank 0"),
-        ({"RANK": "0", "WORLD_SIZE": "2"}, "of 2 processes nobody says how many of them are on this machine"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "of 2 processes an unknown number of them are on this machine"),
     ],
     ids=["two hosts", "by hand"],
 )

@@ -18,7 +18,7 @@ from tunefleet.base import failures, status
 from tunefleet.base.errors import RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.launch import local
 from tunefleet.plan import Machine, Plan, make
 
@@ -76,7 +76,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     monkeypatch.setattr(local, "_RANK_MODULE", "fake_rank")
     monkeypatch.setattr(local, "_POLL", 0.02)
     words = ["launch.processes=2", f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}", "name=run"]
-    plan = make(from_words(words), Machine(gpus=0, cores=2))
+    plan = make(from_overrides(words), Machine(gpus=0, cores=2))
     plan.save()
     status.write(plan.paths.status, Status(State.RUNNING, step=7, total_steps=40))
     yield plan
@@ -347,7 +347,7 @@ def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyP
 
 def test_the_port_that_was_asked_for(plan: Plan) -> None:
     words = ["launch.processes=2", f"model.tokenizer={plan.sources.tokenizer}", "launch.port=4321"]
-    chosen = make(from_words(words), Machine())
+    chosen = make(from_overrides(words), Machine())
     assert local.rank_environment(chosen, 1, 4321)["MASTER_PORT"] == "4321"
     assert {port for _, port in local._ranks(chosen)} == {4321}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tunefleet.base import status
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.runs import exported_model, validation
@@ -25,7 +25,7 @@ SMALL += ["train.micro_batch=2", "train.sequence_length=64", "evaluation.max_new
 def planned(folder: Path, *words: str) -> Plan:
     """The plan of a small run of the demo, saved as its launcher would."""
     own = [f"output_dir={folder}", f"data.cache={folder}/cache"]
-    plan = make(from_words([*SMALL, *own, *words]), Machine(cores=1, world_size=int(os.environ["WORLD_SIZE"])))
+    plan = make(from_overrides([*SMALL, *own, *words]), Machine(cores=1, world_size=int(os.environ["WORLD_SIZE"])))
     plan.save()
     return plan
 

@@ -36,7 +36,7 @@ def _is_open(lock: Path) -> bool:
             if os.readlink(link) == target:
                 return True
         except OSError:
-            continue  # the process has ended, or is somebody else's
+            continue  # the process has ended, or is another user's
     return False
 
 

@@ -17,7 +17,7 @@ RECORD = "tunefleet.json"
 """In every folder that was delivered: which files are ours, with their checksums, and what they are."""
 _OF_EXPORTS = (".json", ".jinja", ".safetensors", ".model", "merges.txt", "vocab.txt", ".bin")
 """How names of files end that a later export may have."""
-_SMALL = 1 << 24  # bytes: larger files are weights, which nobody edits by hand
+_SMALL = 1 << 24  # bytes: larger files are weights, which are not edited by hand
 
 
 def expect_free(folder: Path, overwrite: bool = False) -> None:

@@ -1,7 +1,7 @@
 """What can go wrong: every exception that tunefleet raises on purpose, and the exit code of each.
 
     TunefleetError                1   something failed; the message says what, where and the next move
-    ├── UserError                 2   the person can mend it: no traceback is shown
+    ├── UserError                 2   a user error: no traceback is shown
     │   ├── ConfigError           2   a key, a value or a combination of them
     │   ├── DataError             2   a file or a row, named as file:line
     │   └── RunError              2   a run directory that is missing, foreign or damaged
@@ -32,7 +32,7 @@ class TunefleetError(Exception):
 
 
 class UserError(TunefleetError):
-    """A mistake that the person can mend. `complaints` holds one message for each."""
+    """A mistake of the user's. `complaints` holds one message for each."""
 
     exit_code = USER_ERROR
 

@@ -92,7 +92,7 @@ class RunPaths:
 
     @property
     def cancelled(self) -> Path:
-        """A person's request that the run does not go on by itself."""
+        """The user's request that the run does not resume by itself."""
         return self.root / "cancelled"
 
     @property

@@ -96,7 +96,7 @@ class Status:
         return max(0.0, time.time() - self.updated)
 
     def noted(self, reason: str, state: State | None = None) -> Status:
-        """This status as somebody else sees it: still the last word of the run's own processes."""
+        """This status as a reader sees it: still the last update of the run's own processes."""
         return replace(self, reason=reason, state=state or self.state)
 
     def moved(self, **changes: Any) -> Status:
@@ -123,7 +123,7 @@ def read(path: Path) -> Status | None:
 
 
 def _is_of_type(name: str, value: Any) -> bool:
-    """Whether a value that somebody may have edited is a number where numbers are expected, or a text."""
+    """Whether a value of a file that may have been edited is a number where numbers are expected, or a text."""
     if name in _NUMBERS:
         return isinstance(value, (int, float)) or (value is None and name in _OPTIONAL)
     if name == "evaluation":

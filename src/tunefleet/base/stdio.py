@@ -9,7 +9,7 @@ import select
 import sys
 from typing import Any
 
-_UNREADABLE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # nobody will ever read it: a pipe, a terminal
+_UNREADABLE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # no reader is left: of a pipe, of a terminal
 _STDOUT = 1
 
 
@@ -19,7 +19,7 @@ def protect() -> None:
     Where the reader left (`| head`, a closed terminal) the rest is dropped in silence, here and in processes that
     start later; another error, such as a full disk, is reported once on stderr. Characters that the stream's encoding
     lacks are escaped. A stream that was closed (`2>&-`) goes to /dev/null, or the next file that is opened would take
-    its descriptor. Streams that somebody has replaced, such as a test, are left alone.
+    its descriptor. Streams that a caller has replaced, such as a test, are left alone.
     """
     _open_closed()
     if sys.stdout is None or sys.stdout is sys.__stdout__:
@@ -29,7 +29,7 @@ def protect() -> None:
 
 
 def reader_left() -> bool:
-    """Whether nobody reads standard output any more, as far as a write has shown."""
+    """Whether standard output has no reader any more, as far as a write has shown."""
     descriptor_stream = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return isinstance(descriptor_stream, _Descriptor) and descriptor_stream.reader_left
 

@@ -15,7 +15,7 @@ from tunefleet.base import files
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One run of a sweep: what the person typed for it, and where it lies."""
+    """One run of a sweep: the overrides that were typed for it, and its run directory."""
 
     overrides: tuple[str, ...]
     run_dir: str

@@ -1,4 +1,4 @@
-"""How lines for a person are laid out: aligned columns."""
+"""How printed lines are laid out: aligned columns."""
 
 from __future__ import annotations
 

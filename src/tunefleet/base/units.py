@@ -1,4 +1,4 @@
-"""Amounts with units: durations in steps, epochs or percent, cadences, and numbers as people read them."""
+"""Amounts with units: durations in steps, epochs or percent, cadences, and numbers in readable form."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def count(number: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person says them: 42s, 3m 05s, 2h 07m."""
+    """Seconds in readable form: 42s, 3m 05s, 2h 07m."""
     total = round(seconds)
     if total < 60:
         return f"{total}s"

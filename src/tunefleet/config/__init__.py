@@ -1,4 +1,4 @@
-"""Floor 1: what a person can set: one dataclass file for each config group, and their loading."""
+"""Floor 1: what the user can set: one dataclass file for each config group, and their loading."""
 
 from tunefleet.config.load import load
 from tunefleet.config.run import RunConfig

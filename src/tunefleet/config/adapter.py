@@ -1,4 +1,4 @@
-"""Small matrices that learn beside frozen weights."""
+"""LoRA: trainable matrices of a low rank beside frozen weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tunefleet.config.fields import ranged
 
 
 class AdapterName(Enum):
-    """What learns: every weight, or matrices of a low rank beside them."""
+    """What is trainable: every weight, or matrices of a low rank beside them."""
 
     NONE = "none"
     LORA = "lora"

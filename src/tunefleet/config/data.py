@@ -1,4 +1,4 @@
-"""What to train on: rows, their format, how they are rendered, which tokens learn."""
+"""What to train on: rows, their format, how they are rendered, which tokens are in the loss."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class DataConfig(SourceConfig):
     """Which tokens carry a loss: every answer (`response`), only the `last` one of a conversation, or `all` text."""
     long_rows: LongRows = LongRows.TRUNCATE
     """What becomes of conversations longer than `train.sequence_length`: `truncate` cuts (an answer in the middle, so
-    that its end is learnt), `split` makes several rows of one, `drop` leaves them out."""
+    that its end is in the loss), `split` makes several rows of one, `drop` leaves them out."""
     max_truncated: float = ranged(0.5, at_least=0, at_most=1)
     """Largest share of training rows that may be cut or left out for their length; above it the data are refused."""
     max_unfilled: float = ranged(0.01, at_least=0, at_most=1)

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 RANGE = "range"
-NAMED = "words"
+NAMED = "named"
 
 
 def ranged(
@@ -19,7 +19,7 @@ def ranged(
     at_most: float | None = None,
     named: Mapping[str, int] | None = None,
 ) -> Any:
-    """A field with `default` whose number must lie in the given range; `words` stand for numbers outside it."""
+    """A field with `default` whose number must lie in the given range; `named` are words for numbers outside it."""
     bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
     set_bounds = {k: v for k, v in bounds.items() if v is not None}
     return field(default=default, metadata={RANGE: set_bounds, NAMED: named or {}})
@@ -37,5 +37,5 @@ def is_outside(value: float, bounds: dict[str, float]) -> bool:
 
 
 def describe_bounds(bounds: dict[str, float]) -> str:
-    """The range as a person says it: `above 0 and at most 1`."""
+    """The range in words: `above 0 and at most 1`."""
     return " and ".join(f"{relation} {bound:g}" for relation, bound in bounds.items())

@@ -17,7 +17,7 @@ class Launcher(Enum):
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """Processes on this machine, or a job of SLURM."""
+    """Processes on this machine, or a SLURM job."""
 
     name: Launcher = Launcher.LOCAL
     """local: here and now. slurm: a job, submitted through submitit; the prompt returns."""

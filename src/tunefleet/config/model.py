@@ -36,6 +36,6 @@ class ModelConfig:
     dropout: float | None = ranged(None, at_least=0, below=1)
     """Probability for every dropout of the model, whatever its family calls them; null keeps the published ones."""
     freeze: tuple[str, ...] = ()
-    """Weights that do not learn: shell patterns on their names, such as `model.decoder.layers.0.*`."""
+    """Frozen weights: shell patterns on their names, such as `model.decoder.layers.0.*`."""
     tokenizer: str | None = None
     """Folder or hub repository of the tokenizer; null takes `path`, then the data's own."""

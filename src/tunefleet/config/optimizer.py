@@ -23,7 +23,7 @@ class OptimizerName(Enum):
 
 
 class CpuKernel(Enum):
-    """What computes an Adam whose states lie in the host's memory."""
+    """What computes an Adam whose states are in host memory."""
 
     AUTO = "auto"
     DEEPSPEED = "deepspeed"

@@ -11,6 +11,6 @@ class PlanConfig:
 
     machine: str | None = None
     """Where the run will be: `8xH100-80G`, `2x8xA100-40G` (hosts x GPUs), `this`, or a YAML file (docs/planner.md).
-    null is this machine, and unknown for a job of SLURM."""
+    null is this machine, and unknown for a SLURM job."""
     force: bool = False
     """Start a run although the forecast says that it does not fit."""

@@ -32,7 +32,7 @@ class ExperimentConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a person can set."""
+    """Everything the user can set."""
 
     name: str | None = None
     """Name of the run and its directory; null makes one from data, model, strategy and settings."""

@@ -1,1 +1,1 @@
-"""Floor 7: what a person starts: train.py, the command `tunefleet`, the process of one rank. All thin."""
+"""Floor 7: what the user starts: train.py, the command `tunefleet`, the process of one rank. All thin."""

@@ -33,7 +33,7 @@ class Arguments:
     multirun: bool = False
     act: str = "run"
     """What is wanted instead of a run: help, hydra_help, cfg, info, completion or version."""
-    what: str = ""
+    section: str = ""
     """Which of `--cfg job|hydra|all` or of `--info`."""
     package: str | None = None
     resolve: bool = False
@@ -45,31 +45,34 @@ class Arguments:
         """The words that compose the same again wherever they are typed: folders, then `overrides`."""
         path = [f"--config-path={self.config_path}"] if self.config_path != MAIN else []
         name = [f"--config-name={self.config_name}"] if self.config_name != CONFIG_NAME else []
-        search = [word for word in self.overrides if word.startswith("hydra.searchpath=")]
+        search = [override for override in self.overrides if override.startswith("hydra.searchpath=")]
         return [*path, *name, *(f"--config-dir={folder}" for folder in self.config_dirs), *search, *overrides]
 
 
-def parse(words: Sequence[str], here: bool = True) -> Arguments:
-    """The arguments of `train.py WORDS`. With `here` the folder `conf` of the current directory is searched too.
+def parse(argv: Sequence[str], with_project_conf: bool = True) -> Arguments:
+    """The arguments of `train.py ARGV`; `with_project_conf` searches the folder `conf` of the current directory too.
 
     Raises `ConfigError` for options that do not go together, and for folders that are not there.
     """
     parser = _parser()
-    right, mistakes = _apart([word for word in words if not word.startswith(_OF_LAUNCHERS)], parser)
-    known = parser.parse_intermixed_args(right)
-    act, what = _act(known)
+    right, mistakes = _sort_words([argument for argument in argv if not argument.startswith(_OF_LAUNCHERS)], parser)
+    namespace = parser.parse_intermixed_args(right)
+    act, section = _act(namespace)
     if mistakes and act != "run":
         raise ConfigError(*mistakes)
     return Arguments(
-        tuple(_LAUNCHER.sub("launch=", word) for word in known.overrides),
-        tuple(_folder(folder, "--config-dir") for folder in [*known.config_dir, *(_project(known.config_path) * here)]),
-        _path(known.config_path),
-        known.config_name or CONFIG_NAME,
-        known.multirun,
+        tuple(_LAUNCHER.sub("launch=", argument) for argument in namespace.overrides),
+        tuple(
+            _folder(folder, "--config-dir")
+            for folder in [*namespace.config_dir, *(_project(namespace.config_path) * with_project_conf)]
+        ),
+        _path(namespace.config_path),
+        namespace.config_name or CONFIG_NAME,
+        namespace.multirun,
         act,
-        what,
-        known.package,
-        known.resolve,
+        section,
+        namespace.package,
+        namespace.resolve,
         tuple(mistakes),
         parser,
     )
@@ -91,9 +94,9 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _act(known: object) -> tuple[str, str]:
+def _act(namespace: object) -> tuple[str, str]:
     """What is wanted instead of a run. Raises `ConfigError` for more than one wish."""
-    flags = vars(known)
+    flags = vars(namespace)
     if flags["experimental_rerun"]:
         raise ConfigError("--experimental-rerun: no pickle is loaded here. `tunefleet reproduce RUN` runs it again.")
     wishes = {
@@ -104,73 +107,79 @@ def _act(known: object) -> tuple[str, str]:
         "info": flags["info"],
         "completion": flags["shell_completion"],
     }
-    wanted = [name for name, value in wishes.items() if value]
-    if len(wanted) > 1 or (wanted and (flags["multirun"] or flags["run"])):
-        spelled = [f"--{name.replace('_', '-')}" for name in wanted]
-        both = [*spelled, *(["-m"] if flags["multirun"] else []), *(["--run"] if flags["run"] else [])]
-        raise ConfigError(f"{' and '.join(both)}: only one at a time. `--cfg job` shows one point: leave -m out.")
-    if flags["resolve"] and wanted not in (["cfg"], ["help"]):
+    requested = [name for name, value in wishes.items() if value]
+    if len(requested) > 1 or (requested and (flags["multirun"] or flags["run"])):
+        spelled = [f"--{name.replace('_', '-')}" for name in requested]
+        flags_typed = [*spelled, *(["-m"] if flags["multirun"] else []), *(["--run"] if flags["run"] else [])]
+        raise ConfigError(
+            f"{' and '.join(flags_typed)}: only one at a time. `--cfg job` shows one point: leave -m out."
+        )
+    if flags["resolve"] and requested not in (["cfg"], ["help"]):
         raise ConfigError("--resolve: only with --cfg or --help.")
-    if not wanted:
+    if not requested:
         return "run", ""
-    value = wishes[wanted[0]]
-    return wanted[0], value if isinstance(value, str) else ""
+    value = wishes[requested[0]]
+    return requested[0], value if isinstance(value, str) else ""
 
 
-def _apart(words: Sequence[str], parser: ArgumentParser) -> tuple[list[str], list[str]]:
+def _sort_words(argv: Sequence[str], parser: ArgumentParser) -> tuple[list[str], list[str]]:
     """The words that are options and overrides, and what was meant by each of the others."""
     options = parser._option_string_actions
     right: list[str] = []
     mistakes: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
-        follows = bool(rest) and _is_value(rest[0], options)
+    remaining = list(argv)
+    while remaining:
+        argument = remaining.pop(0)
+        name, equals, value = argument.partition("=")
+        follows = bool(remaining) and _is_value(remaining[0], options)
         if name in options:
-            right += [word, *(rest.pop(0) for _ in range(_has_value(options[name], equals, rest)))]
-        elif word.startswith("-"):
-            value = rest.pop(0) if follows and not equals else value
-            mistakes.append(_no_option(word if equals else f"{word} {value}".strip(), name, value))
-        elif follows and (word.endswith("=") or rest[0].startswith("=")):
-            parts = [word, rest.pop(0)]
-            if parts[1] == "=" and rest and _is_value(rest[0], options):
-                parts.append(rest.pop(0))
+            right += [argument, *(remaining.pop(0) for _ in range(_has_value(options[name], equals, remaining)))]
+        elif argument.startswith("-"):
+            value = remaining.pop(0) if follows and not equals else value
+            mistakes.append(_no_option(argument if equals else f"{argument} {value}".strip(), name, value))
+        elif follows and (argument.endswith("=") or remaining[0].startswith("=")):
+            parts = [argument, remaining.pop(0)]
+            if parts[1] == "=" and remaining and _is_value(remaining[0], options):
+                parts.append(remaining.pop(0))
             mistakes.append(f"{' '.join(parts)}: there is a space beside the =. Type {''.join(parts)}")
-        elif not equals and not word.startswith("~"):
-            mistakes.append(_no_override(word))
+        elif not equals and not argument.startswith("~"):
+            mistakes.append(_no_override(argument))
         else:
-            right.append(word)
+            right.append(argument)
     return right, mistakes
 
 
-def _has_value(option: Action, equals: str, rest: Sequence[str]) -> bool:
-    takes_one = option.nargs is None or (option.nargs == "?" and rest[:1] and rest[0] in (option.choices or ()))
-    return bool(takes_one and not equals and rest)
+def _has_value(option: Action, equals: str, remaining: Sequence[str]) -> bool:
+    takes_one = option.nargs is None or (
+        option.nargs == "?" and remaining[:1] and remaining[0] in (option.choices or ())
+    )
+    return bool(takes_one and not equals and remaining)
 
 
-def _is_value(word: str, options: Mapping[str, Action]) -> bool:
+def _is_value(argument: str, options: Mapping[str, Action]) -> bool:
     """Whether a word can only be the value of the word before it."""
-    key, equals, _ = word.partition("=")
-    return word not in options and not word.startswith("~") and not (equals and _KEY.fullmatch(key.lstrip("+-")))
+    key, equals, _ = argument.partition("=")
+    return (
+        argument not in options and not argument.startswith("~") and not (equals and _KEY.fullmatch(key.lstrip("+-")))
+    )
 
 
-def _no_option(word: str, name: str, value: str) -> str:
+def _no_option(argument: str, name: str, value: str) -> str:
     key = name.lstrip("-")
-    meant = key if "." in key else nearest(key.replace("-", "_"), RunConfig)
-    if meant is None:
-        return f"{word}: no such option. Settings are typed as group.key=value; `--help` lists options and groups."
-    return f"{word}: no such option. Did you mean '{_with(meant, value or '...')}'?"
+    suggestion = key if "." in key else nearest(key.replace("-", "_"), RunConfig)
+    if suggestion is None:
+        return f"{argument}: no such option. Settings are typed as group.key=value; `--help` lists options and groups."
+    return f"{argument}: no such option. Did you mean '{_with(suggestion, value or '...')}'?"
 
 
-def _no_override(word: str) -> str:
-    meant = nearest(word, RunConfig)
-    hint = f" Did you mean '{_with(meant, '...')}'?" if meant else ""
-    return f"{word}: not an override. Settings are typed as group.key=value, groups as group=choice.{hint}"
+def _no_override(argument: str) -> str:
+    suggestion = nearest(argument, RunConfig)
+    hint = f" Did you mean '{_with(suggestion, '...')}'?" if suggestion else ""
+    return f"{argument}: not an override. Settings are typed as group.key=value, groups as group=choice.{hint}"
 
 
-def _with(meant: str, value: str) -> str:
-    return meant if "=" in meant.split()[-1] or meant.startswith("--") else f"{meant}={value}"
+def _with(key: str, value: str) -> str:
+    return key if "=" in key.split()[-1] or key.startswith("--") else f"{key}={value}"
 
 
 def _project(config_path: str | None) -> list[str]:
@@ -178,8 +187,8 @@ def _project(config_path: str | None) -> list[str]:
     from tunefleet.doors.compose import CONF
 
     folder = Path("conf")
-    others = [CONF.resolve(), *([Path(config_path).resolve()] if config_path else [])]
-    return ["conf"] if folder.is_dir() and folder.resolve() not in others else []
+    excluded = [CONF.resolve(), *([Path(config_path).resolve()] if config_path else [])]
+    return ["conf"] if folder.is_dir() and folder.resolve() not in excluded else []
 
 
 def _path(config_path: str | None) -> str:

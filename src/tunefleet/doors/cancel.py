@@ -24,7 +24,7 @@ class _Request:
     """The wish that one run ends; `job` is its number in the queue, `message` what became of it."""
 
     run: Run
-    before: Status | None
+    last_status: Status | None
     job: str | None = None
     message: str = ""
     failed: bool = False
@@ -33,7 +33,7 @@ class _Request:
     @property
     def alive(self) -> bool:
         """Whether its processes should be there."""
-        return self.before is not None and self.before.state.alive
+        return self.last_status is not None and self.last_status.state.alive
 
     def mark(self, *, stop: bool) -> None:
         """Tells the run's own processes, and those of its job that are yet to start."""
@@ -42,21 +42,21 @@ class _Request:
                 path.touch()
                 self._marks.append(path.name)
 
-    def fail(self, why: object) -> None:
+    def fail(self, reason: object) -> None:
         """Takes back what was marked: the run goes on, and nothing must say that it was cancelled."""
         for name in self._marks:
             (self.run.paths.root / name).unlink(missing_ok=True)
-        self.failed, self.message = True, f"not cancelled: {why} Try again: tunefleet cancel {self.run.name}"
+        self.failed, self.message = True, f"not cancelled: {reason} Try again: tunefleet cancel {self.run.name}"
 
     def settle(self) -> None:
         """The final state of a job that waited; where it has started meanwhile, its own processes write it."""
-        now = status.read(self.run.paths.status)
-        if now and not now.state.final and not now.state.alive:
-            status.write(self.run.paths.status, ending.BY_USER.final_status(now))
+        run_status = status.read(self.run.paths.status)
+        if run_status and not run_status.state.final and not run_status.state.alive:
+            status.write(self.run.paths.status, ending.BY_USER.final_status(run_status))
 
 
-def cancel(runs: Sequence[Run], now: bool) -> int:
-    """Ends runs: those that train save first, unless `now`; a run that waits leaves the queue. Returns the exit code.
+def cancel(runs: Sequence[Run], at_once: bool) -> int:
+    """Ends runs: those that train save first, unless `at_once`; one that waits leaves the queue. Returns the exit code.
 
     A run is cancelled as long as a job of it is in the queue, whatever its files say. Where SLURM refuses, the run
     stays as it was, and the same command tries again.
@@ -64,37 +64,37 @@ def cancel(runs: Sequence[Run], now: bool) -> int:
     reader = StatusReader()
     requests = [_request(run, reader) for run in runs]
     jobs = [request for request in requests if request.job]
-    asked = [request for request in jobs if request.alive and not now]
-    taken = [request for request in jobs if request not in asked]
-    for how, group in (("--signal=TERM", asked), ("--quiet", taken)):
+    signalled = [request for request in jobs if request.alive and not at_once]
+    cancelled = [request for request in jobs if request not in signalled]
+    for option, group in (("--signal=TERM", signalled), ("--quiet", cancelled)):
         for first in range(0, len(group), _CHUNK):
-            _cancel_jobs(group[first : first + _CHUNK], how)
+            _cancel_jobs(group[first : first + _CHUNK], option)
     for request in requests:
         if not request.message:
-            _cancel_here(request, now)
+            _cancel_here(request, at_once)
     print("\n".join(f"{request.run.name}: {request.message}" for request in requests))
     return FAILED if any(request.failed for request in requests) else DONE
 
 
 def _request(run: Run, reader: StatusReader) -> _Request:
     """What is to be done about a run; there is a message where that is nothing."""
-    before = reader.status(run.paths)
+    last_status = reader.status(run.paths)
     place, entry = reader.job(run.paths)
-    over = before is None or before.state.final
-    if place and place.job and (not over or (entry and entry.active) or _unsure(before, reader)):
-        return _Request(run, before, place.job)
-    if before is None:
-        return _before_its_turn(_Request(run, before))
+    over = last_status is None or last_status.state.final
+    if place and place.job and (not over or (entry and entry.active) or _unsure(last_status, reader)):
+        return _Request(run, last_status, place.job)
+    if last_status is None:
+        return _before_its_turn(_Request(run, last_status))
     if over:
-        return _Request(run, before, message=f"nothing to cancel, it is {before.state.value}")
+        return _Request(run, last_status, message=f"nothing to cancel, it is {last_status.state.value}")
     if place:
-        return _job_without_number(_Request(run, before))
-    return _Request(run, before)
+        return _job_without_number(_Request(run, last_status))
+    return _Request(run, last_status)
 
 
-def _unsure(before: Status | None, reader: StatusReader) -> bool:
+def _unsure(last_status: Status | None, reader: StatusReader) -> bool:
     """Whether a run that was cancelled may still have its job: SLURM does not answer."""
-    return reader.slurm_is_silent and before is not None and before.state is State.CANCELLED
+    return reader.slurm_is_silent and last_status is not None and last_status.state is State.CANCELLED
 
 
 def _before_its_turn(request: _Request) -> _Request:
@@ -110,38 +110,38 @@ def _job_without_number(request: _Request) -> _Request:
     return request
 
 
-def _cancel_jobs(requests: Sequence[_Request], how: str) -> None:
+def _cancel_jobs(requests: Sequence[_Request], option: str) -> None:
     for request in requests:
         request.mark(stop=request.alive)  # a signal would not reach ranks that srun has not started yet
     refusal: QueueError | None = None
     try:
-        queue.command("scancel", how, *(str(request.job) for request in requests))
+        queue.command("scancel", option, *(str(request.job) for request in requests))
     except QueueError as error:  # for one of them, or for all
         refusal = error
-    left = queue.jobs() if refusal else {}
+    in_queue = queue.jobs() if refusal else {}
     for request in requests:
-        entry = entry_of(left, str(request.job)) if left is not None else None
-        if refusal and (left is None or (entry and entry.active)):
+        entry = entry_of(in_queue, str(request.job)) if in_queue is not None else None
+        if refusal and (in_queue is None or (entry and entry.active)):
             request.fail(refusal)
         else:
             request.settle()
             request.message = f"job {request.job} {'ends' if request.alive else 'is cancelled'}"
 
 
-def _cancel_here(request: _Request, now: bool) -> None:
+def _cancel_here(request: _Request, at_once: bool) -> None:
     """Asks the process that started the run."""
-    assert request.before, "a run that never started has its message already"
-    here = request.before.host == socket.gethostname()
-    request.mark(stop=not here)
-    request.message = "is killed" if now else "saves, then ends"
-    if not here:
-        request.message = f"runs on {request.before.host}: it saves and stops at its next step"
+    assert request.last_status, "a run that never started has its message already"
+    is_local = request.last_status.host == socket.gethostname()
+    request.mark(stop=not is_local)
+    request.message = "is killed" if at_once else "saves, then ends"
+    if not is_local:
+        request.message = f"runs on {request.last_status.host}: it saves and stops at its next step"
         return
     try:
-        if request.before.pid <= 0:  # would mean a group of processes, our own among them
+        if request.last_status.pid <= 0:  # would mean a group of processes, our own among them
             raise ProcessLookupError
-        os.kill(request.before.pid, signal.SIGKILL if now else signal.SIGTERM)
+        os.kill(request.last_status.pid, signal.SIGKILL if at_once else signal.SIGTERM)
     except ProcessLookupError:
         request.message = "has just ended"
     except PermissionError:
-        request.fail(f"process {request.before.pid} is another user's.")
+        request.fail(f"process {request.last_status.pid} is another user's.")

@@ -34,14 +34,14 @@ _DEFAULTS = (
 )
 
 
-def check(words: Sequence[str]) -> int:
-    """Trains tiny models as `WORDS` say, on this machine's processes, and by a plain torch loop; compares.
+def check(argv: Sequence[str]) -> int:
+    """Trains tiny models as `OVERRIDES` say, on this machine's processes, and by a plain torch loop; compares.
 
     Returns the exit code: 1 where a loss, a gradient norm or the weights go another way.
     """
     machine = Machine.this()
     with tempfile.TemporaryDirectory(prefix="tunefleet-check-") as folder:
-        plan = make(_config(words, machine, Path(folder)), machine)
+        plan = make(_config(argv, machine, Path(folder)), machine)
         print(f"checking {plan.summary()['spread']}, {plan.batch}: twenty steps of tiny models against a plain loop")
         print(*(f"note: {note}" for note in plan.notes), sep="\n", flush=True)
         plan.save()
@@ -49,9 +49,9 @@ def check(words: Sequence[str]) -> int:
         return _compared(plan, files.read_json(plan.paths.trajectories)) if code == DONE else code
 
 
-def _config(words: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
+def _config(argv: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
     """What was typed, with enough processes and rows for every rank to have two micro-batches a step."""
-    config = compose.from_words([*_DEFAULTS, *words])
+    config = compose.from_overrides([*_DEFAULTS, *argv])
     if not (machine.gpus or config.launch.processes):
         parallel = config.parallel
         most = parallel.max_processes or max(2, parallel.tensor * parallel.pipeline * parallel.sequence)
@@ -63,16 +63,18 @@ def _config(words: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
     return replace(config, output_dir=str(folder), model=model, train=train)
 
 
-def _compared(plan: Plan, ours: Mapping[str, Any]) -> int:
+def _compared(plan: Plan, trained: Mapping[str, Any]) -> int:
     prepare_environment(plan)
     from tunefleet.runs import strategy_check, trajectory  # torch starts here
 
     plain = {name: trajectory.plain(strategy_check.tiny_plan(plan, name)) for name in tiny.MODELS}
     precision = plan.config.train.precision
     comparisons = [
-        comparison for name in plain for comparison in strategy_check.compare(name, plain[name], ours[name], precision)
+        comparison
+        for name in plain
+        for comparison in strategy_check.compare(name, plain[name], trained[name], precision)
     ]
-    print(_steps(plain, ours))
+    print(_steps(plain, trained))
     print(_table(comparisons))
     correct = all(comparison.is_within_tolerance for comparison in comparisons)
     verdict = "follows the plain loop" if correct else "DOES NOT follow the plain loop: do not train with it here"
@@ -80,12 +82,12 @@ def _compared(plan: Plan, ours: Mapping[str, Any]) -> int:
     return DONE if correct else FAILED
 
 
-def _steps(plain: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+def _steps(plain: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
     """The losses side by side, of every fifth step and the last."""
     last = len(next(iter(plain.values()))["losses"]) - 1
-    head = ("step", *(f"{name}, {who}" for name in plain for who in ("plain", "here")))
+    head = ("step", *(f"{name}, {loop}" for name in plain for loop in ("plain", "here")))
     shown = [
-        (str(step + 1), *(f"{found[name]['losses'][step]:.6f}" for name in plain for found in (plain, ours)))
+        (str(step + 1), *(f"{losses[name]['losses'][step]:.6f}" for name in plain for losses in (plain, trained)))
         for step in sorted({*range(0, last, 5), last})
     ]
     return text.columns([head, *shown])

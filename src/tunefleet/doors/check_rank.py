@@ -28,9 +28,9 @@ def _follow(plan: Plan) -> int:
 
     expect_planned(plan)
     group = join()
-    found = {name: trajectory.trained(strategy_check.tiny_plan(plan, name), group) for name in tiny.MODELS}
+    trajectories = {name: trajectory.trained(strategy_check.tiny_plan(plan, name), group) for name in tiny.MODELS}
     if int(os.environ["RANK"]) == 0:
-        files.write_json(plan.paths.trajectories, found)
+        files.write_json(plan.paths.trajectories, trajectories)
     group.destroy()
     return 0
 

@@ -23,8 +23,8 @@ FALLBACK = "tunefleet"
 
 def complaints(override: Override, repository: CachingConfigRepository, run_mode: RunMode) -> list[str]:
     """About one override, with what to type instead."""
-    found = _sweep(override, run_mode)
-    return found or _choice(override, repository)
+    mistakes = _sweep(override, run_mode)
+    return mistakes or _choice(override, repository)
 
 
 def is_group(override: Override, repository: CachingConfigRepository) -> bool:
@@ -73,12 +73,12 @@ def _choice(override: Override, repository: CachingConfigRepository) -> list[str
         return []
     if not repository.group_exists(group):
         return [f"{group}: no such group.{did_you_mean(group, _groups(repository))}"] if "/" in group else []
-    bad = [name for name in _chosen(override) if not repository.config_exists(f"{group}/{name}")]
-    known = _choices(group, repository) if bad else []
-    return [f"{override.get_key_element()}: no choice named {name!r}.{did_you_mean(name, known)}" for name in bad]
+    bad = [name for name in _names_of(override) if not repository.config_exists(f"{group}/{name}")]
+    options = _choices(group, repository) if bad else []
+    return [f"{override.get_key_element()}: no choice named {name!r}.{did_you_mean(name, options)}" for name in bad]
 
 
-def _chosen(override: Override) -> Iterator[str]:
+def _names_of(override: Override) -> Iterator[str]:
     """The names that it chooses; what an interpolation chooses is Hydra's to find."""
     value: Any = override.value()
     items = override.sweep_iterator() if override.is_sweep_override() else value if isinstance(value, list) else [value]

@@ -44,79 +44,79 @@ def print_for(line: str) -> None:
 
 def candidates(line: str) -> Iterator[str]:
     """The words that the last word of `line` can become."""
-    words = _split(line)
-    while words and not _is_program(words[0]):
-        words.pop(0)  # python, -m
-    if len(words) < 2:
+    typed = _split(line)
+    while typed and not _is_program(typed[0]):
+        typed.pop(0)  # python, -m
+    if len(typed) < 2:
         return
-    program, *before, word = words
-    found = _of_training(before, word) if Path(program).name == "train.py" else _of_commands(before, word)
-    yield from (candidate for candidate in found if candidate.startswith(word))
+    program, *earlier, current = typed
+    complete = _of_training if Path(program).name == "train.py" else _of_commands
+    yield from (candidate for candidate in complete(earlier, current) if candidate.startswith(current))
 
 
-def _is_program(word: str) -> bool:
-    return Path(word).name in ("tunefleet", "train.py")
+def _is_program(argument: str) -> bool:
+    return Path(argument).name in ("tunefleet", "train.py")
 
 
 def _split(line: str) -> list[str]:
     """The words so far; the last is empty where the line ends with a space."""
-    words, quote = [""], ""
+    typed, quote = [""], ""
     for character in line:
         if quote:
             quote = "" if character == quote else quote
-            words[-1] += character if quote else ""
+            typed[-1] += character if quote else ""
         elif character in "'\"":
             quote = character
         elif not character.isspace():
-            words[-1] += character
-        elif words[-1]:
-            words.append("")
-    return words
+            typed[-1] += character
+        elif typed[-1]:
+            typed.append("")
+    return typed
 
 
 # The command `tunefleet`
 
 
-def _of_commands(before: list[str], word: str) -> Iterator[str]:
+def _of_commands(earlier: list[str], current: str) -> Iterator[str]:
     from tunefleet.doors.cli import options_of
 
     outputs = "outputs"
-    if before[:1] == ["--outputs"]:
-        outputs, before = (before[1:2] or [outputs])[0], before[2:]
-    command, *rest = before or [""]
+    if earlier[:1] == ["--outputs"]:
+        outputs, earlier = (earlier[1:2] or [outputs])[0], earlier[2:]
+    command, *remaining = earlier or [""]
     if command == "train":
-        yield from _of_training(rest, word)
+        yield from _of_training(remaining, current)
         return
-    if command == "data" and rest:
-        command, *rest = f"data {rest[0]}", *rest[1:]
-    known = options_of(command)
-    last = rest[-1] if rest else ""
-    if isinstance(known.get(last), (list, tuple)):
-        yield from known[last]
-    elif last in _FOLDERS:
-        yield from _files(word)
-    elif word.startswith("-"):
-        yield from (option for option in known if option.startswith("--"))
-        yield from _OF_CONFIGS if "overrides" in known else ()
+    if command == "data" and remaining:
+        command, *remaining = f"data {remaining[0]}", *remaining[1:]
+    options = options_of(command)
+    previous = remaining[-1] if remaining else ""
+    if isinstance(options.get(previous), (list, tuple)):
+        yield from options[previous]
+    elif previous in _FOLDERS:
+        yield from _files(current)
+    elif current.startswith("-"):
+        yield from (option for option in options if option.startswith("--"))
+        yield from _OF_CONFIGS if "overrides" in options else ()
     else:
-        yield from _positional(known, rest, word, Path(outputs))
+        yield from _positional(options, remaining, current, Path(outputs))
 
 
-def _positional(known: dict[str, Any], rest: list[str], word: str, outputs: Path) -> Iterator[str]:
-    yield from () if rest else known.get("words", ())
-    if "run" in known or "runs" in known:
-        yield from _runs(outputs, with_sweeps="runs" in known, word=word)
-    if "overrides" in known:
-        yield from _overrides(rest, word)
-    if "filters" in known:  # of `tunefleet ls`
-        yield from _keys(word)
-        yield from (f"{key[:-1]}=" for key in _keys(word) if key.endswith("."))
+def _positional(options: dict[str, Any], remaining: list[str], current: str, outputs: Path) -> Iterator[str]:
+    yield from () if remaining else options.get("words", ())
+    if "run" in options or "runs" in options:
+        yield from _runs(outputs, with_sweeps="runs" in options, prefix=current)
+    if "overrides" in options:
+        yield from _overrides(remaining, current)
+    if "filters" in options:  # of `tunefleet ls`
+        yield from _keys(current)
+        yield from (f"{key[:-1]}=" for key in _keys(current) if key.endswith("."))
 
 
-def _runs(outputs: Path, with_sweeps: bool, word: str) -> Iterator[str]:
+def _runs(outputs: Path, with_sweeps: bool, prefix: str) -> Iterator[str]:
     """Names of runs and sweeps; directories where the word is a path."""
-    if "/" in word:
-        yield from _files(word)
+    if "/" in prefix:
+        yield from _files(prefix)
     folders = _entries(outputs)
     yield from (entry.name for entry in folders if os.path.exists(os.path.join(entry.path, "plan.json")))
     if with_sweeps:
@@ -126,79 +126,81 @@ def _runs(outputs: Path, with_sweeps: bool, word: str) -> Iterator[str]:
 # Training
 
 
-def _of_training(before: Sequence[str], word: str) -> Iterator[str]:
-    last = before[-1] if before else ""
-    if last in _FOLDERS:
-        yield from _files(word)
-    elif last in ("--config-name", "-cn"):
-        yield from (path.stem for folder in _search_path(before) for path in folder.glob("*.yaml"))
-    elif _OPTIONS.get(last):
-        yield from _OPTIONS[last]
-    elif word.startswith("-"):
+def _of_training(earlier: Sequence[str], current: str) -> Iterator[str]:
+    previous = earlier[-1] if earlier else ""
+    if previous in _FOLDERS:
+        yield from _files(current)
+    elif previous in ("--config-name", "-cn"):
+        yield from (path.stem for folder in _search_path(earlier) for path in folder.glob("*.yaml"))
+    elif _OPTIONS.get(previous):
+        yield from _OPTIONS[previous]
+    elif current.startswith("-"):
         yield from _OPTIONS
     else:
-        yield from _overrides(before, word)
+        yield from _overrides(earlier, current)
 
 
-def _overrides(before: Sequence[str], word: str) -> Iterator[str]:
-    signs = word[: len(word) - len(word.lstrip("+~"))]
-    key, equals, value = word[len(signs) :].partition("=")
-    folders = _search_path(before)
+def _overrides(earlier: Sequence[str], current: str) -> Iterator[str]:
+    signs = current[: len(current) - len(current.lstrip("+~"))]
+    key, equals, value = current[len(signs) :].partition("=")
+    folders = _search_path(earlier)
     if not equals:
         yield from (f"{signs}{group}=" for group in groups(folders))
         yield from ("hydra.searchpath=",) if key.startswith("hydra") else ()
         yield from (f"{signs}{name}" for name in _keys(key))
         return
     done = value[: value.rfind(",") + 1]  # of a sweep only the last value is completed
-    found = choices(folders, key) if key in groups(folders) else _values(key, value[len(done) :])
-    yield from (f"{signs}{key}={done}{name}" for name in found)
+    names = choices(folders, key) if key in groups(folders) else _values(key, value[len(done) :])
+    yield from (f"{signs}{key}={done}{name}" for name in names)
 
 
-def _search_path(before: Sequence[str]) -> list[Path]:
+def _search_path(earlier: Sequence[str]) -> list[Path]:
     """The folders that Hydra would search after these words, without its own."""
-    added = [text for option in ("--config-dir", "-cd", "--config-path", "-cp") for text in _values_of(before, option)]
-    search = [word.partition("=")[2].strip("[]") for word in before if word.startswith("hydra.searchpath=")]
+    added = [text for option in ("--config-dir", "-cd", "--config-path", "-cp") for text in _values_of(earlier, option)]
+    search = [
+        argument.partition("=")[2].strip("[]") for argument in earlier if argument.startswith("hydra.searchpath=")
+    ]
     added += [part.strip().removeprefix("file://") for text in search for part in text.split(",")]
     return [folder for folder in (CONF, Path("conf"), *map(Path, added)) if folder.is_dir()]
 
 
-def _values_of(before: Sequence[str], option: str) -> Iterator[str]:
-    for word, following in zip(before, [*before, ""][1:], strict=True):
-        if word == option:
+def _values_of(earlier: Sequence[str], option: str) -> Iterator[str]:
+    for argument, following in zip(earlier, [*earlier, ""][1:], strict=True):
+        if argument == option:
             yield following
-        elif word.startswith(f"{option}="):
-            yield word.partition("=")[2]
+        elif argument.startswith(f"{option}="):
+            yield argument.partition("=")[2]
 
 
 def groups(folders: Iterable[Path], below: str = "") -> list[str]:
     """Every config group of these folders that has a choice: `model`, `experiment`, `experiment/ablation`."""
     folders = list(folders)
     names = {entry.name for folder in folders for entry in _entries(folder / below) if entry.is_dir()}
-    found = [f"{below}/{name}".lstrip("/") for name in sorted(names) if below or name not in _NO_GROUPS]
-    inner = [group for name in found for group in groups(folders, name)]
-    return [name for name in found if choices(folders, name)] + inner
+    names_of_groups = [f"{below}/{name}".lstrip("/") for name in sorted(names) if below or name not in _NO_GROUPS]
+    inner = [group for name in names_of_groups for group in groups(folders, name)]
+    return [name for name in names_of_groups if choices(folders, name)] + inner
 
 
 def choices(folders: Iterable[Path], group: str) -> list[str]:
     """The choices of a group; those of folders below it as `folder/choice`."""
     folders = list(folders)
-    here = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+    names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
     inner = {entry.name for folder in folders for entry in _entries(folder / group) if entry.is_dir()}
     below = [f"{name}/{choice}" for name in inner - set(_NO_GROUPS) for choice in choices(folders, f"{group}/{name}")]
-    return sorted(here) + sorted(below)
+    return sorted(names) + sorted(below)
 
 
-def _keys(word: str) -> Iterator[str]:
-    """Keys of settings one level below `word`: `optimizer.` first, then `optimizer.lr=`."""
+def _keys(prefix: str) -> Iterator[str]:
+    """Keys of settings one level below `prefix`: `optimizer.` first, then `optimizer.lr=`."""
     from tunefleet.config import RunConfig
     from tunefleet.config.suggest import every_key
 
-    where = word[: word.rfind(".") + 1]
-    known = every_key(RunConfig)
-    for key in known:
-        inner = key.removeprefix(where)
-        if key.startswith(where) and "." not in inner:
-            yield f"{key}." if any(other.startswith(f"{key}.") for other in known) else f"{key}="
+    parent = prefix[: prefix.rfind(".") + 1]
+    keys = every_key(RunConfig)
+    for key in keys:
+        inner = key.removeprefix(parent)
+        if key.startswith(parent) and "." not in inner:
+            yield f"{key}." if any(longer.startswith(f"{key}.") for longer in keys) else f"{key}="
 
 
 def _values(key: str, typed: str) -> Iterator[str]:
@@ -212,7 +214,7 @@ def _values(key: str, typed: str) -> Iterator[str]:
             yield from ("true", "false")
         elif isinstance(member, type) and issubclass(member, Enum):
             yield from (str(item.value) for item in member)
-    yield from declared.metadata.get("words", {}) if declared else ()
+    yield from declared.metadata.get("named", {}) if declared else ()
     if key.rpartition(".")[2].endswith(_FILE_KEYS):
         yield from _files(typed)
 
@@ -223,10 +225,10 @@ def _field(key: str) -> tuple[Any, Any]:
     kind: Any = RunConfig
     declared = None
     for part in key.split("."):
-        known = {field.name: field for field in fields(kind)} if hasattr(kind, "__dataclass_fields__") else {}
-        if part not in known:
+        declared_fields = {field.name: field for field in fields(kind)} if hasattr(kind, "__dataclass_fields__") else {}
+        if part not in declared_fields:
             return Any, None
-        kind, declared = typing.get_type_hints(kind)[part], known[part]
+        kind, declared = typing.get_type_hints(kind)[part], declared_fields[part]
     return kind, declared
 
 

@@ -18,7 +18,7 @@ from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.doors import arguments, overrides
 from tunefleet.doors.arguments import Arguments
-from tunefleet.doors.composed import task_words, typed
+from tunefleet.doors.composed import task_overrides, typed
 from tunefleet.doors.hydra_loader import Loader, open_loader
 
 CONF = (Path(__file__).parents[1] / "conf").resolve()
@@ -35,12 +35,12 @@ def register_defaults() -> None:
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
-def from_words(words: Sequence[str], conf: str | Path = arguments.MAIN, here: bool = True) -> RunConfig:
-    """The configuration of `train.py WORDS`, for commands beside it and for tests. Raises `ConfigError`.
+def from_overrides(argv: Sequence[str], conf: str | Path = arguments.MAIN, with_project_conf: bool = True) -> RunConfig:
+    """The configuration of `train.py OVERRIDES`, for commands beside it and for tests. Raises `ConfigError`.
 
-    With `here` the folder `conf` of the current directory is searched too, as train.py does it.
+    With `with_project_conf` the folder `conf` of the current directory is searched too, as train.py does it.
     """
-    typed_words = _of_a_run(words, conf, here)
+    typed_words = _of_a_run(argv, conf, with_project_conf)
     loader = opened(typed_words)
     return typed(loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.RUN))
 
@@ -51,21 +51,21 @@ def opened(typed_words: Arguments) -> Loader:
     return open_loader(typed_words)
 
 
-def grid(words: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
-    """The points of `train.py -m WORDS`: the words of each, and what they compose. Raises `ConfigError`."""
-    typed_words = _of_a_run(words, arguments.MAIN, here=True)
+def grid(argv: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
+    """The points of `train.py -m OVERRIDES`: the words of each, and what they compose. Raises `ConfigError`."""
+    typed_words = _of_a_run(argv, arguments.MAIN, with_project_conf=True)
     loader = opened(typed_words)
     config = loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.MULTIRUN)
-    found = point_words(config, loader)
-    return list(zip(found, points(found, loader, lambda group: _composed(loader, config, group)), strict=True))
+    texts = point_overrides(config, loader)
+    return list(zip(texts, points(texts, loader, lambda group: _composed(loader, config, group)), strict=True))
 
 
-def point_words(config: DictConfig, loader: Loader) -> list[list[str]]:
+def point_overrides(config: DictConfig, loader: Loader) -> list[list[str]]:
     """Every combination of what was swept; what is typed replaces the same key of `hydra.sweeper.params`."""
     params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=False)
-    words = [*(f"{key!s}={value}" for key, value in params.items()), *task_words(config)]
+    texts = [*(f"{key!s}={value}" for key, value in params.items()), *task_overrides(config)]
     complaints: list[str] = []
-    parsed = overrides.parse_all(words, complaints)
+    parsed = overrides.parse_all(texts, complaints)
     if complaints:
         raise ConfigError(*complaints)
     for override in parsed:
@@ -74,30 +74,30 @@ def point_words(config: DictConfig, loader: Loader) -> list[list[str]]:
 
 
 def points(
-    words: Sequence[Sequence[str]], loader: Loader, compose: Callable[[list[str]], DictConfig]
+    texts: Sequence[Sequence[str]], loader: Loader, compose: Callable[[list[str]], DictConfig]
 ) -> list[DictConfig]:
     """Every point of a grid. Composing is slow, so Hydra composes once for each choice of groups.
 
     `compose` composes one choice. Other values are set afterwards, as Hydra does it: last, and in their order.
     """
     composed: dict[tuple[str, ...], DictConfig] = {}
-    found = []
-    for number, point in enumerate(words):
+    configs = []
+    for number, point in enumerate(texts):
         groups, values = loader.values_apart(point)
         if groups not in composed:
             composed[groups] = compose(list(groups))
-        found.append(_point(number, point, composed[groups], values, loader))
-    return found
+        configs.append(_point(number, point, composed[groups], values, loader))
+    return configs
 
 
 def _point(
-    number: int, words: Sequence[str], composed: DictConfig, values: list[Override], loader: Loader
+    number: int, texts: Sequence[str], composed: DictConfig, values: list[Override], loader: Loader
 ) -> DictConfig:
     config = copy.deepcopy(composed)
     loader.set_values(values, config)
     with open_dict(config.hydra):
         config.hydra.job.num = number
-        config.hydra.overrides.task = list(words)
+        config.hydra.overrides.task = list(texts)
     return config
 
 
@@ -105,14 +105,14 @@ def _composed(loader: Loader, config: DictConfig, groups: list[str]) -> DictConf
     return loader.load_sweep_config(config, groups)
 
 
-def _of_a_run(words: Sequence[str], conf: str | Path, here: bool) -> Arguments:
+def _of_a_run(argv: Sequence[str], conf: str | Path, with_project_conf: bool) -> Arguments:
     """The arguments, of which none may want something else than a run."""
     path = [f"--config-path={conf}"] if str(conf) != arguments.MAIN else []
-    found = arguments.parse([*path, *words], here)
-    if found.act != "run" or found.multirun:
-        flag = "-m" if found.multirun else f"--{found.act.replace('_', '-')}"
+    typed_arguments = arguments.parse([*path, *argv], with_project_conf)
+    if typed_arguments.act != "run" or typed_arguments.multirun:
+        flag = "-m" if typed_arguments.multirun else f"--{typed_arguments.act.replace('_', '-')}"
         raise ConfigError(f"{flag}: only `tunefleet train` and train.py take it.")
-    return found
+    return typed_arguments
 
 
-__all__ = ["CONF", "from_words", "grid", "opened", "point_words", "points", "register_defaults", "typed"]
+__all__ = ["CONF", "from_overrides", "grid", "opened", "point_overrides", "points", "register_defaults", "typed"]

@@ -26,10 +26,10 @@ def complaints(composed: DictConfig) -> list[str]:
     return []
 
 
-def task_words(composed: DictConfig) -> list[str]:
+def task_overrides(composed: DictConfig) -> list[str]:
     """The overrides of the run's settings as they were typed: an interpolation is not resolved."""
-    words: Any = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
-    return [str(word) for word in words]
+    typed: Any = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
+    return [str(override) for override in typed]
 
 
 def _values(composed: DictConfig) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def _values(composed: DictConfig) -> dict[str, Any]:
     try:
         return {str(key): _plain(composed, str(key)) for key in composed if key != "hydra"}
     except OmegaConfBaseException as error:
-        where = error.full_key or "configuration"
-        raise ConfigError(f"{where}: {str(error.msg or error).splitlines()[0]}") from None
+        full_key = error.full_key or "configuration"
+        raise ConfigError(f"{full_key}: {str(error.msg or error).splitlines()[0]}") from None
 
 
 def _plain(composed: DictConfig, key: str) -> Any:

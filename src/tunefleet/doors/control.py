@@ -30,9 +30,9 @@ def resume(runs: Sequence[Run], sweep: str = "") -> int:
         reader = StatusReader()
         states = [(run, _state(run, reader)) for run in runs]
         runs = [run for run, state in states if state is None or (state.final and state is not State.FINISHED)]
-        others = Counter(state.value for run, state in states if run not in runs and state)
-        told = "".join(f", {count} {state}" for state, count in others.items())
-        print(f"{len(runs)} of {len(states)} runs to start{told}", flush=True)
+        skipped = Counter(state.value for run, state in states if run not in runs and state)
+        counts = "".join(f", {count} {state}" for state, count in skipped.items())
+        print(f"{len(runs)} of {len(states)} runs to start{counts}", flush=True)
     plans, code = _saved(runs)
     return max(code, _begin(plans, sweep))
 
@@ -51,8 +51,8 @@ def retry(
 
 
 def _state(run: Run, reader: StatusReader) -> State | None:
-    now = reader.status(run.paths)
-    return now.state if now else None
+    run_status = reader.status(run.paths)
+    return run_status.state if run_status else None
 
 
 def _saved(runs: Sequence[Run]) -> tuple[list[Plan], int]:
@@ -73,22 +73,26 @@ def reproduce(run: Run) -> int:
     Raises `RunError` where the directory holds no run.
     """
     old = Plan.read(run.paths.root)
-    config = compose.from_words(old.overrides, here=False)
-    again = replace(config, name=_free_name(run), output_dir=str(run.paths.root.parent))
-    new = unchanged.recorded(make(again, machine_for(again), old.overrides))
-    then = provenance.read(run.paths.provenance)
-    found = provenance.differences(then, provenance.record(REPOSITORY)) if then else []
-    found += [*_changed(old, new), *contents.changes(old.contents, new.contents, new)]
-    print("\n".join(["differs from then:", *(f"  {line}" for line in found)]) if found else "nothing differs from then")
+    config = compose.from_overrides(old.overrides, with_project_conf=False)
+    renamed = replace(config, name=_free_name(run), output_dir=str(run.paths.root.parent))
+    new = unchanged.recorded(make(renamed, machine_for(renamed), old.overrides))
+    recorded = provenance.read(run.paths.provenance)
+    changes = provenance.differences(recorded, provenance.record(REPOSITORY)) if recorded else []
+    changes += [*_changed(old, new), *contents.changes(old.contents, new.contents, new)]
+    print(
+        "\n".join(["differs from then:", *(f"  {line}" for line in changes)])
+        if changes
+        else "nothing differs from then"
+    )
     return _begin([new])
 
 
 def _begin(plans: Sequence[Plan], sweep: str = "") -> int:
     """Jobs together, runs of this machine as a grid; one that cannot start does not stop the others."""
     jobs = [plan for plan in plans if plan.job]
-    here = [plan for plan in plans if not plan.job]
+    local = [plan for plan in plans if not plan.job]
     codes = [submit(jobs, sweep)] if jobs else []
-    codes += [_start(here[0]) if len(here) == 1 else grid.resume(here)] if here else []
+    codes += [_start(local[0]) if len(local) == 1 else grid.resume(local)] if local else []
     return max(codes, default=DONE)
 
 
@@ -107,15 +111,15 @@ def _free_name(run: Run) -> str:
 
 def _changed(old: Plan, new: Plan) -> list[str]:
     """Settings whose values are others today: a default that was changed since, or another machine."""
-    before, after = _flat(dump(old.config)), _flat(dump(new.config))
-    before["processes"], after["processes"] = old.layout.world_size, new.layout.world_size
-    keys = sorted({**before, **after}.keys() - {"name", "output_dir"})
-    changed = [key for key in keys if before.get(key) != after.get(key)]
-    return [f"{key}: {before.get(key)!r} then, {after.get(key)!r} now" for key in changed]
+    values_then, values_now = _flat(dump(old.config)), _flat(dump(new.config))
+    values_then["processes"], values_now["processes"] = old.layout.world_size, new.layout.world_size
+    keys = sorted({**values_then, **values_now}.keys() - {"name", "output_dir"})
+    changed = [key for key in keys if values_then.get(key) != values_now.get(key)]
+    return [f"{key}: {values_then.get(key)!r} then, {values_now.get(key)!r} now" for key in changed]
 
 
-def _flat(values: dict[str, object], where: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
-        found |= _flat(value, f"{where}{key}.") if isinstance(value, dict) else {f"{where}{key}": value}
-    return found
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

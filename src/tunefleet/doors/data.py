@@ -22,7 +22,7 @@ _ROWS = 5  # shown where no number is given
 
 
 @dataclass(frozen=True)
-class Asked:
+class RowOptions:
     """Which rows to show: options of `data show`. A `seed` of -1 is any."""
 
     count: int | None
@@ -31,63 +31,63 @@ class Asked:
     split: str
 
 
-def show(words: Sequence[str], asked: Asked, html: Path | None) -> None:
-    """Prints rows that `train.py WORDS` would train on, what is learnt coloured; or writes them as HTML."""
-    _expect_possible(asked)
+def show(argv: Sequence[str], options: RowOptions, html: Path | None) -> None:
+    """Prints rows that `train.py OVERRIDES` would train on, the tokens in the loss coloured; or writes them as HTML."""
+    _expect_possible(options)
     if html is not None:
         _expect_free(html)
-    plan = _ready(words)
+    plan = _ready(argv)
     from tunefleet.data.shown_rows import Choice
     from tunefleet.runs import data_preview  # transformers starts here
 
-    seed = random.randrange(10**6) if asked.seed == -1 else asked.seed
-    count = asked.count or (1 if asked.row else _ROWS)
-    found = data_preview.rows(plan, Choice(count, asked.row, seed, asked.split))
-    if asked.seed == -1:
+    seed = random.randrange(10**6) if options.seed == -1 else options.seed
+    count = options.count or (1 if options.row else _ROWS)
+    shown = data_preview.rows(plan, Choice(count, options.row, seed, options.split))
+    if options.seed == -1:
         print(f"drawn with --random {seed}", flush=True)
     if html is None:
         console = Console(highlight=False, soft_wrap=True)
-        for row in found:
+        for row in shown:
             console.print(highlight.text(row, colours=console.is_terminal), markup=False)
     else:
-        files.write_text(html, highlight.page(plan.name, found))
+        files.write_text(html, highlight.page(plan.name, shown))
         print(os.path.relpath(html))
 
 
-def _expect_possible(asked: Asked) -> None:
-    if asked.count is not None and asked.count < 1:
-        raise ConfigError(f"-n {asked.count}: there is nothing to show. Use 1 or more.")
-    if asked.row is not None and asked.row < 1:
-        raise ConfigError(f"--row {asked.row}: rows are counted from 1.")
-    if asked.row is not None and asked.seed is not None:
+def _expect_possible(options: RowOptions) -> None:
+    if options.count is not None and options.count < 1:
+        raise ConfigError(f"-n {options.count}: there is nothing to show. Use 1 or more.")
+    if options.row is not None and options.row < 1:
+        raise ConfigError(f"--row {options.row}: rows are counted from 1.")
+    if options.row is not None and options.seed is not None:
         raise ConfigError("--row and --random: a row is named or drawn. Leave out one of them.")
 
 
 def _expect_free(page: Path) -> None:
     """Raises `ConfigError` where something else than a page of ours is there: nothing of a user's is replaced."""
     try:
-        ours = not page.exists() or page.read_text(encoding="utf-8").startswith(data_page.BEGINNING)
+        is_ours = not page.exists() or page.read_text(encoding="utf-8").startswith(data_page.BEGINNING)
     except (OSError, UnicodeDecodeError):
-        ours = False
-    if not ours:
+        is_ours = False
+    if not is_ours:
         raise ConfigError(f"--html {page}: is there already, and no page of `data show`. Name another file.")
 
 
-def prepare(words: Sequence[str]) -> None:
-    """Prepares what `train.py WORDS` would train on, as the run itself would, and prints what it is, and where."""
-    plan = _ready(words)
+def prepare(argv: Sequence[str]) -> None:
+    """Prepares what `train.py OVERRIDES` would train on, as the run itself would, and prints what it is, and where."""
+    plan = _ready(argv)
     from tunefleet.runs import data_preview, data_summary
 
     started = time.monotonic()
-    found = data_preview.prepared(plan)
-    how = "found there, every byte as it was written," if found.found else "prepared"
-    told = f"{os.path.relpath(found.folder)}, {how} in {time.monotonic() - started:.1f} s"
-    print(text.listed({**data_summary.rows(plan, found), "lies in": told}))
+    dataset = data_preview.prepared(plan)
+    origin = "found there, every byte as it was written," if dataset.found else "prepared"
+    place = f"{os.path.relpath(dataset.folder)}, {origin} in {time.monotonic() - started:.1f} s"
+    print(text.listed({**data_summary.rows(plan, dataset), "saved to": place}))
 
 
-def stats(words: Sequence[str]) -> None:
-    """Prints what `train.py WORDS` would read, drop, cut and learn, with the lengths of its rows."""
-    plan = _ready(words)
+def stats(argv: Sequence[str]) -> None:
+    """Prints what `train.py OVERRIDES` would read, drop and cut, with the lengths of its rows."""
+    plan = _ready(argv)
     from tunefleet.runs import data_preview
     from tunefleet.runs.histogram import report
 
@@ -95,7 +95,7 @@ def stats(words: Sequence[str]) -> None:
         print(report(name, lengths, packed=plan.config.data.packing))
 
 
-def _ready(words: Sequence[str]) -> Plan:
-    plan = make(compose.from_words(words), Machine.this())
+def _ready(argv: Sequence[str]) -> Plan:
+    plan = make(compose.from_overrides(argv), Machine.this())
     prepare_environment(plan)
     return plan

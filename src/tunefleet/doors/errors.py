@@ -1,4 +1,4 @@
-"""How an error reaches the person: our own messages without a traceback, bugs with one."""
+"""How an error reaches the user: our own messages without a traceback, bugs with one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_THE_FILE_SYSTEM = {  # what a path or a disk can be, whatever the program do
 
 
 @contextmanager
-def friendly() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Ends the process with the error's exit code and its message on standard error.
 
     Output that cannot be written stops nothing.
@@ -50,7 +50,7 @@ def friendly() -> Iterator[None]:
 def _listed(error: UserError) -> str:
     if len(error.complaints) == 1:
         return f"tunefleet: {error.complaints[0]}"
-    lines = [f"tunefleet: {len(error.complaints)} things to mend:"]
+    lines = [f"tunefleet: {len(error.complaints)} errors:"]
     return "\n".join(lines + [f"  - {complaint}" for complaint in error.complaints])
 
 

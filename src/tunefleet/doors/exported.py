@@ -41,9 +41,9 @@ def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: 
     from tunefleet.runs.checkpoint_export import export as write
 
     print(os.path.relpath(write(plan, folder)))
-    now = status.read(plan.paths.status)
-    if folder is None and now and now.state is State.FAILED and now.cause is Cause.EXPORT:
-        status.write(plan.paths.status, now.moved(state=State.FINISHED, cause=Cause.NONE, reason=""))
+    run_status = status.read(plan.paths.status)
+    if folder is None and run_status and run_status.state is State.FAILED and run_status.cause is Cause.EXPORT:
+        status.write(plan.paths.status, run_status.moved(state=State.FINISHED, cause=Cause.NONE, reason=""))
 
 
 def evaluate(run: Run) -> None:
@@ -70,11 +70,11 @@ def chat(run: Run) -> None:
         if chat_session.single_turns(plan)
         else "/new begins a new conversation"
     )
-    ask = functools.partial(_ask, iter([f"Say something; {remembers}, an empty line ends."]))
-    chat_session.chat(plan, ask, print)
+    read_line = functools.partial(_read_line, iter([f"Say something; {remembers}, an empty line ends."]))
+    chat_session.chat(plan, read_line, print)
 
 
-def _ask(invitation: Iterator[str]) -> str | None:
+def _read_line(invitation: Iterator[str]) -> str | None:
     """A line that was typed; the invitation comes before the first, when the model is there."""
     for line in invitation:
         print(line, file=sys.stderr)

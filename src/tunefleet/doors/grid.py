@@ -29,12 +29,12 @@ from tunefleet.sweep.grid_table import table
 T = TypeVar("T")
 
 
-def run(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> int:
+def run(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> int:
     """Runs all points, as jobs or here, side by side where there is room; none that fails stops the others.
 
     Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
     """
-    points, places = _planned(composed, words)
+    points, places = _planned(composed, overrides)
     plans = [point.plan for point in points]
     if plans[0].job and plans[0].config.launch.dry_run:
         return submit(plans)
@@ -76,14 +76,14 @@ def _free(machine: Machine) -> Machine:
     return machine
 
 
-def _planned(composed: Sequence[DictConfig], words: Sequence[Sequence[str]]) -> tuple[list[Point], Share]:
+def _planned(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> tuple[list[Point], Share]:
     """All points, each for its share of the machine. Raises `ConfigError` with the complaints of all."""
     complaints: list[str] = []
     places = _collect(partial(_places, composed), complaints) or Share(1, Machine())
     points = []
-    for number, (config, name, point) in enumerate(zip(composed, _names(words), words, strict=True), 1):
+    for number, (config, name, point) in enumerate(zip(composed, _names(overrides), overrides, strict=True), 1):
         plan = _collect(partial(_plan, config, places.machine, point), complaints, f"[{name}] ")
-        points += [Point(f"[{number}/{len(words)}]", name, point, plan, is_done)] if plan else []
+        points += [Point(f"[{number}/{len(overrides)}]", name, point, plan, is_done)] if plan else []
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
         complaints.append(
             "two points of the grid have the same run directory: leave name= out, or vary it. "
@@ -101,14 +101,14 @@ def _one_for_all(plan: Plan) -> tuple[object, ...]:
     return launch.name, launch.snapshot, launch.wait, launch.dry_run
 
 
-def _names(words: Sequence[Sequence[str]]) -> list[str]:
+def _names(overrides: Sequence[Sequence[str]]) -> list[str]:
     """Of each point the words that not every point has; of a single one all."""
-    common = set(words[0]).intersection(*words[1:]) if len(words) > 1 else set()
-    return [" ".join(word for word in point if word not in common) for point in words]
+    common = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
+    return [" ".join(override for override in point if override not in common) for point in overrides]
 
 
-def _plan(config: DictConfig, machine: Machine, words: Sequence[str]) -> Plan:
-    plan = make(typed(config), machine, words)
+def _plan(config: DictConfig, machine: Machine, overrides: Sequence[str]) -> Plan:
+    plan = make(typed(config), machine, overrides)
     fit_check.expect_fit(plan, machine)
     expect_writable(plan)
     return plan
@@ -123,11 +123,11 @@ def _places(composed: Sequence[DictConfig]) -> Share | None:
     return share(first.launch, _free(Machine.this()), len(composed))
 
 
-def _collect(decide: Callable[[], T], complaints: list[str], where: str = "") -> T | None:
+def _collect(decide: Callable[[], T], complaints: list[str], prefix: str = "") -> T | None:
     try:
         return decide()
     except ConfigError as error:
-        complaints += [f"{where}{complaint}" for complaint in error.complaints]
+        complaints += [f"{prefix}{complaint}" for complaint in error.complaints]
         return None
 
 
@@ -142,8 +142,8 @@ def _record(points: Sequence[Point]) -> str:
 def _forget_cancellations(points: Sequence[Point]) -> None:
     """Those of earlier starts; one that comes from now on keeps a point from starting."""
     for point in points:
-        now = status.read(point.plan.paths.status)
-        if now is None or now.state.final:
+        run_status = status.read(point.plan.paths.status)
+        if run_status is None or run_status.state.final:
             point.plan.paths.cancelled.unlink(missing_ok=True)
 
 

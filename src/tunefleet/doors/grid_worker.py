@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tunefleet.doors.errors import friendly
+from tunefleet.doors.errors import exit_on_error
 from tunefleet.doors.rank import end_with_launcher
 from tunefleet.doors.start import start
 from tunefleet.plan.plan import Plan
@@ -15,7 +15,7 @@ from tunefleet.plan.processes.machine import Machine
 def main() -> None:
     """Ends with the run's exit code; its processes are new ones, whoever started the grid."""
     end_with_launcher()
-    with friendly():
+    with exit_on_error():
         sys.exit(start(Plan.read(Path(sys.argv[1])), Machine()))
 
 

@@ -1,4 +1,4 @@
-"""How is a row shown to a person: what is learnt in colour, in brackets where there are none, or marked in HTML."""
+"""How is a row shown: the tokens in the loss in colour, in brackets where there is none, or marked in HTML."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from tunefleet.runs.data_preview import RowPreview
 
 _LEARNT = "bold green"
-_GONE = "bold red"
+_CUT = "bold red"
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
 
 
 def text(row: RowPreview, colours: bool) -> Text:
-    """A row for the console; without colours what is learnt stands between double brackets."""
+    """A row for the console; without colours the tokens in the loss stand between double brackets."""
     shown = Text(f"--- {_head(row)}\n", style="dim" if colours else "")
-    gone = dict(row.cuts)
+    cuts = dict(row.cuts)
     for number, (piece, learns) in enumerate(row.pieces):
-        _append_cut(shown, gone.get(number), colours)
-        words = _visible(piece)
+        _append_cut(shown, cuts.get(number), colours)
+        visible = _visible(piece)
         if colours:
-            shown.append(words, style=f"not dim {_LEARNT}" if learns else "not dim")
+            shown.append(visible, style=f"not dim {_LEARNT}" if learns else "not dim")
         else:
-            shown.append(f"\u27e6{words}\u27e7" if learns else words)
-    _append_cut(shown, gone.get(len(row.pieces)), colours)
+            shown.append(f"\u27e6{visible}\u27e7" if learns else visible)
+    _append_cut(shown, cuts.get(len(row.pieces)), colours)
     return shown.append("\n")
 
 
-def _append_cut(shown: Text, lost: int | None, colours: bool) -> None:
-    if lost:
-        shown.append(_cut(lost), style=f"not dim {_GONE}" if colours else "")
+def _append_cut(shown: Text, tokens_cut: int | None, colours: bool) -> None:
+    if tokens_cut:
+        shown.append(_cut(tokens_cut), style=f"not dim {_CUT}" if colours else "")
 
 
-def _cut(lost: int) -> str:
-    return f"[\u2702 {lost:,} token{'s' * (lost != 1)} cut]"
+def _cut(tokens_cut: int) -> str:
+    return f"[\u2702 {tokens_cut:,} token{'s' * (tokens_cut != 1)} cut]"
 
 
 def page(title: str, rows: Sequence[RowPreview]) -> str:
@@ -54,10 +54,10 @@ def _head(row: RowPreview) -> str:
 
 
 def _marked(row: RowPreview) -> str:
-    gone = {place: f"<del>{_cut(lost)}</del>" for place, lost in row.cuts}
+    cuts = {place: f"<del>{_cut(tokens_cut)}</del>" for place, tokens_cut in row.cuts}
     pieces = ((html.escape(_visible(piece)), learns) for piece, learns in row.pieces)
-    marked = [f"<mark>{words}</mark>" if learns else words for words, learns in pieces]
-    return "".join(gone.get(number, "") + words for number, words in enumerate([*marked, ""]))
+    marked = [f"<mark>{piece_html}</mark>" if learns else piece_html for piece_html, learns in pieces]
+    return "".join(cuts.get(number, "") + piece_html for number, piece_html in enumerate([*marked, ""]))
 
 
 def _visible(piece: str) -> str:

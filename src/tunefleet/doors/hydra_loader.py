@@ -63,9 +63,9 @@ class Loader(ConfigLoaderImpl):
         mistakes = self._mistakes(config_name, overrides, run_mode)
         if not mistakes and not self.arguments.mistakes:
             return self._load(config_name, overrides, run_mode)
-        right = [word for word in overrides if word not in mistakes]
-        found = [*self.arguments.mistakes, *(complaint for about in mistakes.values() for complaint in about)]
-        raise ConfigError(*found, *self._other_mistakes(config_name, right, run_mode))
+        right = [text for text in overrides if text not in mistakes]
+        complaints = [*self.arguments.mistakes, *(complaint for about in mistakes.values() for complaint in about)]
+        raise ConfigError(*complaints, *self._other_mistakes(config_name, right, run_mode))
 
     def get_group_options(
         self,
@@ -79,13 +79,15 @@ class Loader(ConfigLoaderImpl):
             return self._repository.get_group_options(group_name, results_filter)
         return super().get_group_options(group_name, results_filter, config_name, _searches(overrides))
 
-    def values_apart(self, words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+    def values_apart(self, texts: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
         """The words that choose configs, and what the others set once those are composed."""
         repository = self._repository
-        parsed = [overrides.parse(word) for word in words]
-        chooses = [choices.is_group(one, repository) or one.is_hydra_override() for one in parsed]
+        parsed = [overrides.parse(text) for text in texts]
+        chooses = [choices.is_group(override, repository) or override.is_hydra_override() for override in parsed]
         values = list(itertools.compress(parsed, (not choice for choice in chooses)))
-        return tuple(itertools.compress(words, chooses)), [_as_hydra_takes_it(one, repository) for one in values]
+        return tuple(itertools.compress(texts, chooses)), [
+            _as_hydra_takes_it(override, repository) for override in values
+        ]
 
     def set_values(self, values: list[Override], config: DictConfig) -> None:
         """Sets values as Hydra does it: last, and in their order. Raises `ConfigError`."""
@@ -102,7 +104,7 @@ class Loader(ConfigLoaderImpl):
         self, config_name: str | None, overrides: list[str]
     ) -> tuple[list[Override], CachingConfigRepository]:
         """Hydra's seam between what was typed and what it does with it."""
-        parsed = [self._parse(word) for word in overrides]
+        parsed = [self._parse(text) for text in overrides]
         repository = CachingConfigRepository(self.repository)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: it is refused instead
@@ -115,33 +117,33 @@ class Loader(ConfigLoaderImpl):
             choices.expect_unshadowed(default.config_path, repo)
         return super()._load_single_config(default, repo)
 
-    def _parse(self, word: str) -> Override:
-        return replace(overrides.parse(word), config_loader=self)  # `glob()` asks it for the choices
+    def _parse(self, text: str) -> Override:
+        return replace(overrides.parse(text), config_loader=self)  # `glob()` asks it for the choices
 
-    def _load(self, config_name: str | None, words: list[str], run_mode: RunMode) -> DictConfig:
+    def _load(self, config_name: str | None, texts: list[str], run_mode: RunMode) -> DictConfig:
         with one_line():
-            config = super().load_configuration(config_name, words, run_mode)
-        complaints = hydra_settings.complaints(config, [overrides.parse(word).key_or_group for word in words])
+            config = super().load_configuration(config_name, texts, run_mode)
+        complaints = hydra_settings.complaints(config, [overrides.parse(text).key_or_group for text in texts])
         if complaints:
             raise ConfigError(*complaints, *composed.complaints(config))
         return config
 
-    def _other_mistakes(self, config_name: str | None, words: list[str], run_mode: RunMode) -> list[str]:
+    def _other_mistakes(self, config_name: str | None, texts: list[str], run_mode: RunMode) -> list[str]:
         """A bad choice does not hide a bad key."""
         try:
-            return composed.complaints(self._load(config_name, words, run_mode))
+            return composed.complaints(self._load(config_name, texts, run_mode))
         except ConfigError as error:
             return list(error.complaints)
 
-    def _mistakes(self, config_name: str | None, words: list[str], run_mode: RunMode) -> dict[str, list[str]]:
+    def _mistakes(self, config_name: str | None, texts: list[str], run_mode: RunMode) -> dict[str, list[str]]:
         """{word: complaints} of those that Hydra would stop at."""
-        mistakes: dict[str, list[str]] = {word: [] for word in words}
-        parsed = {word: override for word in words for override in overrides.parse_all([word], mistakes[word])}
+        mistakes: dict[str, list[str]] = {text: [] for text in texts}
+        parsed = {text: override for text in texts for override in overrides.parse_all([text], mistakes[text])}
         with one_line():
             _, repository = self._parse_overrides_and_create_caching_repo(config_name, _searches(list(parsed)))
-        for word in parsed:
-            mistakes[word] += choices.complaints(self._parse(word), repository, run_mode)
-        return {word: complaints for word, complaints in mistakes.items() if complaints}
+        for text in parsed:
+            mistakes[text] += choices.complaints(self._parse(text), repository, run_mode)
+        return {text: complaints for text, complaints in mistakes.items() if complaints}
 
 
 @contextmanager
@@ -162,8 +164,8 @@ def _as_hydra_takes_it(override: Override, repository: CachingConfigRepository) 
     return replace(override, type=OverrideType.DEL) if override.value() is None else override
 
 
-def _searches(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word.startswith(_SEARCH)]
+def _searches(texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if text.startswith(_SEARCH)]
 
 
 def _expect_available(repository: CachingConfigRepository) -> None:

@@ -53,22 +53,22 @@ _FILLED_IN = ("overrides", "runtime", "job.id", "job.num", "job.config_name", "j
 def complaints(composed: DictConfig, typed: list[str]) -> list[str]:
     """One for each setting of Hydra's that nothing here obeys. `typed` are the keys of the command line."""
     hydra = composed.hydra
-    return [*_filled_in(typed), *_idle(hydra), *_chosen(hydra)]
+    return [*_filled_in(typed), *_idle(hydra), *_groups_chosen(hydra)]
 
 
 def _idle(hydra: DictConfig) -> Iterator[str]:
-    raw = OmegaConf.to_container(hydra, resolve=False)
-    for key, nothing, instead in (*_SETTINGS, *_PLUGINS):
-        value: Any = raw
+    values = OmegaConf.to_container(hydra, resolve=False)
+    for key, idle, instead in (*_SETTINGS, *_PLUGINS):
+        value: Any = values
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if value != "???" and value not in nothing:
+        if value != "???" and value not in idle:
             yield f"hydra.{key}: does nothing here. {instead}."
 
 
-def _chosen(hydra: DictConfig) -> Iterator[str]:
-    for group, nothing, instead in _GROUPS:
-        if hydra.runtime.choices.get(group) not in (*nothing, None):
+def _groups_chosen(hydra: DictConfig) -> Iterator[str]:
+    for group, idle, instead in _GROUPS:
+        if hydra.runtime.choices.get(group) not in (*idle, None):
             yield f"{group}: does nothing here. {instead}."
 
 

@@ -14,7 +14,7 @@ from tunefleet.launch import submission
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
-_EVERY = 2.0  # seconds between two looks
+_INTERVAL = 2.0  # seconds between two looks
 
 
 def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
@@ -37,15 +37,19 @@ def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
 
 
 def _state_line(run: Run) -> str:
-    now = StatusReader().status(run.paths)
-    return f"It is {now.state.value}{f' ({now.reason})' if now.reason else ''}." if now else "It never started."
+    run_status = StatusReader().status(run.paths)
+    return (
+        f"It is {run_status.state.value}{f' ({run_status.reason})' if run_status.reason else ''}."
+        if run_status
+        else "It never started."
+    )
 
 
 def _log(run: Run, rank: int) -> Path | None:
     """The rank's own log; before there is one, what the batch script of the job said."""
-    own = run.paths.log(rank)
-    if own.exists():
-        return own
+    rank_log = run.paths.log(rank)
+    if rank_log.exists():
+        return rank_log
     place = submission.place(run.paths)
     batch = place.batch_log if place and place.job else None
     return batch if batch and batch.exists() else None
@@ -63,10 +67,10 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
             offset = _print_from(path, offset, text_of)
         if ended or stdio.reader_left():
             return
-        now = StatusReader().status(run.paths)
-        ended = now is None or now.state.final  # one more look for the last lines
+        run_status = StatusReader().status(run.paths)
+        ended = run_status is None or run_status.state.final  # one more look for the last lines
         if not ended:
-            time.sleep(_EVERY / 2)
+            time.sleep(_INTERVAL / 2)
 
 
 def _print_from(path: Path, offset: int, text_of: codecs.IncrementalDecoder) -> int:

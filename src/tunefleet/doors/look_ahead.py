@@ -37,8 +37,8 @@ def expect_readable(plans: Sequence[Plan]) -> None:
 
 
 def _may_start(plan: Plan) -> bool:
-    now = status.read(plan.paths.status)
-    return now is None or (now.state.final and now.state is not State.FINISHED)
+    run_status = status.read(plan.paths.status)
+    return run_status is None or (run_status.state.final and run_status.state is not State.FINISHED)
 
 
 def _reading(plan: Plan) -> str:

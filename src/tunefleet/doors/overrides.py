@@ -27,28 +27,28 @@ _SPLIT = re.compile(r"(?P<key>[~+]{0,2}[A-Za-z_$][\w.\-/@:$]*)=(?P<value>.*)", r
 _CLOSES = {"[": "]", "{": "}"}
 
 
-def parse(word: str) -> Override:
+def parse(text: str) -> Override:
     """One override. Raises `ConfigError` with the key, and the word as it must be typed."""
-    return replace(_parsed(word))
+    return replace(_parsed(text))
 
 
-def parse_all(words: Iterable[str], complaints: list[str]) -> list[Override]:
+def parse_all(texts: Iterable[str], complaints: list[str]) -> list[Override]:
     """Those that Hydra's grammar takes; the complaints about the others are added to `complaints`."""
     parsed = []
-    for word in words:
+    for text in texts:
         try:
-            parsed.append(parse(word))
+            parsed.append(parse(text))
         except ConfigError as error:
             complaints += error.complaints
     return parsed
 
 
 @lru_cache(maxsize=4096)  # the points of a grid share most of their words
-def _parsed(word: str) -> Override:
+def _parsed(text: str) -> Override:
     try:
-        override = _Parser(create_functions()).parse_rule(word, "override")
+        override = _Parser(create_functions()).parse_rule(text, "override")
     except (HydraException, ValueError) as error:
-        raise ConfigError(_complaint(word, error)) from None
+        raise ConfigError(_complaint(text, error)) from None
     assert isinstance(override, Override)
     return override
 
@@ -136,10 +136,10 @@ def _is_text(kind: Any) -> bool:
     return _not_none(kind) is str
 
 
-def _complaint(word: str, error: Exception) -> str:
-    match = _SPLIT.fullmatch(word)
+def _complaint(text: str, error: Exception) -> str:
+    match = _SPLIT.fullmatch(text)
     if not match:
-        return f"{word}: not an override. Settings are typed as group.key=value, groups as group=choice."
+        return f"{text}: not an override. Settings are typed as group.key=value, groups as group=choice."
     key, value = match["key"], match["value"]
     bare = key.lstrip("+~")
     if value[:1] in _CLOSES and not value.endswith(_CLOSES[value[0]]):
@@ -176,9 +176,9 @@ def _quoted(text: str) -> str:
     return QuotedString(text, Quote.double).with_quotes()
 
 
-def _is_right(word: str) -> bool:
+def _is_right(text: str) -> bool:
     try:
-        _Parser(create_functions()).parse_rule(word, "override")
+        _Parser(create_functions()).parse_rule(text, "override")
     except (HydraException, ValueError):
         return False
     return True

@@ -27,10 +27,10 @@ _HEAD = ("point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours")
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Planned:
     """A planned run, the words that stand for it, and the machine."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     plan: Plan
     machine: Machine
     rows: int | None
@@ -43,45 +43,47 @@ class _Asked:
         return total_steps(self.plan, self.rows)
 
 
-def one(words: Sequence[str], where: str | None, rows: int | None) -> None:
-    """Prints the plan and the forecast of `train.py WORDS`. Raises `ConfigError`."""
-    asked = _asked(words, compose.from_words(words), where, rows)
-    announce(asked.plan)
+def single(overrides: Sequence[str], machine_name: str | None, rows: int | None) -> None:
+    """Prints the plan and the forecast of `train.py OVERRIDES`. Raises `ConfigError`."""
+    planned = _plan_one(overrides, compose.from_overrides(overrides), machine_name, rows)
+    announce(planned.plan)
     print()
-    print(*_lines(asked), sep="\n")
+    print(*_lines(planned), sep="\n")
 
 
-def grid(words: Sequence[str], where: str | None, rows: int | None) -> None:
-    """Prints a line for each point of `train.py -m WORDS`, and the sum. Raises `ConfigError`."""
-    points = [_asked(point, compose.typed(config), where, rows) for point, config in compose.grid(words)]
-    lines = [_HEAD, *(_row(point, words) for point in points)]
+def grid(argv: Sequence[str], machine_name: str | None, rows: int | None) -> None:
+    """Prints a line for each point of `train.py -m OVERRIDES`, and the sum. Raises `ConfigError`."""
+    points = [_plan_one(point, compose.typed(config), machine_name, rows) for point, config in compose.grid(argv)]
+    lines = [_HEAD, *(_row(point, argv) for point in points)]
     print(text.columns(lines))
     costs = [_gpu_hours(point) for point in points]
-    known = [cost for cost in costs if cost is not None]
-    unknown = "" if len(known) == len(points) else f", and {len(points) - len(known)} points of unknown length"
-    print(f"\n{len(points)} points: {sum(known):.1f} GPU-hours{unknown}")
+    known_costs = [cost for cost in costs if cost is not None]
+    unknown = (
+        "" if len(known_costs) == len(points) else f", and {len(points) - len(known_costs)} points of unknown length"
+    )
+    print(f"\n{len(points)} points: {sum(known_costs):.1f} GPU-hours{unknown}")
 
 
-def _asked(words: Sequence[str], config: RunConfig, where: str | None, rows: int | None) -> _Asked:
-    config = replace(config, plan=replace(config.plan, machine=where)) if where else config
+def _plan_one(overrides: Sequence[str], config: RunConfig, machine_name: str | None, rows: int | None) -> _Planned:
+    config = replace(config, plan=replace(config.plan, machine=machine_name)) if machine_name else config
     config, machine = _placed(config)
-    return _Asked(tuple(words), _planned(config, machine, words), machine, rows)
+    return _Planned(tuple(overrides), _planned(config, machine, overrides), machine, rows)
 
 
-def _planned(config: RunConfig, machine: Machine, words: Sequence[str]) -> Plan:
+def _planned(config: RunConfig, machine: Machine, overrides: Sequence[str]) -> Plan:
     """The plan; a published architecture is enough for one, where the model's files are on another machine."""
     try:
-        return make(config, machine, words)
+        return make(config, machine, overrides)
     except ConfigError as error:
-        known = config.model.published or config.model.architecture
-        if not known or not all(said.startswith("model.") for said in error.complaints):
+        architecture = config.model.published or config.model.architecture
+        if not architecture or not all(complaint.startswith("model.") for complaint in error.complaints):
             raise
         scratch = replace(config.model, init=Init.RANDOM, tokenizer=DEMO)
-        plan = make(replace(config, model=scratch), machine, words)
+        plan = make(replace(config, model=scratch), machine, overrides)
         absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
-        there = replace(plan.sources, weights=config.model.path)
+        sources = replace(plan.sources, weights=config.model.path)
         notes = [note for note in plan.notes if note not in from_scratch(plan.config)]
-        return replace(plan, config=replace(plan.config, model=config.model), sources=there, notes=(*notes, absent))
+        return replace(plan, config=replace(plan.config, model=config.model), sources=sources, notes=(*notes, absent))
 
 
 def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:
@@ -93,38 +95,38 @@ def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:
     return replace(config, launch=launch), place.machine()
 
 
-def _lines(asked: _Asked) -> Iterator[str]:
-    seen = asked.forecast()
-    if seen is None:
-        family = asked.plan.sources.architecture.model_type
+def _lines(planned: _Planned) -> Iterator[str]:
+    estimated = planned.forecast()
+    if estimated is None:
+        family = planned.plan.sources.architecture.model_type
         yield f"memory     not counted: no formula for the family {family}"
         return
-    yield from _memory(seen)
+    yield from _memory(estimated)
     yield ""
-    yield from _verdict(asked, seen)
+    yield from _verdict(planned, estimated)
     yield ""
-    yield from _time(asked, seen)
+    yield from _time(planned, estimated)
 
 
-def _memory(seen: Forecast) -> Iterator[str]:
+def _memory(estimated: Forecast) -> Iterator[str]:
     """Each item that is there at the peak, and in brackets those that are not."""
-    what = f"each GPU of {seen.machine.name}" if seen.on_gpu else "each process"
-    yield f"GiB in {what}, at the peak ({_when(seen.memory.phase)}):"
-    yield from _items(seen.memory.device, seen.memory.phase)
-    others = [item for item in seen.memory.device if seen.memory.phase not in item.phases]
-    if others:
-        yield "  at other times: " + ", ".join(f"{item.name} {item.bytes / GIB:.2f}" for item in others)
-    if not seen.on_gpu:
+    device = f"each GPU of {estimated.machine.name}" if estimated.on_gpu else "each process"
+    yield f"GiB in {device}, at the peak ({_phase_name(estimated.memory.phase)}):"
+    yield from _items(estimated.memory.device, estimated.memory.phase)
+    absent = [item for item in estimated.memory.device if estimated.memory.phase not in item.phases]
+    if absent:
+        yield "  at other times: " + ", ".join(f"{item.name} {item.bytes / GIB:.2f}" for item in absent)
+    if not estimated.on_gpu:
         return
     yield "GiB in each host:"
-    yield from _items(seen.memory.host, max(Phase, key=lambda phase: _sum(seen.memory.host, phase)))
-    for item in seen.memory.disk:
+    yield from _items(estimated.memory.host, max(Phase, key=lambda phase: _sum(estimated.memory.host, phase)))
+    for item in estimated.memory.disk:
         yield f"on each host's disk: {item.name} {item.bytes / GIB:.1f} GiB"
 
 
 def _items(items: Sequence[Item], phase: Phase) -> Iterator[str]:
-    there = sorted((item for item in items if phase in item.phases and item.bytes), key=lambda item: -item.bytes)
-    rows = [(item.name, f"{item.bytes / GIB:>9.2f}") for item in there]
+    present = sorted((item for item in items if phase in item.phases and item.bytes), key=lambda item: -item.bytes)
+    rows = [(item.name, f"{item.bytes / GIB:>9.2f}") for item in present]
     rows.append(("total", f"{_sum(items, phase) / GIB:>9.2f}"))
     yield from (f"  {line}" for line in text.columns(rows).split("\n"))
 
@@ -133,57 +135,64 @@ def _sum(items: Sequence[Item], phase: Phase) -> int:
     return sum(item.bytes for item in items if phase in item.phases)
 
 
-def _when(phase: Phase) -> str:
-    told = {Phase.FORWARD: "end of a forward pass", Phase.BACKWARD: "backward pass", Phase.SUM: "sum of gradients"}
-    return told.get(phase, "update")
+def _phase_name(phase: Phase) -> str:
+    names = {Phase.FORWARD: "end of a forward pass", Phase.BACKWARD: "backward pass", Phase.SUM: "sum of gradients"}
+    return names.get(phase, "update")
 
 
-def _verdict(asked: _Asked, seen: Forecast) -> Iterator[str]:
-    if seen.shortfalls:
-        yield f"does not fit: {'; '.join(seen.shortfalls)}"
-        others = advice(asked.plan, seen)
-        yield "these fit, best first:" if others else f"nothing near it fits. {auto.nearest(seen)}"
-        yield from (f"  {line}" for line in _advised(asked, others))
-    elif not seen.is_known:
-        yield f"fits? Nobody knows the memory of {seen.machine.name}: give --machine 8xH100-80G or so"
+def _verdict(planned: _Planned, estimated: Forecast) -> Iterator[str]:
+    if estimated.shortfalls:
+        yield f"does not fit: {'; '.join(estimated.shortfalls)}"
+        alternatives = advice(planned.plan, estimated)
+        yield "these fit, best first:" if alternatives else f"nothing near it fits. {auto.nearest(estimated)}"
+        yield from (f"  {line}" for line in _advised(planned, alternatives))
+    elif not estimated.is_known:
+        yield f"fits? Nobody knows the memory of {estimated.machine.name}: give --machine 8xH100-80G or so"
     else:
-        yield f"fits: {_room(seen)}"
+        yield f"fits: {_room(estimated)}"
 
 
-def _room(seen: Forecast) -> str:
+def _room(estimated: Forecast) -> str:
     rooms = []
-    if seen.device_limit is not None:
-        rooms.append(f"{seen.device_limit - seen.device_need:.1f} of {seen.device_limit:.1f} GiB of each GPU are left")
-    if seen.host_limit is not None:
-        rooms.append(f"{seen.host_limit - seen.host_need:.1f} of {seen.host_limit:.1f} GiB of each host are left")
+    if estimated.device_limit is not None:
+        headroom = estimated.device_limit - estimated.device_need
+        rooms.append(f"{headroom:.1f} of {estimated.device_limit:.1f} GiB of each GPU are left")
+    if estimated.host_limit is not None:
+        headroom = estimated.host_limit - estimated.host_need
+        rooms.append(f"{headroom:.1f} of {estimated.host_limit:.1f} GiB of each host are left")
     return ", ".join(rooms)
 
 
-def _advised(asked: _Asked, others: Sequence[Advice]) -> list[str]:
-    if not others:
+def _advised(planned: _Planned, alternatives: Sequence[Advice]) -> list[str]:
+    if not alternatives:
         return []
-    rows = [(_need(one.forecast), _pace(one.forecast), _command(asked.words, one.overrides)) for one in others]
+    rows = [
+        (_need(advised.forecast), _pace(advised.forecast), _command(planned.overrides, advised.overrides))
+        for advised in alternatives
+    ]
     return text.columns(rows).split("\n")
 
 
-def _command(words: Sequence[str], changed: Sequence[str]) -> str:
+def _command(overrides: Sequence[str], changed: Sequence[str]) -> str:
     """The command with the changed words, in the place of those that they replace."""
-    keys = {word.split("=")[0] for word in changed}
-    return " ".join(["tunefleet train", *(word for word in words if word.split("=")[0] not in keys), *changed])
+    keys = {override.split("=")[0] for override in changed}
+    return " ".join(
+        ["tunefleet train", *(override for override in overrides if override.split("=")[0] not in keys), *changed]
+    )
 
 
-def _need(seen: Forecast) -> str:
-    return f"{seen.device_need if seen.on_gpu else seen.host_need:.1f} GiB"
+def _need(estimated: Forecast) -> str:
+    return f"{estimated.device_need if estimated.on_gpu else estimated.host_need:.1f} GiB"
 
 
-def _pace(seen: Forecast) -> str:
-    return f"{count(seen.speed.tokens_per_second)} tokens/s" if seen.speed.tokens_per_second else ""
+def _pace(estimated: Forecast) -> str:
+    return f"{count(estimated.speed.tokens_per_second)} tokens/s" if estimated.speed.tokens_per_second else ""
 
 
-def _time(asked: _Asked, seen: Forecast) -> Iterator[str]:
-    rate, seconds, gpu = seen.speed, seen.speed.seconds, seen.machine.gpu
+def _time(planned: _Planned, estimated: Forecast) -> Iterator[str]:
+    rate, seconds, gpu = estimated.speed, estimated.speed.seconds, estimated.machine.gpu
     if seconds is None or gpu is None:
-        yield f"time: {count(rate.flops)} FLOPs a step; the speed of {seen.machine.name} is not known"
+        yield f"time: {count(rate.flops)} FLOPs a step; the speed of {estimated.machine.name} is not known"
         return
     yield (
         f"{count(rate.tokens_per_second or 0)} tokens/s: {seconds:.3g} s a step = {rate.compute:.3g} s computing "
@@ -191,33 +200,33 @@ def _time(asked: _Asked, seen: Forecast) -> Iterator[str]:
     )
     yield (
         f"assumed: {gpu.mfu:.0%} of {gpu.tflops:g} TFLOP/s; {gpu.link:g} GB/s within a host"
-        + (f", {gpu.network:g} GB/s between hosts" if seen.machine.hosts > 1 else "")
+        + (f", {gpu.network:g} GB/s between hosts" if estimated.machine.hosts > 1 else "")
         + "; nothing overlaps"
     )
-    steps, hours = asked.steps(), _gpu_hours(asked)
+    steps, hours = planned.steps(), _gpu_hours(planned)
     if steps is None or hours is None:
         yield f"1,000 steps: {clock(1000 * seconds)}. The whole run: set train.max_steps, or --rows NUMBER of the data"
     else:
         yield f"{steps} steps: {clock(steps * seconds)}, {hours:.1f} GPU-hours"
 
 
-def _gpu_hours(asked: _Asked) -> float | None:
-    seen, steps = asked.forecast(), asked.steps()
-    if seen is None or seen.speed.seconds is None or steps is None:
+def _gpu_hours(planned: _Planned) -> float | None:
+    estimated, steps = planned.forecast(), planned.steps()
+    if estimated is None or estimated.speed.seconds is None or steps is None:
         return None
-    return steps * seen.speed.seconds * seen.spread.world_size / 3600
+    return steps * estimated.speed.seconds * estimated.spread.world_size / 3600
 
 
-def _row(asked: _Asked, words: Sequence[str]) -> tuple[str, ...]:
+def _row(planned: _Planned, common: Sequence[str]) -> tuple[str, ...]:
     """A point's line under _HEAD."""
-    name = " ".join(word for word in asked.words if word not in words) or "-"
-    seen, steps, hours = asked.forecast(), asked.steps(), _gpu_hours(asked)
-    if seen is None:
-        return (name, asked.plan.config.parallel.name, "not counted", "", "", "", "")
-    limit = seen.device_limit if seen.on_gpu else seen.host_limit
-    need = f"{seen.device_need if seen.on_gpu else seen.host_need:.1f}"
-    told = f"{limit:.1f}{'' if seen.fits else ' does not fit'}" if limit else "unknown"
-    time = clock(steps * seen.speed.seconds) if steps and seen.speed.seconds else "-"
-    pace = count(seen.speed.tokens_per_second) if seen.speed.tokens_per_second else "-"
+    name = " ".join(override for override in planned.overrides if override not in common) or "-"
+    estimated, steps, hours = planned.forecast(), planned.steps(), _gpu_hours(planned)
+    if estimated is None:
+        return (name, planned.plan.config.parallel.name, "not counted", "", "", "", "")
+    limit = estimated.device_limit if estimated.on_gpu else estimated.host_limit
+    need = f"{estimated.device_need if estimated.on_gpu else estimated.host_need:.1f}"
+    limit_text = f"{limit:.1f}{'' if estimated.fits else ' does not fit'}" if limit else "unknown"
+    time = clock(steps * estimated.speed.seconds) if steps and estimated.speed.seconds else "-"
+    pace = count(estimated.speed.tokens_per_second) if estimated.speed.tokens_per_second else "-"
     cost = f"{hours:.1f}" if hours is not None else "-"
-    return (name, asked.plan.config.parallel.name, need, told, pace, time, cost)
+    return (name, planned.plan.config.parallel.name, need, limit_text, pace, time, cost)

@@ -45,10 +45,10 @@ def _end_at_signals(plan: Plan) -> None:
     """
 
     def leave(number: int, frame: object) -> None:
-        now = status.read(plan.paths.status)
-        if os.environ["RANK"] == "0" and now:
+        run_status = status.read(plan.paths.status)
+        if os.environ["RANK"] == "0" and run_status:
             cause = CAUSES[signal.Signals(number)]
-            status.write(plan.paths.status, now.moved(state=State.INTERRUPTED, cause=cause))
+            status.write(plan.paths.status, run_status.moved(state=State.INTERRUPTED, cause=cause))
         os._exit(INTERRUPTED)
 
     for number in CAUSES:
@@ -71,7 +71,7 @@ def guarded(plan: Plan, act: Callable[[], int]) -> int:
         return act()
     except BaseException as error:
         failures.write(plan.paths, Failure.from_error(rank, error))
-        _say(rank, error)
+        _report(rank, error)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code_of(error))  # a barrier at exit would wait for ranks that are gone
@@ -99,8 +99,8 @@ def prepare_environment(plan: Plan) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
 
 
-def _say(rank: int, error: BaseException) -> None:
-    """The person's own mistakes without a traceback, and once; bugs with it."""
+def _report(rank: int, error: BaseException) -> None:
+    """User errors without a traceback, and once; bugs with it."""
     if isinstance(error, TunefleetError):
         if rank == 0 or not isinstance(error, UserError):
             print(f"tunefleet: {error}", file=sys.stderr)

@@ -59,7 +59,7 @@ def _is_there(folder: Path) -> bool:
 
 
 def _run(folder: Path, outputs: Path) -> Run:
-    """The run in `folder`. Raises `RunError` for what is a link, lies elsewhere, or is somebody else's."""
+    """The run in `folder`. Raises `RunError` for what is a link, lies elsewhere, or is no run."""
     plain = Path(os.path.normpath(folder.absolute()))
     if plain.is_symlink():
         raise RunError(f"{folder}: is a link to {os.readlink(plain)}, which stays. Remove the link itself: rm {folder}")
@@ -81,9 +81,9 @@ def _is_ours(run: Run) -> bool:
 
 
 def _expect_over(run: Run, reader: StatusReader) -> Run:
-    now = reader.status(run.paths)
-    if now and not now.state.final:
-        raise RunError(f"{run.name}: is {now.state.value}. End it first: tunefleet cancel {run.name}")
+    run_status = reader.status(run.paths)
+    if run_status and not run_status.state.final:
+        raise RunError(f"{run.name}: is {run_status.state.value}. End it first: tunefleet cancel {run.name}")
     if run.paths.lock.exists():
         with open(run.paths.lock) as lock:
             try:
@@ -94,7 +94,7 @@ def _expect_over(run: Run, reader: StatusReader) -> Run:
 
 
 def _is_typed(answer: str) -> bool:
-    """Whether the person types `answer`; raises `RunError` where nobody can be asked."""
+    """Whether the user types `answer`; raises `RunError` where there is no terminal to ask on."""
     if not sys.stdin.isatty():
         way = "Name its runs one by one with --yes." if answer != "yes" else "--yes removes without a question."
         raise RunError(f"rm: asks before it removes, and there is no terminal. {way}")

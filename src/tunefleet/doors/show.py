@@ -25,22 +25,22 @@ def show(typed: Arguments) -> int:
 
 
 def _show(hydra: Hydra, loader: Loader, typed: Arguments) -> None:
-    name, words = typed.config_name, list(typed.overrides)
+    name, overrides = typed.config_name, list(typed.overrides)
     if typed.act == "cfg":
         _cfg(hydra, loader, typed)
     elif typed.act == "info":
-        hydra.show_info(typed.what, config_name=name, overrides=words)
+        hydra.show_info(typed.section, config_name=name, overrides=overrides)
     elif typed.act == "help":
         program = f"hydra.help.app_name={'python train.py' if sys.argv[0].endswith('train.py') else 'tunefleet train'}"
-        hydra.app_help(config_name=name, args_parser=typed.parser, args=replace(typed, overrides=(*words, program)))
+        hydra.app_help(config_name=name, args_parser=typed.parser, args=replace(typed, overrides=(*overrides, program)))
     elif typed.act == "hydra_help":
         hydra.hydra_help(config_name=name, args_parser=typed.parser, args=typed)
 
 
 def _cfg(hydra: Hydra, loader: Loader, typed: Arguments) -> None:
-    name, words = typed.config_name, list(typed.overrides)
+    name, overrides = typed.config_name, list(typed.overrides)
     if typed.package and typed.package != "_global_":
-        config = loader.load_configuration(name, words, RunMode.RUN)
+        config = loader.load_configuration(name, overrides, RunMode.RUN)
         if config._get_node(typed.package.split(".")[0]) is None:
             raise ConfigError(f"--package: {typed.package} is not in the composed settings.")
-    hydra.show_cfg(name, words, typed.what, typed.package, typed.resolve)
+    hydra.show_cfg(name, overrides, typed.section, typed.package, typed.resolve)

@@ -26,7 +26,7 @@ REPOSITORY = project.ROOT
 def start(plan: Plan, machine: Machine) -> int:
     """Runs the plan and returns its exit code.
 
-    Raises `RunError` where the directory is somebody else's, or files hold something else than when it was planned.
+    Raises `RunError` where the directory is another run's, or files hold something else than when it was planned.
     """
     plan = unchanged.recorded(plan)
     if is_done(plan):  # under a launcher every rank takes this branch: no other process can end the run meanwhile
@@ -37,10 +37,10 @@ def start(plan: Plan, machine: Machine) -> int:
 
 
 def is_done(plan: Plan) -> bool:
-    """Whether the run is finished already. Raises `RunError` where its directory is somebody else's."""
+    """Whether the run is finished already. Raises `RunError` where its directory is another run's."""
     expect_own(plan)
-    now = status.read(plan.paths.status)
-    return now is not None and now.state is State.FINISHED
+    run_status = status.read(plan.paths.status)
+    return run_status is not None and run_status.state is State.FINISHED
 
 
 def save_for_later(plan: Plan) -> None:
@@ -51,9 +51,9 @@ def save_for_later(plan: Plan) -> None:
     with suppress(RunError, OSError):
         if is_done(plan):
             return
-        now = status.read(plan.paths.status)
-        if now is None or now.state.final:
-            with alone(plan):
+        run_status = status.read(plan.paths.status)
+        if run_status is None or run_status.state.final:
+            with run_lock(plan):
                 _as_before(plan).save()
 
 
@@ -67,18 +67,18 @@ def announce(plan: Plan) -> None:
 
 def _from_scratch(plan: Plan) -> list[str]:
     """Who raises the number of steps may expect a finished run to go on."""
-    if (before := shorter(plan)) is None:
+    if (finished := shorter(plan)) is None:
         return []
     return [
-        f"{before.name} is finished and differs in its steps alone; this is a new run, from the same beginning. "
-        f"train.start_from={before.name} starts one from its weights."
+        f"{finished.name} is finished and differs in its steps alone; this is a new run, from the same beginning. "
+        f"train.start_from={finished.name} starts one from its weights."
     ]
 
 
 def _start(plan: Plan) -> int:
     _expect_no_job(plan)
     local.expect_free(plan.config.launch.port)
-    with alone(plan):
+    with run_lock(plan):
         _open(plan)
         code = local.run(plan)
         while code and (smaller := _after_memory_ran_out(plan)):
@@ -104,10 +104,10 @@ def _expect_no_job(plan: Plan) -> None:
     if submission.place(plan.paths) is None:
         return
     reader = StatusReader()
-    now = reader.status(plan.paths)
-    if now and not now.state.final and not reader.slurm_is_silent:
+    run_status = reader.status(plan.paths)
+    if run_status and not run_status.state.final and not reader.slurm_is_silent:
         raise RunError(
-            f"{plan.name} is {now.state.value} as a job of SLURM. End it first: tunefleet cancel {plan.name}"
+            f"{plan.name} is {run_status.state.value} as a SLURM job. End it first: tunefleet cancel {plan.name}"
         )
 
 
@@ -126,17 +126,19 @@ def _open(plan: Plan) -> None:
     provenance.write(plan.paths.provenance, provenance.record(REPOSITORY))
     plan.paths.cancelled.unlink(missing_ok=True)
     plan.paths.submission.unlink(missing_ok=True)  # or who looks would ask SLURM how a run stands that runs here
-    before = status.read(plan.paths.status) or Status(State.STARTING)
-    status.write(plan.paths.status, before.moved(state=State.STARTING, cause=Cause.NONE, reason="", job="", restarts=0))
+    last_status = status.read(plan.paths.status) or Status(State.STARTING)
+    status.write(
+        plan.paths.status, last_status.moved(state=State.STARTING, cause=Cause.NONE, reason="", job="", restarts=0)
+    )
     announce(plan)
 
 
 def done(plan: Plan) -> str:
     """What is said of a run that is finished."""
-    now = status.read(plan.paths.status) or Status(State.FINISHED)
-    loss = f", last loss {now.loss:.4f}" if now.loss is not None else ""
+    run_status = status.read(plan.paths.status) or Status(State.FINISHED)
+    loss = f", last loss {run_status.loss:.4f}" if run_status.loss is not None else ""
     return (
-        f"{plan.name} is done: {now.step} steps{loss}. It lies in {os.path.relpath(plan.run_dir)}. "
+        f"{plan.name} is done: {run_status.step} steps{loss}. Saved to {os.path.relpath(plan.run_dir)}. "
         f"Another seed= starts a new run, train.start_from={plan.name} one from its weights."
     )
 
@@ -148,55 +150,57 @@ def expect_own(plan: Plan) -> None:
     """
     if not plan.paths.plan.exists():
         return
-    there = Plan.read(plan.paths.root)
-    if there.identity != plan.identity:
-        changed = _differences(dump(there.config), dump(plan.config))
+    saved = Plan.read(plan.paths.root)
+    if saved.identity != plan.identity:
+        changed = _differences(dump(saved.config), dump(plan.config))
         raise RunError(
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
-            f"Choose another name=, or none.{_rows_of_a_step(there, plan)}{_more_steps(there, plan)}"
+            f"Choose another name=, or none.{_rows_of_a_step(saved, plan)}{_more_steps(saved, plan)}"
         )
-    unchanged.expect_as_in(there, plan)
+    unchanged.expect_as_in(saved, plan)
 
 
-def _rows_of_a_step(there: Plan, plan: Plan) -> str:
+def _rows_of_a_step(saved: Plan, plan: Plan) -> str:
     """How a run goes on with another number of processes: its steps keep their rows."""
-    had, has = there.batch.total, plan.batch.total
+    had, has = saved.batch.total, plan.batch.total
     return f" Its steps have {had} rows, not {has}: train.global_batch={had} keeps them." if had != has else ""
 
 
-def _more_steps(there: Plan, plan: Plan) -> str:
+def _more_steps(saved: Plan, plan: Plan) -> str:
     """How a run is trained further whose steps have other learning rates with another number of them."""
-    if (there.config.train.max_steps, there.config.train.epochs) == (
+    if (saved.config.train.max_steps, saved.config.train.epochs) == (
         plan.config.train.max_steps,
         plan.config.train.epochs,
     ):
         return ""
     return (
         " Its schedule was planned for its own number of steps. When it is finished, "
-        f"train.start_from={there.name} starts a new run from its weights, with a schedule of its own."
+        f"train.start_from={saved.name} starts a new run from its weights, with a schedule of its own."
     )
 
 
-def _differences(old: dict[str, object], new: dict[str, object], where: str = "") -> list[str]:
-    found = []
+def _differences(old: dict[str, object], new: dict[str, object], prefix: str = "") -> list[str]:
+    differences = []
     for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, f"{where}{key}.")
-        elif before != after:
-            found.append(f"{where}{key} was {before!r}")
-    return found
+        earlier, later = old.get(key), new.get(key)
+        if isinstance(earlier, dict) and isinstance(later, dict):
+            differences += _differences(earlier, later, f"{prefix}{key}.")
+        elif earlier != later:
+            differences.append(f"{prefix}{key} was {earlier!r}")
+    return differences
 
 
 @contextmanager
-def alone(plan: Plan) -> Iterator[None]:
+def run_lock(plan: Plan) -> Iterator[None]:
     """One launcher for each run directory."""
     plan.paths.root.mkdir(parents=True, exist_ok=True)
     with open(plan.paths.lock, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            now = status.read(plan.paths.status)
-            where = f" (step {now.step} on {now.host}, {clock(now.age)} ago)" if now else ""
-            raise RunError(f"{plan.name} is going on already{where}. Wait for it, or choose another name=.") from None
+            run_status = status.read(plan.paths.status)
+            progress = (
+                f" (step {run_status.step} on {run_status.host}, {clock(run_status.age)} ago)" if run_status else ""
+            )
+            raise RunError(f"{plan.name} is already running{progress}. Wait for it, or choose another name=.") from None
         yield

@@ -16,17 +16,17 @@ from tunefleet.launch import settings, submission
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
-_EVERY = 2.0  # seconds between two looks
+_INTERVAL = 2.0  # seconds between two looks
 
 
 def status(runs: Sequence[Run]) -> None:
     """A card for one run, a table for several."""
     reader = StatusReader()
-    found = [(run, reader.status(run.paths)) for run in runs]
-    if len(found) == 1:
-        print(fitting.card(_card(*found[0]), fitting.terminal_width()))
+    statuses = [(run, reader.status(run.paths)) for run in runs]
+    if len(statuses) == 1:
+        print(fitting.card(_card(*statuses[0]), fitting.terminal_width()))
     else:
-        print(_table(found))
+        print(_table(statuses))
     if reader.slurm_is_silent:
         print("SLURM did not answer: this is what the runs' own files say.")
 
@@ -34,8 +34,16 @@ def status(runs: Sequence[Run]) -> None:
 def ls(runs: Sequence[Run], states: Sequence[State] = ()) -> None:
     """A table of the runs in any of `states`; of all where none is given."""
     reader = StatusReader()
-    found = [(run, reader.status(run.paths)) for run in runs]
-    print(_table([(run, now) for run, now in found if not states or (now and now.state in states)]))
+    statuses = [(run, reader.status(run.paths)) for run in runs]
+    print(
+        _table(
+            [
+                (run, run_status)
+                for run, run_status in statuses
+                if not states or (run_status and run_status.state in states)
+            ]
+        )
+    )
 
 
 def wait(runs: Sequence[RunPaths]) -> int:
@@ -47,80 +55,98 @@ def wait(runs: Sequence[RunPaths]) -> int:
     names = " ".join(os.path.relpath(run.root) for run in runs[:3])
     try:
         with Live(auto_refresh=False, vertical_overflow="visible") as live:
-            for found in _looks(shown):
-                live.update(Text(_table(found)), refresh=live.console.is_terminal)
+            for statuses in _looks(shown):
+                live.update(Text(_table(statuses)), refresh=live.console.is_terminal)
     except KeyboardInterrupt:
         print(f"\nThe jobs go on. Come back with: tunefleet status {names}")
         return INTERRUPTED
-    return FAILED if any(now is None or now.state is not State.FINISHED for _, now in found) else DONE
+    return (
+        FAILED
+        if any(run_status is None or run_status.state is not State.FINISHED for _, run_status in statuses)
+        else DONE
+    )
 
 
 def _looks(runs: Sequence[Run]) -> Iterator[list[tuple[Run, Status | None]]]:
     """How the runs stand, again and again, until all have ended."""
     while True:
         reader = StatusReader()
-        found = [(run, reader.status(run.paths)) for run in runs]
-        yield found
-        if all(now and now.state.final for _, now in found):
+        statuses = [(run, reader.status(run.paths)) for run in runs]
+        yield statuses
+        if all(run_status and run_status.state.final for _, run_status in statuses):
             return
-        time.sleep(_EVERY)
+        time.sleep(_INTERVAL)
 
 
-def _table(found: Sequence[tuple[Run, Status | None]]) -> str:
-    return fitting.table(_columns(found), fitting.terminal_width()) if found else "no runs"
+def _table(statuses: Sequence[tuple[Run, Status | None]]) -> str:
+    return fitting.table(_columns(statuses), fitting.terminal_width()) if statuses else "no runs"
 
 
-def _columns(found: Sequence[tuple[Run, Status | None]]) -> list[Column]:
+def _columns(statuses: Sequence[tuple[Run, Status | None]]) -> list[Column]:
     """What a table says of runs; the least important columns have the largest ranks."""
-    states = [now for _, now in found]
-    apart = settings.differences([run for run, _ in found])
+    states = [run_status for _, run_status in statuses]
+    differences = settings.differences([run for run, _ in statuses])
     return [
-        Column("run", tuple(run.name for run, _ in found)),
-        Column("state", tuple(state(run, now) for run, now in found)),
-        Column("step", tuple(_step(now) for now in states), 2),
-        Column("loss", tuple(_number(now.loss if now else None) for now in states), 3),
-        Column("evaluation", tuple(_evaluated(now) for now in states), 4),
-        Column("tokens/s", tuple(_speed(now) for now in states), 7),
-        Column("left", tuple(_left(now) or "-" for now in states), 5),
-        Column("restarts", tuple(str(now.restarts if now else 0) for now in states), 8),
-        Column("updated", tuple(_date(run, now) for run, now in found), 6),
-        Column("differs", tuple(" ".join(f"{k}={v}" for k, v in one.items()) for one in apart), 1, flexible=True),
-        Column("why", tuple(_shortened(_why(now)) if now else "" for now in states), 1, flexible=True),
+        Column("run", tuple(run.name for run, _ in statuses)),
+        Column("state", tuple(state(run, run_status) for run, run_status in statuses)),
+        Column("step", tuple(_step(run_status) for run_status in states), 2),
+        Column("loss", tuple(_number(run_status.loss if run_status else None) for run_status in states), 3),
+        Column("evaluation", tuple(_evaluated(run_status) for run_status in states), 4),
+        Column("tokens/s", tuple(_speed(run_status) for run_status in states), 7),
+        Column("left", tuple(_time_left(run_status) or "-" for run_status in states), 5),
+        Column("restarts", tuple(str(run_status.restarts if run_status else 0) for run_status in states), 8),
+        Column("updated", tuple(_date(run, run_status) for run, run_status in statuses), 6),
+        Column(
+            "differs",
+            tuple(" ".join(f"{k}={v}" for k, v in settings_of_run.items()) for settings_of_run in differences),
+            1,
+            flexible=True,
+        ),
+        Column(
+            "reason",
+            tuple(_shortened(_reason(run_status)) if run_status else "" for run_status in states),
+            1,
+            flexible=True,
+        ),
     ]
 
 
-def state(run: Run, now: Status | None) -> str:
+def state(run: Run, run_status: Status | None) -> str:
     """The state in a word."""
-    if now:
-        return now.state.value
+    if run_status:
+        return run_status.state.value
     return "unknown" if run.paths.status.exists() else "planned"
 
 
-def _step(now: Status | None) -> str:
-    return f"{now.step}/{now.total_steps}" if now and now.total_steps else "-"
+def _step(run_status: Status | None) -> str:
+    return f"{run_status.step}/{run_status.total_steps}" if run_status and run_status.total_steps else "-"
 
 
-def _speed(now: Status | None) -> str:
-    return count(now.tokens_per_second) if now and now.tokens_per_second else "-"
+def _speed(run_status: Status | None) -> str:
+    return count(run_status.tokens_per_second) if run_status and run_status.tokens_per_second else "-"
 
 
-def _left(now: Status | None) -> str:
-    return clock(now.seconds_left) if now and now.seconds_left is not None and now.state.alive else ""
+def _time_left(run_status: Status | None) -> str:
+    return (
+        clock(run_status.seconds_left)
+        if run_status and run_status.seconds_left is not None and run_status.state.alive
+        else ""
+    )
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _evaluated(now: Status | None) -> str:
+def _evaluated(run_status: Status | None) -> str:
     """Of the first split: its loss, and the share of answers that are exact matches."""
-    splits = _splits(now)
+    splits = _splits(run_status)
     return next(iter(splits.values())) if splits else "-"
 
 
-def _splits(now: Status | None) -> dict[str, str]:
+def _splits(run_status: Status | None) -> dict[str, str]:
     """{split: what was measured} of the last evaluation."""
-    measured = now.evaluation if now else {}
+    measured = run_status.evaluation if run_status else {}
     splits = {key.rpartition("/")[0]: "" for key in measured if key.endswith("/loss")}
     matches = {split: measured.get(f"{split}/exact_match") for split in splits}
     return {
@@ -129,42 +155,44 @@ def _splits(now: Status | None) -> dict[str, str]:
     }
 
 
-def _date(run: Run, now: Status | None) -> str:
-    """When the run was heard of last, in local time; of one that never started, when it was planned."""
+def _date(run: Run, run_status: Status | None) -> str:
+    """The last update, in local time; of one that never started, when it was planned."""
     try:
-        seconds = now.updated if now else run.paths.plan.stat().st_mtime
+        seconds = run_status.updated if run_status else run.paths.plan.stat().st_mtime
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
     except (OSError, ValueError, OverflowError):
         return "-"
 
 
-def _why(now: Status) -> str:
-    return ": ".join(part for part in (now.cause.value, now.reason) if part)
+def _reason(run_status: Status) -> str:
+    return ": ".join(part for part in (run_status.cause.value, run_status.reason) if part)
 
 
-def _shortened(said: str) -> str:
-    return said if len(said) <= 90 else f"{said[:87]}..."
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= 90 else f"{reason[:87]}..."
 
 
-def _card(run: Run, now: Status | None) -> dict[str, str]:
-    card = {"run": run.name, "state": now.state.value if now else "planned, never started"}
-    if now is None:
+def _card(run: Run, run_status: Status | None) -> dict[str, str]:
+    card = {"run": run.name, "state": run_status.state.value if run_status else "planned, never started"}
+    if run_status is None:
         return {**card, "state": f"unknown: {run.paths.status} is damaged"} if run.paths.status.exists() else card
-    told = {
-        "why": _why(now),
-        "step": f"{now.step} of {now.total_steps}, saved at {now.saved_step}" if now.total_steps else "",
-        "loss": f"{now.loss:.4f}" if now.loss is not None else "",
-        **{f"  {split.replace('_', ' ')}": measured for split, measured in _splits(now).items()},
-        "speed": f"{count(now.tokens_per_second)} tokens/s" if now.tokens_per_second else "",
-        "left": _left(now),
-        "job": _job(run, now),
-        "restarts": str(now.restarts) if now.restarts else "",
-        "heard": f"{clock(now.age)} ago ({_date(run, now)}), from {now.host}",
+    lines = {
+        "reason": _reason(run_status),
+        "step": f"{run_status.step} of {run_status.total_steps}, saved at {run_status.saved_step}"
+        if run_status.total_steps
+        else "",
+        "loss": f"{run_status.loss:.4f}" if run_status.loss is not None else "",
+        **{f"  {split.replace('_', ' ')}": measured for split, measured in _splits(run_status).items()},
+        "speed": f"{count(run_status.tokens_per_second)} tokens/s" if run_status.tokens_per_second else "",
+        "left": _time_left(run_status),
+        "job": _job(run, run_status),
+        "restarts": str(run_status.restarts) if run_status.restarts else "",
+        "last update": f"{clock(run_status.age)} ago ({_date(run, run_status)}), from {run_status.host}",
         "saved to": os.path.relpath(run.paths.root),
     }
-    return {**card, **{name: value for name, value in told.items() if value}}
+    return {**card, **{name: value for name, value in lines.items() if value}}
 
 
-def _job(run: Run, now: Status) -> str:
+def _job(run: Run, run_status: Status) -> str:
     place = submission.place(run.paths)
-    return now.job or (place.job if place else "") or ""
+    return run_status.job or (place.job if place else "") or ""

@@ -13,7 +13,7 @@ from tunefleet.base import progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import look_ahead, status, unchanged
-from tunefleet.doors.start import REPOSITORY, alone, announce, done, expect_own
+from tunefleet.doors.start import REPOSITORY, announce, done, expect_own, run_lock
 from tunefleet.launch import project, provenance, queue, slurm, snapshot, submission
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.launch.slurm import Batch, Outcome
@@ -25,8 +25,8 @@ _SHOWN = 10  # runs named one by one
 _OWN_CODE = project.IMPORTED_FROM
 
 
-def submit(plans: Sequence[Plan], together: str = "") -> int:
-    """Submits every run that is not done or under way; returns the exit code. `together` is the name of a sweep.
+def submit(plans: Sequence[Plan], sweep: str = "") -> int:
+    """Submits every run that is not done or under way; returns the exit code. `sweep` is the name of a sweep.
 
     Raises as `expect_submittable`, before anything is sent, and `RunError` where files have changed. With
     `launch.dry_run` it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
@@ -37,26 +37,28 @@ def submit(plans: Sequence[Plan], together: str = "") -> int:
         return _show(plans)
     plans = [unchanged.recorded(plan) for plan in plans]
     expect_submittable(plans)
-    return send(plans, together)
+    return send(plans, sweep)
 
 
 def expect_submittable(plans: Sequence[Plan]) -> None:
-    """Raises `RunError` where a directory is somebody else's, `DataError` where the first rows cannot be used."""
+    """Raises `RunError` where a directory is another run's, `DataError` where the first rows cannot be used."""
     for plan in plans:
         expect_own(plan)
     look_ahead.expect_readable(plans)
 
 
-def send(plans: Sequence[Plan], together: str = "") -> int:
+def send(plans: Sequence[Plan], sweep: str = "") -> int:
     """As `submit`, for plans that know what their files hold and have been looked at."""
     launch = plans[0].config.launch
-    name = together or os.path.relpath(plans[0].run_dir)
+    name = sweep or os.path.relpath(plans[0].run_dir)
     reader = StatusReader()
-    wanted = _startable(plans, reader)
-    code = _send(wanted, reader, together) if wanted else DONE
+    startable = _startable(plans, reader)
+    code = _send(startable, reader, sweep) if startable else DONE
     _tell_next(name)
-    known = [plan.paths for plan in plans if plan.paths.status.exists()]  # those that a limit keeps out would never end
-    return max(code, status.wait(known)) if launch.wait and known else code
+    started = [
+        plan.paths for plan in plans if plan.paths.status.exists()
+    ]  # those that a limit keeps out would never end
+    return max(code, status.wait(started)) if launch.wait and started else code
 
 
 def _startable(plans: Sequence[Plan], reader: StatusReader) -> list[Plan]:
@@ -72,14 +74,14 @@ def _startable(plans: Sequence[Plan], reader: StatusReader) -> list[Plan]:
 
 def _why_not(plan: Plan, reader: StatusReader) -> str:
     """Why a run does not start; empty where it may."""
-    now = reader.status(plan.paths)
-    if now is None or (now.state.final and now.state is not State.FINISHED):
+    run_status = reader.status(plan.paths)
+    if run_status is None or (run_status.state.final and run_status.state is not State.FINISHED):
         return ""
-    if now.state is State.FINISHED:
+    if run_status.state is State.FINISHED:
         return done(plan)
     place = submission.place(plan.paths)
     job = f" as job {place.job}" if place and place.job else ""
-    return f"{plan.name} is {now.state.value} already{job}."
+    return f"{plan.name} is {run_status.state.value} already{job}."
 
 
 def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
@@ -87,10 +89,10 @@ def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
     code = _code(plans[0], outputs)
     origin = provenance.record(REPOSITORY, code.digest if code else "")
     _allow_files(len(plans))
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for plan in plans:
-            held.enter_context(alone(plan))
-        plans = _startable(plans, reader)  # or somebody was faster since we looked
+            locks.enter_context(run_lock(plan))
+        plans = _startable(plans, reader)  # or another submitter was faster since
         for plan in progress.over(plans, "writing plans"):
             plan.save()
             provenance.write(plan.paths.provenance, origin)
@@ -121,7 +123,7 @@ def _submit_all(batches: Sequence[Batch], outputs: Path, name: str) -> int:
     outcomes = [slurm.submit_what_fits(batch, outputs) for batch in progress.over(batches, "submitting, batches")]
     for outcome in outcomes:
         for part, submitted in outcome.submitted:
-            _tell(part, submitted)
+            _announce_batch(part, submitted)
         if outcome.message and not outcome.waiting:
             print(f"tunefleet: {outcome.message}", file=sys.stderr)
     _report_waiting(outcomes, sum(len(batch.plans) for batch in batches), name)
@@ -141,7 +143,7 @@ def _report_waiting(outcomes: Sequence[Outcome], total: int, name: str) -> None:
         )
 
 
-def _tell(batch: Batch, submitted: Submission) -> None:
+def _announce_batch(batch: Batch, submitted: Submission) -> None:
     plans = batch.plans
     if len(plans) == 1:
         announce(plans[0])
@@ -157,7 +159,7 @@ def _tell_next(name: str) -> None:
     follow = "logs -f RUN" if name.startswith("sweep-") else f"logs -f {name}"
     print(
         "next:",
-        *(f"  tunefleet {words}" for words in (f"status {name}", follow, f"cancel {name}")),
+        *(f"  tunefleet {command}" for command in (f"status {name}", follow, f"cancel {name}")),
         sep="\n",
         flush=True,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunefleet import __version__
 from tunefleet.base.errors import DONE, ConfigError
-from tunefleet.doors.errors import friendly
+from tunefleet.doors.errors import exit_on_error
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from tunefleet.doors.hydra_loader import Loader
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Composes once, in the process that the user started, and ends with the run's exit code."""
-    with friendly():
-        sys.exit(_act(sys.argv[1:] if words is None else words))
+    with exit_on_error():
+        sys.exit(_act(sys.argv[1:] if argv is None else argv))
 
 
-def _act(words: Sequence[str]) -> int:
-    if {"-sc", "--shell-completion"} & set(words):
-        return _complete(words)
+def _act(argv: Sequence[str]) -> int:
+    if {"-sc", "--shell-completion"} & set(argv):
+        return _complete(argv)
     from tunefleet.doors import arguments  # Hydra takes 0.3 s, which `tunefleet` can do without
 
-    typed = arguments.parse(words)
+    typed = arguments.parse(argv)
     if typed.act == "version":
         print(f"tunefleet {__version__}")
         return DONE
@@ -40,11 +40,11 @@ def _act(words: Sequence[str]) -> int:
     return show.show(typed)
 
 
-def _complete(words: Sequence[str]) -> int:
+def _complete(argv: Sequence[str]) -> int:
     """Hydra's `-sc install=bash`, `uninstall=bash` and `query=bash`, without the time of Hydra's import."""
     from tunefleet.doors import completion, shells
 
-    act, _, shell = next((word for word in words if "=" in word), "").partition("=")
+    act, _, shell = next((argument for argument in argv if "=" in argument), "").partition("=")
     if shell not in shells.SCRIPTS or act not in ("install", "uninstall", "query"):
         raise ConfigError("-sc: takes install=SHELL or uninstall=SHELL, of bash, zsh or fish.")
     if act == "query":
@@ -66,13 +66,13 @@ def _start(typed: Arguments) -> int:
     if not asks_for_grid and config.hydra.mode is RunMode.MULTIRUN:  # a file asks for one
         config = loader.load_configuration(typed.config_name, list(typed.overrides), RunMode.MULTIRUN)
         asks_for_grid = True
-    return _grid(loader, config) if asks_for_grid else _one(typed, config)
+    return _grid(loader, config) if asks_for_grid else _single(typed, config)
 
 
-def _one(typed: Arguments, composed: DictConfig) -> int:
-    """One run, here or as a job of SLURM."""
+def _single(typed: Arguments, composed: DictConfig) -> int:
+    """One run, here or as a SLURM job."""
     from tunefleet.doors import compose
-    from tunefleet.doors.composed import task_words
+    from tunefleet.doors.composed import task_overrides
     from tunefleet.doors.start import start
     from tunefleet.doors.submit import submit
     from tunefleet.plan import machine_for, make
@@ -81,7 +81,7 @@ def _one(typed: Arguments, composed: DictConfig) -> int:
 
     config = compose.typed(composed)
     machine = machine_for(config)
-    plan = make(config, machine, typed.recorded(task_words(composed)))
+    plan = make(config, machine, typed.recorded(task_overrides(composed)))
     fit_check.expect_fit(plan, machine)
     expect_writable(plan)
     return submit([plan]) if plan.job else start(plan, machine)
@@ -93,11 +93,11 @@ def _grid(loader: Loader, config: DictConfig) -> int:
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
 
-    from tunefleet.doors.composed import task_words
+    from tunefleet.doors.composed import task_overrides
 
     context = HydraContext(config_loader=loader, callbacks=Callbacks())
     sweeper = Plugins.instance().instantiate_sweeper(
         config=config, hydra_context=context, task_function=lambda composed: None
     )
-    sweeper.sweep(task_words(config))
+    sweeper.sweep(task_overrides(config))
     return DONE

@@ -17,9 +17,9 @@ _NEXT = "Put back what was there, or start a new run on what is there now: name=
 
 def recorded(plan: Plan) -> Plan:
     """The plan with what its files hold. Raises `RunError` where it knew that already, and they hold something else."""
-    now = contents.read(plan, _hub_files)
-    contents.expect_same(plan, plan.contents, now, _NEXT)
-    return replace(plan, contents=now)
+    current = contents.read(plan, _hub_files)
+    contents.expect_same(plan, plan.contents, current, _NEXT)
+    return replace(plan, contents=current)
 
 
 def expect(plan: Plan, roles: Iterable[Role] = Role, next_move: str = _NEXT) -> None:

@@ -27,7 +27,7 @@ _HINTS = {"JobLaunchFailure": ". No machine could start it: output_dir must lie 
 
 @dataclass(frozen=True)
 class Ending:
-    """Why an attempt ended, for people."""
+    """Why an attempt ended, as it is shown."""
 
     cause: Cause
     reason: str
@@ -88,7 +88,7 @@ def of_lost_job(job: str, job_state: str = "", reason: str = "") -> Ending:
 
 
 def _saved(run_status: Status) -> Ending:
-    """All ranks saved together and left: on a signal of SLURM's, or a person's wish."""
+    """All ranks saved together and left: on a signal of SLURM's, or at the user's request."""
     reasons = {
         Cause.TIME_LIMIT: "saved before the time limit",
         Cause.STOP_FILE: "asked to stop by the file stop",

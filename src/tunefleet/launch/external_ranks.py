@@ -1,4 +1,4 @@
-"""Ranks that somebody else started: fills in what torch.distributed reads where their launcher leaves it out."""
+"""Ranks that another launcher started: fills in what torch.distributed reads where their launcher leaves it out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def first_host(nodes: str) -> str:
 def _local_rank(machine: Machine) -> int:
     if machine.local_rank is None and machine.gpus > 1 and machine.world_size != 1:
         raise ConfigError(
-            f"LOCAL_RANK: not set, and this machine has {machine.gpus} GPUs: nobody says which of them this process "
+            f"LOCAL_RANK: not set, and this machine has {machine.gpus} GPUs: it is unknown which of them this process "
             "has. Set LOCAL_RANK, or CUDA_VISIBLE_DEVICES to one GPU for each process."
         )
     return machine.local_rank or 0
@@ -51,7 +51,7 @@ def _address(environment: MutableMapping[str, str], machine: Machine) -> str:
         return first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1"))
     if machine.processes_here == machine.world_size:
         return "127.0.0.1"
-    count = f"{machine.processes_here} of them" if machine.processes_here else "nobody says how many of them"
+    count = f"{machine.processes_here} of them" if machine.processes_here else "an unknown number of them"
     raise ConfigError(
         f"MASTER_ADDR: not set, and of {machine.world_size} processes {count} are on this machine. "
         "Set MASTER_ADDR to the host of rank 0, the same for all (127.0.0.1 if they are all here)."

@@ -12,7 +12,7 @@ _REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # 
 def output(folder: Path, *arguments: str) -> bytes | None:
     """What `git WORDS` prints in `folder`; None where git refuses, or there is no git or no repository."""
     environment = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
-    environment["GIT_OPTIONAL_LOCKS"] = "0"  # a person may be committing at this moment
+    environment["GIT_OPTIONAL_LOCKS"] = "0"  # the user may be committing at this moment
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False

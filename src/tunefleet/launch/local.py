@@ -103,7 +103,7 @@ class _Ranks:
         return FAILED if code < 0 else code
 
     def lost_their_port(self) -> bool:
-        """Whether rank 0 could not listen: somebody took the port between its choice and its use."""
+        """Whether rank 0 could not listen: another process took the port between its choice and its use."""
         failure = self._failure(0)
         return failure is not None and not self.signals and bool(_PORT_TAKEN.search(failure.message))
 
@@ -193,7 +193,7 @@ def rank_environment(plan: Plan, rank: int, port: int) -> Mapping[str, str]:
 
 
 def expect_free(port: int | None) -> None:
-    """Expects that nobody listens on the port that was asked for. Raises `RunError`, before ranks take half a minute.
+    """Expects that no process listens on the port. Raises `RunError`, before ranks take half a minute.
 
     A port is not taken that a former run has left: the kernel keeps its connections for a minute.
     """
@@ -212,7 +212,7 @@ def expect_free(port: int | None) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on now, and that no outgoing connection is given.
+    """A TCP port of this machine that no process listens on now, and that no outgoing connection is given.
 
     Ranks listen on it seconds later, when they have imported torch. A port that the kernel names lies among those
     that it gives to connections (from 32768 on under Linux), and was sometimes taken in between.

@@ -38,7 +38,7 @@ class Point(Protocol):
 
 
 def run(points: Sequence[Point], share: Share) -> bool:
-    """Runs the points and waits; returns whether a person interrupted. Ctrl-C lets all running ones save."""
+    """Runs the points and waits; returns whether the user interrupted. Ctrl-C lets all running ones save."""
     row = _Row(share, deque(points))
     with caught(row.hear):
         row.run()

@@ -56,7 +56,7 @@ def _by_hand(repository: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _expect_small(repository: Path, names: Iterable[Path]) -> None:
-    """Weights or data that nobody told git about would be copied again at each edit of the code."""
+    """Weights or data that git neither tracks nor ignores would be copied again at each edit of the code."""
     sizes = {name: (repository / name).lstat().st_size for name in names if os.path.lexists(repository / name)}
     if sum(sizes.values()) <= _UNTRACKED_BYTES:
         return

@@ -171,7 +171,7 @@ def submission_environment() -> dict[str, str]:
 
 
 def ignored_variables() -> list[str]:
-    """Variables of the shell by which somebody may have meant to ask for something, and which the plan overrules."""
+    """Variables of the shell that are meant for sbatch, and which the plan overrules."""
     return sorted(name for name in os.environ if name.startswith("SBATCH_") or name == "SLURM_CLUSTERS")
 
 

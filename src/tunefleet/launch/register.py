@@ -62,7 +62,7 @@ def matching(candidates: Sequence[Run], filters: Mapping[str, str]) -> list[Run]
 
 
 def _equals(value: Any, text: str) -> bool:
-    if value is None or isinstance(value, (bool, list)):  # as people type them: null, true, [0.9,0.95]
+    if value is None or isinstance(value, (bool, list)):  # as they are typed: null, true, [0.9,0.95]
         return json.dumps(value).replace(" ", "") == text.lower().replace(" ", "")
     try:
         return float(value) == float(text)

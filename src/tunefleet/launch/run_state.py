@@ -20,7 +20,7 @@ from tunefleet.launch.queue import Entry, QueueError
 from tunefleet.launch.submission import Place
 
 _SILENCE = 45.0  # seconds without a heartbeat, which comes every ten
-_NEVER = "submitted by nobody: the submitter ended before SLURM had the job. Submit again: tunefleet resume"
+_NEVER = "never submitted: the submitter ended before SLURM had the job. Submit again: tunefleet resume"
 
 
 class StatusReader:
@@ -183,7 +183,7 @@ def _is_silent(run: RunPaths, run_status: Status) -> bool:
 
 
 def _settle(run: RunPaths, read_status: Status, outcome: Ending) -> Status:
-    """The final state that nobody wrote; a word that was written since `read_status` goes before it."""
+    """The final state, where the run wrote none; an update since `read_status` goes before it."""
     latest = status.read(run.status) or read_status
     if (latest.state, latest.updated) != (read_status.state, read_status.updated):
         return latest

@@ -12,7 +12,7 @@ from tunefleet.config import RunConfig, suggest
 from tunefleet.launch.register import Run
 
 _NAMING = ("name", "output_dir")  # of every run its own
-_OPEN = ("model.architecture", "launch.extra", "launch.environment")  # whose keys are anybody's
+_OPEN = ("model.architecture", "launch.extra", "launch.environment")  # whose keys are open
 
 
 def expect_known(keys: Sequence[str], runs: Sequence[Run]) -> None:

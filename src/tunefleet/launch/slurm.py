@@ -1,4 +1,4 @@
-"""How does a planned run become a job of SLURM? One batch script, written by submitit, and one call of sbatch."""
+"""How does a planned run become a SLURM job? One batch script, written by submitit, and one call of sbatch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tunefleet.plan.processes.slurm_job import Job
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _LIMIT = re.compile(
     r"SubmitJobs?|job submit limit|Invalid job array specification|temporarily un|MaxJobCount", re.IGNORECASE
-)  # SLURM's words where a site takes no more jobs of somebody, or no array so large
+)  # SLURM's words where a site takes no more jobs of a user, or no array so large
 _OTHER_LIMIT = re.compile(r"(Assoc|QOS)(?!\w*SubmitJob)\w*Limit|^QOSMin")  # which no smaller array would meet
 _UNSURE = re.compile(
     r"timed out|contact|connect|communication|transmitted|endpoint|unexpected message|receiving", re.IGNORECASE

@@ -39,7 +39,7 @@ class Submission:
 
     @property
     def job(self) -> str | None:
-        """SLURM's number; None while nobody has written it down."""
+        """SLURM's number; None until it is written down."""
         try:
             return str(files.read_json(Path(self.folder) / _JOB)["job"])
         except (OSError, ValueError, KeyError, TypeError):

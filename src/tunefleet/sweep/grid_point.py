@@ -21,11 +21,11 @@ HEAD = ("point", "state", "step", "loss", "validation", "run", "reason")
 
 @dataclass
 class Point:
-    """What the person typed, and the plan of it. `name` is what sets it apart from the other points.
+    """The overrides that were typed, and their plan. `name` is what sets it apart from the other points.
 
-    `is_done` says whether the run is finished already; it raises `RunError` where the directory is somebody else's.
+    `is_done` says whether the run is finished already; it raises `RunError` where the directory is another run's.
     `code` is its exit code, None until it has ended. `state` and `reason` are what status.json cannot say,
-    because the run there is another one, or nobody could write it.
+    because the run there is another one, or no process could write it.
     """
 
     number: str
@@ -47,7 +47,7 @@ class Point:
         return True
 
     def ready(self) -> bool:
-        """Saves the plan; not where the run is done or cancelled, or its directory is somebody else's."""
+        """Saves the plan; not where the run is done or cancelled, or its directory is another run's."""
         if self.withdrawn():
             return False
         try:

@@ -12,7 +12,7 @@ from tests.plan.estimate.test_memory_items import OPT_CONFIG, published_config
 from tests.plan.test_make import planned
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.parallel import ParallelConfig
-from tunefleet.doors.compose import from_words
+from tunefleet.doors.compose import from_overrides
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.plan.choose import fit_check
 from tunefleet.plan.choose.advice import Advice, advice
@@ -26,7 +26,7 @@ LLAMA = ("model=llama-3.1-8b", "model.init=random", "model.tokenizer=demo", "tra
 
 def asked(*words: str, machine: str = "8xH100-80G") -> Plan:
     """What `tunefleet plan` makes of words."""
-    return make(from_words([*LLAMA, f"plan.machine={machine}", *words]), cluster(machine).machine(), words)
+    return make(from_overrides([*LLAMA, f"plan.machine={machine}", *words]), cluster(machine).machine(), words)
 
 
 def advised(*words: str, machine: str = "8xH100-80G") -> Sequence[Advice]:
@@ -74,11 +74,11 @@ def test_what_is_advised_is_legal_and_the_run_that_was_foreseen(words: tuple[str
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: one.name)
 def test_an_advised_strategy_is_what_its_file_says(strategy: ParallelConfig) -> None:
-    assert from_words([f"parallel={strategy.name}"]).parallel == strategy
+    assert from_overrides([f"parallel={strategy.name}"]).parallel == strategy
 
 
 def names(*words: str, gpus: int = 8) -> list[str]:
-    plan = make(from_words([*LLAMA, *words]), Machine(gpus=gpus, cores=8), words)
+    plan = make(from_overrides([*LLAMA, *words]), Machine(gpus=gpus, cores=8), words)
     return [one.name for one in offered(plan.config, plan.layout, plan.sources.architecture)]
 
 
