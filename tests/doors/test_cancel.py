@@ -94,14 +94,14 @@ def test_other_processes_are_left_alone(
     silent = run(tmp_path, "silent", State.RUNNING, pid=training.pid, updated=time.time() - 3600)
     never = run(tmp_path, "never", None)
     elsewhere = run(tmp_path, "elsewhere", State.RUNNING, pid=training.pid, host="elsewhere")
-    cancel([ended, silent, never, elsewhere], now=True)
+    cancel([ended, silent, never, elsewhere], at_once=True)
     time.sleep(0.1)
     assert training.poll() is None
     assert not (tmp_path / "saved").exists()
     assert capsys.readouterr().out.splitlines() == [
         "ended: nothing to cancel, it is finished",
         "silent: nothing to cancel, it is failed",
-        "never: never started; a grid that is under way leaves it out",
+        "never: never started; a running grid leaves it out",
         "elsewhere: runs on elsewhere: it saves and stops at its next step",
     ]
     assert [one.paths.cancelled.exists() for one in (ended, silent, never, elsewhere)] == [False, False, True, True]
@@ -114,7 +114,7 @@ def test_a_process_that_ends_at_this_moment(
     process = subprocess.Popen([sys.executable, "-IS", "-c", ""])
     process.wait(timeout=20)
     monkeypatch.setattr(status, "is_alive", lambda pid: True)
-    cancel([run(tmp_path, pid=process.pid)], now=False)
+    cancel([run(tmp_path, pid=process.pid)], at_once=False)
     assert capsys.readouterr().out == "run: has just ended\n"
 
 
@@ -157,14 +157,14 @@ def test_a_run_is_not_cancelled_where_slurm_refuses(
     fake.says("scancel", code=1, error=REFUSED)
     one = run(tmp_path, state=state, slurm=True)
     before = kept(one)
-    assert cancel([one], now=False) == FAILED
+    assert cancel([one], at_once=False) == FAILED
     assert kept(one) == before
     assert not one.paths.cancelled.exists()
     assert not one.paths.stop.exists()
     assert "run: not cancelled: scancel: scancel: error: Unable to contact" in (said := capsys.readouterr().out)
     assert "tunefleet cancel run" in said
     fake.says("scancel")  # SLURM is back
-    assert cancel([one], now=False) == DONE
+    assert cancel([one], at_once=False) == DONE
     assert one.paths.cancelled.exists()
     assert len(fake.calls("scancel")) == 2
 
@@ -174,7 +174,7 @@ def test_what_slurm_has_cancelled_before_it_failed_is_cancelled(tmp_path: Path, 
     queued(tmp_path / "outputs", [one.paths for one in runs])
     fake.says("squeue", squeue("PENDING", "12_0", "12_1", "12_2"))
     fake.does("scancel", f"printf '12_1|PENDING|Priority|\\n' >{fake.folder}/squeue.answer; exit 1")
-    assert cancel(runs, now=False) == FAILED
+    assert cancel(runs, at_once=False) == FAILED
     assert [kept(one).state for one in runs] == [State.CANCELLED, State.QUEUED, State.CANCELLED]
     assert [one.paths.cancelled.exists() for one in runs] == [True, False, True]
 
@@ -183,7 +183,7 @@ def test_nothing_is_cancelled_where_slurm_answers_nothing_at_all(tmp_path: Path,
     one = run(tmp_path, state=State.QUEUED, slurm=True)
     for program in ("squeue", "scancel"):
         fake.says(program, code=1, error=REFUSED)
-    assert cancel([one], now=False) == FAILED
+    assert cancel([one], at_once=False) == FAILED
     assert kept(one).state is State.QUEUED
     assert not one.paths.cancelled.exists()
 
@@ -194,11 +194,11 @@ def test_cancelled_runs_leave_the_queue_as_long_as_they_are_in_it(
     """A run whose files say that it is over, and whose job waits: a version before this one wrote the state first."""
     one = run(tmp_path, state=State.CANCELLED, slurm=True)
     fake.says("squeue", squeue("PENDING", "12"))
-    assert cancel([one], now=False) == DONE
+    assert cancel([one], at_once=False) == DONE
     assert fake.calls("scancel") == [["--quiet", "12"]]
     assert capsys.readouterr().out == "run: job 12 is cancelled\n"
     fake.says("squeue", squeue("CANCELLED", "12"))
-    assert cancel([one], now=False) == DONE
+    assert cancel([one], at_once=False) == DONE
     assert len(fake.calls("scancel")) == 1
     assert capsys.readouterr().out == "run: nothing to cancel, it is cancelled\n"
 
@@ -207,7 +207,7 @@ def test_slurm_is_asked_before_the_state_is_written(tmp_path: Path, fake: FakeSl
     one = run(tmp_path, state=State.QUEUED, slurm=True)
     fake.says("squeue", squeue("PENDING", "12"))
     fake.does("scancel", f"cat {one.paths.status} >{tmp_path}/before")
-    cancel([one], now=False)
+    cancel([one], at_once=False)
     assert '"queued"' in (tmp_path / "before").read_text()
     assert kept(one).state is State.CANCELLED
 

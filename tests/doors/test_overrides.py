@@ -59,7 +59,7 @@ def test_words_compose_what_hydra_composes(words: list[str]) -> None:
 def composed(words: list[str]) -> DictConfig:
     from hydra.types import RunMode
 
-    typed = arguments.parse(words, here=False)
+    typed = arguments.parse(words, with_project_conf=False)
     config = compose.opened(typed).load_configuration("train", list(typed.overrides), RunMode.RUN)
     del config._set_flag("struct", False)["hydra"]  # type: ignore[attr-defined]
     return config

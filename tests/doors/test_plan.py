@@ -19,7 +19,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, where: str | None = None, rows: int | None = None) -> str:
-    plan.one(words, where, rows)
+    plan.single(words, where, rows)
     return capsys.readouterr().out
 
 

@@ -46,7 +46,7 @@ def hydra(loader: ConfigLoader, words: list[str]) -> DictConfig:
 
 
 def ours() -> tuple[Loader, DictConfig]:
-    loader = compose.opened(arguments.parse([], here=False))
+    loader = compose.opened(arguments.parse([], with_project_conf=False))
     return loader, loader.load_configuration(arguments.CONFIG_NAME, [], RunMode.MULTIRUN)
 
 

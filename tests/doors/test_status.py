@@ -24,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    monkeypatch.setattr(status_door, "_EVERY", 0.05)
+    monkeypatch.setattr(status_door, "_INTERVAL", 0.05)
     monkeypatch.chdir(tmp_path)
     return installed(tmp_path / "bin", monkeypatch)
 
@@ -193,5 +193,5 @@ def test_leaving_leaves_the_jobs_alone(capsys: Capture, monkeypatch: pytest.Monk
     monkeypatch.setattr(status_door.time, "sleep", leave)
     one = run("a")
     assert status_door.wait([one.paths]) == INTERRUPTED
-    assert "The jobs go on. Come back with: tunefleet status outputs/a" in capsys.readouterr().out
+    assert "The jobs keep running. Come back with: tunefleet status outputs/a" in capsys.readouterr().out
     assert not one.paths.cancelled.exists()

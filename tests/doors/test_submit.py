@@ -255,7 +255,7 @@ def test_a_variable_that_is_not_used_is_named(
 ) -> None:
     monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
     submit.submit([plan(tmp_path)])
-    assert "note: SBATCH_ACCOUNT of your shell: not used, a job asks for what launch.* says." in capsys.readouterr().out
+    assert "note: SBATCH_ACCOUNT of your shell: not used, a job asks for what launch.* sets." in capsys.readouterr().out
 
 
 def test_waiting_is_not_for_runs_that_a_limit_keeps_out(

@@ -314,7 +314,7 @@ def test_reproduce_says_what_changed_and_runs(
     old = unchanged.recorded(planned(folder))
     old.save()
     another(folder / "lines.de")
-    monkeypatch.setattr(control.compose, "from_overrides", lambda words, here: planned(folder).config)
+    monkeypatch.setattr(control.compose, "from_overrides", lambda words, with_project_conf: planned(folder).config)
     monkeypatch.setattr(control, "machine_for", lambda config: CPU)
     assert control.reproduce(Run(old.paths)) == 0
     assert f"  data {folder}/lines.de: SHA-256 " in capsys.readouterr().out

@@ -14,7 +14,7 @@ from tunefleet.base.status import Cause
 
 _SIGNS = (
     (Cause.OUT_OF_MEMORY, ("out of memory", "not enough memory", "cannot allocate memory", "MemoryError")),
-    (Cause.ERROR, ("device-side assert",)),  # an index out of range: another machine would say the same
+    (Cause.ERROR, ("device-side assert",)),  # an index out of range: another machine would raise the same
     (Cause.LOST_PEER, ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "DistNetworkError", "DistStoreError")),
     (Cause.LOST_PEER, ("recvValue failed", "failed to recv", "Timed out waiting")),  # gloo and torch's key store
     (Cause.NODE_FAILURE, ("CUDA error", "ECC error", "uncorrectable", "Stale file handle")),

@@ -1,4 +1,4 @@
-"""How a table fits a terminal: columns that say nothing go first, then the least important, then letters."""
+"""How a table fits a terminal: columns without content go first, then the least important, then letters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Column:
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing of any row."""
+        """Whether all its cells are empty."""
         return bool(self.rank) and all(cell in ("", "-", "0") for cell in self.cells)
 
     @property
@@ -61,7 +61,7 @@ def table(columns: Sequence[Column], width: int | None) -> str:
 
 
 def card(values: Mapping[str, str], width: int | None) -> str:
-    """Names and values, a pair on each line; a long value goes on below itself."""
+    """Names and values, a pair on each line; a long value continues on the next line."""
     if not width or not values:
         return text.listed(values)
     indent = max(len(name) for name in values) + _GAP

@@ -1,4 +1,4 @@
-"""Where things of a run lie: the one place that spells a run's file names."""
+"""File names of a run: the one place that spells them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class RunPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by the launcher of the run while it goes on."""
+        """Held by the launcher of the run while it runs."""
         return self.root / ".lock"
 
     @property

@@ -13,13 +13,13 @@ from typing import TypeVar
 from tunefleet.base.units import clock
 
 T = TypeVar("T")
-_FIRST = 1.0  # seconds in which nothing is said: what is over by then needs no words
+_FIRST = 1.0  # seconds in which nothing is printed: what is over by then needs no line
 _REDRAWN = 0.5  # seconds between two states of a line in a terminal
 _REPEATED = 10.0  # seconds between two plain lines
 
 
 def over(items: Sequence[T], act: str) -> Iterator[T]:
-    """The items, while rank 0 says on stderr how many are done, how many a second, and the time left."""
+    """The items, while rank 0 prints on stderr how many are done, how many a second, and the time left."""
     line = _Line()
     for done, item in enumerate(items):
         if done:
@@ -30,10 +30,10 @@ def over(items: Sequence[T], act: str) -> Iterator[T]:
 
 @contextmanager
 def during(act: str, state: Callable[[float], str] | None = None, every_rank: bool = False) -> Iterator[None]:
-    """While it lasts, rank 0 says on stderr for how long it has; acts that can tell how far they are give a `state`.
+    """While it lasts, rank 0 prints on stderr for how long it has; acts that know how far they are give a `state`.
 
     `state` is given the seconds that have passed, and asked by another thread. With `every_rank` the calling process
-    speaks, whichever it is: where one of them works and the others wait for it.
+    prints, whichever it is: where one of them works and the others wait for it.
     """
     line, over = _Line(every_rank), threading.Event()
 

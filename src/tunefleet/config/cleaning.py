@@ -31,6 +31,6 @@ class CleanConfig:
     drop: str | None = None
     """Regular expression that leaves a conversation out."""
     duplicates: Duplicates = Duplicates.KEEP
-    """Leave out conversations that are there already: the same words (exact), or nearly the same (near)."""
+    """Leave out conversations that are there already: the same text (exact), or nearly the same (near)."""
     similarity: float = ranged(0.8, above=0, at_most=1)
     """Share of common word triples from which on two conversations are nearly the same."""

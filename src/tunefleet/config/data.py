@@ -121,7 +121,7 @@ class SourceConfig:
     instruction_back: str | None = None
     """What asks for the way back, with `{target}`: each parallel row becomes two conversations; null is one way."""
     label_names: tuple[str, ...] = ()
-    """Words for the labels 0, 1, 2 ...; a label that is a word must be one of them."""
+    """Names of the labels 0, 1, 2 ...; a label that is a text must be one of them."""
     label_file: str | None = None
     """Text file with a label name on each line, instead of `label_names`."""
     max_rows: int | None = ranged(None, at_least=1)
@@ -133,7 +133,7 @@ class MixedSource(SourceConfig):
     """One source of several."""
 
     name: str | None = None
-    """A word for its validation rows; null makes one from the path."""
+    """Name of its validation rows; null makes one from the path."""
     weight: float | None = ranged(None, above=0)
     """Its share of the mixture, relative to the other weights; the mixture has as many rows as all sources together."""
     epochs: float | None = ranged(None, above=0)
@@ -145,7 +145,7 @@ class DataConfig(SourceConfig):
     """The training data and how they become tokens."""
 
     name: str = "jsonl"
-    """A word for this data set in run names and plots."""
+    """Name of this data set in run names and plots."""
     mix: tuple[MixedSource, ...] = ()
     """Several sources instead of `path`, each with its own format, columns, and weight or epochs."""
     mix_seed: int = ranged(0, at_least=0)
@@ -159,7 +159,7 @@ class DataConfig(SourceConfig):
     validation_rows: int = ranged(200, at_least=0)
     """Rows held out for validation, from each source, where there is neither `validation_path` nor its split."""
     on_bad_row: OnBadRow = OnBadRow.ERROR
-    """What happens to a row that cannot be read: the run ends, or goes on without it and reports it."""
+    """What happens to a row that cannot be read: the run ends, or leaves it out and reports it."""
     max_bad_rows: int = ranged(100, at_least=0)
     """Rows that `on_bad_row=skip` may leave out before the run ends all the same."""
     clean: CleanConfig = CleanConfig()

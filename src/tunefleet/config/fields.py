@@ -1,4 +1,4 @@
-"""How a setting says what values it takes: a dataclass field with a range."""
+"""A dataclass field with a range: which values a setting takes."""
 
 from __future__ import annotations
 

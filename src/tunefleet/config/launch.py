@@ -39,7 +39,7 @@ class LaunchConfig:
     memory: str | None = None
     """SLURM: memory of each machine, such as 64G; 0 is all of it; null leaves it to the cluster."""
     time: str = "1h"
-    """SLURM: time limit of one job, such as 30m, 4h, 2d or 1-12:00:00. A longer run goes on in further jobs."""
+    """SLURM: time limit of one job, such as 30m, 4h, 2d or 1-12:00:00. A longer run resumes in further jobs."""
     partition: str | None = None
     """SLURM: partition, or several with commas."""
     account: str | None = None
@@ -69,7 +69,7 @@ class LaunchConfig:
     setup: tuple[str, ...] = ()
     """SLURM: shell lines before the start on the first machine, such as module load cuda/12.4."""
     srun_args: tuple[str, ...] = ()
-    """SLURM: further words for srun, such as --container-image=..., one word each."""
+    """SLURM: further arguments of srun, such as --container-image=..., one item each."""
     python: str | None = None
     """SLURM: Python of the machines; null is this one. It must lie on a shared disk."""
 

@@ -21,7 +21,7 @@ class ModelConfig:
     """A causal language model."""
 
     name: str = "hf"
-    """A word for this model in run names and plots."""
+    """Name of this model in run names and plots."""
     path: str | None = None
     """Hub repository or folder of weights and tokenizer; it must be on this machine."""
     published: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the plan is made for, and whether it may say no."""
+"""What the plan is made for, and whether it may refuse."""
 
 from __future__ import annotations
 

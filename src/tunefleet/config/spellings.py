@@ -171,5 +171,5 @@ SPELLINGS: dict[str, str] = {
 
 
 def our_spelling(key: str) -> str | None:
-    """Our spelling of another tool's key, however its words are joined; None where we know none."""
+    """Our spelling of another tool's key, with dashes or underscores; None where we know none."""
     return SPELLINGS.get(key.lower().replace("-", "_"))

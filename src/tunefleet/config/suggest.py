@@ -1,4 +1,4 @@
-"""Which key did the user mean: the nearest of ours, the same word in another group, or another tool's spelling."""
+"""Which key did the user mean: the nearest of ours, the same name in another group, or another tool's spelling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunefleet.config.spellings import our_spelling
 
 
 def did_you_mean(name: str, known_names: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest known word, else the list of them."""
+    """` Did you mean 'x'?` for the nearest known name, else the list of them."""
     names = list(known_names)
     close = difflib.get_close_matches(name, names, n=1)
     return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(names)}."

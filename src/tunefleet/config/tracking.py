@@ -22,7 +22,7 @@ class TrackingConfig:
     """Weights & Biases and the console; `metrics.jsonl` is always written."""
 
     wandb: WandbMode = WandbMode.AUTO
-    """Whether and how Weights & Biases is told."""
+    """Whether and how Weights & Biases logs the run."""
     project: str = "tunefleet"
     """Weights & Biases project."""
     entity: str | None = None

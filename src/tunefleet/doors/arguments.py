@@ -1,4 +1,4 @@
-"""Which of the typed words are Hydra's options, which are overrides, and which are neither?"""
+"""Which of the typed arguments are Hydra's options, which are overrides, and which are neither?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunefleet.config.suggest import nearest
 MAIN = "pkg://tunefleet.conf"
 CONFIG_NAME = "train"
 _LAUNCHER = re.compile(r"^hydra/launcher=(submitit_)?(?=slurm$|local$)")  # how Hydra's own launchers are spelled
-_OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK says the same
+_OF_LAUNCHERS = ("--local_rank", "--local-rank")  # LOCAL_RANK holds the same
 _KEY = re.compile(r"[A-Za-z_][\w.\-/@]*")
 
 
@@ -38,11 +38,11 @@ class Arguments:
     package: str | None = None
     resolve: bool = False
     mistakes: tuple[str, ...] = ()
-    """Complaints about words that are neither; composing adds its own."""
+    """Complaints about arguments that are neither; composing adds its own."""
     parser: ArgumentParser = field(default_factory=ArgumentParser, repr=False, compare=False)
 
     def recorded(self, overrides: Sequence[str]) -> list[str]:
-        """The words that compose the same again wherever they are typed: folders, then `overrides`."""
+        """The arguments that compose the same again wherever they are typed: folders, then `overrides`."""
         path = [f"--config-path={self.config_path}"] if self.config_path != MAIN else []
         name = [f"--config-name={self.config_name}"] if self.config_name != CONFIG_NAME else []
         search = [override for override in self.overrides if override.startswith("hydra.searchpath=")]
@@ -123,7 +123,7 @@ def _act(namespace: object) -> tuple[str, str]:
 
 
 def _sort_words(argv: Sequence[str], parser: ArgumentParser) -> tuple[list[str], list[str]]:
-    """The words that are options and overrides, and what was meant by each of the others."""
+    """The arguments that are options and overrides, and what was meant by each of the others."""
     options = parser._option_string_actions
     right: list[str] = []
     mistakes: list[str] = []
@@ -157,7 +157,7 @@ def _has_value(option: Action, equals: str, remaining: Sequence[str]) -> bool:
 
 
 def _is_value(argument: str, options: Mapping[str, Action]) -> bool:
-    """Whether a word can only be the value of the word before it."""
+    """Whether an argument can only be the value of the one before it."""
     key, equals, _ = argument.partition("=")
     return (
         argument not in options and not argument.startswith("~") and not (equals and _KEY.fullmatch(key.lstrip("+-")))

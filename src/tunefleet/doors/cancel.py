@@ -21,7 +21,7 @@ _CHUNK = 100  # jobs for one call of scancel
 
 @dataclass
 class _Request:
-    """The wish that one run ends; `job` is its number in the queue, `message` what became of it."""
+    """The request that one run ends; `job` is its number in the queue, `message` what became of it."""
 
     run: Run
     last_status: Status | None
@@ -43,7 +43,7 @@ class _Request:
                 self._marks.append(path.name)
 
     def fail(self, reason: object) -> None:
-        """Takes back what was marked: the run goes on, and nothing must say that it was cancelled."""
+        """Takes back what was marked: the run keeps running, and no file may hold that it was cancelled."""
         for name in self._marks:
             (self.run.paths.root / name).unlink(missing_ok=True)
         self.failed, self.message = True, f"not cancelled: {reason} Try again: tunefleet cancel {self.run.name}"
@@ -98,9 +98,9 @@ def _unsure(last_status: Status | None, reader: StatusReader) -> bool:
 
 
 def _before_its_turn(request: _Request) -> _Request:
-    """A point of a grid under way here has its plan, and no state yet."""
+    """A point of a running grid here has its plan, and no state yet."""
     request.mark(stop=False)
-    request.message = "never started; a grid that is under way leaves it out"
+    request.message = "never started; a running grid leaves it out"
     return request
 
 

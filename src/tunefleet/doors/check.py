@@ -35,7 +35,7 @@ _DEFAULTS = (
 
 
 def check(argv: Sequence[str]) -> int:
-    """Trains tiny models as `OVERRIDES` say, on this machine's processes, and by a plain torch loop; compares.
+    """Trains tiny models with `OVERRIDES`, on this machine's processes, and by a plain torch loop; compares.
 
     Returns the exit code: 1 where a loss, a gradient norm or the weights go another way.
     """
@@ -97,12 +97,12 @@ def _table(comparisons: Sequence[Comparison]) -> str:
     head = ("model", "quantity", "difference", "allowed", "")
     shown = [
         (
-            each.model,
-            each.quantity,
-            f"{each.difference:.1e}",
-            f"{each.allowed:.0e}",
-            "right" if each.is_within_tolerance else "WRONG",
+            comparison.model,
+            comparison.quantity,
+            f"{comparison.difference:.1e}",
+            f"{comparison.allowed:.0e}",
+            "right" if comparison.is_within_tolerance else "WRONG",
         )
-        for each in comparisons
+        for comparison in comparisons
     ]
     return "\n" + text.columns([head, *shown])

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
-    """What was typed; what argparse makes nothing of goes to Hydra, which says what is wrong with it."""
+    """What was typed; what argparse makes nothing of goes to Hydra, which names what is wrong with it."""
     parser = _parser()
     argv = list(_with_seeds(argv))
     if not argv:
@@ -272,7 +272,7 @@ _RUNS_OR_ALL: _Argument = ("runs", {"metavar": "RUN", "nargs": "*", "help": "run
 _OVERRIDES: _Argument = ("overrides", {})  # whatever is no option of the command, as for `tunefleet train`
 _FILTERS: _Argument = ("filters", {"nargs": "*", "metavar": "KEY=VALUE", "help": "model=opt-1.3b, optimizer.lr=1e-5"})
 _STATES: _Argument = ("--state", {"action": "append", "default": [], "choices": [state.value for state in State]})
-_FOLLOW: _Argument = ("-f --follow", {"action": "store_true", "help": "go on until the run has ended"})
+_FOLLOW: _Argument = ("-f --follow", {"action": "store_true", "help": "follow until the run has ended"})
 _RANK: _Argument = ("--rank", {"type": int, "default": 0, "help": "which process"})
 _LINES: _Argument = ("-n --lines", {"type": int, "default": 100, "help": "how many of the last lines"})
 _YES: _Argument = ("-y --yes", {"action": "store_true", "help": "do not ask"})
@@ -339,7 +339,7 @@ _COMMANDS: tuple[_Command, ...] = (
         [_RUNS_OR_ALL, _FAILED],
     ),
     ("rm", _rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),
-    ("reproduce", _reproduce, "compose a run again, say what differs from then, run it beside the old one", [_RUN]),
+    ("reproduce", _reproduce, "compose a run again, show what differs from then, run it beside the old one", [_RUN]),
     (
         "export",
         _export,

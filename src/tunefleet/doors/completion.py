@@ -37,13 +37,13 @@ _FILE_KEYS = ("path", "file", "dir", "cache", "template", "tokenizer", "machine"
 
 
 def print_for(line: str) -> None:
-    """Prints one candidate a line for the last word of `line`, which begins with a program's name."""
+    """Prints one candidate a line for the last argument of `line`, which begins with a program's name."""
     for candidate in sorted(set(candidates(line))):
         print(candidate)
 
 
 def candidates(line: str) -> Iterator[str]:
-    """The words that the last word of `line` can become."""
+    """What the last argument of `line` can become."""
     typed = _split(line)
     while typed and not _is_program(typed[0]):
         typed.pop(0)  # python, -m
@@ -59,7 +59,7 @@ def _is_program(argument: str) -> bool:
 
 
 def _split(line: str) -> list[str]:
-    """The words so far; the last is empty where the line ends with a space."""
+    """The arguments so far; the last is empty where the line ends with a space."""
     typed, quote = [""], ""
     for character in line:
         if quote:
@@ -114,7 +114,7 @@ def _positional(options: dict[str, Any], remaining: list[str], current: str, out
 
 
 def _runs(outputs: Path, with_sweeps: bool, prefix: str) -> Iterator[str]:
-    """Names of runs and sweeps; directories where the word is a path."""
+    """Names of runs and sweeps; directories where the prefix is a path."""
     if "/" in prefix:
         yield from _files(prefix)
     folders = _entries(outputs)
@@ -155,7 +155,7 @@ def _overrides(earlier: Sequence[str], current: str) -> Iterator[str]:
 
 
 def _search_path(earlier: Sequence[str]) -> list[Path]:
-    """The folders that Hydra would search after these words, without its own."""
+    """The folders that Hydra would search after these arguments, without its own."""
     added = [text for option in ("--config-dir", "-cd", "--config-path", "-cp") for text in _values_of(earlier, option)]
     search = [
         argument.partition("=")[2].strip("[]") for argument in earlier if argument.startswith("hydra.searchpath=")

@@ -52,7 +52,7 @@ def opened(typed_words: Arguments) -> Loader:
 
 
 def grid(argv: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
-    """The points of `train.py -m OVERRIDES`: the words of each, and what they compose. Raises `ConfigError`."""
+    """The points of `train.py -m OVERRIDES`: the overrides of each, and what they compose. Raises `ConfigError`."""
     typed_words = _of_a_run(argv, arguments.MAIN, with_project_conf=True)
     loader = opened(typed_words)
     config = loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.MULTIRUN)

@@ -24,7 +24,7 @@ _FAILED = (State.FAILED, State.PREEMPTED)
 def resume(runs: Sequence[Run], sweep: str = "") -> int:
     """Starts saved plans again, each from its newest checkpoint; returns the largest exit code.
 
-    Of several runs, or a `sweep`, those that are neither done nor under way, whether or not they ever started.
+    Of several runs, or a `sweep`, those that are neither done nor running, whether or not they ever started.
     """
     if len(runs) > 1:
         reader = StatusReader()
@@ -68,7 +68,7 @@ def _saved(runs: Sequence[Run]) -> tuple[list[Plan], int]:
 
 
 def reproduce(run: Run) -> int:
-    """Composes a run's command again, says what differs from then, and runs it beside the old one.
+    """Composes a run's command again, prints what differs from then, and runs it beside the old one.
 
     Raises `RunError` where the directory holds no run.
     """

@@ -55,5 +55,5 @@ def _listed(error: UserError) -> str:
 
 
 def in_one_line(error: Exception) -> str:
-    """What Hydra says about a mistake, without the link that it ends with."""
+    """Hydra's message about a mistake, without the link that it ends with."""
     return " ".join(line.strip() for line in str(error).split("See https")[0].splitlines()).strip()

@@ -25,7 +25,7 @@ _ROWS = "Put that back: on other rows the numbers are not comparable, and some m
 
 
 def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: bool = False) -> None:
-    """Writes the newest checkpoint in Hugging Face form, and says where; `merge` overrules `adapter.merge`.
+    """Writes the newest checkpoint in Hugging Face form, and prints where; `merge` overrules `adapter.merge`.
 
     Raises `RunError`, before the work, where `folder` holds what no export left there, unless `overwrite` is given.
     """

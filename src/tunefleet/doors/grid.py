@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def run(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> int:
-    """Runs all points, as jobs or here, side by side where there is room; none that fails stops the others.
+    """Runs all points, as jobs or here, several at once where there is room; none that fails stops the others.
 
     Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
     """
@@ -49,7 +49,7 @@ def run(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> i
 
 
 def resume(plans: Sequence[Plan]) -> int:
-    """Starts saved plans of this machine again, side by side as their settings say; returns the exit code."""
+    """Starts saved plans of this machine again, as many at once as their settings allow; returns the exit code."""
     places = share(plans[0].config.launch, _free(Machine.this()), len(plans))
     names = _names([plan.overrides for plan in plans])
     points = [
@@ -102,7 +102,7 @@ def _one_for_all(plan: Plan) -> tuple[object, ...]:
 
 
 def _names(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Of each point the words that not every point has; of a single one all."""
+    """Of each point the overrides that not every point has; of a single one all."""
     common = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
     return [" ".join(override for override in point if override not in common) for point in overrides]
 

@@ -80,7 +80,7 @@ class Loader(ConfigLoaderImpl):
         return super().get_group_options(group_name, results_filter, config_name, _searches(overrides))
 
     def values_apart(self, texts: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
-        """The words that choose configs, and what the others set once those are composed."""
+        """The overrides that choose configs, and what the others set once those are composed."""
         repository = self._repository
         parsed = [overrides.parse(text) for text in texts]
         chooses = [choices.is_group(override, repository) or override.is_hydra_override() for override in parsed]
@@ -136,7 +136,7 @@ class Loader(ConfigLoaderImpl):
             return list(error.complaints)
 
     def _mistakes(self, config_name: str | None, texts: list[str], run_mode: RunMode) -> dict[str, list[str]]:
-        """{word: complaints} of those that Hydra would stop at."""
+        """{override: complaints} of those that Hydra would stop at."""
         mistakes: dict[str, list[str]] = {text: [] for text in texts}
         parsed = {text: override for text in texts for override in overrides.parse_all([text], mistakes[text])}
         with one_line():
@@ -156,7 +156,7 @@ def one_line() -> Iterator[None]:
 
 
 def _as_hydra_takes_it(override: Override, repository: CachingConfigRepository) -> Override:
-    """What Hydra would stop at, as what it goes on with: an unknown key is added, no choice is a group left out."""
+    """What Hydra would stop at, as what it accepts: an unknown key is added, no choice is a group left out."""
     if override.type is not OverrideType.CHANGE or override.package or override.is_hydra_override():
         return override
     if not choices.is_group(override, repository):

@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 _FOLDER = "A run's folder is output_dir=FOLDER and name=NAME"
-_STARTS = "A run changes no folder and keeps its own files; output_dir=FOLDER says where they go"
+_STARTS = "A run changes no folder and keeps its own files; output_dir=FOLDER is where they go"
 _SHELL = "Set it in the shell before the command, or for a SLURM job with launch.setup=['export NAME=value']"
-_PRINTS = "The console and logs/ of the run's folder hold what a run says; `--info` shows how it was composed"
+_PRINTS = "The console and logs/ of the run's folder hold what a run prints; `--info` shows how it was composed"
 
 # Hydra's key, the values that ask for nothing (Hydra's default, and ours in conf/train.yaml), and what to use instead.
 _SETTINGS: tuple[tuple[str, tuple[Any, ...], str], ...] = (

@@ -1,4 +1,4 @@
-"""Shows what a process of a run wrote: `tunefleet logs`, and with -f what it goes on to write."""
+"""Shows what a process of a run wrote: `tunefleet logs`, and with -f what it writes from then on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _state_line(run: Run) -> str:
 
 
 def _log(run: Run, rank: int) -> Path | None:
-    """The rank's own log; before there is one, what the batch script of the job said."""
+    """The rank's own log; before there is one, what the batch script of the job printed."""
     rank_log = run.paths.log(rank)
     if rank_log.exists():
         return rank_log

@@ -29,7 +29,7 @@ _COMPLAINTS = "complaints.json"
 def expect_readable(plans: Sequence[Plan]) -> None:
     """Looks at the first rows of every source of those that may start, once for all that read the same in one way.
 
-    Raises `DataError` with file and line. Where no look is possible it says so, and nothing is refused.
+    Raises `DataError` with file and line. Where that is not possible it is noted, and nothing is refused.
     """
     different = list({_reading(plan): plan for plan in plans if _may_start(plan)}.values())
     if different and (complaints := _complaints(different)):

@@ -28,7 +28,7 @@ _CLOSES = {"[": "]", "{": "}"}
 
 
 def parse(text: str) -> Override:
-    """One override. Raises `ConfigError` with the key, and the word as it must be typed."""
+    """One override. Raises `ConfigError` with the key, and the text as it must be typed."""
     return replace(_parsed(text))
 
 
@@ -43,7 +43,7 @@ def parse_all(texts: Iterable[str], complaints: list[str]) -> list[Override]:
     return parsed
 
 
-@lru_cache(maxsize=4096)  # the points of a grid share most of their words
+@lru_cache(maxsize=4096)  # the points of a grid share most of their overrides
 def _parsed(text: str) -> Override:
     try:
         override = _Parser(create_functions()).parse_rule(text, "override")

@@ -28,7 +28,7 @@ _HEAD = ("point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours")
 
 @dataclass(frozen=True)
 class _Planned:
-    """A planned run, the words that stand for it, and the machine."""
+    """A planned run, the overrides that stand for it, and the machine."""
 
     overrides: tuple[str, ...]
     plan: Plan
@@ -147,7 +147,7 @@ def _verdict(planned: _Planned, estimated: Forecast) -> Iterator[str]:
         yield "these fit, best first:" if alternatives else f"nothing near it fits. {auto.nearest(estimated)}"
         yield from (f"  {line}" for line in _advised(planned, alternatives))
     elif not estimated.is_known:
-        yield f"fits? Nobody knows the memory of {estimated.machine.name}: give --machine 8xH100-80G or so"
+        yield f"fits? the GPU memory of {estimated.machine.name} is unknown; name the machine: --machine 8xH100-80G"
     else:
         yield f"fits: {_room(estimated)}"
 

@@ -78,7 +78,7 @@ def guarded(plan: Plan, act: Callable[[], int]) -> int:
 
 
 def end_with_launcher() -> None:
-    """Asks Linux for SIGTERM when the launcher dies: the run saves and stops instead of going on unseen."""
+    """Asks Linux for SIGTERM when the launcher dies: the run saves and stops instead of running on unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     if os.environ.get("TUNEFLEET_LAUNCHER_PID") not in (None, str(os.getppid())):

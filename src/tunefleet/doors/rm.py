@@ -72,7 +72,7 @@ def _run(folder: Path, outputs: Path) -> Run:
 
 
 def _is_ours(run: Run) -> bool:
-    """Also a damaged plan, where a status says what the directory is."""
+    """Also a damaged plan, where a status shows what the directory is."""
     try:
         files.read_json(run.paths.plan)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Starts a planned run here, in ranks that are there or in new ones; or says that it is done."""
+"""Starts a planned run here, in new ranks or in those that a launcher started; or reports that it is done."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_done(plan: Plan) -> bool:
 def save_for_later(plan: Plan) -> None:
     """Saves the plan of a run that is to start later, so that it can be resumed if that never happens.
 
-    Not where the run is done or under way, or its directory cannot be used: that is said when its turn comes.
+    Not where the run is done or running, or its directory cannot be used: that is reported when its turn comes.
     """
     with suppress(RunError, OSError):
         if is_done(plan):
@@ -58,7 +58,7 @@ def save_for_later(plan: Plan) -> None:
 
 
 def announce(plan: Plan) -> None:
-    """Says what is about to run, before any rank writes to the same console."""
+    """Prints what is about to run, before any rank writes to the same console."""
     print(text.listed(plan.summary()))
     for note in [*plan.notes, *_from_scratch(plan)]:
         print(f"note: {note}")
@@ -66,7 +66,7 @@ def announce(plan: Plan) -> None:
 
 
 def _from_scratch(plan: Plan) -> list[str]:
-    """Who raises the number of steps may expect a finished run to go on."""
+    """A user who raises the number of steps may expect a finished run to resume."""
     if (finished := shorter(plan)) is None:
         return []
     return [
@@ -134,7 +134,7 @@ def _open(plan: Plan) -> None:
 
 
 def done(plan: Plan) -> str:
-    """What is said of a run that is finished."""
+    """The message about a run that is finished."""
     run_status = status.read(plan.paths.status) or Status(State.FINISHED)
     loss = f", last loss {run_status.loss:.4f}" if run_status.loss is not None else ""
     return (
@@ -161,7 +161,7 @@ def expect_own(plan: Plan) -> None:
 
 
 def _rows_of_a_step(saved: Plan, plan: Plan) -> str:
-    """How a run goes on with another number of processes: its steps keep their rows."""
+    """How a run resumes with another number of processes: its steps keep their rows."""
     had, has = saved.batch.total, plan.batch.total
     return f" Its steps have {had} rows, not {has}: train.global_batch={had} keeps them." if had != has else ""
 

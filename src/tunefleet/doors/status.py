@@ -58,7 +58,7 @@ def wait(runs: Sequence[RunPaths]) -> int:
             for statuses in _looks(shown):
                 live.update(Text(_table(statuses)), refresh=live.console.is_terminal)
     except KeyboardInterrupt:
-        print(f"\nThe jobs go on. Come back with: tunefleet status {names}")
+        print(f"\nThe jobs keep running. Come back with: tunefleet status {names}")
         return INTERRUPTED
     return (
         FAILED
@@ -83,7 +83,7 @@ def _table(statuses: Sequence[tuple[Run, Status | None]]) -> str:
 
 
 def _columns(statuses: Sequence[tuple[Run, Status | None]]) -> list[Column]:
-    """What a table says of runs; the least important columns have the largest ranks."""
+    """The columns of the table of runs; the least important columns have the largest ranks."""
     states = [run_status for _, run_status in statuses]
     differences = settings.differences([run for run, _ in statuses])
     return [
@@ -112,7 +112,7 @@ def _columns(statuses: Sequence[tuple[Run, Status | None]]) -> list[Column]:
 
 
 def state(run: Run, run_status: Status | None) -> str:
-    """The state in a word."""
+    """The state as one word."""
     if run_status:
         return run_status.state.value
     return "unknown" if run.paths.status.exists() else "planned"

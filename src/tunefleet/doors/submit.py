@@ -1,4 +1,4 @@
-"""Hands planned runs to SLURM: looks whether they may start, submits them, says how to follow them."""
+"""Hands planned runs to SLURM: checks whether they may start, submits them, prints how to follow them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OWN_CODE = project.IMPORTED_FROM
 
 
 def submit(plans: Sequence[Plan], sweep: str = "") -> int:
-    """Submits every run that is not done or under way; returns the exit code. `sweep` is the name of a sweep.
+    """Submits every run that is not done or running; returns the exit code. `sweep` is the name of a sweep.
 
     Raises as `expect_submittable`, before anything is sent, and `RunError` where files have changed. With
     `launch.dry_run` it shows the batch scripts instead; with `launch.wait` it stays until the jobs end.
@@ -62,7 +62,7 @@ def send(plans: Sequence[Plan], sweep: str = "") -> int:
 
 
 def _startable(plans: Sequence[Plan], reader: StatusReader) -> list[Plan]:
-    """Those that are neither done, nor wait or run already; says so of the others."""
+    """Those that are neither done, nor wait or run already; reports the others."""
     reasons = [(plan, _why_not(plan, reader)) for plan in plans]
     messages = [reason for _, reason in reasons if reason]
     for message in messages[:_SHOWN]:
@@ -128,7 +128,7 @@ def _submit_all(batches: Sequence[Batch], outputs: Path, name: str) -> int:
             print(f"tunefleet: {outcome.message}", file=sys.stderr)
     _report_waiting(outcomes, sum(len(batch.plans) for batch in batches), name)
     if ignored := queue.ignored_variables():
-        print(f"note: {', '.join(ignored)} of your shell: not used, a job asks for what launch.* says.")
+        print(f"note: {', '.join(ignored)} of your shell: not used, a job asks for what launch.* sets.")
     return FAILED if any(outcome.message for outcome in outcomes) else DONE
 
 

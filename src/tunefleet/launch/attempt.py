@@ -123,7 +123,7 @@ def end(run: RunPaths, key: str, code: int) -> int:
 
 
 def _close(run: RunPaths, key: str, code: int) -> tuple[str, Ending]:
-    """Writes down how the attempt ended; returns the job's state in SLURM's words, and that ending."""
+    """Writes down how the attempt ended; returns SLURM's state of the job, and that ending."""
     run_status = status.read(run.status) or Status(State.STARTING)
     job_state = queue.state_of(_job(), _restarts())
     outcome = ending.of_attempt(run_status, failures.read_all(run), code, job_state, run.cancelled.exists())
@@ -158,7 +158,7 @@ def _settle(run: RunPaths, outcome: Ending) -> None:
 
 
 def _run(folder: Path) -> tuple[RunPaths, str]:
-    """The run of this job, of an array the one with its index; tells the submission the job's number."""
+    """The run of this job, of an array the one with its index; gives the submission the job's number."""
     submitted = submission.read(folder)
     if submitted.job is None:
         submitted.accepted(os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]))

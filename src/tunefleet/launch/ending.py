@@ -55,7 +55,7 @@ BY_SCANCEL = Ending(Cause.CANCELLED, "cancelled by scancel")
 
 
 def of_attempt(run_status: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
-    """The ending of an attempt whose ranks are gone: from their files, srun's exit code, SLURM's word for the job."""
+    """The ending of an attempt whose ranks are gone: from their files, srun's exit code, SLURM's state of the job."""
     if run_status.state is State.FINISHED:
         return Ending(Cause.NONE, "")
     first = failures.first(failed)
@@ -69,14 +69,14 @@ def of_attempt(run_status: Status, failed: Sequence[Failure], code: int, job_sta
 
 
 def of_job(job_state: str, reason: str = "") -> Ending | None:
-    """The ending of a job that left no word of its own, from SLURM's; None where that says nothing."""
+    """The ending of a job whose run wrote none, from SLURM's state; None where that is no ending."""
     cause = _BY_JOB.get(job_state)
     detail = f" ({reason})" if reason and reason != "None" else ""
     return Ending(cause, f"SLURM says {job_state}{detail}") if cause else None
 
 
 def of_lost_job(job: str, job_state: str = "", reason: str = "") -> Ending:
-    """The ending of a job that is gone, in SLURM's words where it has some."""
+    """The ending of a job that is gone, by SLURM's state where it has one."""
     outcome = of_job(job_state, reason)
     if outcome:
         return outcome

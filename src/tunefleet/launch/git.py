@@ -1,4 +1,4 @@
-"""What does git say about a folder: one command, its output; None where there is no answer."""
+"""One git command in a folder: its output; None where there is no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks on this machine: starts them, watches them, ends all when one fails, and says which and why."""
+"""Ranks on this machine: starts them, watches them, ends all when one fails, and reports which and why."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class _Ranks:
             self.first_failure = self._failed()
 
     def verdict(self) -> int:
-        """The exit code; says why where it is no success, and leaves a final state in status.json."""
+        """The exit code; prints why where it is no success, and leaves a final state in status.json."""
         if self.first_failure is None:
             return 0
         code = self.processes[self.first_failure].returncode

@@ -28,7 +28,7 @@ class Point(Protocol):
         """What is to be run."""
 
     def ready(self) -> bool:
-        """Called before its start: saves the plan, or says that there is nothing to start."""
+        """Called before its start: saves the plan, or reports that there is nothing to start."""
 
     def started(self) -> None:
         """Its process is there."""
@@ -40,7 +40,7 @@ class Point(Protocol):
 def run(points: Sequence[Point], share: Share) -> bool:
     """Runs the points and waits; returns whether the user interrupted. Ctrl-C lets all running ones save."""
     row = _Row(share, deque(points))
-    with caught(row.hear):
+    with caught(row.note_signal):
         row.run()
     return bool(row.signals)
 
@@ -71,7 +71,7 @@ class _Row:
             self._collect()
             self._fill()
 
-    def hear(self, number: int) -> None:
+    def note_signal(self, number: int) -> None:
         """Ctrl-C and SIGTERM are only written down: the loop passes them on."""
         self.signals.append(number)
 

@@ -64,7 +64,7 @@ def _expect_small(repository: Path, names: Iterable[Path]) -> None:
     raise RunError(
         f"{repository}: files that git neither tracks nor ignores are too large for a snapshot of the code: "
         f"{_megabytes(sum(sizes.values()))}, above all {', '.join(f'{n} ({_megabytes(sizes[n])})' for n in largest)}. "
-        "Name them in .gitignore, or go on without a snapshot: launch.snapshot=false."
+        "Name them in .gitignore, or train without a snapshot: launch.snapshot=false."
     )
 
 

@@ -12,7 +12,7 @@ from math import inf
 from tunefleet.base.errors import TunefleetError
 
 _PATIENCE = 10.0  # seconds for one answer
-_NEEDED = ("SLURM_CONF", "SLURM_JWT")  # of SLURM's variables, those that say where it is and who we are
+_NEEDED = ("SLURM_CONF", "SLURM_JWT")  # of SLURM's variables, those that hold where it is and who we are
 _OF_SLURM = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT", "SCANCEL_", "SCONTROL_", "SINFO_")
 _OF_RANKS = ("PMI_", "PMIX_", "OMPI_", "TUNEFLEET_")
 _RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -28,7 +28,7 @@ class QueueError(TunefleetError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A job as SLURM sees it: `state` in its own words, `reason` why it waits or ended, `comment` ours."""
+    """A job as SLURM sees it: `state` as it calls it, `reason` why it waits or ended, `comment` ours."""
 
     job: str
     state: str
@@ -74,7 +74,7 @@ def records() -> dict[str, Entry]:
 
 
 def state_of(job: str, restarts: int) -> str:
-    """The state of one job that has started again `restarts` times, in SLURM's words; empty where it does not say.
+    """The state of one job that has started again `restarts` times, as SLURM calls it; empty where it does not answer.
 
     While processes of a job end, SLURM says COMPLETING and not what ends them: REQUEUED is a job that is in the queue
     again already; TIMEOUT, PREEMPTED and CANCELLED are what it will say later.

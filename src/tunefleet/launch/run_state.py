@@ -1,6 +1,6 @@
 """Where does a run stand, really? Its own files first, then SLURM's queue, then SLURM's accounting.
 
-A run whose processes are gone without a last word gets its one final state here.
+A run whose processes are gone without a final state gets its one here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class StatusReader:
         return self._in_queue(run, run_status, place) if place else _local_run(run, run_status)
 
     def job(self, run: RunPaths) -> tuple[Place | None, Entry | None]:
-        """Where the run was submitted last, and what SLURM's queue holds of it, whatever the run's own files say."""
+        """Where the run was submitted last, and what SLURM's queue holds of it, whatever the run's own files hold."""
         place = submission.place(run, self._read)
         jobs = self._jobs() if place else None
         job = place.find(jobs) if place and jobs is not None else None

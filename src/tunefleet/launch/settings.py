@@ -72,7 +72,7 @@ def _choices_first(key: str) -> tuple[bool, bool, str]:
 
 
 def _follows(key: str, values: Sequence[str], columns: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a column says nothing more than the choice of its group, or repeats another column."""
+    """Whether a column follows from the choice of its group, or repeats another column."""
     choice = columns.get(f"{key.partition('.')[0]}.name")
     if choice and key.count(".") and len(set(zip(choice, values, strict=True))) == len(set(choice)):
         return True

@@ -28,7 +28,7 @@ from tunefleet.plan.processes.slurm_job import Job
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _LIMIT = re.compile(
     r"SubmitJobs?|job submit limit|Invalid job array specification|temporarily un|MaxJobCount", re.IGNORECASE
-)  # SLURM's words where a site takes no more jobs of a user, or no array so large
+)  # SLURM's messages where a site takes no more jobs of a user, or no array so large
 _OTHER_LIMIT = re.compile(r"(Assoc|QOS)(?!\w*SubmitJob)\w*Limit|^QOSMin")  # which no smaller array would meet
 _UNSURE = re.compile(
     r"timed out|contact|connect|communication|transmitted|endpoint|unexpected message|receiving", re.IGNORECASE
@@ -66,7 +66,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: the parts that SLURM has, the runs that wait because of a limit, what SLURM said."""
+    """What became of a batch: the parts that SLURM has, the runs that wait because of a limit, SLURM's message."""
 
     submitted: tuple[tuple[Batch, Submission], ...]
     waiting: tuple[Plan, ...] = ()
@@ -110,7 +110,7 @@ def submit_what_fits(batch: Batch, outputs: Path) -> Outcome:
 
 
 def submit(batch: Batch, outputs: Path) -> Submission:
-    """Hands one batch to SLURM; returns what was submitted. Raises `QueueError` with sbatch's own words.
+    """Hands one batch to SLURM; returns what was submitted. Raises `QueueError` with sbatch's own message.
 
     Everything is written down first: the submission, its place in every run, the state `queued`. Raises
     `SiteLimitError`, and leaves the runs as they were, where a limit of the site is the reason.
@@ -164,7 +164,7 @@ class _Earlier:
 
 
 def _looked_for(submitted: Submission, reason: str) -> Submission:
-    """The submission, if SLURM has its job although sbatch did not say so. Raises `QueueError` where it has none yet.
+    """The submission, if SLURM has its job although sbatch did not report it. Raises `QueueError` where it has none.
 
     The runs stay queued then: who looks at them later finds the job, or says that there is none.
     """
@@ -216,7 +216,7 @@ def _send(batch: Batch, submitted: Submission) -> str:
     shown_options = [option for option in options if not option.startswith("--output=")]
     arguments = ["sbatch", *shown_options, output, "--export=ALL", str(script)]
     try:
-        with redirect_stderr(StringIO()):  # the exception says the same
+        with redirect_stderr(StringIO()):  # the exception has the same text
             answer = CommandFunction(arguments, verbose=False, env=queue.submission_environment())()
     except FileNotFoundError:
         raise FailedJobError("sbatch is not on this machine; submit from a login machine of the cluster") from None

@@ -48,7 +48,7 @@ def take(repository: Path, store: Path) -> Snapshot:
     except OSError as error:
         raise RunError(
             f"{error.filename or store}: {error.strerror or error}, so the code cannot be copied. "
-            "Fix that, or go on without a snapshot: launch.snapshot=false."
+            "Fix that, or train without a snapshot: launch.snapshot=false."
         ) from None
     return Snapshot(store / digest, digest)
 
@@ -56,7 +56,7 @@ def take(repository: Path, store: Path) -> Snapshot:
 def expect_imported(code: str) -> None:
     """Expects this process to run the code in the folder `code`, which is first in PYTHONPATH.
 
-    Python goes on with an installed one where it is not there: where it was deleted, or on a machine that does not see
+    Python falls back on an installed one where it is not there: where it was deleted, or on a machine that does not see
     the disk. Raises `RunError`.
     """
     imported = Path(tunefleet.__file__).resolve()

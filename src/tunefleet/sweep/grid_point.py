@@ -1,4 +1,4 @@
-"""One run of a grid: is it to be started, what is said of it meanwhile, and how did it end?"""
+"""One run of a grid: is it to be started, what is printed about it meanwhile, and how did it end?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Point:
     """The overrides that were typed, and their plan. `name` is what sets it apart from the other points.
 
     `is_done` says whether the run is finished already; it raises `RunError` where the directory is another run's.
-    `code` is its exit code, None until it has ended. `state` and `reason` are what status.json cannot say,
+    `code` is its exit code, None until it has ended. `state` and `reason` are what status.json cannot hold,
     because the run there is another one, or no process could write it.
     """
 
@@ -39,7 +39,7 @@ class Point:
     began: float = 0.0
 
     def withdrawn(self) -> bool:
-        """Whether it was cancelled before its turn came; says so."""
+        """Whether it was cancelled before its turn came; prints so."""
         if not self.plan.paths.cancelled.exists():
             return False
         self.code, self.state, self.reason = FAILED, "cancelled", "before its turn"
