@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ from tests.plans import OPT
 from tunefleet.base import status
 from tunefleet.base.errors import DONE, DataError
 from tunefleet.base.status import State, Status
-from tunefleet.config.data import MixedSource, OnBadRow
 from tunefleet.doors import look_ahead, submit
 from tunefleet.plan import Plan
 from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
-from tunefleet.runs import data_precheck
 
 __all__ = ["fake"]
 GOOD = '{"prompt": "a", "completion": "b c"}\n'
@@ -41,63 +38,6 @@ def rows(folder: Path, name: str, *lines: str) -> str:
     path = folder / name
     path.write_text("".join(lines))
     return str(path)
-
-
-def complaints(folder: Path, **data: Any) -> Sequence[str]:
-    return data_precheck.complaints(reading(folder, **data))
-
-
-def test_good_data_are_not_complained_about(tmp_path: Path) -> None:
-    assert complaints(tmp_path) == []
-    assert complaints(tmp_path, path=rows(tmp_path, "sparse.jsonl", *[GOOD] * 40), columns={"system": "later"}) == []
-
-
-@pytest.mark.parametrize(
-    ("lines", "data", "complaint"),
-    [
-        ([GOOD, "{\n"], {}, "own.jsonl:2: broken JSON"),
-        (['{"question": "a", "completion": "b"}\n'], {}, "own.jsonl:1: unknown format with keys question, completion"),
-        ([GOOD], {"columns": {"system": "sytem"}}, "data.columns.system: no row has 'sytem'."),
-        ([GOOD, '{"prompt": "a", "completion": ""}\n'], {}, "own.jsonl:2: the answer (message 2) is empty."),
-        ([], {}, "own.jsonl: no rows."),
-        (["{\n", "{\n"], {"on_bad_row": OnBadRow.SKIP, "max_bad_rows": 1}, "more than data.max_bad_rows=1 bad rows"),
-    ],
-)
-def test_rows_that_training_refuses_are_named(tmp_path: Path, lines: Any, data: Any, complaint: str) -> None:
-    (found,) = complaints(tmp_path, path=rows(tmp_path, "own.jsonl", *lines), **data)
-    assert complaint in found
-
-
-def test_control_rows_that_training_leaves_out_are_left_out(tmp_path: Path) -> None:
-    path = rows(tmp_path, "own.jsonl", "{\n", GOOD)
-    assert complaints(tmp_path, path=path, on_bad_row=OnBadRow.SKIP, max_bad_rows=1) == []
-
-
-def test_every_file_and_every_source_is_looked_at(tmp_path: Path) -> None:
-    for number in range(40):
-        rows(tmp_path, f"part{number:02}.jsonl", GOOD)
-    part = '{"prompt": "a"}\n'
-    rows(tmp_path, "part39.jsonl", part)
-    other, unseen = rows(tmp_path, "other.jsonl", part), rows(tmp_path, "unseen.jsonl", GOOD, "{\n")
-    mix = (MixedSource(path=f"{tmp_path}/part*.jsonl"), MixedSource(path=other))
-    found = complaints(tmp_path, mix=mix, path=None, validation_path=unseen)
-    assert [line.split(": ")[0].removeprefix(f"{tmp_path}/") for line in found] == [
-        "part39.jsonl:1", "other.jsonl:1", "unseen.jsonl:2"
-    ]  # fmt: skip
-
-
-def test_a_template_that_cannot_render_is_named(tmp_path: Path) -> None:
-    template = rows(tmp_path, "own.jinja", "{{ raise_exception('no system here') }}")
-    (found,) = complaints(tmp_path, template=template)
-    assert "rows.jsonl:1" in found
-    assert "no system here" in found
-    (found,) = complaints(tmp_path, template=rows(tmp_path, "broken.jinja", "{% for %}"))
-    assert "template" in found
-
-
-def test_a_tokenizer_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    (found,) = data_precheck.complaints(plan(tmp_path))
-    assert found.startswith(f"model.tokenizer: {tmp_path / 'tokenizer'} cannot be loaded")
 
 
 def test_nothing_is_sent_or_left_behind(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

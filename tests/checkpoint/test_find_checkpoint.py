@@ -1,0 +1,45 @@
+"""Which checkpoint does a pointer name, and when was each saved, without a look at the shards?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunefleet.base import files
+from tunefleet.checkpoint import find_checkpoint
+
+
+def saved(folder: Path, step: int, **manifest: object) -> Path:
+    """A folder with the manifest of a checkpoint."""
+    checkpoint = folder / f"step-{step:08d}"
+    checkpoint.mkdir(parents=True)
+    facts = {"state": {"step": step}, "identity": "mine", "ranks": 1, "files": {"a": [1, 1]}, **manifest}
+    files.write_json(checkpoint / "manifest.json", facts)
+    return checkpoint
+
+
+def test_finished_checkpoints_come_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for step in (10, 5):
+        saved(tmp_path, step)
+    (tmp_path / "step-00000015.tmp").mkdir()
+    (tmp_path / "step-00000020").touch()
+    assert [path.name for path in find_checkpoint.checkpoints(tmp_path)] == ["step-00000005", "step-00000010"]
+
+
+def test_the_latest_is_the_one_that_the_pointer_names(tmp_path: Path) -> None:
+    assert find_checkpoint.latest(tmp_path) == (0, 0.0)
+    saved(tmp_path, 5, saved=12.5)
+    saved(tmp_path, 10, saved=20.0)
+    assert find_checkpoint.latest(tmp_path) == (0, 0.0)  # no pointer yet
+    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
+    assert find_checkpoint.latest(tmp_path) == (5, 12.5)
+    (tmp_path / "latest.json").write_text("torn")
+    assert find_checkpoint.latest(tmp_path) == (0, 0.0)
+
+
+@pytest.mark.parametrize(("manifest", "time"), [({"saved": 3}, 3.0), ({}, 0.0), ({"saved": "yesterday"}, 0.0)])
+def test_a_checkpoint_that_does_not_say_when_is_the_oldest(
+    tmp_path: Path, manifest: dict[str, object], time: float
+) -> None:
+    assert find_checkpoint.saved_at(saved(tmp_path, 5, **manifest)) == (time, "step-00000005")
