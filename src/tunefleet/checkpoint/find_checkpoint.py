@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from: the one that the pointer names, or else the newest that verifies."""
+"""The checkpoint to resume from: the one that the pointer names, or else the newest that verifies."""
 
 from __future__ import annotations
 

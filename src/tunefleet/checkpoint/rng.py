@@ -1,4 +1,4 @@
-"""Every random state of a process, so that dropout resumes where it was; DeepSpeed saves none."""
+"""Random states of a process: saved and restored, so that dropout resumes where it was; DeepSpeed saves none."""
 
 from __future__ import annotations
 

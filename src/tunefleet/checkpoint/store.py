@@ -1,4 +1,4 @@
-"""How a run is saved and restored: checkpoints with our own manifest and pointer, complete or not there at all."""
+"""Checkpoint store: saves and restores, with our own manifest and pointer; a checkpoint is complete or not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model answers: greedy generation in batches that are the same for any number of ranks."""
+"""Greedy generation: answers, in batches that are the same for any number of ranks."""
 
 from __future__ import annotations
 

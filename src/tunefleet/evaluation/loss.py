@@ -1,4 +1,4 @@
-"""How well a model predicts held-out answers: the mean loss over all their tokens."""
+"""Evaluation loss: the mean over all loss tokens of held-out rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Floor 3: where rooms reach into a library's private names: a file for each library, and nowhere else."""
+"""Floor 3: private names of libraries, in a file for each library and nowhere else."""

@@ -1,4 +1,4 @@
-"""The private names of torch that we use, as they were read in torch 2.13.0 (all of them stand in 2.9, too).
+"""Private names of torch that we use, as they were read in torch 2.13.0.
 
 `tests/libraries` fails where one of them is gone or does something else.
 """

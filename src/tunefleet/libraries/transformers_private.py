@@ -1,4 +1,4 @@
-"""The private names of transformers that we use, as they were read in transformers 5.23.0.
+"""Private names of transformers that we use, as they were read in transformers 5.23.0.
 
 `tests/libraries` fails where one of them is gone or does something else.
 """

@@ -1,4 +1,4 @@
-"""Which optimizer updates which weights: optimizers by name, groups with and without weight decay."""
+"""Optimizers by name, over groups of weights with and without weight decay."""
 
 from __future__ import annotations
 

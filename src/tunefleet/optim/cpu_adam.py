@@ -1,4 +1,4 @@
-"""Adam for states in host memory: DeepSpeed's C++, built when it is first used."""
+"""CPU Adam: DeepSpeed's C++ for states in host memory, built when it is first used."""
 
 from __future__ import annotations
 

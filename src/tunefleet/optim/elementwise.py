@@ -1,4 +1,4 @@
-"""The base of our own optimizers: one elementwise update of every weight that has a gradient."""
+"""Elementwise optimizers: the base of our own, with one update of every weight that has a gradient."""
 
 from __future__ import annotations
 

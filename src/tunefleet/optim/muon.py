@@ -1,4 +1,4 @@
-"""Muon for hidden matrices, AdamW for everything else, as one optimizer."""
+"""Muon: for hidden matrices, with AdamW for everything else, as one optimizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast weights move at each step: learning rates as pure functions of the step."""
+"""Schedules: learning rates as pure functions of the step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTML page of rows of data: a template that needs nothing from elsewhere."""
+"""Data page: the HTML around rows, which needs no other file."""
 
 from __future__ import annotations
 

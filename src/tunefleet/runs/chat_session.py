@@ -1,4 +1,4 @@
-"""A conversation with the exported model of a run, message by message."""
+"""Chat session: messages of the user, and the answers of a run's exported model."""
 
 from __future__ import annotations
 

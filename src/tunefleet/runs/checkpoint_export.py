@@ -1,4 +1,4 @@
-"""Exports a checkpoint: from a run's newest one to a folder that plain transformers loads."""
+"""Checkpoint export: from a run's newest checkpoint to a folder that plain transformers loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's checkpoints hold beside shards: the chat template of the training, and what it was computed on."""
+"""Checkpoint files of a run beside the shards: its chat template, and the machine that it was computed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can a run read its data? Its tokenizer, its template and the first rows of every source, without the model."""
+"""Data precheck: whether a run can read the first rows of every source, without its model."""
 
 from __future__ import annotations
 

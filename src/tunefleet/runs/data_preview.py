@@ -1,4 +1,4 @@
-"""What a run would train on: rows as the model sees them, and the lengths of all of them."""
+"""Data preview: rows as the model would be trained on them, and the lengths of all of them."""
 
 from __future__ import annotations
 

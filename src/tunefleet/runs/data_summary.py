@@ -1,4 +1,4 @@
-"""The lines of the console on prepared data: how much there is, and what was left out."""
+"""Data summary: the console's lines on how much was prepared, and how much was left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the exported model of a run again, as the run itself did at its end."""
+"""Evaluation of a finished run: measures its exported model as the run itself did at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export consists of: a whole model that plain transformers loads, or an adapter for peft."""
+"""Export format: a whole model that plain transformers loads, or an adapter that peft loads."""
 
 from __future__ import annotations
 

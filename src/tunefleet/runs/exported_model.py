@@ -1,4 +1,4 @@
-"""An exported model, read again: as it computed in training, or in its own dtype."""
+"""Exported model: read again, as it computed in training or in its own dtype."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export at the end of a training: written and verified by rank 0, while the others wait."""
+"""Final export: written and verified by rank 0 at the end of a training, while the other ranks wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long are the rows of a split: its counts, with histograms of its lengths."""
+"""Histogram: the lengths of a split's conversations, with its counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run reads: its tokenizer, its prepared data, and the number of steps that they make."""
+"""Inputs of a run: its tokenizer, its prepared data, and the number of steps that they make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a run resume as it was saved: with its chat template, and where sums are added in the same order?"""
+"""Resume checks: whether the chat template and the order of sums are those of the checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine trains a run: ZeRO or a pipeline, around the model, with its optimizer and learning rate."""
+"""Engine of a run: ZeRO or a pipeline around the model, with its optimizer and learning rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of the console on a run: its data and steps before it starts, its results after it."""
+"""Run summary: the console's lines on data and steps before a run starts, and on results after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tokenizer is a run's own: a copy of the files that it was trained with, in its run directory."""
+"""Saved tokenizer: the copy in a run directory of the files that the run is trained with."""
 
 from __future__ import annotations
 

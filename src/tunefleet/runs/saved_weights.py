@@ -1,4 +1,4 @@
-"""Which weights does a checkpoint hold: the whole model's, whatever shards they were saved in."""
+"""Saved weights: the whole model's, read from whatever shards a checkpoint has."""
 
 from __future__ import annotations
 

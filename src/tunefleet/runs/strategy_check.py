@@ -1,4 +1,4 @@
-"""Does a strategy compute correctly on this machine: its trajectory compared with a plain torch loop's."""
+"""Strategy check: a strategy's trajectory on this machine, compared with that of a plain torch loop."""
 
 from __future__ import annotations
 

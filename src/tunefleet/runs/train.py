@@ -1,4 +1,4 @@
-"""Trains a plan in this rank: prepares, builds, resumes, loops, evaluates, saves, exports."""
+"""Training of a plan in one rank: prepares, builds, resumes, loops, evaluates, saves, exports."""
 
 from __future__ import annotations
 

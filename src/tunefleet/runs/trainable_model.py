@@ -1,4 +1,4 @@
-"""Which model is trained: the plan's, with its frozen weights, or with an adapter as its only trainable weights."""
+"""Trainable model: all weights, all but frozen ones, or an adapter's alone."""
 
 from __future__ import annotations
 

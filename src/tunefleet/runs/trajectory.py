@@ -1,4 +1,4 @@
-"""Twenty steps of a tiny model, by an engine or by a plain torch loop: losses, gradient norms, weights."""
+"""Trajectory: losses, gradient norms and weights of twenty steps, by an engine or by a plain torch loop."""
 
 from __future__ import annotations
 

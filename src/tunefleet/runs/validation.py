@@ -1,4 +1,4 @@
-"""How good a model is: validation loss of every split, answers, and the fraction that are exact matches."""
+"""Validation: losses of every split, answers, and the fraction of them that are exact matches."""
 
 from __future__ import annotations
 

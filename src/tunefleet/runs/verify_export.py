@@ -1,4 +1,4 @@
-"""Is an export what was trained: a new process reads it with plain transformers; ids, stops and logits are compared."""
+"""Export verification: a new process reads an export with plain transformers; tokens, stops and logits are compared."""
 
 from __future__ import annotations
 

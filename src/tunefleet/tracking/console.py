@@ -1,4 +1,4 @@
-"""The console of a run: a live bar in a terminal, plain lines elsewhere and in a log."""
+"""Console: a live bar in a terminal, plain lines elsewhere and in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was logged: metrics.jsonl, one JSON object a line, written before any other tracker."""
+"""metrics.jsonl: one JSON object a line, written before any other tracker gets it."""
 
 from __future__ import annotations
 

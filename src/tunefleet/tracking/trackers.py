@@ -1,4 +1,4 @@
-"""Several trackers as one: each gets every record in turn, the file of metrics first."""
+"""Trackers as one: each gets every record in turn, the file of metrics first."""
 
 from __future__ import annotations
 

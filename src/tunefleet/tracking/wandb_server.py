@@ -1,4 +1,4 @@
-"""Can a run be sent to Weights & Biases now: is there a key, and does the server answer?"""
+"""Weights & Biases server: its address, whether there is a key for it, and whether it answers."""
 
 from __future__ import annotations
 

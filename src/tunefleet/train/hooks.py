@@ -1,4 +1,4 @@
-"""What happens between steps: acts, each with a name and a cadence."""
+"""Hooks: acts between steps, each with a name and a cadence."""
 
 from __future__ import annotations
 

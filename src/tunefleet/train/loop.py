@@ -1,4 +1,4 @@
-"""The training loop: steps until there is a reason to stop."""
+"""Training loop: steps until there is a reason to stop."""
 
 from __future__ import annotations
 

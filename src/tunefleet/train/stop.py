@@ -1,4 +1,4 @@
-"""When a run stops: complete, a signal, or the stop file; all ranks agree at a step boundary."""
+"""Reasons to stop: complete, a signal, or the stop file; all ranks agree at a step boundary."""
 
 from __future__ import annotations
 
