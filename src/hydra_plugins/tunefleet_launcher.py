@@ -25,9 +25,9 @@ class TunefleetLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the grid; ends the process where a point failed."""
-        from tunefleet.doors import compose, errors, grid  # plugin discovery imports us in every process
+        from tunefleet.doors import compose, error_output, grid  # plugin discovery imports us in every process
 
-        with errors.exit_on_error():
+        with error_output.exit_on_error():
             composed = compose.points(job_overrides, self._loader, self._compose)
             code = grid.run(composed, [self._loader.arguments.recorded(overrides) for overrides in job_overrides])
         if code:

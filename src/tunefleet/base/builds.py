@@ -1,4 +1,4 @@
-"""Whether C++ that is compiled when it is first used can be waited for: a killed build leaves a lock behind."""
+"""Compiled extensions: waits for a build of another machine, and names the lock that a killed build leaves."""
 
 from __future__ import annotations
 

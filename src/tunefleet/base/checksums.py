@@ -1,4 +1,4 @@
-"""Are files as they were written: sizes and CRC-32 of what a folder holds."""
+"""Checksums: sizes and CRC-32 of the files of a folder, and what has changed since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be written into a folder that a user named: what is not ours stays, unless asked for."""
+"""Delivery into a folder that the user named: what is not ours stays, unless asked for."""
 
 from __future__ import annotations
 

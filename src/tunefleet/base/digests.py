@@ -1,4 +1,4 @@
-"""What do files hold: the SHA-256 of every byte, remembered for large ones; of weights above 64 MiB a sample."""
+"""Digests: the SHA-256 of every byte of a file, remembered for large ones; of weights above 64 MiB a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong: every exception that tunefleet raises on purpose, and the exit code of each.
+"""Errors: every exception that tunefleet raises on purpose, and the exit code of each.
 
     TunefleetError                1   something failed; the message says what, where and the next move
     ├── UserError                 2   a user error: no traceback is shown

@@ -1,4 +1,4 @@
-"""Which positions stand for a whole list when only some are looked at?"""
+"""Even sample: the positions that stand for a whole list when only some are looked at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why did a rank fail: what it writes down before it leaves, and which of several failures came first."""
+"""Failures of ranks: what a rank writes down before it leaves, and which of several came first."""
 
 from __future__ import annotations
 

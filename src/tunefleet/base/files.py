@@ -1,4 +1,4 @@
-"""How a file is written so that a reader never sees half of it: a temporary name, fsync, rename."""
+"""Atomic files: written so that a reader never sees half of one: a temporary name, fsync, rename."""
 
 from __future__ import annotations
 

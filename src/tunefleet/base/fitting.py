@@ -1,4 +1,4 @@
-"""How a table fits a terminal: columns without content go first, then the least important, then letters."""
+"""Tables that fit a terminal: columns without content go first, then the least important, then letters."""
 
 from __future__ import annotations
 

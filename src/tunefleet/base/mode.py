@@ -1,4 +1,4 @@
-"""Is a model training or evaluated: dropout and the recomputing of activations go by its mode."""
+"""Evaluation mode of a model: no dropout, no recomputing of activations; its mode returns afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far is something that takes a while: one line that is redrawn in a terminal, plain lines elsewhere."""
+"""Progress of what takes a while: one line that is redrawn in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run stands: reads and writes `status.json`."""
+"""Status of a run: reads and writes `status.json`."""
 
 from __future__ import annotations
 

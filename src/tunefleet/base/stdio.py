@@ -1,4 +1,4 @@
-"""What happens to output that cannot be written: its reader left, the disk is full, the stream was closed."""
+"""Output that cannot be written: its reader left, the disk is full, the stream was closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs belong together: reads and writes the record of a grid, so that later commands find its points."""
+"""Sweep records: which runs belong together, so that later commands find the points of a grid."""
 
 from __future__ import annotations
 

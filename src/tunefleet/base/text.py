@@ -1,4 +1,4 @@
-"""How printed lines are laid out: aligned columns."""
+"""Aligned columns: the layout of printed lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRA: trainable matrices of a low rank beside frozen weights."""
+"""Group `adapter`: LoRA, trainable matrices of a low rank beside frozen weights."""
 
 from __future__ import annotations
 

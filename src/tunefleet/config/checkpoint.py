@@ -1,4 +1,4 @@
-"""When a run is saved, and what is kept."""
+"""Group `checkpoint`: when a run is saved, and what is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which training rows are left out on purpose."""
+"""Settings `data.clean`: which training rows are left out on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to train on: rows, their format, how they are rendered, which tokens are in the loss."""
+"""Group `data`: rows, their format, how they are rendered, which tokens are in the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured besides the training loss, and how often."""
+"""Group `evaluation`: what is measured besides the training loss, and how often."""
 
 from __future__ import annotations
 

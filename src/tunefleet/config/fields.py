@@ -1,4 +1,4 @@
-"""A dataclass field with a range: which values a setting takes."""
+"""Fields with a range: which values a setting takes."""
 
 from __future__ import annotations
 

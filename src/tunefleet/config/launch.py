@@ -1,4 +1,4 @@
-"""Which processes run it, here or on a cluster."""
+"""Group `launch`: which processes run it, here or on a cluster."""
 
 from __future__ import annotations
 

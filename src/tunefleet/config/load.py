@@ -1,4 +1,4 @@
-"""Turns plain values (composed YAML, a saved plan) into typed dataclasses, with every complaint at once."""
+"""Loading: plain values (composed YAML, a saved plan) to typed dataclasses, with every complaint at once."""
 
 from __future__ import annotations
 

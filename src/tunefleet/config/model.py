@@ -1,4 +1,4 @@
-"""Which model: its architecture, where its weights and tokenizer lie."""
+"""Group `model`: architecture, weights, tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How weights are updated, and how fast."""
+"""Groups `optimizer` and `schedule`: how weights are updated, and how fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the model and its states are spread over processes."""
+"""Group `parallel`: how the model and its states are sharded over processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plan is made for, and whether it may refuse."""
+"""Group `plan`: the machine that the plan is made for, and whether it may refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole configuration of a run: one field for each config group."""
+"""Run configuration: one field for each config group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do other tools spell our settings: Hugging Face's Trainer, TRL, DeepSpeed-Chat, axolotl, LLaMA-Factory."""
+"""Spellings of other tools for our settings: Hugging Face's Trainer, TRL, DeepSpeed-Chat, axolotl, LLaMA-Factory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which key did the user mean: the nearest of ours, the same name in another group, or another tool's spelling."""
+"""Suggestions for an unknown key: the nearest of ours, its name in another group, or another tool's spelling."""
 
 from __future__ import annotations
 

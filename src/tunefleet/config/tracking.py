@@ -1,4 +1,4 @@
-"""Where the numbers of a run go besides its own files."""
+"""Group `tracking`: where the numbers of a run go besides its own files."""
 
 from __future__ import annotations
 

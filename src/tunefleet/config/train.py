@@ -1,4 +1,4 @@
-"""The training loop: batch, length, precision, seed."""
+"""Group `train`: batch, length, precision, seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the typed arguments are Hydra's options, which are overrides, and which are neither?"""
+"""Arguments of `train.py`: Hydra's options, overrides, and what is neither."""
 
 from __future__ import annotations
 

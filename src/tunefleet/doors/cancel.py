@@ -1,4 +1,4 @@
-"""Ends runs for good: `tunefleet cancel`. First the act, then the state, and what is printed last."""
+"""`tunefleet cancel`: ends runs for good. First the act, then the state, and what is printed last."""
 
 from __future__ import annotations
 

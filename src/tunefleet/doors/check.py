@@ -1,4 +1,4 @@
-"""Does a strategy compute the right thing here? `tunefleet check parallel=zero3`, in a minute or two."""
+"""`tunefleet check`: whether a strategy computes the right thing on this machine, in a minute or two."""
 
 from __future__ import annotations
 

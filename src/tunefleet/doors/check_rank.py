@@ -1,4 +1,4 @@
-"""One process of `tunefleet check`: `python -m tunefleet.doors.check_rank RUN_DIRECTORY`; trains the tiny models."""
+"""Rank of `tunefleet check`: `python -m tunefleet.doors.check_rank RUN_DIRECTORY`; trains the tiny models."""
 
 from __future__ import annotations
 

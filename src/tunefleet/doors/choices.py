@@ -1,4 +1,4 @@
-"""Which overrides would Hydra stop at: choices that do not exist, several values without -m, empty sweeps."""
+"""Choices of groups: complaints about those that do not exist, several values without -m, empty sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `tunefleet`: everything beside training; `tunefleet --help` lists it.
+"""`tunefleet`: every command beside training; `tunefleet --help` lists them.
 
 What a command does is imported when it is called: a Tab asks this module what there is, in a process of its own.
 """
@@ -17,7 +17,7 @@ from tunefleet import __version__
 from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.base.status import State
 from tunefleet.doors import completion, train
-from tunefleet.doors.errors import exit_on_error
+from tunefleet.doors.error_output import exit_on_error
 
 if TYPE_CHECKING:
     from tunefleet.launch.register import Run

@@ -1,4 +1,4 @@
-"""What can follow on the command line: commands, options, groups, choices, keys, values, runs and sweeps; for Tab.
+"""Completion for Tab: commands, options, groups, choices, keys, values, runs and sweeps.
 
 Each Tab is a process of its own, so nothing of Hydra is imported here (its import alone takes 0.35 s of computing).
 Groups and choices are the folders and files of Hydra's search path; tests/doors/test_completion.py compares them with

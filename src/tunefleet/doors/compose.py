@@ -1,4 +1,4 @@
-"""How a command line becomes a typed configuration: Hydra composes it once, here."""
+"""Composing: a command line becomes a typed configuration; Hydra composes it once, here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hydra composed, as the typed configuration of a run."""
+"""Composed configuration: what Hydra composed, as the typed configuration of a run."""
 
 from __future__ import annotations
 

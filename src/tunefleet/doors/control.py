@@ -1,4 +1,4 @@
-"""Starts runs again: `tunefleet resume`, `retry` and `reproduce`."""
+"""`tunefleet resume`, `retry` and `reproduce`: start runs again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one asks of data before training: `tunefleet data show`, `data stats` and `data prepare`."""
+"""`tunefleet data show`, `data stats` and `data prepare`: the data before training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one does with a trained model: `tunefleet export`, `evaluate` and `chat`."""
+"""`tunefleet export`, `evaluate` and `chat`: the trained model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grid of runs (`-m`): plans every point before the first one starts, then runs them, then a table."""
+"""Grid of runs (`-m`): plans every point before the first one starts, then runs them, then a table."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""One point of a grid: `python -m tunefleet.doors.grid_worker RUN_DIRECTORY`; starts the saved plan here."""
+"""Point of a grid: `python -m tunefleet.doors.grid_worker RUN_DIRECTORY` starts the saved plan here."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from tunefleet.doors.errors import exit_on_error
+from tunefleet.doors.error_output import exit_on_error
 from tunefleet.doors.rank import end_with_launcher
 from tunefleet.doors.start import start
 from tunefleet.plan.plan import Plan

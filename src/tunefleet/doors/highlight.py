@@ -1,4 +1,4 @@
-"""How is a row shown: the tokens in the loss in colour, in brackets where there is none, or marked in HTML."""
+"""Highlighted rows: the tokens in the loss in colour, in brackets where there is none, or marked in HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Hydra composes here: its own loader and repository, with every mistake named at once instead of the first."""
+"""Hydra's loader and repository here: every mistake is named at once instead of the first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import choices, composed, errors, hydra_settings, overrides
+from tunefleet.doors import choices, composed, error_output, hydra_settings, overrides
 from tunefleet.doors.arguments import CONFIG_NAME, MAIN, Arguments
 
 _SEARCH = "hydra.searchpath="
@@ -152,7 +152,7 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(errors.in_one_line(error)) from None
+        raise ConfigError(error_output.in_one_line(error)) from None
 
 
 def _as_hydra_takes_it(override: Override, repository: CachingConfigRepository) -> Override:

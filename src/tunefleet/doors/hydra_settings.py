@@ -1,4 +1,4 @@
-"""Which of Hydra's own settings do nothing here: each is refused with the one to use, typed or from a file."""
+"""Settings of Hydra's that do nothing here: each is refused with the one to use, typed or from a file."""
 
 from __future__ import annotations
 

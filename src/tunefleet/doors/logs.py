@@ -1,4 +1,4 @@
-"""Shows what a process of a run wrote: `tunefleet logs`, and with -f what it writes from then on."""
+"""`tunefleet logs`: what a process of a run wrote, and with -f what it writes from then on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Would the jobs that are about to be submitted read their data? A process of its own looks: it needs transformers.
+"""Data check before submitting: a process of its own reads the first rows, because it needs transformers.
 
 `python -m tunefleet.doors.look_ahead FOLDER...` looks for the plan saved in each folder, and writes what is wrong
 into `complaints.json` beside it.

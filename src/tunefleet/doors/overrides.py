@@ -1,4 +1,4 @@
-"""What does an override mean? Hydra's grammar, in which a text setting keeps the text that was typed."""
+"""Overrides: Hydra's grammar, in which a text setting keeps the text that was typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `tunefleet plan`: what a run or a grid would need, whether it fits, how long it takes, what would fit."""
+"""`tunefleet plan`: what a run or a grid would need, whether it fits, how long it takes, what would fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process of a run: `python -m tunefleet.doors.rank RUN_DIRECTORY`; reads the saved plan and trains it."""
+"""Rank of a run: `python -m tunefleet.doors.rank RUN_DIRECTORY` reads the saved plan and trains it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes runs for good: `tunefleet rm`, after a question, and only what is a run of this outputs folder."""
+"""`tunefleet rm`: removes runs for good, after a question, and only what is a run of this outputs folder."""
 
 from __future__ import annotations
 

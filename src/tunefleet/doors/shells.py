@@ -1,4 +1,4 @@
-"""The scripts that bind Tab: `tunefleet completion bash|zsh|fish`, or Hydra's `-sc install=bash`."""
+"""Shell scripts that bind Tab: `tunefleet completion bash|zsh|fish`, or Hydra's `-sc install=bash`."""
 
 from __future__ import annotations
 

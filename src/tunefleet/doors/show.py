@@ -1,4 +1,4 @@
-"""What `train.py` shows instead of training: --help, --hydra-help, --cfg, --info, and the script for Tab (-sc)."""
+"""Output of `train.py` instead of training: --help, --hydra-help, --cfg, --info, and the script for Tab (-sc)."""
 
 from __future__ import annotations
 

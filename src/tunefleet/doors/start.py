@@ -1,4 +1,4 @@
-"""Starts a planned run here, in new ranks or in those that a launcher started; or reports that it is done."""
+"""Start of a planned run here, in new ranks or in those that a launcher started; or the report that it is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows how runs stand: `tunefleet status` and `ls`, and the table of `launch.wait`."""
+"""`tunefleet status` and `ls`: the state of runs, and the table of `launch.wait`."""
 
 from __future__ import annotations
 

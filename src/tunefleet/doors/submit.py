@@ -1,4 +1,4 @@
-"""Hands planned runs to SLURM: checks whether they may start, submits them, prints how to follow them."""
+"""Submitting planned runs to SLURM: checks whether they may start, submits them, prints how to follow them."""
 
 from __future__ import annotations
 

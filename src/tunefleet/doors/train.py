@@ -1,4 +1,4 @@
-"""The door `train.py` and `tunefleet train`: composes what was typed, plans it, starts it."""
+"""`train.py` and `tunefleet train`: composes what was typed, plans it, starts it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunefleet import __version__
 from tunefleet.base.errors import DONE, ConfigError
-from tunefleet.doors.errors import exit_on_error
+from tunefleet.doors.error_output import exit_on_error
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -1,4 +1,4 @@
-"""Are the files that a run reads what they were when it was submitted?"""
+"""Unchanged files: whether those that a run reads are what they were when it was submitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does an attempt of a SLURM job begin and end? `python -m tunefleet.launch.attempt begin|end FOLDER`.
+"""Attempt of a SLURM job, its begin and its end: `python -m tunefleet.launch.attempt begin|end FOLDER`.
 
 Both run in the batch script, on the first machine of the job: `begin` prints what the shell exports, `end` settles the
 run's state, and may requeue the job:

@@ -1,4 +1,4 @@
-"""How often did a run start, and may it start again? Every start and end is a line in attempts.jsonl."""
+"""Attempts of a run, a line in attempts.jsonl for every start and end: whether it may start again."""
 
 from __future__ import annotations
 

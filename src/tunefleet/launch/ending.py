@@ -1,4 +1,4 @@
-"""How did an attempt end, and what follows: the one final state, or another place in the queue?"""
+"""Ending of an attempt: its cause and the one final state, from files, exit codes and SLURM's state of the job."""
 
 from __future__ import annotations
 

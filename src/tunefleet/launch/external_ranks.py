@@ -1,4 +1,4 @@
-"""Ranks that another launcher started: fills in what torch.distributed reads where their launcher leaves it out."""
+"""External ranks, which another launcher started: fills in what torch.distributed reads and they lack."""
 
 from __future__ import annotations
 

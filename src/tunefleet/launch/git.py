@@ -1,4 +1,4 @@
-"""One git command in a folder: its output; None where there is no answer."""
+"""Git: the output of one command in a folder; None where there is no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks on this machine: starts them, watches them, ends all when one fails, and reports which and why."""
+"""Local ranks: starts them on this machine, watches them, ends all when one fails, reports which and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several runs at once: keeps every slot busy, lets none that fails stop the others, and ends all when asked."""
+"""Parallel runs: keeps every slot busy, lets none that fails stop the others, and ends all when asked."""
 
 from __future__ import annotations
 

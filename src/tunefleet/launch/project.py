@@ -1,4 +1,4 @@
-"""Which files are the project's code: those that git knows, or the known folders where git knows none."""
+"""Project files: those that git lists, or the known folders where there is no git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does a run come from: the commit, the edits, the versions, who started it and how."""
+"""Provenance of a run: the commit, the edits, the versions, who started it and how."""
 
 from __future__ import annotations
 

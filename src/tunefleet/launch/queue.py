@@ -1,4 +1,4 @@
-"""What does SLURM know about our jobs? Asks it, briefly, and never waits for an answer that does not come."""
+"""SLURM's commands: asks squeue, scontrol and sacct about our jobs, and waits for no answer for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs are there? Lists and finds them by name, directory, sweep and settings, without loading their plans."""
+"""Register of runs: lists and finds them by name, directory, sweep and settings, without loading their plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does a run stand, really? Its own files first, then SLURM's queue, then SLURM's accounting.
+"""State of a run now: its own files first, then SLURM's queue, then SLURM's accounting.
 
 A run whose processes are gone without a final state gets its one here.
 """

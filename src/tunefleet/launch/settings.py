@@ -1,4 +1,4 @@
-"""What sets runs apart: the settings that vary among them, each in as few letters as tell it."""
+"""Settings that vary among runs, each in as few letters as tell it from the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do while a launcher waits for its processes, and what they are called afterwards."""
+"""Signals: Ctrl-C and SIGTERM while a launcher waits for its processes, and their causes in status.json."""
 
 from __future__ import annotations
 

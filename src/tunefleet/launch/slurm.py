@@ -1,4 +1,4 @@
-"""How does a planned run become a SLURM job? One batch script, written by submitit, and one call of sbatch."""
+"""SLURM jobs of planned runs: one batch script, written by submitit, and one call of sbatch."""
 
 from __future__ import annotations
 

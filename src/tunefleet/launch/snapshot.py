@@ -1,4 +1,4 @@
-"""Which code does a queued job run: a copy of the project as it was, in a folder named by its content."""
+"""Snapshot of the code for a queued job: a copy of the project as it was, in a folder named by its content."""
 
 from __future__ import annotations
 

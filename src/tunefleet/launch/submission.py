@@ -1,4 +1,4 @@
-"""What was submitted to SLURM: written down before the job exists, so that nothing is unaccounted for."""
+"""Submissions to SLURM: written down before the job exists, so that no job is unaccounted for."""
 
 from __future__ import annotations
 

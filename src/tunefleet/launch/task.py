@@ -1,4 +1,4 @@
-"""One process of a SLURM job: becomes a rank of the run. srun starts `python -m tunefleet.launch.task`."""
+"""Task of a SLURM job: becomes a rank of the run. srun starts `python -m tunefleet.launch.task`."""
 
 from __future__ import annotations
 

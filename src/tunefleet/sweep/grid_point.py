@@ -1,4 +1,4 @@
-"""One run of a grid: is it to be started, what is printed about it meanwhile, and how did it end?"""
+"""Point of a grid: whether it is to be started, what is printed about it meanwhile, and how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How did the points of a grid end: one line for each."""
+"""Table of a grid: one line for each point."""
 
 from __future__ import annotations
 

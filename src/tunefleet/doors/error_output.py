@@ -1,4 +1,4 @@
-"""How an error reaches the user: our own messages without a traceback, bugs with one."""
+"""Error output: our own messages without a traceback, bugs with one, and the exit code."""
 
 from __future__ import annotations
 
