@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -19,14 +18,21 @@ from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import final_export, resume_checks, run_summary, saved_tokenizer, validation, verify_export
+from tunefleet.runs import (
+    final_export,
+    final_report,
+    resume_checks,
+    run_summary,
+    saved_tokenizer,
+    validation,
+    verify_export,
+)
 from tunefleet.runs.checkpoint_files import checkpoint_store
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
 from tunefleet.runs.run_engine import build_engine
+from tunefleet.runs.run_trackers import trackers_of_rank
 from tunefleet.runs.validation import Sample
-from tunefleet.tracking import metrics, plots, wandb, wandb_server
 from tunefleet.tracking.console import Console
-from tunefleet.tracking.trackers import Trackers
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.loop import fit
 from tunefleet.train.stop import Reason, Stop
@@ -73,7 +79,7 @@ class _Run:
         resume_checks.expect_template(store.origin, inputs.data.template.source)
         self._is_first_rank = group.rank == 0
         self._console = Console(self._is_first_rank, self._steps.total, self._state.step, plan.paths.log(0))
-        self._trackers = self._make_trackers()
+        self._trackers = trackers_of_rank(plan, group.rank, self._console, self._state.step)
         self._unlogged: tuple[RunState, StepResult] | None = None
         self.export_error: ExportError | None = None
         """Why the export of rank 0 failed, after everything else was done."""
@@ -91,15 +97,6 @@ class _Run:
                 self._log_last()
         self._console.close_bar()
         return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
-
-    def _make_trackers(self) -> Trackers:
-        if not self._is_first_rank:
-            return Trackers([])
-        sinks: list[Any] = [metrics.MetricsFile(self._plan.paths.metrics, self._state.step), self._console]
-        mode = wandb_server.mode(self._plan.config.tracking.wandb)
-        return Trackers(
-            [*sinks, wandb.WandbSink(self._plan, mode, self._console.print_line)] if mode != "disabled" else sinks
-        )
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
@@ -168,7 +165,7 @@ class _Run:
         self._write_status(State.RUNNING, step=state.step, saved_step=state.step)
 
     def _interrupted(self, reason: Reason) -> int:
-        """Saves; in a job of SLURM the end of the job decides whether the run resumes by itself."""
+        """Saves; in a SLURM job the end of the job decides whether the run resumes by itself."""
         self._save(self._state)
         self._write_status(self._state_when_stopped(), cause=reason.cause)
         self._trackers.finish({"state": "interrupted"})
@@ -211,21 +208,13 @@ class _Run:
             self._save(self._state)
         return failed
 
-    def _report(self, record: dict[str, Any], samples: list[Sample], trained: float, done: bool) -> None:
-        print_line = self._console.print_line
-        files.write_text(self._plan.paths.samples, "".join(json.dumps(asdict(s)) + "\n" for s in samples))
+    def _report(self, record: dict[str, Any], samples: list[Sample], seconds: float, done: bool) -> None:
+        final_report.write_report(self._plan, samples)
         self._trackers.finish(record)
-        logged = metrics.read(self._plan.paths.metrics)
-        plots.picture(logged, self._plan.paths.curve, self._plan.name)
-        print_line("\n" + plots.terminal(logged))
-        print_line("\n" + run_summary.finished(trained, self._state.tokens - self._first_tokens))
-        self._console.print_table(run_summary.results(record))
-        for line in run_summary.sample_lines(self._plan, samples):
-            print_line(line)
+        tokens = self._state.tokens - self._first_tokens
+        final_report.print_report(self._plan, self._console, record, samples, seconds, tokens)
         if done:
-            print_line("\nnext:")
-            for command in run_summary.next_commands(self._plan):
-                print_line(f"  {command}")
+            final_report.print_next_commands(self._plan, self._console)
 
     def _write_status(self, state: State, **changes: Any) -> None:
         if self._is_first_rank:
