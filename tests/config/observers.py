@@ -195,7 +195,7 @@ def measured(config: RunConfig, folder: Path) -> Any:
 def tiled(config: RunConfig, folder: Path) -> Any:
     """In how many parts the learner that the engine gets computes its loss."""
     plan = make(config, CPU)
-    group: Any = SimpleNamespace(rank=0, agree=int, peers=lambda count: None)
+    group: Any = SimpleNamespace(rank=0, agree=int, adjacent_ranks=lambda count: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_engine, "ZeroEngine", lambda plan, group, learner, *others: learner)
         learner: Any = run_engine.engine_for(plan, group, build_model(plan, None), horizon(plan, ROWS))

@@ -363,13 +363,11 @@ def test_a_folder_of_several_lines_would_be_a_script_of_other_lines(tmp_path: Pa
 # As the person types them
 
 
-@pytest.mark.parametrize("value", [4, 1.5])
-def test_numbers_of_further_options_are_texts(value: float) -> None:
-    launch = load(RunConfig, {"launch": {"extra": {"licenses": value}}}).launch
-    assert launch.extra == {"licenses": str(value)}
+def test_small_numbers_of_further_options_are_texts() -> None:
+    assert load(RunConfig, {"launch": {"extra": {"licenses": 4}}}).launch.extra == {"licenses": "4"}
 
 
-@pytest.mark.parametrize("value", [None, True, ["a"], {"a": "b"}])
+@pytest.mark.parametrize("value", [None, True, 1.5, 3600, ["a"], {"a": "b"}])
 def test_a_further_option_that_is_no_text_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"launch\.extra: .* is not allowed"):
         load(RunConfig, {"launch": {"extra": {"licenses": value}}})
