@@ -45,14 +45,14 @@ def main() -> None:
 def padding(data: Any, split: tuple[int, int, int]) -> None:
     """A line for each way to group."""
     from tunefleet.config.data import Grouping
-    from tunefleet.data.batches.grouping import row_lengths
+    from tunefleet.data.batches.grouping import sequence_lengths
     from tunefleet.data.batches.order import Order
     from tunefleet.plan.processes.batch import Batch
 
     batch = Batch(*split)
     even = 0.0
     for grouping in Grouping:
-        share = Order(row_lengths(data), 0, batch.total, grouping).padding(batch.micro)
+        share = Order(sequence_lengths(data), 0, batch.total, grouping).padding(batch.micro)
         widths = _widths(data, batch, grouping)
         even = even or float(widths.mean(axis=0).sum())
         step, each = (float(slowest.sum()) / even for slowest in (widths.sum(axis=2).max(axis=0), widths.max(axis=0)))

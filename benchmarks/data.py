@@ -100,7 +100,7 @@ def _prepared(chosen: argparse.Namespace) -> Told:
         "conversations": card.conversations,
         "rows": card.rows,
         "tokens": card.tokens,
-        "learning_tokens": card.learning_tokens,
+        "loss_tokens": card.loss_tokens,
         "filled": card.filled,
     }
 
@@ -137,7 +137,7 @@ def _tell(name: str, told: list[Told]) -> None:
     rounds = ", ".join(f"{found['seconds']:.2f}" for found in told)
     print(
         f"{name:<26} {_median(told):>8.2f} s ({rounds}), {_median(told, 'cpu'):.2f} s of CPU, {conversations}"
-        f"{one['rows']:,} rows, {one['tokens']:,} tokens, {one['learning_tokens']:,} learn"
+        f"{one['rows']:,} rows, {one['tokens']:,} tokens, {one['loss_tokens']:,} learn"
     )
 
 

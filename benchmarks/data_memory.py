@@ -62,7 +62,7 @@ def _prepared(path: Path, folder: Path) -> dict[str, Any]:
     card = prepare(config, words, LENGTH).train.card
     seconds, used = time.perf_counter() - started, time.process_time() - cpu
     started = time.perf_counter()
-    assert prepare(config, words, LENGTH).found
+    assert prepare(config, words, LENGTH).was_cached
     return {
         "again": time.perf_counter() - started,
         "before": before,

@@ -69,7 +69,7 @@ def _counted(prepared: Any) -> dict[str, int]:
     for batch in prepared.with_format("numpy").iter(batch_size=100):
         tokens += sum(len(row) for row in batch["input_ids"])
         learning += sum(int((np.asarray(row) != -100).sum()) for row in batch["labels"])
-    return {"rows": len(prepared), "tokens": tokens, "learning_tokens": learning}
+    return {"rows": len(prepared), "tokens": tokens, "loss_tokens": learning}
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def _measured_lengths(data: Path, folder: Path, count: int) -> list[tuple[int, i
     words = load(str(folder), "opt")
     rows = collect(Source("train", SourceConfig(path=str(data), max_rows=count)), BadRows(Path(os.devnull), cap=count))
     encoded = encode(rows, chat_template(DataConfig(template="alpaca"), words), words, TrainOn.RESPONSE, 1 << 20)
-    return [(int((~e.learns).sum()), int(e.learns.sum())) for e in encoded]
+    return [(int((~e.loss_mask).sum()), int(e.loss_mask.sum())) for e in encoded]
 
 
 def _arguments() -> argparse.Namespace:

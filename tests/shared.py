@@ -120,18 +120,18 @@ def tiny_model(family: str, seed: int = 0, **changes: Any) -> Any:
 
 
 def dataset_of(
-    conversations: Sequence[tuple[Sequence[int], Sequence[bool]]], rows: Sequence[Sequence[int]] | None = None
+    conversations: Sequence[tuple[Sequence[int], Sequence[bool]]], sequences: Sequence[Sequence[int]] | None = None
 ) -> Any:
-    """A data set in memory: conversations as (tokens, learns), rows as lists of conversation numbers."""
+    """A data set in memory: conversations as (tokens, loss mask), sequences as lists of their numbers."""
     from tunefleet.data.store.dataset import Card, Dataset
 
-    rows = [[i] for i in range(len(conversations))] if rows is None else rows
+    sequences = [[i] for i in range(len(conversations))] if sequences is None else sequences
     return Dataset(
-        card=Card("made", len(conversations), len(rows), 0, 0, 0, 0, 0, 0),
+        card=Card("made", len(conversations), len(sequences), 0, 0, 0, 0, 0, 0),
         tokens=np.concatenate([np.asarray(tokens, dtype=np.int32) for tokens, _ in conversations]),
-        learns=np.concatenate([np.asarray(learns, dtype=np.bool_) for _, learns in conversations]),
+        loss_mask=np.concatenate([np.asarray(mask, dtype=np.bool_) for _, mask in conversations]),
         starts=np.cumsum([0, *(len(tokens) for tokens, _ in conversations)]),
-        packs=np.asarray([i for row in rows for i in row], dtype=np.int64),
-        bounds=np.cumsum([0, *(len(row) for row in rows)]),
+        packs=np.asarray([i for sequence in sequences for i in sequence], dtype=np.int64),
+        bounds=np.cumsum([0, *(len(sequence) for sequence in sequences)]),
         examples=[],
     )

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 IGNORED = -100
-"""The label of a position where nothing learns (torch.nn.functional.cross_entropy's `ignore_index`)."""
+"""The label of a position that is out of the loss (torch.nn.functional.cross_entropy's `ignore_index`)."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows that are computed at once; every tensor is int64 of shape [rows, length].
+    """Sequences that are computed at once; every tensor is int64 of shape [sequences, length].
 
-    `labels[i]` is the token to predict at position i (already shifted), or IGNORED where nothing learns.
-    `positions` restart at 0 in every conversation; `segments` number the conversations of a packed row
-    (padding is a segment of its own) and are None where each row is one conversation.
+    `labels[i]` is the token to predict at position i (already shifted), or IGNORED where it is out of the loss.
+    `positions` restart at 0 in every conversation; `segments` number the conversations of a packed sequence
+    (padding is a segment of its own) and are None where each sequence is one conversation.
     Where processes share rows, `segments` are those of whole rows: [rows, length x peers].
     """
 
@@ -46,13 +46,13 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, over all ranks: mean loss over `learning_tokens`, norm before clipping."""
+    """One optimizer step, over all ranks: mean loss over `loss_tokens`, norm before clipping."""
 
     loss: float
     gradient_norm: float
     lr: float
     tokens: int
-    learning_tokens: int
+    loss_tokens: int
     skipped: bool
     seconds: float
 
@@ -64,7 +64,7 @@ class RunState:
     step: int = 0
     position: int = 0
     tokens: int = 0
-    learning_tokens: int = 0
+    loss_tokens: int = 0
     skipped: int = 0
 
     def advanced(self, result: StepResult, position: int) -> RunState:
@@ -74,7 +74,7 @@ class RunState:
             step=self.step + 1,
             position=position,
             tokens=self.tokens + result.tokens,
-            learning_tokens=self.learning_tokens + result.learning_tokens,
+            loss_tokens=self.loss_tokens + result.loss_tokens,
             skipped=self.skipped + result.skipped,
         )
 
@@ -108,7 +108,7 @@ class Evaluable(Protocol):
         """The context in which `model` computes as it does in training."""
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens) of this rank's rows, without gradients."""
+        """(sum of token losses, loss tokens) of this rank's sequences, without gradients."""
 
 
 class Engine(Evaluable, Protocol):

@@ -54,7 +54,7 @@ def chosen(folder: Path, identity: str = "mine") -> Checkpoint:
     return found
 
 
-STATE = RunState(step=7, position=56, tokens=1000, learning_tokens=400, skipped=1)
+STATE = RunState(step=7, position=56, tokens=1000, loss_tokens=400, skipped=1)
 
 
 def test_what_was_saved_is_restored(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def prepared(config: RunConfig, folder: Path) -> Any:
 
 
 def _contents(data: Any) -> Any:
-    arrays = [getattr(data, key).tolist() for key in ("tokens", "learns", "starts", "packs", "bounds")]
+    arrays = [getattr(data, key).tolist() for key in ("tokens", "loss_mask", "starts", "packs", "bounds")]
     return arrays, [(example.prompt, example.answer) for example in data.examples]
 
 

@@ -57,7 +57,7 @@ def folders(config: DataConfig) -> list[str]:
 
 
 def talks(data: Dataset) -> list[list[int]]:
-    return [tokens.tolist() for row in range(len(data)) for tokens, _ in data.row(row)]
+    return [tokens.tolist() for row in range(len(data)) for tokens, _ in data.sequence(row)]
 
 
 def texts(data: Dataset, tokenizer: Any) -> list[str]:
@@ -65,7 +65,7 @@ def texts(data: Dataset, tokenizer: Any) -> list[str]:
 
 
 def same(one: Dataset, other: Dataset) -> bool:
-    names = ("tokens", "learns", "starts", "packs", "bounds")
+    names = ("tokens", "loss_mask", "starts", "packs", "bounds")
     arrays = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
     return arrays and one.card == other.card and one.examples == other.examples
 
@@ -93,11 +93,11 @@ def test_the_card_counts_right(config: DataConfig, tokenizer: Any, packing: bool
         gap = len(whole) > longest > len(prompt) + 2  # the token behind what was cut out does not learn
         learning += lengths[-1] - len(prompt) - gap
     card = prepared.train.card
-    assert (card.conversations, card.tokens, card.learning_tokens) == (len(lengths), tokens, learning)
+    assert (card.conversations, card.tokens, card.loss_tokens) == (len(lengths), tokens, learning)
     assert (card.truncated, card.dropped, card.longest) == (truncated, dropped, max(lengths))
-    assert (card.row_length, card.rows) == (longest, len(prepared.train))
-    assert card.filled == pytest.approx(tokens / (card.rows * longest))
-    assert (card.rows < len(lengths)) == (packing and longest == 64)
+    assert (card.sequence_length, card.sequences) == (longest, len(prepared.train))
+    assert card.filled == pytest.approx(tokens / (card.sequences * longest))
+    assert (card.sequences < len(lengths)) == (packing and longest == 64)
     if longest == 28:
         assert truncated > 0
 
@@ -112,21 +112,21 @@ def test_a_conversation_whose_prompt_fills_the_row_is_dropped_and_counted(config
 def test_rows_hold_every_conversation_once_and_fit(config: DataConfig, tokenizer: Any) -> None:
     data = prepare(config, tokenizer, LENGTH).train
     assert sorted(data.packs.tolist()) == list(range(data.card.conversations))
-    sums = [sum(len(tokens) for tokens, _ in data.row(row)) for row in range(len(data))]
+    sums = [sum(len(tokens) for tokens, _ in data.sequence(row)) for row in range(len(data))]
     assert max(sums) <= LENGTH
     assert len(data) < data.card.conversations
 
 
-def test_learning_tokens_are_the_completions(config: DataConfig, tokenizer: Any) -> None:
+def test_loss_tokens_are_the_completions(config: DataConfig, tokenizer: Any) -> None:
     data = prepare(replace(config, validation_rows=0), tokenizer, LENGTH).train
-    said = {tokenizer.decode(tokens[learns]) for row in range(len(data)) for tokens, learns in data.row(row)}
+    said = {tokenizer.decode(tokens[learns]) for row in range(len(data)) for tokens, learns in data.sequence(row)}
     lines = [json.loads(line) for line in Path(str(config.path)).read_text().splitlines()]
     assert said == {f" {row['completion']}</s>" for row in lines}
 
 
 def test_train_on_all_learns_more(config: DataConfig, tokenizer: Any) -> None:
     everything = prepare(replace(config, train_on=TrainOn.ALL), tokenizer, LENGTH).train.card
-    assert everything.learning_tokens == everything.tokens - everything.conversations  # the first has no context
+    assert everything.loss_tokens == everything.tokens - everything.conversations  # the first has no context
 
 
 # --- held-out rows
@@ -280,7 +280,7 @@ def truncate(path: Path) -> None:
 BREAKS: dict[str, Callable[[Path], None]] = {
     "truncated tokens": lambda folder: truncate(folder / "train" / "tokens.npy"),
     "truncated header": lambda folder: (folder / "train" / "tokens.npy").write_bytes(b"\x93NUMPY"),
-    "empty array file": lambda folder: (folder / "train" / "learns.npy").write_bytes(b""),
+    "empty array file": lambda folder: (folder / "train" / "loss_mask.npy").write_bytes(b""),
     "no card": lambda folder: (folder / "train" / "card.json").unlink(),
     "half a card": lambda folder: truncate(folder / "train" / "card.json"),
     "a card of another time": lambda folder: (folder / "train" / "card.json").write_text('{"name": "train"}'),
@@ -404,7 +404,7 @@ def test_the_lock_lets_one_in(config: DataConfig, monkeypatch: pytest.MonkeyPatc
 def test_without_the_lock_both_write(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control for the two tests above."""
     Path(config.cache).mkdir(parents=True)
-    monkeypatch.setattr(cache, "alone", lambda folder: nullcontext())
+    monkeypatch.setattr(cache, "locked", lambda folder: nullcontext())
     writes, _ = prepare_in_threads(config, monkeypatch)
     assert writes == 2
 
@@ -413,7 +413,7 @@ def test_without_the_lock_both_write(config: DataConfig, monkeypatch: pytest.Mon
 
 
 def test_rows_without_anything_to_learn_are_refused(config: DataConfig, tokenizer: Any) -> None:
-    with pytest.raises(DataError, match=r"rows\.jsonl: no row has a token to learn within train\.sequence_length=5"):
+    with pytest.raises(DataError, match=r"rows\.jsonl: no row has loss tokens within train\.sequence_length=5"):
         prepare(config, tokenizer, 5)
 
 
@@ -452,7 +452,7 @@ def test_an_answer_that_merges_with_its_prompt_is_learnt_as_generation_meets_it(
     assert tokenizer("a? Assistant: the</s>")["input_ids"] != prompt + answer  # or nothing merges here
     train = prepare(replace(config, template=str(path)), tokenizer, LENGTH).train
     assert train.tokens[: train.starts[1]].tolist() == prompt + answer
-    assert train.learns[: train.starts[1]].tolist() == [False] * len(prompt) + [True] * len(answer)
+    assert train.loss_mask[: train.starts[1]].tolist() == [False] * len(prompt) + [True] * len(answer)
 
 
 def test_an_unknown_template_is_refused(config: DataConfig, tokenizer: Any) -> None:
@@ -494,7 +494,7 @@ def test_real_rows_with_a_real_tokenizer(tmp_path: Path) -> None:
         tokenizer.eos_token_id in tokens[learns]
         for data in sets
         for r in range(len(data))
-        for tokens, learns in data.row(r)
+        for tokens, learns in data.sequence(r)
     ]
     assert sum(ends) == 999 - sum(data.card.truncated for data in sets)
 

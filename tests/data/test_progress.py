@@ -120,7 +120,7 @@ def test_a_state_says_rows_share_rate_and_time_left(tmp_path: Path) -> None:
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading takes a while, and progress is told often."""
     monkeypatch.setattr(progress, "_FIRST", 0.02)
-    monkeypatch.setattr(progress, "_APART", 0.02)
+    monkeypatch.setattr(progress, "_REPEATED", 0.02)
     monkeypatch.setattr(progress, "_REDRAWN", 0.01)
     read = Source.rows
 

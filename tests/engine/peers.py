@@ -176,7 +176,7 @@ def _losses(
     batches = OrderedBatches(even_rows(), plan.batch, rank, seed=3, pad=0, packed=True)
     results = [built.train_step(batches.take(1)) for _ in range(3)]
     built.close()
-    columns = zip(*((r.loss, r.gradient_norm, r.learning_tokens) for r in results), strict=True)
+    columns = zip(*((r.loss, r.gradient_norm, r.loss_tokens) for r in results), strict=True)
     return [list(column) for column in columns]
 
 

@@ -77,7 +77,7 @@ def test_control_the_mean_of_means_is_another_number() -> None:
 
 
 def test_packed_rows_give_the_same() -> None:
-    packed = batches(dataset_of(talks(), rows=[[0, 1, 2], [3, 4], [5, 6]]), 2, packed=True)
+    packed = batches(dataset_of(talks(), sequences=[[0, 1, 2], [3, 4], [5, 6]]), 2, packed=True)
     alone = batches(dataset_of(talks()), 2)
     assert mean_loss(engine(), SingleProcess(), packed) == pytest.approx(
         mean_loss(engine(), SingleProcess(), alone), rel=1e-5

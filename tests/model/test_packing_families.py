@@ -63,7 +63,7 @@ def batches() -> tuple[MicroBatch, list[MicroBatch], MicroBatch]:
     draw = np.random.default_rng(0)
     talks = [(draw.integers(3, 97, n), np.arange(n) >= 2) for row in ROWS for n in row]
     numbers = iter(range(len(talks)))
-    data = dataset_of(talks, rows=[[next(numbers) for _ in row] for row in ROWS])
+    data = dataset_of(talks, sequences=[[next(numbers) for _ in row] for row in ROWS])
     alone = dataset_of(talks)
     return (
         collate(data, [0, 1], PAD, packed=True),
@@ -209,7 +209,7 @@ def test_the_order_of_conversations_in_a_row_does_not_matter(name: str) -> None:
     draw = np.random.default_rng(1)
     talks = [(draw.integers(3, 97, n), np.arange(n) >= 1) for n in (6, 11, 4)]
     losses = [
-        loss_of(model, collate(dataset_of(talks, rows=[order]), [0], PAD, packed=True))
+        loss_of(model, collate(dataset_of(talks, sequences=[order]), [0], PAD, packed=True))
         for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0])
     ]
     assert max(apart(loss, losses[0]) for loss in losses) < CLOSE
@@ -274,6 +274,6 @@ def test_a_rotary_embedding_that_stretches_is_refused_beyond_its_native_length()
     draw = np.random.default_rng(2)
     talks = [(draw.integers(3, 97, n), np.arange(n) >= 2) for n in (7, 17)]
     model = learner(given)
-    together = collate(dataset_of(talks, rows=[[0, 1]]), [0], PAD, packed=True)
+    together = collate(dataset_of(talks, sequences=[[0, 1]]), [0], PAD, packed=True)
     alone = [collate(dataset_of(talks), [i], PAD, packed=False) for i in range(2)]
     assert apart(loss_of(model, together), loss_of(model, *alone)) > 10 * CLOSE

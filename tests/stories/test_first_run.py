@@ -55,7 +55,7 @@ def test_leaves_metrics_status_samples_curve_export_and_checkpoint(demo: tuple[P
 def test_weights_and_biases_has_the_run_offline(demo: tuple[Path, str]) -> None:
     (kept,) = (run_folder(demo[0]) / "wandb").glob("offline-run-*/run-*.wandb")
     content = kept.read_bytes()
-    for word in (b"train/loss", b"by_tokens/loss", b"evaluation/unseen_values/exact_match", b"learning_tokens"):
+    for word in (b"train/loss", b"by_tokens/loss", b"evaluation/unseen_values/exact_match", b"loss_tokens"):
         assert word in content
 
 

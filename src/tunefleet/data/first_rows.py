@@ -1,4 +1,4 @@
-"""Would the first rows of every source be taken for training? They are read, cleaned, rendered, encoded, looked at."""
+"""A trial of the first rows of every source: they are read, cleaned, rendered, encoded and verified."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def complaints(config: DataConfig, tokenizer: Any, longest: int) -> list[str]:
         training, validation = select_sources.training(config), select_sources.validation(config)
     except (ConfigError, DataError) as error:
         return list(error.complaints)
-    look = _Look(config, chat, tokenizer, longest)
-    found = [look.complaints(source, trains=True) for source in training]
-    found += [look.complaints(source, trains=False) for source in validation]
-    return [complaint for complaints in found for complaint in complaints]
+    trial = _Trial(config, chat, tokenizer, longest)
+    by_source = [trial.complaints(source, trains=True) for source in training]
+    by_source += [trial.complaints(source, trains=False) for source in validation]
+    return [complaint for complaints in by_source for complaint in complaints]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Trial:
     config: DataConfig
     chat: ChatTemplate
     tokenizer: Any
@@ -49,22 +49,22 @@ class _Look:
     def complaints(self, source: Source, trains: bool) -> Sequence[str]:
         clean = Cleaning(self.config.clean)
         try:
-            talks = list(self._talks(source, clean.clean if trains else clean.normalise))
-            if not talks and trains and not clean.counts():
+            conversations = list(self._conversations(source, clean.clean if trains else clean.normalise))
+            if not conversations and trains and not clean.counts():
                 raise DataError(f"{source.config.path}: no rows.")
-            verify_uncut(talks[:1], self.chat, self.tokenizer, self.config.train_on)  # training looks at it too
+            verify_uncut(conversations[:1], self.chat, self.tokenizer, self.config.train_on)  # training looks at it too
         except (ConfigError, DataError) as error:
             return error.complaints
         return []
 
-    def _talks(
+    def _conversations(
         self, source: Source, clean: Callable[[list[Conversation]], list[Conversation]]
     ) -> Iterator[Conversation]:
         data = self.config
         encoder = Encoder(self.chat, self.tokenizer, data.train_on, self.longest, data.long_rows)
         bad = _LeftOut(data.max_bad_rows) if data.on_bad_row is OnBadRow.SKIP else BadRows()
         for row in encoded(collect.beginnings(source, _ROWS), clean, bad, encoder):
-            yield from (talk.conversation for talk in row)
+            yield from (encoded_conversation.conversation for encoded_conversation in row)
 
 
 class _LeftOut(BadRows):

@@ -1,4 +1,4 @@
-"""Prepares data once: from sources to memory-mapped data sets, in one pass and in bounded memory."""
+"""Preparation of data: from sources to memory-mapped data sets, in one pass and in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunefleet.base import progress
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
 from tunefleet.data.checks import gate
-from tunefleet.data.checks.file_notes import Seen
+from tunefleet.data.checks.file_notes import FileNotes
 from tunefleet.data.checks.sample import Sample
 from tunefleet.data.checks.verify import verify_uncut
 from tunefleet.data.clean.held_out import HeldOut
@@ -25,7 +25,7 @@ from tunefleet.data.clean.steps import Cleaning
 from tunefleet.data.encode import template
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.encode.loss_mask import Encoder
-from tunefleet.data.encode.stream import Talk, Talks, encoded
+from tunefleet.data.encode.stream import EncodedRow, encoded
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.formats.collect import rows
 from tunefleet.data.formats.conversation import Conversation
@@ -37,7 +37,7 @@ from tunefleet.data.store import cache, dataset
 from tunefleet.data.store.dataset import Dataset, Example
 from tunefleet.data.store.mix import mixed
 from tunefleet.data.store.tally import tally
-from tunefleet.data.store.writer import Store, Stored
+from tunefleet.data.store.writer import StoredLines, StoreWriter
 
 _REMOVED = "removed_rows.txt"
 _VERIFIED = 64  # conversations of a source whose masks are compared with inference
@@ -45,16 +45,16 @@ _VERIFIED = 64  # conversations of a source whose masks are compared with infere
 
 @dataclass(frozen=True)
 class Prepared:
-    """Training rows, validation rows by split, the template that rendered them, and how many rows were left out.
+    """Training data, validation data by split, the template that rendered them, and how many rows were left out.
 
-    They lie in `folder`; `found` says that they were there already.
+    They are in `folder`; `was_cached` says that they were before.
     """
 
     train: Dataset
     validation: dict[str, Dataset]
     template: ChatTemplate
     folder: Path
-    found: bool
+    was_cached: bool
     bad_rows: int
     """Rows that were left out; `report` says why."""
     removed: Mapping[str, int]
@@ -80,36 +80,33 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: 
     """
     chat = chat_template(config, tokenizer)
     folder = cache.folder_of(config, chat, tokenizer, sequence_length)
-    with cache.alone(folder):
-        there = found = cache.read(folder, thorough)
-        if found is None:
+    with cache.locked(folder):
+        cached = cache.read(folder, thorough)
+        if cached is None:
             _write(folder, config, chat, tokenizer, sequence_length)
-            found = cache.read(folder)
-    assert found is not None
-    unseen = {name: data for name, data in found.sets.items() if name != "train"}
-    return Prepared(
-        found.sets["train"], unseen, chat, folder, there is not None, found.bad_rows, found.removed, found.unread
-    )
+        data = cached or cache.read(folder)
+    assert data is not None
+    validation = {name: split for name, split in data.sets.items() if name != "train"}
+    train, was_cached = data.sets["train"], cached is not None
+    return Prepared(train, validation, chat, folder, was_cached, data.bad_rows, data.removed, data.unread)
 
 
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
     """The template of a run, with the tokenizer's special tokens."""
     if tokenizer.eos_token is None:
-        raise DataError("model.tokenizer: has no end-of-sequence token, so no answer would ever learn to stop.")
-    own = tokenizer.chat_template
-    found = template.find(config.template, own), template.find_for_tools(config.template, own)
-    return _with_specials(*found, tokenizer)
+        raise DataError("model.tokenizer: has no end-of-sequence token, so no answer would ever end.")
+    return _with_specials(config.template, tokenizer)
 
 
 def own_template(tokenizer: Any) -> ChatTemplate:
     """The template that an exported tokenizer carries."""
-    own = tokenizer.chat_template
-    return _with_specials(template.find("auto", own), template.find_for_tools("auto", own), tokenizer)
+    return _with_specials("auto", tokenizer)
 
 
-def _with_specials(source: str, tool_source: str, tokenizer: Any) -> ChatTemplate:
-    specials = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-    return ChatTemplate(source, specials, tool_source)
+def _with_specials(name: str, tokenizer: Any) -> ChatTemplate:
+    sources = [find(name, tokenizer.chat_template) for find in (template.find, template.find_for_tools)]
+    specials = {key: str(token) for key, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return ChatTemplate(sources[0], specials, sources[1])
 
 
 def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
@@ -137,20 +134,20 @@ class _Preparation:
         self._longest = longest
         self._folder = folder
         self._temporary = temporary
-        known = cache.tokens(config, tokenizer)
-        self._encoder = Encoder(chat, tokenizer, config.train_on, longest, config.long_rows, known)
+        tokens = cache.token_cache(config, tokenizer)
+        self._encoder = Encoder(chat, tokenizer, config.train_on, longest, config.long_rows, tokens)
         self._stops = end_of_turn(chat, tokenizer).stops
         skips = config.on_bad_row is OnBadRow.SKIP
         self._bad = BadRows(cache.bad_rows(folder), config.max_bad_rows) if skips else BadRows()
         self._clean = Cleaning(config.clean, temporary / _REMOVED)
-        self._unseen = select_sources.validation(config)
+        self._validation = select_sources.validation(config)
         self._unread: dict[str, str] = {}
         self._questions = 0
 
     def run(self) -> None:
         """Validation first: it is small, and may be refused too."""
-        names = [source.name for source in self._unseen]
-        for source in self._unseen:
+        names = [source.name for source in self._validation]
+        for source in self._validation:
             self._write_validation(source.name, self._verified(source, clean=False))
         names += self._write_training()
         self._bad.write()
@@ -159,84 +156,85 @@ class _Preparation:
         counts = self._bad.count, self._clean.counts(), self._unread
         cache.publish(self._temporary, self._folder, ["train", *names], *counts)
 
-    def rows(self, source: Source, clean: bool = True) -> Iterator[Talks]:
+    def rows(self, source: Source, clean: bool = True) -> Iterator[EncodedRow]:
         """Conversations of a source, encoded."""
         step = self._clean.clean if clean else self._clean.normalise
         return encoded(rows(source, self._unread), step, self._bad, self._encoder)
 
     def held_out(self) -> HeldOut[Any]:
         """Draws validation rows from a source, where there are no other ones."""
-        return HeldOut(0 if self._unseen else self._config.validation_rows)
+        return HeldOut(0 if self._validation else self._config.validation_rows)
 
-    def word(self, source: Source) -> str:
-        """What a source is called, where there are several."""
+    def source_name(self, source: Source) -> str:
+        """The name of a source, where there are several."""
         return source.name if self._config.mix else ""
 
-    def _verified(self, source: Source, clean: bool = True) -> Iterator[Talks]:
+    def _verified(self, source: Source, clean: bool = True) -> Iterator[EncodedRow]:
         """Rows that stream by; behind the last one a few of them have been compared with inference."""
         sample = Sample[Conversation](_VERIFIED)
         for row in self.rows(source, clean):
-            for talk in row:
-                sample.see(talk.conversation)
-                self._questions = max(self._questions, talk.conversation.questions)
+            for encoded_conversation in row:
+                sample.offer(encoded_conversation.conversation)
+                self._questions = max(self._questions, encoded_conversation.conversation.questions)
             yield row
-        verify_uncut(sample.chosen(), self._chat, self._tokenizer, self._config.train_on)
+        verify_uncut(sample.items(), self._chat, self._tokenizer, self._config.train_on)
 
     def _write_training(self) -> list[str]:
         """Writes the training set, and what is held out of its sources; returns the names of that."""
-        store, seen, names = Store(self._temporary / "train", self._stops), Seen(), []
+        store, notes, names = StoreWriter(self._temporary / "train", self._stops), FileNotes(), []
         self._questions = 0  # validation rows may have more
         for source in select_sources.training(self._config):
             draw = self.held_out()
             store.begin()
             count = 0
-            early = gate.Early(seen, source, self._config, self._longest)
+            early = gate.Early(notes, source, self._config, self._longest)
             for row in draw.training(self._verified(source)):
                 count += 1
-                for talk in row:
-                    number = seen.see(talk, self.word(source))
-                    early.see(talk, number)
-                    store.add(talk, number)
+                for conversation in row:
+                    number = notes.add(conversation, self.source_name(source))
+                    early.add(conversation, number)
+                    store.add(conversation, number)
             if not count + len(draw.rows):
-                raise DataError(f"{source.config.path}: no rows{self._clean.told()}.")
-            if not self._unseen:
+                raise DataError(f"{source.config.path}: no rows{self._clean.summary()}.")
+            if not self._validation:
                 names.append(source.name if self._config.mix else "validation")
                 self._write_validation(names[-1], draw.rows)
-        self._write_set("train", self._mixed(store.finish()), seen, ())
+        self._write_set("train", self._mixed(store.finish()), notes, ())
         return names
 
-    def _mixed(self, stored: Stored) -> Stored:
+    def _mixed(self, stored: StoredLines) -> StoredLines:
         if not self._config.mix:
             return stored
-        sizes = [part.talks for part in stored.parts]
+        sizes = [span.conversations for span in stored.spans]
         times: NDArray[np.uint32] = np.concatenate(mixed(sizes, self._config.mix, self._config.mix_seed))
         if not times.any():
             raise DataError("data.mix: so few epochs of so few rows leave none to train on. Raise data.mix.*.epochs.")
         return replace(stored, times=times)
 
-    def _write_validation(self, name: str, held_out: Iterable[Talks]) -> None:
-        store, examples = Store(self._temporary / name, self._stops), []
+    def _write_validation(self, name: str, held_out: Iterable[EncodedRow]) -> None:
+        store, examples = StoreWriter(self._temporary / name, self._stops), []
         store.begin()
-        for talk in (talk for row in held_out for talk in row):
-            store.add(talk, 0)
-            examples += [self._example(talk)] if _has_example(talk.conversation) else []
+        for encoded_conversation in (part for row in held_out for part in row):
+            store.add(encoded_conversation, 0)
+            conversation = encoded_conversation.conversation
+            examples += [self._example(conversation)] if _has_example(conversation) else []
         self._write_set(name, store.finish(), None, examples)
 
-    def _write_set(self, name: str, stored: Stored, seen: Seen | None, examples: Sequence[Example]) -> None:
-        counted = tally(stored, len(seen.files) if seen else 1)
-        if seen:
-            gate.expect_learnable(seen, counted, self._config, self._longest)
+    def _write_set(self, name: str, stored: StoredLines, notes: FileNotes | None, examples: Sequence[Example]) -> None:
+        counts = tally(stored, len(notes.files) if notes else 1)
+        if notes:
+            gate.expect_trainable(notes, counts, self._config, self._longest)
         folder = self._temporary / name
         meter.current().finish("packing them" if self._config.packing else "writing them")
-        count = dataset.write_rows(folder, stored, self._longest, self._config.packing)
+        count = dataset.write_sequences(folder, stored, self._longest, self._config.packing)
         stored.path.unlink()
-        dataset.seal(folder, dataset.card(name, counted, count, self._longest, self._questions), examples)
+        dataset.seal(folder, dataset.card(name, counts, count, self._longest, self._questions), examples)
 
-    def _example(self, talk: Talk) -> Example:
-        one = talk.conversation
-        return Example(one.question, self._chat.prompt(one.question, one.tools), one.answer)
+    def _example(self, conversation: Conversation) -> Example:
+        prompt = self._chat.prompt(conversation.question, conversation.tools)
+        return Example(conversation.question, prompt, conversation.answer)
 
 
 def _has_example(conversation: Conversation) -> bool:
-    """Whether its last answer is one to learn from: KTO's bad examples are not."""
-    return not conversation.is_text and conversation.turns[conversation.answers[-1]].learns
+    """Whether its last answer is in the loss: KTO's bad examples are not."""
+    return not conversation.is_text and conversation.turns[conversation.answers[-1]].in_loss

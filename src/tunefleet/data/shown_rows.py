@@ -1,4 +1,4 @@
-"""Which rows of a split does a person look at: the first ones, those from a number on, or some drawn at random?"""
+"""The rows of a split that `data show` shows: the first ones, those from a number on, or some drawn at random."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
 from tunefleet.data.clean.held_out import HeldOut
 from tunefleet.data.clean.steps import Cleaning
-from tunefleet.data.encode.loss_mask import Pair, in_pairs
+from tunefleet.data.encode.loss_mask import Pair, encode_pairs
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.formats import collect
-from tunefleet.data.formats.collect import Said
+from tunefleet.data.formats.collect import ParsedRow
 from tunefleet.data.formats.conversation import Conversation
 from tunefleet.data.read import select_sources
 from tunefleet.data.read.bad_rows import BadRows
@@ -34,19 +34,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How rows become tokens; the fields are those of `encode.in_pairs`."""
+    """How rows become tokens; the fields are those of `encode_pairs`."""
 
     config: DataConfig
     chat: ChatTemplate
     tokenizer: Any
     longest: int
 
-    def pairs(self, row: Said) -> list[Pair]:
+    def pairs(self, row: ParsedRow) -> list[Pair]:
         """The parts that a row is trained on as. Raises `DataError` for a row that is bad."""
         if isinstance(row, DataError):
             raise row
         data = self.config
-        return in_pairs(row, self.chat, self.tokenizer, data.train_on, self.longest, data.long_rows)
+        return encode_pairs(row, self.chat, self.tokenizer, data.train_on, self.longest, data.long_rows)
 
 
 def splits(config: DataConfig) -> list[str]:
@@ -60,7 +60,7 @@ def _held_out_names(config: DataConfig) -> Sequence[str]:
     return select_sources.names(config) if config.mix else ["validation"]
 
 
-def chosen(choice: Choice, rendering: Rendering) -> list[Pair]:
+def choose(choice: Choice, rendering: Rendering) -> list[Pair]:
     """The chosen rows in the order of their sources, one source after the other, whether or not some are held out.
 
     Raises `DataError` for a bad row among them that may not be left out, or where `choice.row` is none.
@@ -68,7 +68,7 @@ def chosen(choice: Choice, rendering: Rendering) -> list[Pair]:
     if choice.seed is not None:
         return _drawn(choice.count, random.Random(choice.seed), choice.split, rendering)
     first = choice.row or 1
-    found: list[Pair] = []
+    shown: list[Pair] = []
     number, rows = 0, 0
     for number, row in enumerate(_rows(choice.split, rendering), 1):
         if number < first:
@@ -76,18 +76,18 @@ def chosen(choice: Choice, rendering: Rendering) -> list[Pair]:
         pairs = rendering.pairs(row) if number == choice.row else _tried(row, rendering)
         if number == choice.row and not pairs:
             raise DataError(f"--row {number}: data.clean leaves it out.")
-        found, rows = found + pairs, rows + bool(pairs)
+        shown, rows = shown + pairs, rows + bool(pairs)
         if rows == choice.count:
             break
     if number < first:
-        there = f"there are {number:,} rows. Use 1 to {number:,}." if number else "there is no row."
-        raise DataError(f"--row {first}, --split {choice.split}: {there}")
-    return found
+        count = f"there are {number:,} rows. Use 1 to {number:,}." if number else "there is no row."
+        raise DataError(f"--row {first}, --split {choice.split}: {count}")
+    return shown
 
 
 def _drawn(count: int, draws: random.Random, split: str, rendering: Rendering) -> list[Pair]:
     """Every good row is as likely (reservoir sampling); only those that are drawn are rendered."""
-    held: list[tuple[int, Said]] = []
+    reservoir: list[tuple[int, ParsedRow]] = []
     good = 0
     for number, row in enumerate(_rows(split, rendering)):
         if isinstance(row, DataError) or not row:
@@ -95,11 +95,11 @@ def _drawn(count: int, draws: random.Random, split: str, rendering: Rendering) -
         place = good if good < count else draws.randrange(good + 1)
         good += 1
         if place < count:
-            held[place : place + 1] = [(number, row)]
-    return list(chain.from_iterable(rendering.pairs(row) for _, row in sorted(held, key=lambda one: one[0])))
+            reservoir[place : place + 1] = [(number, row)]
+    return list(chain.from_iterable(rendering.pairs(row) for _, row in sorted(reservoir, key=lambda entry: entry[0])))
 
 
-def _tried(row: Said, rendering: Rendering) -> list[Pair]:
+def _tried(row: ParsedRow, rendering: Rendering) -> list[Pair]:
     """None for a bad row that may be left out. Raises `DataError` for one that may not."""
     try:
         return rendering.pairs(row)
@@ -109,12 +109,12 @@ def _tried(row: Said, rendering: Rendering) -> list[Pair]:
         return []
 
 
-def _rows(split: str, rendering: Rendering) -> Iterator[Said]:
-    """Every row of a split: what it says after cleaning, which is nothing where it is left out; or why it is bad."""
+def _rows(split: str, rendering: Rendering) -> Iterator[ParsedRow]:
+    """Every row of a split: its conversations after cleaning, none where it is left out; or why it is bad."""
     config, clean = rendering.config, Cleaning(rendering.config.clean)
-    unseen = [source for source in select_sources.validation(config) if source.name == split]
-    if unseen:
-        yield from _cleaned(unseen[0], clean.normalise)
+    validation = [source for source in select_sources.validation(config) if source.name == split]
+    if validation:
+        yield from _cleaned(validation[0], clean.normalise)
     elif split == "train":
         for source in select_sources.training(config):
             yield from _cleaned(source, clean.clean)
@@ -122,7 +122,7 @@ def _rows(split: str, rendering: Rendering) -> Iterator[Said]:
         yield from _held_out(split, rendering, clean)
 
 
-def _cleaned(source: Source, step: Callable[[list[Conversation]], list[Conversation]]) -> Iterator[Said]:
+def _cleaned(source: Source, step: Callable[[list[Conversation]], list[Conversation]]) -> Iterator[ParsedRow]:
     return (row if isinstance(row, DataError) else step(row) for row in collect.rows(source))
 
 
@@ -138,7 +138,7 @@ def _held_out(split: str, rendering: Rendering, clean: Cleaning) -> list[list[Co
     return []
 
 
-def _good(rows: Iterator[Said], rendering: Rendering) -> Iterator[list[Conversation]]:
+def _good(rows: Iterator[ParsedRow], rendering: Rendering) -> Iterator[list[Conversation]]:
     """Rendered, so that none is counted whose template refuses it."""
     for row in rows:
         if _tried(row, rendering) and not isinstance(row, DataError):

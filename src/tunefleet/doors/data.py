@@ -80,7 +80,7 @@ def prepare(argv: Sequence[str]) -> None:
 
     started = time.monotonic()
     dataset = data_preview.prepared(plan)
-    origin = "found there, every byte as it was written," if dataset.found else "prepared"
+    origin = "found there, every byte as it was written," if dataset.was_cached else "prepared"
     place = f"{os.path.relpath(dataset.folder)}, {origin} in {time.monotonic() - started:.1f} s"
     print(text.listed({**data_summary.rows(plan, dataset), "saved to": place}))
 

@@ -106,7 +106,7 @@ class PipelineEngine(ZeroEngine):
         return cast(nn.Module, self._stage.model)
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens) of this rank's rows, from stage to stage; without gradients."""
+        """(sum of token losses, loss tokens) of this rank's sequences, from stage to stage; without gradients."""
         batch, model = micro_batch.to(self._group.device), self._stage.model
         with evaluation_mode(model), torch.no_grad(), self.precision():
             width = (*batch.tokens.shape, model.config.hidden_size)
@@ -156,15 +156,15 @@ class PipelineEngine(ZeroEngine):
         distributed.recv(weight, rank)
         return weight
 
-    def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. The optimizer's step waits for `_apply`."""
         here = [batch.to(self._group.device) for batch in micro_batches]
         self._stage.load(here)
-        self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / learning
+        self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / loss_tokens
         self._total.zero_()
         self._engine.train_batch(iter([(batch.tokens, None) for batch in here]))
         total = self._group.total([float(self._total.item())])[0]  # other stages add nothing, tensor peers the same
-        return total / self._plan.layout.tensor / learning
+        return total / self._plan.layout.tensor / loss_tokens
 
     def _scaled(self, loss: Tensor, labels: None) -> Tensor:
         """The last stage's sum of token losses, so that DeepSpeed's averages give the mean over all tokens."""

@@ -32,7 +32,7 @@ class PlainModel:
         return torch.autocast(self._device.type, dtype=self._autocast) if self._autocast else nullcontext()
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens)."""
+        """(sum of token losses, loss tokens)."""
         with torch.no_grad(), self.precision():
             total = self._learner(micro_batch.to(self._device))
         return float(total.item()), micro_batch.loss_tokens

@@ -13,7 +13,7 @@ from tunefleet.contracts import IGNORED, MicroBatch
 def sequence_shard(batch: MicroBatch, part: int, parts: int) -> MicroBatch:
     """Part number `part` of every row's tokens, positions and labels; segments stay whole, as attention does.
 
-    Rows are padded on the right to a multiple of `parts`, in a segment of their own, where nothing learns.
+    Rows are padded on the right to a multiple of `parts`, in a segment of their own, out of the loss.
     """
     if parts == 1:
         return batch

@@ -34,7 +34,7 @@ from tunefleet.plan.plan import Plan
 class ZeroEngine:
     """A learner (micro-batch -> sum of token losses) that DeepSpeed trains.
 
-    The loss of a step is the sum of token losses divided by the learning tokens of all micro-batches and
+    The loss of a step is the sum of token losses divided by the loss tokens of all micro-batches and
     ranks: these are counted first, then every micro-batch is scaled, so that any split of the same
     global batch gives the same gradient. (A mean of means weighs short answers more.)
     """
@@ -94,17 +94,17 @@ class ZeroEngine:
         started = time.perf_counter()
         self._engine.train()
         micro_batches = [self._own(batch) for batch in micro_batches]
-        tokens, learning = self._count(micro_batches)
+        tokens, loss_tokens = self._count(micro_batches)
         lr = self._set_learning_rate()
-        loss = self._accumulate(micro_batches, learning)
+        loss = self._accumulate(micro_batches, loss_tokens)
         self._expect_finite("loss", loss)
         norm, skipped = self._update() if self._plan.config.parallel.zero_stage else self._clip_and_update()
         self._step += 1
         seconds = time.perf_counter() - started
-        return StepResult(loss, norm, lr, tokens, learning, skipped, seconds)
+        return StepResult(loss, norm, lr, tokens, loss_tokens, skipped, seconds)
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
-        """(sum of token losses, learning tokens) of this rank's rows, without gradients or dropout."""
+        """(sum of token losses, loss tokens) of this rank's sequences, without gradients or dropout."""
         micro_batch = self._own(micro_batch)
         with evaluation_mode(self._engine.module), torch.no_grad():
             total = self._engine(micro_batch.to(self._group.device))
@@ -179,9 +179,9 @@ class ZeroEngine:
         for batch in micro_batches:
             own[0] += batch.tokens.numel()
             own[1] += batch.loss_tokens
-        tokens, learning = self._copies.total(own)
-        assert learning > 0, "the data room keeps only rows with something to learn"
-        return int(tokens), int(learning)
+        tokens, loss_tokens = self._copies.total(own)
+        assert loss_tokens > 0, "the data room keeps only sequences with loss tokens"
+        return int(tokens), int(loss_tokens)
 
     def _set_learning_rate(self) -> float:
         lr = self._learning_rate(self._step)
@@ -189,17 +189,17 @@ class ZeroEngine:
             group["lr"] = lr
         return lr
 
-    def _accumulate(self, micro_batches: Sequence[MicroBatch], learning: int) -> float:
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. DeepSpeed averages over ranks and steps."""
         averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         for number, batch in enumerate(micro_batches, 1):
             loss = self._engine(batch.to(self._group.device))
-            self._engine.backward(loss * (averaged_over / learning))
+            self._engine.backward(loss * (averaged_over / loss_tokens))
             total += loss.detach()
             if number < len(micro_batches):
                 self._engine.step()  # only counts: the boundary is the last one
-        return self._copies.total([float(total.item())])[0] / learning
+        return self._copies.total([float(total.item())])[0] / loss_tokens
 
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""

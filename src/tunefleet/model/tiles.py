@@ -29,8 +29,8 @@ def tiled_loss(
     gathers it, so ranks that use it more often than others would wait for ever.
     """
     given = model.base_model(**inputs)
-    learns = labels != IGNORED
-    hidden, labels = given.last_hidden_state[learns], labels[learns]
+    in_loss = labels != IGNORED
+    hidden, labels = given.last_hidden_state[in_loss], labels[in_loss]
     tiles = max(1, agree(-(-len(labels) // tile)))
     parts = zip(hidden.tensor_split(tiles), labels.tensor_split(tiles), strict=True)
     losses = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.data import Grouping
 from tunefleet.data import prepare, shown_rows
-from tunefleet.data.batches.grouping import row_lengths
+from tunefleet.data.batches.grouping import sequence_lengths
 from tunefleet.data.batches.order import Order
 from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.prepare import Prepared
@@ -61,7 +61,7 @@ def rows(plan: Plan, choice: Choice) -> list[RowPreview]:
         raise ConfigError(f"--split {choice.split}: there is none. Splits: {', '.join(splits)}.")
     chat = prepare.chat_template(data, tokenizer)
     rendering = Rendering(data, chat, tokenizer, plan.config.train.sequence_length)
-    pairs = shown_rows.chosen(choice, rendering)
+    pairs = shown_rows.choose(choice, rendering)
     conversations = [list(parts) for _, parts in groupby(pairs, key=lambda pair: id(pair[0]))]
     return [
         _preview(conversation.where + _part(number, len(parts)), encoded, tokenizer)
@@ -94,21 +94,21 @@ def _part(number: int, parts: int) -> str:
 def _preview(location: str, encoded: Encoded, tokenizer: Any) -> RowPreview:
     edges = _edges(encoded)
     cuts = tuple((edges.index(place), cut_tokens) for place, cut_tokens in encoded.cuts)
-    pieces, loss_tokens = _pieces(encoded, edges, tokenizer), int(encoded.learns[1:].sum())
-    return RowPreview(location, pieces, len(encoded.learns), loss_tokens, encoded.truncated or encoded.too_long, cuts)
+    pieces, loss_tokens = _pieces(encoded, edges, tokenizer), int(encoded.loss_mask.sum())
+    return RowPreview(location, pieces, len(encoded.tokens), loss_tokens, encoded.truncated or encoded.too_long, cuts)
 
 
 def _edges(encoded: Encoded) -> list[int]:
     """Where the loss mask changes, or something is cut off."""
-    changes = (np.flatnonzero(np.diff(encoded.learns)) + 1).tolist()
-    return sorted({0, *changes, *(place for place, _ in encoded.cuts), len(encoded.learns)})
+    changes = (np.flatnonzero(np.diff(encoded.loss_mask)) + 1).tolist()
+    return sorted({0, *changes, *(place for place, _ in encoded.cuts), len(encoded.loss_mask)})
 
 
 def _pieces(encoded: Encoded, edges: Sequence[int], tokenizer: Any) -> tuple[tuple[str, bool], ...]:
     """Texts of growing length are compared: many tokenizers decode a token differently where it stands alone."""
     texts = [_decoded(encoded.tokens[:edge].tolist(), tokenizer) for edge in edges]
     steps = zip(texts[:-1], texts[1:], edges, strict=False)
-    return tuple((text[len(previous) :], bool(encoded.learns[start])) for previous, text, start in steps)
+    return tuple((text[len(previous) :], bool(encoded.loss_mask[start])) for previous, text, start in steps)
 
 
 def _decoded(ids: Sequence[int], tokenizer: Any) -> str:
@@ -119,10 +119,10 @@ def _padding(plan: Plan, data: Dataset) -> dict[Grouping, float]:
     if plan.config.data.packing or not len(data):
         return {}
     seed, batch = plan.config.train.seed, plan.batch
-    return {way: Order(row_lengths(data), seed, batch.total, way).padding(batch.micro) for way in Grouping}
+    return {way: Order(sequence_lengths(data), seed, batch.total, way).padding(batch.micro) for way in Grouping}
 
 
 def _lengths(data: Dataset, padding: Mapping[Grouping, float]) -> Lengths:
-    in_loss = np.add.reduceat(data.learns, data.starts[:-1], dtype=np.int64) if len(data) else np.zeros(0, np.int64)
-    firsts = data.learns[data.starts[:-1]].astype(np.int64)  # predicted from nothing, so never in the loss
-    return Lengths(data.card, np.diff(data.starts)[data.packs], (in_loss - firsts)[data.packs], padding)
+    starts = data.starts[:-1]
+    loss_tokens = np.add.reduceat(data.loss_mask, starts, dtype=np.int64) if len(data) else np.zeros(0, np.int64)
+    return Lengths(data.card, np.diff(data.starts)[data.packs], loss_tokens[data.packs], padding)

@@ -26,12 +26,12 @@ def _unread(keys: Mapping[str, str], most: int = 5) -> str:
 
 
 def _card(plan: Plan, card: Card) -> str:
-    rows = f"{card.rows:,} rows of {card.row_length} tokens ({card.filled:.1%} filled)"
+    sequences = f"{card.sequences:,} sequences of {card.sequence_length} tokens ({card.filled:.1%} filled)"
     left_out = {"cut": card.truncated, "split": card.split, "too long": card.too_long, "dropped": card.dropped}
     counts = [f"{number:,} {reason}" for reason, number in left_out.items() if number]
     return (
         f"{plan.config.data.name}: {card.conversations:,} conversations in "
-        f"{rows if plan.config.data.packing else 'a row each'}, {count(card.tokens)} tokens, "
-        f"{count(card.learning_tokens)} in the loss, longest {card.longest:,}"
+        f"{sequences if plan.config.data.packing else 'a sequence each'}, {count(card.tokens)} tokens, "
+        f"{count(card.loss_tokens)} in the loss, longest {card.longest:,}"
         + (f" ({', '.join(counts)} of {card.read:,} read)" if counts else "")
     )

@@ -24,19 +24,20 @@ def report(name: str, lengths: Lengths, packed: bool) -> str:
 
 def _facts(lengths: Lengths, packed: bool) -> dict[str, str]:
     card = lengths.card
-    in_loss = card.learning_tokens / max(1, card.tokens)
-    rows = f"{card.rows:,} of {card.row_length:,} tokens, {card.filled:.2%} filled, {1 - card.filled:.2%} padding"
-    unpacked = card.tokens / max(1, card.conversations * card.row_length)
+    in_loss = card.loss_tokens / max(1, card.tokens)
+    filled = f"{card.filled:.2%} filled, {1 - card.filled:.2%} padding"
+    sequences = f"{card.sequences:,} of {card.sequence_length:,} tokens, {filled}"
+    unpacked = card.tokens / max(1, card.conversations * card.sequence_length)
     packing = f" ({unpacked:.2%} filled without packing)" if packed else " (padded to the longest of a batch: less)"
     ways = ", ".join(f"{share:.1%} with {way.value}" for way, share in lengths.padding.items())
     grouped = {"batches": f"padding {ways} (data.group_by_length)"} if ways else {}
     return {
         "read": f"{card.read:,} conversations, {card.dropped:,} dropped without loss tokens",
         "too long": f"{card.truncated:,} cut ({card.truncated / max(1, card.read):.2%}), {card.split:,} split into "
-        f"several, {card.too_long:,} left out, at {card.row_length:,} tokens",
-        "tokens": f"{count(card.tokens)}, {count(card.learning_tokens)} in the loss ({in_loss:.1%})",
+        f"several, {card.too_long:,} left out, at {card.sequence_length:,} tokens",
+        "tokens": f"{count(card.tokens)}, {count(card.loss_tokens)} in the loss ({in_loss:.1%})",
         "longest": f"{card.longest:,} tokens",
-        "rows": rows + packing,
+        "sequences": sequences + packing,
         **grouped,
     }
 

@@ -25,13 +25,13 @@ def data_rows(plan: Plan, inputs: RunInputs) -> dict[str, str]:
     return {
         **data_summary.rows(plan, inputs.data),
         **({"special tokens": f"the tokenizer's: {differences}"} if differences else {}),
-        "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.rows:,} rows / {plan.batch.total} rows a step, "
-        f"warm-up {steps.warmup}",
+        "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.sequences:,} sequences / {plan.batch.total} "
+        f"sequences a step, warm-up {steps.warmup}",
     }
 
 
 def evaluation_facts(plan: Plan, inputs: RunInputs) -> dict[str, str]:
-    """What an evaluation is of: data, rows and precision."""
+    """What an evaluation is of: data, sequences and precision."""
     config, splits = plan.config, inputs.data.validation.items()
     limit = config.evaluation.max_rows
     merged = ", with the adapter added to the weights" if config.adapter.name is not AdapterName.NONE else ""

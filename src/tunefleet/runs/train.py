@@ -228,7 +228,7 @@ def _record(state: RunState, result: StepResult) -> dict[str, Any]:
         "step": state.step,
         "time": time.time(),
         "tokens": state.tokens,
-        "learning_tokens": state.learning_tokens,
+        "loss_tokens": state.loss_tokens,
         "train/loss": result.loss,
         "train/gradient_norm": result.gradient_norm,
         "train/lr": result.lr,

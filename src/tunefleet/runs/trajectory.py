@@ -34,7 +34,7 @@ Trajectory = dict[str, list[float]]
 
 
 def rows(number: int = 40) -> Dataset:
-    """Packed rows of conversations whose lengths and numbers of loss tokens differ widely.
+    """Packed sequences of conversations whose lengths and numbers of loss tokens differ widely.
 
     Every token follows from the one before it, so that the loss can fall.
     """

@@ -21,7 +21,7 @@ CONVERSATIONS = [
 
 
 def packed() -> Dataset:
-    return dataset_of(CONVERSATIONS, rows=[[0, 1], [2]])
+    return dataset_of(CONVERSATIONS, sequences=[[0, 1], [2]])
 
 
 def lists(batch: MicroBatch) -> dict[str, list[list[int]] | None]:
@@ -67,7 +67,7 @@ def test_every_tensor_is_int64_and_own_memory() -> None:
 
 
 def test_a_conversation_of_one_token_labels_nothing() -> None:
-    data = dataset_of([([10], [True]), ([20], [True])], rows=[[0, 1]])
+    data = dataset_of([([10], [True]), ([20], [True])], sequences=[[0, 1]])
     assert (collate(data, [0], PAD, packed=True).labels == I).all()
 
 
@@ -77,7 +77,7 @@ def test_labels_never_cross_a_boundary(seed: int) -> None:
     draw = np.random.default_rng(seed)
     sizes = draw.integers(1, 9, 12)
     talks = [([100 * i + j for j in range(n)], draw.random(n) < 0.6) for i, n in enumerate(sizes, 1)]
-    data = dataset_of(talks, rows=[[0, 1, 2, 3], [4], [5, 6, 7], [8, 9, 10, 11]])
+    data = dataset_of(talks, sequences=[[0, 1, 2, 3], [4], [5, 6, 7], [8, 9, 10, 11]])
     batch = collate(data, [0, 1, 2, 3], PAD, packed=True)
     here, labels = batch.tokens, batch.labels
     where = labels != I
@@ -89,6 +89,6 @@ def test_labels_never_cross_a_boundary(seed: int) -> None:
 
 
 def test_segments_tell_neighbours_apart() -> None:
-    batch = collate(dataset_of(CONVERSATIONS, rows=[[2, 0, 1]]), [0], PAD, packed=True)
+    batch = collate(dataset_of(CONVERSATIONS, sequences=[[2, 0, 1]]), [0], PAD, packed=True)
     assert batch.segments is not None
     assert batch.segments.tolist() == [[1, 1, 1, 1, 2, 2, 2, 3, 3]]

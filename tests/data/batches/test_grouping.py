@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.shared import dataset_of
 from tunefleet.config.data import Grouping
-from tunefleet.data.batches.grouping import row_lengths
+from tunefleet.data.batches.grouping import sequence_lengths
 from tunefleet.data.batches.order import Order, OrderedBatches
 from tunefleet.plan.processes.batch import Batch
 
@@ -25,8 +25,8 @@ def lengths(rows: int, seed: int = 0) -> NDArray[np.int64]:
 
 
 def test_lengths_of_packed_rows() -> None:
-    data = dataset_of([([1] * n, [True] * n) for n in (3, 2, 4, 5)], rows=[[2, 0], [1], [3]])
-    assert row_lengths(data).tolist() == [7, 2, 5]
+    data = dataset_of([([1] * n, [True] * n) for n in (3, 2, 4, 5)], sequences=[[2, 0], [1], [3]])
+    assert sequence_lengths(data).tolist() == [7, 2, 5]
 
 
 @pytest.mark.parametrize("grouping", list(Grouping))
@@ -36,13 +36,13 @@ def test_every_epoch_holds_every_row_once(grouping: Grouping, step: int, rows: i
     """Steps that cross the end of an epoch hold rows of both; sorting within them moves rows over that end."""
     order = Order(lengths(rows), 3, step, grouping)
     steps = -(-3 * rows // step)
-    taken = order.rows(0, steps * step)
+    taken = order.sequences(0, steps * step)
     seen = Counter(taken)
     assert set(seen) == set(range(rows))
     extra = steps * step - 3 * rows
     assert all(3 <= times <= 3 + -(-extra // rows) for times in seen.values())
     inside = [
-        [order.rows(i * step, step) for i in range(-(-e * rows // step), (e + 1) * rows // step)] for e in range(3)
+        [order.sequences(i * step, step) for i in range(-(-e * rows // step), (e + 1) * rows // step)] for e in range(3)
     ]
     for epoch in inside:  # steps that lie within an epoch
         assert max(Counter(row for one in epoch for row in one).values(), default=1) == 1
@@ -54,18 +54,18 @@ def test_a_grouped_order_is_a_pure_function_of_the_position(grouping: Grouping, 
     def order() -> Order:
         return Order(lengths(101), 5, 16, grouping)
 
-    whole = order().rows(0, 500)
-    assert order().rows(start, 40) == whole[start : start + 40]
+    whole = order().sequences(0, 500)
+    assert order().sequences(start, 40) == whole[start : start + 40]
     walked = order()
-    walked.rows(450, 3)
-    assert walked.rows(start, 40) == whole[start : start + 40]
+    walked.sequences(450, 3)
+    assert walked.sequences(start, 40) == whole[start : start + 40]
 
 
 def test_sorting_within_steps_trains_the_same_rows_at_every_step() -> None:
     plain, grouped = (Order(lengths(300), 1, 24, grouping) for grouping in (Grouping.NEVER, Grouping.STEP))
     for step in range(40):
-        assert sorted(plain.rows(step * 24, 24)) == sorted(grouped.rows(step * 24, 24))
-    assert plain.rows(0, 300) != grouped.rows(0, 300)
+        assert sorted(plain.sequences(step * 24, 24)) == sorted(grouped.sequences(step * 24, 24))
+    assert plain.sequences(0, 300) != grouped.sequences(0, 300)
 
 
 @pytest.mark.parametrize("grouping", list(Grouping))
@@ -80,7 +80,7 @@ def test_the_rows_of_a_step_do_not_depend_on_the_split(split: Batch, grouping: G
     ]
     for step in range(10):  # more than two epochs
         shares = [[int(row[0]) - 1 for batch in r.take(split.accumulation) for row in batch.tokens] for r in ranks]
-        assert Counter(row for share in shares for row in share) == Counter(order.rows(step * 12, 12))
+        assert Counter(row for share in shares for row in share) == Counter(order.sequences(step * 12, 12))
         assert {len(share) for share in shares} == {12 // split.data_parallel}
         assert {r.position for r in ranks} == {(step + 1) * 12}
 
@@ -113,7 +113,7 @@ def test_padding_shrinks() -> None:
     assert found[Grouping.WINDOW] < 0.02
     sizes = lengths(5000)
     order = Order(sizes, 0, 64, Grouping.STEP)
-    by_hand = [order.rows(at, 4) for at in range(0, 4992, 4)]
+    by_hand = [order.sequences(at, 4) for at in range(0, 4992, 4)]
     padded = sum(4 * max(sizes[rows]) for rows in by_hand)
     assert found[Grouping.STEP] == pytest.approx(1 - sum(int(sizes[rows].sum()) for rows in by_hand) / padded)
 
@@ -123,11 +123,11 @@ def test_the_longest_rows_come_first(grouping: Grouping) -> None:
     """A run that does not fit fails at its first step; at its second where optimizer states come with the first."""
     sizes = lengths(1000)
     order = Order(sizes, 0, 16, grouping)
-    first, second = (max(sizes[order.rows(at, 16)]) for at in (0, 16))
+    first, second = (max(sizes[order.sequences(at, 16)]) for at in (0, 16))
     assert first == max(sizes)
-    rest = [max(sizes[order.rows(at, 16)]) for at in range(32, 992, 16)]
+    rest = [max(sizes[order.sequences(at, 16)]) for at in range(32, 992, 16)]
     assert second >= max(rest)
-    again = [max(sizes[order.rows(at, 16)]) for at in range(1008, 1040, 16)]
+    again = [max(sizes[order.sequences(at, 16)]) for at in range(1008, 1040, 16)]
     assert again != [first, second]  # later epochs are random
 
 
@@ -135,10 +135,10 @@ def test_windows_mix_lengths_over_the_epoch_and_neighbours_change() -> None:
     """Steps come in no order of their lengths, and the next epoch puts other rows together."""
     sizes = lengths(6400)
     order = Order(sizes, 0, 16, Grouping.WINDOW)
-    means = np.asarray([sizes[order.rows(at, 16)].mean() for at in range(32, 6400, 16)])
+    means = np.asarray([sizes[order.sequences(at, 16)].mean() for at in range(32, 6400, 16)])
     following = np.corrcoef(means[:-1], means[1:])[0, 1]
     assert abs(following) < 0.15  # 398 steps: three standard deviations of chance
-    steps = [{frozenset(order.rows(e * 6400 + at, 16)) for at in range(0, 6400, 16)} for e in range(2)]
+    steps = [{frozenset(order.sequences(e * 6400 + at, 16)) for at in range(0, 6400, 16)} for e in range(2)]
     assert not steps[0] & steps[1]
     pairs = [{pair for step in epoch for pair in pairwise(sorted(step))} for epoch in steps]
     assert len(pairs[0] & pairs[1]) < len(pairs[0]) / 20
@@ -146,5 +146,5 @@ def test_windows_mix_lengths_over_the_epoch_and_neighbours_change() -> None:
 
 @pytest.mark.parametrize("grouping", list(Grouping))
 def test_seeds_and_epochs_differ(grouping: Grouping) -> None:
-    taken = [Order(lengths(200), seed, 8, grouping).rows(200 * epoch, 200) for seed in (0, 1) for epoch in (0, 1)]
+    taken = [Order(lengths(200), seed, 8, grouping).sequences(200 * epoch, 200) for seed in (0, 1) for epoch in (0, 1)]
     assert all(one != other for i, one in enumerate(taken) for other in taken[:i])

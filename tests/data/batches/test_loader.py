@@ -23,7 +23,7 @@ from tests.ranks import ROOT
 from tests.shared import dataset_of
 from tunefleet.base.errors import WorkerFailure
 from tunefleet.config.data import Grouping
-from tunefleet.data.batches.grouping import row_lengths
+from tunefleet.data.batches.grouping import sequence_lengths
 from tunefleet.data.batches.order import Order, OrderedBatches
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.processes.batch import Batch
@@ -36,7 +36,7 @@ def mapped(folder: Path) -> Dataset:
     """Rows of 2 to 9 tokens whose arrays lie in files, as prepared ones do."""
     data = dataset_of([([r + 1] * (2 + r % 8), [False] + [True] * (1 + r % 8)) for r in range(ROWS)])
     arrays = {}
-    for name in ("tokens", "learns", "starts", "packs", "bounds"):
+    for name in ("tokens", "loss_mask", "starts", "packs", "bounds"):
         np.save(folder / f"{name}.npy", getattr(data, name))
         arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
     return replace(data, **arrays)
@@ -93,9 +93,9 @@ def test_workers_draw_nothing_from_the_random_states_of_training(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("workers_gone")
-def test_a_killed_worker_is_named_with_its_rows_at_once(tmp_path: Path) -> None:
+def test_a_killed_worker_is_named_with_its_sequences_at_once(tmp_path: Path) -> None:
     data = mapped(tmp_path)
-    rows = Order(row_lengths(data), 3, SPLIT.total, Grouping.STEP).rows(0, 12 * SPLIT.micro)
+    rows = Order(sequence_lengths(data), 3, SPLIT.total, Grouping.STEP).sequences(0, 12 * SPLIT.micro)
     one = batches(data, 2)
     one.take(3)
     victim = one.worker_pids[1]
@@ -104,8 +104,8 @@ def test_a_killed_worker_is_named_with_its_rows_at_once(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailure) as caught:
         one.take(20)
     assert time.monotonic() - started < 30
-    assert f"(pid {victim}) was killed by SIGKILL at the micro-batch of rows " in str(caught.value)
-    named = [int(row) for row in str(caught.value).split(" rows ")[1].split(".")[0].split(", ")]
+    assert f"(pid {victim}) was killed by SIGKILL at the micro-batch of sequences " in str(caught.value)
+    named = [int(row) for row in str(caught.value).split(" sequences ")[1].split(".")[0].split(", ")]
     theirs = [rows[2 * i : 2 * i + 2] for i in range(3, 12) if i % 2]  # the second of two workers
     assert named in theirs[:3]  # what it had not handed over
     one.close()

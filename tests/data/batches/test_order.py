@@ -37,12 +37,12 @@ def rank(split: Batch, number: int, seed: int = 0, position: int = 0) -> Ordered
 def test_each_epoch_is_a_permutation(rows: int) -> None:
     order = Order(np.ones(rows, dtype=np.int64), seed=3)
     for epoch in range(4):
-        assert sorted(order.rows(epoch * rows, rows)) == list(range(rows))
+        assert sorted(order.sequences(epoch * rows, rows)) == list(range(rows))
 
 
 def test_epochs_and_seeds_differ() -> None:
-    first, second = (Order(np.ones(50, dtype=np.int64), seed=0).rows(epoch * 50, 50) for epoch in (0, 1))
-    other = Order(np.ones(50, dtype=np.int64), seed=1).rows(0, 50)
+    first, second = (Order(np.ones(50, dtype=np.int64), seed=0).sequences(epoch * 50, 50) for epoch in (0, 1))
+    other = Order(np.ones(50, dtype=np.int64), seed=1).sequences(0, 50)
     assert first != second
     assert first != other
     assert second != other  # seed + epoch would make them equal
@@ -51,11 +51,11 @@ def test_epochs_and_seeds_differ() -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 10, 11, 12, 21, 22, 35])
 def test_order_is_a_pure_function_of_the_position(start: int) -> None:
-    whole = Order(np.full(ROWS, 2), seed=5).rows(0, 50)
-    assert Order(np.full(ROWS, 2), seed=5).rows(start, 10) == whole[start : start + 10]
+    whole = Order(np.full(ROWS, 2), seed=5).sequences(0, 50)
+    assert Order(np.full(ROWS, 2), seed=5).sequences(start, 10) == whole[start : start + 10]
     walked = Order(np.full(ROWS, 2), seed=5)
-    walked.rows(40, 3)
-    assert walked.rows(start, 10) == whole[start : start + 10]
+    walked.sequences(40, 3)
+    assert walked.sequences(start, 10) == whole[start : start + 10]
 
 
 SPLITS = [Batch(1, 4, 1), Batch(2, 2, 1), Batch(4, 1, 1), Batch(1, 1, 4), Batch(2, 1, 2), Batch(1, 2, 2)]
@@ -67,7 +67,7 @@ def test_every_split_reads_the_same_rows_at_each_step(split: Batch) -> None:
     ranks = [rank(split, number) for number in range(split.data_parallel)]
     for step in range(8):  # almost three epochs of 11 rows, so that steps cross their ends
         taken = [row for r in ranks for row in rows_of(list(r.take(split.accumulation)))]
-        assert Counter(taken) == Counter(order.rows(step * 4, 4))
+        assert Counter(taken) == Counter(order.sequences(step * 4, 4))
         assert {r.position for r in ranks} == {(step + 1) * 4}
 
 

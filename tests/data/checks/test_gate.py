@@ -15,12 +15,12 @@ import pytest
 from tests.data.encode.test_template import THINKING
 from tests.shared import shared_data
 from tunefleet.base.errors import DataError
-from tunefleet.config.data import DataConfig, MixedSource, OnBadRow, SourceConfig, TrainOn
-from tunefleet.data.checks.file_notes import Seen
-from tunefleet.data.checks.gate import expect_learnable
+from tunefleet.config.data import DataConfig, LongRows, MixedSource, OnBadRow, SourceConfig, TrainOn
+from tunefleet.data.checks.file_notes import FileNotes
+from tunefleet.data.checks.gate import expect_trainable
 from tunefleet.data.checks.placeholders import Placeholders
-from tunefleet.data.encode.long_rows import Encoded
-from tunefleet.data.encode.stream import Talk
+from tunefleet.data.encode.long_rows import fit
+from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.formats import weights
 from tunefleet.data.formats.collect import collect
 from tunefleet.data.formats.conversation import Conversation, Turn
@@ -28,30 +28,31 @@ from tunefleet.data.prepare import prepare
 from tunefleet.data.read.bad_rows import BadRows
 from tunefleet.data.read.sources import Source
 from tunefleet.data.store.tally import tally
-from tunefleet.data.store.writer import Store
+from tunefleet.data.store.writer import StoreWriter
 
 STOP = 2
-GOOD = "pplls"  # prompt, prompt, learnt, learnt, learnt stop
+GOOD = "pplls"  # prompt, prompt, in the loss, in the loss, stop in the loss
 
 
 def row(marks: str = GOOD, where: str = "a.jsonl:1", content: str = "hi", cut: bool = False) -> Any:
-    """A row whose tokens are prompt (p), prompt stop (e), learnt (l) or learnt stop (s)."""
+    """A row whose tokens are prompt (p), prompt stop (e), in the loss (l) or stop in the loss (s)."""
     tokens = np.asarray([STOP if mark in "es" else 9 for mark in marks], dtype=np.int32)
-    learns = np.asarray([mark in "ls" for mark in marks])
-    talk = Conversation((Turn("user", content), Turn("assistant", "yes")), where)
-    return talk, Encoded(tokens, learns, truncated=cut)
+    [part] = fit(tokens, np.asarray([mark in "ls" for mark in marks]), False, 64, LongRows.TRUNCATE)
+    conversation = Conversation((Turn("user", content), Turn("assistant", "yes")), where)
+    return conversation, replace(part, truncated=cut)
 
 
 def look(rows: Sequence[Any], **settings: Any) -> None:
     """The gate, behind a store as training has it."""
-    seen = Seen()
+    notes = FileNotes()
     with TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "train", (STOP,))
+        store = StoreWriter(Path(folder) / "train", (STOP,))
         store.begin()
-        for talk, part in rows:
-            store.add(Talk(talk, [part]), seen.see(Talk(talk, [part])))
-        counted = tally(store.finish(), len(seen.files))
-    expect_learnable(seen, counted, DataConfig(**settings), 64)
+        for conversation, part in rows:
+            encoded = EncodedConversation(conversation, [part])
+            store.add(encoded, notes.add(encoded))
+        counts = tally(store.finish(), len(notes.files))
+    expect_trainable(notes, counts, DataConfig(**settings), 64)
 
 
 def refused(rows: Sequence[Any], **settings: Any) -> str:
@@ -74,19 +75,17 @@ def test_good_rows_pass() -> None:
 
 def test_a_file_without_anything_to_learn_is_refused_beside_a_good_one() -> None:
     said = refused([*many(5), *(row("ppp", f"b.jsonl:{i}") for i in range(1, 6))])
-    assert said.startswith(
-        "b.jsonl: no row has a token to learn within train.sequence_length=64 (b.jsonl:1, b.jsonl:2, "
-    )
+    assert said.startswith("b.jsonl: no row has loss tokens within train.sequence_length=64 (b.jsonl:1, b.jsonl:2, ")
     assert "a.jsonl" not in said
 
 
 def test_a_first_token_is_nothing_to_learn() -> None:
-    assert "no row has a token to learn" in refused([row("lpp")])
+    assert "no row has loss tokens" in refused([row("lpp")])
 
 
 def test_rows_that_never_learn_to_stop_are_refused() -> None:
     said = refused(many(5, marks="eplll"))  # the prompt's stop does not count
-    assert "no answer's end is learnt in 5 rows (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
+    assert "no answer's end is in the loss in 5 rows (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
     accepted([*many(5, marks="eplll"), row()])  # control: one that does
 
 
@@ -144,7 +143,7 @@ def test_real_rows_hold_no_unfilled_placeholder_and_a_real_template_does() -> No
     ):
         found = Placeholders()
         for talk in real(name):
-            found.see(talk)
+            found.add(talk)
         assert set(found.unfilled(DataConfig().max_unfilled)) == expected
 
 
@@ -209,7 +208,7 @@ def test_complaints_about_a_mixture_name_its_sources(tmp_path: Path, tokenizer: 
     with pytest.raises(DataError) as raised:
         prepare(replace(config, path=None, mix=mix), tokenizer, 64)
     empty, cut = raised.value.complaints  # the cut answers keep their ends
-    assert empty.startswith(f"old_tales: {tales}: no row has a token to learn")
+    assert empty.startswith(f"old_tales: {tales}: no row has loss tokens")
     assert "60 of 60 rows (100.0%)" in cut
     assert f"(chats: {chats}:1, old_tales: {tales}:1, chats: {chats}:2, ...)" in cut
 
@@ -241,14 +240,14 @@ def test_a_row_that_its_setting_can_learn_is_no_bad_row(config: DataConfig, toke
 
 
 @pytest.mark.parametrize(
-    ("message", "learns"),
+    ("message", "in_loss"),
     [({}, True), ({"weight": None}, True), ({"weight": 1}, True), ({"weight": 0}, False), ({"weight": 0.0}, False)],
 )
-def test_a_weight_is_nothing_or_one(message: dict[str, Any], learns: bool) -> None:
-    assert weights.in_loss(message, "a.jsonl:1: message 2") is learns
+def test_a_weight_is_nothing_or_one(message: dict[str, Any], in_loss: bool) -> None:
+    assert weights.in_loss(message, "a.jsonl:1: message 2") is in_loss
 
 
 @pytest.mark.parametrize("weight", [0.5, 2, -1, "1", [1], float("nan")])
 def test_another_weight_is_refused(weight: Any) -> None:
-    with pytest.raises(DataError, match=r"a\.jsonl:1: message 2: weight is .*Use 1 to learn"):
+    with pytest.raises(DataError, match=r"a\.jsonl:1: message 2: weight is .*Use 1 to put"):
         weights.in_loss({"weight": weight}, "a.jsonl:1: message 2")

@@ -55,21 +55,21 @@ def test_what_is_right_is_let_through_with_real_tokenizers(folder: str) -> None:
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_mask_shifted_by_one_is_refused(tokenizer: Any, by: int) -> None:
     encoded = one(tokenizer, PLAIN)
-    shifted = replace(encoded, learns=np.roll(encoded.learns, by))
-    with pytest.raises(DataError, match=r"rows\.jsonl:5: the tokens that learn do not begin where the prompt ends"):
+    shifted = replace(encoded, loss_mask=np.roll(encoded.loss_mask, by))
+    with pytest.raises(DataError, match=r"rows\.jsonl:5: the tokens in the loss do not begin where the prompt ends"):
         check(tokenizer, PLAIN, shifted)
 
 
 def test_a_second_answer_that_is_not_learnt_is_refused(tokenizer: Any) -> None:
     encoded, last = one(tokenizer, PLAIN), one(tokenizer, PLAIN, TrainOn.LAST)
     with pytest.raises(DataError, match="do not begin where the prompt ends"):
-        check(tokenizer, PLAIN, replace(encoded, learns=encoded.learns & ~last.learns))
+        check(tokenizer, PLAIN, replace(encoded, loss_mask=encoded.loss_mask & ~last.loss_mask))
 
 
 def test_an_end_that_is_not_learnt_is_refused(tokenizer: Any) -> None:
     encoded = one(tokenizer, PLAIN)
     with pytest.raises(DataError, match=r"an answer ends with .*generation stops at '</s>'"):
-        check(tokenizer, PLAIN, replace(encoded, learns=encoded.learns & (encoded.tokens != 2)))
+        check(tokenizer, PLAIN, replace(encoded, loss_mask=encoded.loss_mask & (encoded.tokens != 2)))
 
 
 @pytest.mark.parametrize("name", ["gemma", "llama-3", "phi-3"])
@@ -122,9 +122,9 @@ def test_what_was_cut_is_not_held_against_a_row(tokenizer: Any) -> None:
 
 def test_answers_of_no_weight_are_not_missed(tokenizer: Any) -> None:
     for silent in (2, 4):
-        turns = [replace(turn, learns=i != silent) for i, turn in enumerate(TALK.turns)]
+        turns = [replace(turn, in_loss=i != silent) for i, turn in enumerate(TALK.turns)]
         weighed = Conversation(tuple(turns), TALK.where)
         for on in TrainOn:
             encoded = one(tokenizer, PLAIN, on, weighed)
-            assert not encoded.learns.all()
+            assert not encoded.loss_mask.all()
             verify(weighed, encoded, chat(tokenizer, PLAIN), tokenizer, on)

@@ -169,8 +169,8 @@ def test_a_hash_may_have_many_numbers() -> None:
         key = drawn.choice(keys)
         table.add(key, number)
         known[key].append(number)
-    assert all(sorted(table.of(key)) == known[key] for key in keys)
-    assert table.of(1) == []
+    assert all(sorted(table.numbers(key)) == known[key] for key in keys)
+    assert table.numbers(1) == []
 
 
 def test_near_duplicates_take_little_memory() -> None:

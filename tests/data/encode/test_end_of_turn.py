@@ -40,7 +40,7 @@ def last_learnt(tokenizer: Any, source: str) -> list[str]:
     """The last learnt token of each of two answers."""
     [encoded] = encode([talk("Yes.", "No.")], chat(tokenizer, source), tokenizer, TrainOn.RESPONSE, 999)
     tokens = tokenizer.convert_ids_to_tokens(encoded.tokens.tolist())
-    learns = [*encoded.learns.tolist(), False]
+    learns = [*encoded.loss_mask.tolist(), False]
     return [token for i, token in enumerate(tokens) if learns[i] and not learns[i + 1]]
 
 
@@ -88,8 +88,8 @@ END = EndOfTurn("<e>", "\n", (2,))
         ("q:\n", 2, 3, "\n"),
     ],
 )
-def test_where_an_answer_has_been_said(text: str, start: int, end: int, said: str) -> None:
-    assert text[start : END.of(text, start, end)] == said
+def test_where_generation_of_an_answer_stops(text: str, start: int, end: int, said: str) -> None:
+    assert text[start : END.place(text, start, end)] == said
 
 
 # --- as transformers does it
@@ -114,7 +114,7 @@ def test_an_export_renders_the_trained_ids_again(folder: str, name: str, tmp_pat
     tokenizer.save_pretrained(tmp_path)
     stranger = AutoTokenizer.from_pretrained(tmp_path)
     assert stranger.apply_chat_template(conversation.messages)["input_ids"] == encoded.tokens.tolist()
-    first = next(i for i, learns in enumerate(encoded.learns) if learns)
+    first = next(i for i, learns in enumerate(encoded.loss_mask) if learns)
     prompt = stranger.apply_chat_template(conversation.messages[:2], add_generation_prompt=True)["input_ids"]
     assert prompt == encoded.tokens[:first].tolist()
 
@@ -176,7 +176,7 @@ def test_a_call_may_end_with_a_token_of_its_own(tokenizer: Any) -> None:
     assert (found.text, found.of_calls, found.stops) == ("</s>", ("<|observation|>", "\n"), (2, token))
     [encoded] = encode([WEATHER], template, tokenizer, TrainOn.RESPONSE, 999)
     verify(WEATHER, encoded, template, tokenizer, TrainOn.RESPONSE)
-    ends = np.flatnonzero(encoded.learns & ~np.append(encoded.learns[1:], False))
+    ends = np.flatnonzero(encoded.loss_mask & ~np.append(encoded.loss_mask[1:], False))
     assert encoded.tokens[ends].tolist() == [token, 2]
 
 

@@ -171,8 +171,8 @@ def test_a_token_that_is_never_made_would_be_noticed(monkeypatch: pytest.MonkeyP
 
 def test_another_order_of_ranks_would_be_noticed(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the last merges first."""
-    right = fast_bpe._words
-    monkeypatch.setattr(fast_bpe, "_words", lambda *given: [*right(*given)[:128], *right(*given)[:127:-1]])
+    right = fast_bpe._makeable
+    monkeypatch.setattr(fast_bpe, "_makeable", lambda *given: [*right(*given)[:128], *right(*given)[:127:-1]])
     wrong = fast_bpe.fast_bpe(tokenizer.backend_tokenizer)
     assert wrong
     with pytest.raises(AssertionError):
@@ -266,10 +266,10 @@ def test_masks_and_order_are_the_same_whichever_tokenizer_is_used(
     for worth in (1e9, 0):
         monkeypatch.setattr(tokenise, "_WORTH", worth)
         found.append(encode(talks, template, tokenizer, TrainOn.RESPONSE, 4096))
-    assert any(one.learns.any() and not one.learns.all() for one in found[0])
+    assert any(one.loss_mask.any() and not one.loss_mask.all() for one in found[0])
     for usual, fast in zip(*found, strict=True):
         assert usual.tokens.tolist() == fast.tokens.tolist()
-        assert usual.learns.tolist() == fast.learns.tolist()
+        assert usual.loss_mask.tolist() == fast.loss_mask.tolist()
 
 
 def test_it_is_built_once_and_only_where_there_is_enough_ascii(monkeypatch: pytest.MonkeyPatch) -> None:

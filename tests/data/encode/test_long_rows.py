@@ -12,7 +12,8 @@ import pytest
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, LongRows
-from tunefleet.data.encode.long_rows import Encoded, fitted
+from tunefleet.data.encode.long_rows import Encoded
+from tunefleet.data.encode.long_rows import fit as fit_parts
 from tunefleet.data.prepare import prepare
 
 STOP = 99
@@ -29,18 +30,18 @@ def row(prompt: int, answer: int, *more: tuple[int, int]) -> tuple[np.ndarray, n
 
 
 def fit(of: tuple[np.ndarray, np.ndarray], longest: int, how: str, is_text: bool = False) -> list[Encoded]:
-    return fitted(*of, is_text, longest, LongRows(how))
+    return fit_parts(*of, is_text, longest, LongRows(how))
 
 
 def learnt(part: Encoded) -> list[int]:
-    return part.tokens[part.learns].tolist()
+    return part.tokens[part.loss_mask].tolist()
 
 
 @pytest.mark.parametrize("how", LongRows)
 def test_what_fits_is_left_alone(how: LongRows) -> None:
     tokens, learns = row(3, 5)
-    [part] = fitted(tokens, learns, False, 8, how)
-    assert (part.tokens.tolist(), part.learns.tolist()) == (tokens.tolist(), learns.tolist())
+    [part] = fit_parts(tokens, learns, False, 8, how)
+    assert (part.tokens.tolist(), part.loss_mask.tolist()) == (tokens.tolist(), learns.tolist())
     assert (part.truncated, part.split, part.too_long) == (False, False, False)
 
 
@@ -75,8 +76,8 @@ def test_the_end_is_that_of_the_answer_that_was_cut() -> None:
 @pytest.mark.parametrize("longest", [2, 3, 5, 8, 63])
 def test_split_learns_every_token_once(longest: int) -> None:
     parts = fit(row(4, 30, (20, 10)), longest, "split")
-    assert all(1 < len(part.tokens) <= longest and part.teaches for part in parts)
-    assert [token for part in parts for token in part.tokens[1:][part.learns[1:]].tolist()] == [
+    assert all(1 < len(part.tokens) <= longest and part.has_targets for part in parts)
+    assert [token for part in parts for token in part.tokens[1:][part.loss_mask[1:]].tolist()] == [
         *range(1, 30),
         STOP,
         *range(1, 10),
@@ -87,12 +88,12 @@ def test_split_learns_every_token_once(longest: int) -> None:
 
 def test_dropped_is_empty_and_says_so() -> None:
     [part] = fit(row(4, 30), 20, "drop")
-    assert (len(part.tokens), part.too_long, part.teaches) == (0, True, False)
+    assert (len(part.tokens), part.too_long, part.has_targets) == (0, True, False)
 
 
 @pytest.mark.parametrize("how", LongRows)
 def test_text_is_split_whatever_is_asked(how: LongRows) -> None:
-    parts = fitted(np.arange(30, dtype=np.int32), np.ones(30, dtype=np.bool_), True, 8, how)
+    parts = fit_parts(np.arange(30, dtype=np.int32), np.ones(30, dtype=np.bool_), True, 8, how)
     assert [part.tokens.tolist() for part in parts][:2] == [[*range(8)], [*range(7, 15)]]
     assert parts[-1].tokens[-1] == 29
 
@@ -114,7 +115,7 @@ def test_each_way_is_counted(config: DataConfig, tokenizer: Any) -> None:
     assert (split.truncated, split.split, split.too_long) == (0, 5, 0)
     assert split.conversations > 20
     assert (left_out.conversations, left_out.truncated, left_out.too_long, left_out.read) == (15, 0, 5, 20)
-    assert cut.learning_tokens < split.learning_tokens
+    assert cut.loss_tokens < split.loss_tokens
     assert max(cut.longest, split.longest, left_out.longest) <= 48
 
 

@@ -16,7 +16,7 @@ from tunefleet.data.batches.collate import collate
 from tunefleet.data.checks.verify import check_boundary, verify
 from tunefleet.data.encode import loss_mask as encode_module
 from tunefleet.data.encode.long_rows import Encoded
-from tunefleet.data.encode.loss_mask import Encoder, encode, in_pairs
+from tunefleet.data.encode.loss_mask import Encoder, encode, encode_pairs
 from tunefleet.data.encode.template import ChatTemplate, Rendered, find
 from tunefleet.data.formats.conversation import Conversation, Turn
 from tunefleet.data.formats.reading import Reader
@@ -92,7 +92,7 @@ def runs(learns: Any) -> list[slice]:
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_learning_tokens_are_the_answers_and_their_ends(any_tokenizer: Any, name: str, answer: str) -> None:
+def test_loss_tokens_are_the_answers_and_their_ends(any_tokenizer: Any, name: str, answer: str) -> None:
     template = chat(any_tokenizer, name)
     conversation = talk(answer, "Yes. 好 🎉")
     rendered = template.render(conversation)
@@ -101,7 +101,7 @@ def test_learning_tokens_are_the_answers_and_their_ends(any_tokenizer: Any, name
             one(conversation, template, any_tokenizer)
         return
     encoded = one(conversation, template, any_tokenizer)
-    said = [text_of(any_tokenizer, encoded.tokens[run]) for run in runs(encoded.learns)]
+    said = [text_of(any_tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask)]
     expected = [rendered.text[start:end] for start, end in rendered.answers]
     if name == "chatml":  # a line break behind the token at which generation stops is never generated
         expected = [text.removesuffix("\n") for text in expected]
@@ -116,7 +116,7 @@ def test_what_is_learnt_is_what_follows_the_prompt_at_inference(any_tokenizer: A
     encoded = one(conversation, template, any_tokenizer)
     prompt = any_tokenizer(template.prompt(conversation.messages[:1]), add_special_tokens=False)["input_ids"]
     assert encoded.tokens[: len(prompt)].tolist() == prompt
-    assert encoded.learns.tolist() == [False] * len(prompt) + [True] * (len(encoded.tokens) - len(prompt))
+    assert encoded.loss_mask.tolist() == [False] * len(prompt) + [True] * (len(encoded.tokens) - len(prompt))
 
 
 def test_tokens_are_those_of_the_whole_text(any_tokenizer: Any) -> None:
@@ -125,32 +125,32 @@ def test_tokens_are_those_of_the_whole_text(any_tokenizer: Any) -> None:
     whole = any_tokenizer(template.render(conversation).text, add_special_tokens=False)["input_ids"]
     encoded = one(conversation, template, any_tokenizer)
     assert encoded.tokens.tolist() == whole
-    assert (encoded.tokens.dtype, encoded.learns.dtype) == (np.int32, np.bool_)
+    assert (encoded.tokens.dtype, encoded.loss_mask.dtype) == (np.int32, np.bool_)
 
 
 def test_the_end_of_every_answer_learns(any_tokenizer: Any) -> None:
     """Also where the padding token is the same: GPT-2 has no other."""
     encoded = one(talk("Yes.", "No.", "Maybe."), chat(any_tokenizer), any_tokenizer)
-    ends = encoded.tokens[encoded.learns] == any_tokenizer.eos_token_id
+    ends = encoded.tokens[encoded.loss_mask] == any_tokenizer.eos_token_id
     assert int(ends.sum()) == 3
     assert encoded.tokens[-1] == any_tokenizer.eos_token_id
-    assert encoded.learns[-1]
+    assert encoded.loss_mask[-1]
 
 
 def test_a_real_end_learns_where_padding_looks_the_same(tokenizer: Any) -> None:
     tokenizer.pad_token = tokenizer.eos_token
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     short, long = (one(talk(a), chat(tokenizer), tokenizer) for a in ("a", "a much longer answer"))
-    data = dataset_of([(e.tokens, e.learns) for e in (short, long)])
+    data = dataset_of([(e.tokens, e.loss_mask) for e in (short, long)])
     batch = collate(data, [0, 1], tokenizer.pad_token_id, packed=False)
     assert int((batch.labels == tokenizer.eos_token_id).sum()) == 2
     assert int((batch.tokens == tokenizer.pad_token_id).sum()) > 2  # the padding is there, and does not learn
 
 
-def test_train_on_all_learns_every_token(tokenizer: Any) -> None:
+def test_train_on_all_puts_every_token_into_the_loss_but_the_first(tokenizer: Any) -> None:
     encoded = one(talk("Yes."), chat(tokenizer), tokenizer, on="all")
-    assert encoded.learns.all()
-    assert not one(talk("Yes."), chat(tokenizer), tokenizer).learns.all()
+    assert encoded.loss_mask.tolist() == [False] + [True] * (len(encoded.tokens) - 1)  # the first has no context
+    assert not one(talk("Yes."), chat(tokenizer), tokenizer).loss_mask.all()
 
 
 def test_words_after_the_last_answer_do_not_learn(tokenizer: Any) -> None:
@@ -158,8 +158,8 @@ def test_words_after_the_last_answer_do_not_learn(tokenizer: Any) -> None:
     more = Conversation((*conversation.turns, Turn("user", "Thanks!")), "x:1")
     encoded, before = (one(c, chat(tokenizer), tokenizer) for c in (more, conversation))
     assert len(encoded.tokens) > len(before.tokens)
-    assert not encoded.learns[len(before.tokens) :].any()
-    assert encoded.learns.sum() == before.learns.sum()
+    assert not encoded.loss_mask[len(before.tokens) :].any()
+    assert encoded.loss_mask.sum() == before.loss_mask.sum()
 
 
 def test_many_at_once_are_as_one_by_one(tokenizer: Any) -> None:
@@ -168,7 +168,7 @@ def test_many_at_once_are_as_one_by_one(tokenizer: Any) -> None:
     alone = [one(conversation, chat(tokenizer), tokenizer) for conversation in conversations]
     for a, b in zip(together, alone, strict=True):
         assert a.tokens.tolist() == b.tokens.tolist()
-        assert a.learns.tolist() == b.learns.tolist()
+        assert a.loss_mask.tolist() == b.loss_mask.tolist()
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
@@ -179,13 +179,13 @@ def test_truncation_is_told(tokenizer: Any, more: int) -> None:
     assert cut.truncated == (more < 0)
     assert len(cut.tokens) == min(longest, len(full.tokens))
     assert cut.tokens[-1] == full.tokens[-1] == tokenizer.eos_token_id
-    assert cut.learns[-1]
+    assert cut.loss_mask[-1]
 
 
 def test_an_answer_beyond_the_limit_leaves_nothing_to_learn(tokenizer: Any) -> None:
     encoded = one(talk("Yes."), chat(tokenizer), tokenizer, longest=5)
     assert len(encoded.tokens) == 5
-    assert not encoded.learns.any()
+    assert not encoded.loss_mask.any()
 
 
 SPACE_BEFORE = (
@@ -206,7 +206,7 @@ def test_an_answer_that_would_merge_with_its_prompt_is_tokenised_as_generation_m
     texts = (f"{bos}Capital? Assistant: ", f"Paris{eos}")
     prompt, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
     assert encoded.tokens.tolist() == prompt + answer
-    assert tokenizer.decode(encoded.tokens[encoded.learns].tolist()) == f"Paris{eos}"
+    assert tokenizer.decode(encoded.tokens[encoded.loss_mask].tolist()) == f"Paris{eos}"
     check_boundary(FRANCE, encoded, template, tokenizer)
     without_the_look(monkeypatch)
     with pytest.raises(DataError, match=re.escape("rows.jsonl:8: data.template: the prompt's last token merges")):
@@ -215,8 +215,8 @@ def test_an_answer_that_would_merge_with_its_prompt_is_tokenised_as_generation_m
 
 def without_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: no token is found to lie across the beginning of an answer."""
-    real = encode_module._learning
-    monkeypatch.setattr(encode_module, "_learning", lambda *given: (real(*given)[0], set()))
+    real = encode_module._loss_mask
+    monkeypatch.setattr(encode_module, "_loss_mask", lambda *given: (real(*given)[0], set()))
 
 
 def test_an_answer_that_would_merge_with_the_tiny_tokenizer(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_an_answer_that_would_merge_with_the_tiny_tokenizer(tokenizer: Any, monk
     prompt, answer = tokenizer("<s>Capital? Assistant: ")["input_ids"], tokenizer("the</s>")["input_ids"]
     encoded = one(merging, template, tokenizer)
     assert encoded.tokens.tolist() == prompt + answer
-    assert encoded.learns.tolist() == [False] * len(prompt) + [True] * len(answer)
+    assert encoded.loss_mask.tolist() == [False] * len(prompt) + [True] * len(answer)
     without_the_look(monkeypatch)
     with pytest.raises(DataError, match=r"ends with '.*Assistant: '"):
         check_boundary(merging, one(merging, template, tokenizer), template, tokenizer)
@@ -256,19 +256,19 @@ def test_a_tokenizer_that_writes_more_for_a_part_alone_refuses_the_row(
 @pytest.mark.parametrize("end", ["</s>", "</s>\n", "</s></s>"])
 def test_an_end_of_sequence_that_the_data_bring_is_not_doubled(tokenizer: Any, end: str) -> None:
     encoder = Encoder(chat(tokenizer), tokenizer, TrainOn.RESPONSE, 999)
-    opened = encoder.open([talk(f"Yes.{end}")])
+    opened = encoder.without_ends([talk(f"Yes.{end}")])
     assert not isinstance(opened, DataError)
     assert opened[0].answer == "Yes."
     untouched = talk("a </s> b")
-    assert encoder.open([untouched]) == [untouched]
-    assert isinstance(encoder.open([talk("</s>")]), DataError)
+    assert encoder.without_ends([untouched]) == [untouched]
+    assert isinstance(encoder.without_ends([talk("</s>")]), DataError)
 
 
 def test_a_template_without_an_end_leaves_the_datas_own(tokenizer: Any) -> None:
     source = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
     encoder = Encoder(ChatTemplate(source, dict(tokenizer.special_tokens_map)), tokenizer, TrainOn.RESPONSE, 999)
     brought = [talk("Yes.</s>")]
-    assert encoder.open(brought) == brought
+    assert encoder.without_ends(brought) == brought
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -290,7 +290,7 @@ def test_a_token_that_begins_in_the_prompt_does_not_learn(tokenizer: Any, monkey
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "x:1")
     encoded = one(merging, template, tokenizer)
-    assert tokenizer.convert_ids_to_tokens(encoded.tokens[encoded.learns].tolist()) == ["</s>"]
+    assert tokenizer.convert_ids_to_tokens(encoded.tokens[encoded.loss_mask].tolist()) == ["</s>"]
 
 
 @pytest.mark.parametrize(("words", "longest"), [(1, 8), (30, 8), (30, 1_000)])
@@ -300,7 +300,9 @@ def test_a_long_text_becomes_pieces_and_loses_nothing(tokenizer: Any, words: int
     found = encode([Conversation((Turn("text", text),), "a.txt:1")], chat, tokenizer, TrainOn.RESPONSE, longest)
     tokens = [*found[0].tokens, *(token for piece in found[1:] for token in piece.tokens[1:])]
     assert tokenizer.decode(tokens) == f"<s>{text}</s>"
-    assert all(2 <= len(piece.tokens) <= longest and piece.learns[1:].all() and not piece.truncated for piece in found)
+    assert all(
+        2 <= len(piece.tokens) <= longest and piece.loss_mask[1:].all() and not piece.truncated for piece in found
+    )
 
 
 # --- tools, weights and several answers
@@ -339,7 +341,7 @@ def test_tools_weights_and_two_answers_learn_exactly_their_tokens(
     template, conversation = chat(any_tokenizer, "chatml"), asked(weights)
     end = "" if any_tokenizer.eos_token == "<|im_end|>" else any_tokenizer.eos_token
     encoded = one(conversation, template, any_tokenizer, on=on)
-    said = [text_of(any_tokenizer, encoded.tokens[run]) for run in runs(encoded.learns)]
+    said = [text_of(any_tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask)]
     assert said == [text + end for text in expected]
     verify(conversation, encoded, template, any_tokenizer, TrainOn(on))
 
@@ -347,8 +349,8 @@ def test_tools_weights_and_two_answers_learn_exactly_their_tokens(
 def test_everything_is_learnt_but_a_call_of_no_weight(tokenizer: Any) -> None:
     template = chat(tokenizer, "chatml")
     encoded = one(asked((0, 1)), template, tokenizer, on="all")
-    before, after = (text_of(tokenizer, encoded.tokens[run]) for run in runs(encoded.learns))
-    assert before.startswith("<|im_start|>system\nThese functions")
+    before, after = (text_of(tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask))
+    assert before.startswith("|im_start|>system\nThese functions")  # the first token, `<`, has no context
     assert before.endswith("<|im_start|>assistant\n")
     assert after.startswith("<|im_start|>tool\nweather: dry")
     verify(asked((0, 1)), encoded, template, tokenizer, TrainOn.ALL)
@@ -356,7 +358,7 @@ def test_everything_is_learnt_but_a_call_of_no_weight(tokenizer: Any) -> None:
 
 def test_pieces_of_a_text_stand_beside_their_text(tokenizer: Any) -> None:
     text = Conversation((Turn("text", "na " * 30),), "a.txt:1")
-    pairs = in_pairs([talk("Yes."), text, talk("No.")], chat(tokenizer), tokenizer, TrainOn.RESPONSE, 64)
+    pairs = encode_pairs([talk("Yes."), text, talk("No.")], chat(tokenizer), tokenizer, TrainOn.RESPONSE, 64)
     places = [conversation.where for conversation, _ in pairs]
     assert places[0] == places[-1] == "rows.jsonl:5"
     assert set(places[1:-1]) == {"a.txt:1"}

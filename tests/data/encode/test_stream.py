@@ -26,8 +26,8 @@ from tunefleet.data.encode.loss_mask import Encoder
 from tunefleet.data.formats.conversation import Conversation, Turn
 from tunefleet.data.prepare import prepare
 from tunefleet.data.read.bad_rows import BadRows
-from tunefleet.data.store import npy_writer, writer
-from tunefleet.data.store.npy_writer import Growing
+from tunefleet.data.store import disk_format, manifest, writer
+from tunefleet.data.store.npy_writer import NpyWriter
 from tunefleet.data.store.packing import packed
 
 LENGTH = 64
@@ -84,7 +84,7 @@ def test_one_core_and_many_give_the_same_bytes(tmp_path: Path) -> None:
 def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     usual = prepare(configured(tmp_path, tmp_path / "usual"), tiny_tokenizer(), LENGTH)
     monkeypatch.setattr(stream, "_ROWS", rows)
-    monkeypatch.setattr(writer, "_TOGETHER", rows)
+    monkeypatch.setattr(writer, "_PARTS_AT_ONCE", rows)
     monkeypatch.setattr(writer, "_BLOCK", rows)
     other = prepare(configured(tmp_path, tmp_path / "other"), tiny_tokenizer(), LENGTH)
     assert bytes_of(usual.folder) == bytes_of(other.folder)
@@ -150,8 +150,8 @@ def test_more_rows_behind_hold_out_no_other_rows_of_the_beginning() -> None:
 def test_a_sample_has_the_first_the_last_and_what_lies_between(count: int) -> None:
     sample: Sample[int] = Sample(64)
     for number in range(count):
-        sample.see(number)
-    found = sample.chosen()
+        sample.offer(number)
+    found = sample.items()
     assert len(found) == len(set(found)) <= 64
     assert len(found) >= min(count, 33)
     assert found == sorted(found)
@@ -177,7 +177,7 @@ def test_windows_pack_every_item_once() -> None:
 
 
 def test_an_array_grows(tmp_path: Path) -> None:
-    array = Growing(tmp_path / "a.npy", np.int32)
+    array = NpyWriter(tmp_path / "a.npy", np.int32)
     for part in ([], [1, 2], range(100_000)):
         array.append(part)
     array.finish()
@@ -189,14 +189,15 @@ def test_an_array_grows(tmp_path: Path) -> None:
 def test_lines_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """In blocks that are no views of the file, whose pages would stay in memory."""
     monkeypatch.setattr(writer, "_BLOCK", block)
-    lines = np.zeros(7, dtype=writer.LINE)
-    lines["talk"], lines["length"], lines["stops"] = range(7), range(10, 17), [True, False] * 3 + [True]
-    array = Growing(tmp_path / "lines.npy", writer.LINE)
+    lines = np.zeros(7, dtype=disk_format.LINE)
+    lines["conversation"], lines["length"], lines["stops"] = range(7), range(10, 17), [True, False] * 3 + [True]
+    array = NpyWriter(tmp_path / "lines.npy", disk_format.LINE)
     array.append(lines)
     array.finish()
-    stored = writer.Stored(tmp_path / "lines.npy", [writer.Part(0, 4, 0, 4), writer.Part(4, 3, 4, 3)])
+    spans = [writer.SourceSpan(0, 4, 0, 4), writer.SourceSpan(4, 3, 4, 3)]
+    stored = writer.StoredLines(tmp_path / "lines.npy", spans)
     assert np.concatenate(list(stored.blocks())).tolist() == lines.tolist()
-    assert np.concatenate(list(stored.blocks(stored.parts[1]))).tolist() == lines[4:].tolist()
+    assert np.concatenate(list(stored.blocks(spans[1]))).tolist() == lines[4:].tolist()
     assert all(part.base is None and len(part) <= block for part in stored.blocks())
 
 
@@ -208,16 +209,16 @@ def test_changed_bytes_are_found_by_whoever_looks_at_all_of_them(tmp_path: Path)
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
-    assert prepare(config, tiny_tokenizer(), LENGTH).found  # a start looks at sizes alone
+    assert prepare(config, tiny_tokenizer(), LENGTH).was_cached  # a start looks at sizes alone
     again = prepare(config, tiny_tokenizer(), LENGTH, thorough=True)
-    assert not again.found
+    assert not again.was_cached
     assert again.train.tokens.tolist() == good
-    assert prepare(config, tiny_tokenizer(), LENGTH, thorough=True).found
+    assert prepare(config, tiny_tokenizer(), LENGTH, thorough=True).was_cached
 
 
 def test_every_file_is_sealed(tmp_path: Path) -> None:
     folder = prepare(configured(tmp_path, tmp_path / "cache"), tiny_tokenizer(), LENGTH).folder
-    assert npy_writer.is_whole(folder / "train")
+    assert manifest.is_whole(folder / "train")
     sealed = set(json.loads((folder / "train" / "files.json").read_text()))
     assert sealed == {path.name for path in (folder / "train").iterdir()} - {"files.json"}
     assert not [path for path in folder.rglob("*") if "lines" in path.name]

@@ -464,7 +464,7 @@ def test_a_template_that_writes_tools_but_not_calls_is_refused() -> None:
 def test_calls_that_are_not_learnt_are_written_too(on: TrainOn, marked: bool) -> None:
     """The last answer would follow a result that nobody asked for."""
     source = "{{ tools[0].function.name if tools }}" + (MARKED if marked else PLAIN)
-    silent = [replace(turn, learns=not turn.calls) for turn in ASKED.turns]
+    silent = [replace(turn, in_loss=not turn.calls) for turn in ASKED.turns]
     for tools in ((TOOL,), ()):
         with pytest.raises(DataError, match=r"rows\.jsonl:3: .* does not write the function 'weather'"):
             ChatTemplate(source, SPECIALS).render(replace(ASKED, turns=tuple(silent), tools=tools), on)
@@ -492,7 +492,7 @@ def test_plain_text_has_no_template_around_it() -> None:
     assert rendered.answers == ((3, 13),)
 
 
-# --- which answers are learnt
+# --- which answers are in the loss
 
 
 def parts(source: str, conversation: Conversation, on: TrainOn = TrainOn.RESPONSE) -> list[str]:
@@ -502,7 +502,7 @@ def parts(source: str, conversation: Conversation, on: TrainOn = TrainOn.RESPONS
 
 def with_weights(*weights: bool) -> Conversation:
     given = iter(weights)
-    turns = [replace(turn, learns=next(given)) if turn.role == "assistant" else turn for turn in LONG.turns]
+    turns = [replace(turn, in_loss=next(given)) if turn.role == "assistant" else turn for turn in LONG.turns]
     return Conversation(tuple(turns), LONG.where)
 
 

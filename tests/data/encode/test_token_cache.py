@@ -53,7 +53,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def same(one: Dataset, other: Dataset) -> bool:
-    names = ("tokens", "learns", "starts", "packs", "bounds")
+    names = ("tokens", "loss_mask", "starts", "packs", "bounds")
     arrays = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
     return arrays and one.card == other.card and one.examples == other.examples
 

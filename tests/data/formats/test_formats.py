@@ -279,7 +279,7 @@ def test_names_of_labels_may_lie_in_a_file(tmp_path: Path) -> None:
         (3, ("no", "yes"), "label is 3, but there are 2 names"),
         (-1, ("no", "yes"), "label is -1, but there are 2 names"),
         ("maybe", ("no", "yes"), "label is 'maybe', which is none of the 2 names"),
-        (1, (), "label is 1, and nothing says its name. Give data.label_names=[...]."),
+        (1, (), "label is 1, and it has no name. Give data.label_names=[...]."),
         (None, ("no", "yes"), "label is NoneType instead of int"),
         ([1], ("no", "yes"), "label is list instead of int"),
     ],
@@ -536,9 +536,9 @@ def weighed(key: str, role: str, said: str, weight: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("role", "said"), [("assistant", "Wait."), ("function_call", '{"name": "weather"}')])
 def test_a_message_of_weight_nothing_does_not_learn(key: str, role: str, said: str) -> None:
     found = read(weighed(key, role, said, 0))
-    assert [turn.learns for turn in found.turns] == [True, False, True]
+    assert [turn.in_loss for turn in found.turns] == [True, False, True]
     assert "weight" not in found.messages[1]
-    assert all(turn.learns for turn in read(weighed(key, role, said, 1)).turns)  # control
+    assert all(turn.in_loss for turn in read(weighed(key, role, said, 1)).turns)  # control
 
 
 @pytest.mark.parametrize("key", ["messages", "conversations"])

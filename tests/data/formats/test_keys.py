@@ -60,16 +60,16 @@ def test_system_and_tools_are_read_beside_every_conversation(format: Format) -> 
 def test_a_system_text_that_stands_there_already_is_not_doubled() -> None:
     listed = [{"role": "system", "content": "Be brief."}, *TALK["messages"]]
     assert len(read({"system": "Be brief.", "messages": listed}).turns) == 3
-    with pytest.raises(DataError, match="say different things"):
+    with pytest.raises(DataError, match="a first system message differ"):
         read({"system": "Be long.", "messages": listed})
 
 
 @pytest.mark.parametrize("key", keys.TURN_WEIGHTS)
 @pytest.mark.parametrize("value", [False, 0])
 def test_every_spelling_of_leaving_an_answer_out_of_the_loss(key: str, value: Any) -> None:
-    assert [turn.learns for turn in read(answer(**{key: value})).turns] == [True, False]
-    assert all(turn.learns for turn in read(answer(**{key: True})).turns)
-    assert all(turn.learns for turn in read(answer(**{key: None})).turns)
+    assert [turn.in_loss for turn in read(answer(**{key: value})).turns] == [True, False]
+    assert all(turn.in_loss for turn in read(answer(**{key: True})).turns)
+    assert all(turn.in_loss for turn in read(answer(**{key: None})).turns)
 
 
 @pytest.mark.parametrize("key", ["train", "training", "loss"])
@@ -96,12 +96,14 @@ def test_a_function_call_beside_content_is_a_call() -> None:
 
 @pytest.mark.parametrize("format", [f for f in TALKS if f is not Format.CHOSEN])
 @pytest.mark.parametrize("label", [False, "false", "False"])
-def test_an_answer_that_is_no_good_example_is_not_learnt(format: Format, label: Any) -> None:
-    assert [turn.learns for turn in read({**ROWS[format], "label": label}).turns if turn.role == "assistant"] == [False]
-    assert read({**ROWS[format], "label": True}).turns[-1].learns
+def test_an_answer_that_is_no_good_example_is_not_in_the_loss(format: Format, label: Any) -> None:
+    assert [turn.in_loss for turn in read({**ROWS[format], "label": label}).turns if turn.role == "assistant"] == [
+        False
+    ]
+    assert read({**ROWS[format], "label": True}).turns[-1].in_loss
     with pytest.raises(DataError, match=r"label is 3; here it says whether the answer is a good example"):
         read({**ROWS[format], "label": 3})
-    assert read({**ROWS[format], "label": 3}, ignore_columns=("label",)).turns[-1].learns
+    assert read({**ROWS[format], "label": 3}, ignore_columns=("label",)).turns[-1].in_loss
 
 
 def test_a_history_is_read_beside_a_prompt() -> None:
@@ -166,10 +168,10 @@ def test_a_call_holds_nothing_that_is_not_known(call: dict[str, Any], key: str) 
 
 
 def test_two_spellings_that_differ_are_refused() -> None:
-    with pytest.raises(DataError, match="content and value say different things"):
+    with pytest.raises(DataError, match="content and value differ"):
         read(answer(value="Green"))
     assert read(answer(value="Blue"))
-    with pytest.raises(DataError, match="say different things"):
+    with pytest.raises(DataError, match="differ"):
         read(answer(thinking="a", reasoning_content="b"))
 
 

@@ -120,7 +120,7 @@ def test_a_kind_can_be_named(
 
 def test_a_name_that_says_nothing_needs_a_kind(tmp_path: Path) -> None:
     said = complaint(put(tmp_path, "rows.en", b"a\n"))
-    assert "its name does not say how it holds rows. Say it: data.file_type=json | csv" in said
+    assert "its name does not tell its type. Name it: data.file_type=json | csv" in said
 
 
 def test_gzip_is_seen_in_the_content_not_in_the_name(tmp_path: Path) -> None:

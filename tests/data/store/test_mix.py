@@ -110,7 +110,7 @@ def config(tmp_path: Path) -> DataConfig:
 
 def texts(prepared: Prepared, tokenizer: Any, name: str) -> list[str]:
     data = prepared.train if name == "train" else prepared.validation[name]
-    return sorted(tokenizer.decode(tokens) for row in range(len(data)) for tokens, _ in data.row(row))
+    return sorted(tokenizer.decode(tokens) for row in range(len(data)) for tokens, _ in data.sequence(row))
 
 
 def test_a_mixture_is_prepared_with_each_source_in_its_own_format(config: DataConfig, tokenizer: Any) -> None:

@@ -1,1 +1,1 @@
-"""How prepared rows become the micro-batches of a rank."""
+"""How prepared sequences become the micro-batches of a rank."""

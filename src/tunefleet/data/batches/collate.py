@@ -1,4 +1,4 @@
-"""How rows become tensors: positions restart in every conversation, labels are shifted within it."""
+"""Collation: from sequences to tensors, where positions restart and labels are shifted within each conversation."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.data.store.dataset import Dataset
 
 
-def collate(data: Dataset, rows: Sequence[int], pad: int, packed: bool) -> MicroBatch:
-    """The micro-batch of `rows`, each padded on the right with the token `pad` to the longest of them.
+def collate(data: Dataset, numbers: Sequence[int], pad: int, packed: bool) -> MicroBatch:
+    """The micro-batch of the sequences `numbers`, each padded on the right with the token `pad` to the longest of them.
 
-    A row number of -1 is an empty row: padding only, to keep ranks in step.
+    A number of -1 is an empty sequence: padding only, to keep ranks in step.
     """
-    members = [data.row(row) if row >= 0 else [] for row in rows]
-    width = max(1, *(sum(len(tokens) for tokens, _ in row) for row in members))
+    sequences = [data.sequence(number) if number >= 0 else [] for number in numbers]
+    width = max(1, *(sum(len(tokens) for tokens, _ in sequence) for sequence in sequences))
     tokens, positions, labels, segments = (
-        np.full((len(rows), width), fill, dtype=np.int64) for fill in (pad, 0, IGNORED, 0)
+        np.full((len(numbers), width), fill, dtype=np.int64) for fill in (pad, 0, IGNORED, 0)
     )
-    for number, row in enumerate(members):
-        _fill_row(row, tokens[number], positions[number], labels[number], segments[number])
+    for number, sequence in enumerate(sequences):
+        _fill(sequence, tokens[number], positions[number], labels[number], segments[number])
     tensors = [torch.from_numpy(array) for array in (tokens, positions, labels, segments)]
     return MicroBatch(tensors[0], tensors[1], tensors[2], tensors[3] if packed else None)
 
 
-def _fill_row(
-    row: Sequence[tuple[NDArray[np.int32], NDArray[np.bool_]]],
+def _fill(
+    sequence: Sequence[tuple[NDArray[np.int32], NDArray[np.bool_]]],
     tokens: NDArray[np.int64],
     positions: NDArray[np.int64],
     labels: NDArray[np.int64],
     segments: NDArray[np.int64],
 ) -> None:
     start = 0
-    for segment, (ids, learns) in enumerate(row, 1):
+    for segment, (ids, loss_mask) in enumerate(sequence, 1):
         end = start + len(ids)
         tokens[start:end] = ids
         positions[start:end] = np.arange(len(ids))
         segments[start:end] = segment
-        labels[start : end - 1] = np.where(learns[1:], ids[1:], IGNORED)
+        labels[start : end - 1] = np.where(loss_mask[1:], ids[1:], IGNORED)
         start = end

@@ -1,4 +1,4 @@
-"""Who collates: the training process itself, or worker processes that work ahead of it."""
+"""The loader: collates in the training process itself, or in workers that are ahead of it."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ _NOTICED = 2.0  # seconds until the system tells that a process has died
 
 
 class Collator(TorchDataset[dict[str, Any]]):
-    """A data set of torch whose index is a list of row numbers and whose item is their micro-batch."""
+    """A data set of torch whose index is a list of sequence numbers and whose item is their micro-batch."""
 
     def __init__(self, data: Dataset, pad: int, packed: bool) -> None:
         self._data = data
         self._pad = pad
         self._packed = packed
 
-    def __getitem__(self, rows: Sequence[int]) -> dict[str, Any]:
-        return vars(collate(self._data, rows, self._pad, self._packed))
+    def __getitem__(self, numbers: Sequence[int]) -> dict[str, Any]:
+        return vars(collate(self._data, numbers, self._pad, self._packed))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker maps the files again: pickling a mapped array would send every byte of it."""
         arrays = {field.name: getattr(self._data, field.name) for field in fields(self._data)}
-        mapped = {name: _where(array) for name, array in arrays.items() if isinstance(array, np.memmap)}
+        mapped = {name: _mapping(array) for name, array in arrays.items() if isinstance(array, np.memmap)}
         absent: dict[str, Any] = dict.fromkeys(mapped)
-        rest = replace(self._data, examples=[], **absent)
-        return _again, (rest, mapped, self._pad, self._packed)
+        unmapped = replace(self._data, examples=[], **absent)
+        return _mapped_again, (unmapped, mapped, self._pad, self._packed)
 
 
-def _where(array: np.memmap[Any, Any]) -> Callable[[], np.memmap[Any, Any]]:
+def _mapping(array: np.memmap[Any, Any]) -> Callable[[], np.memmap[Any, Any]]:
     """What maps `array` once more."""
     return partial(np.memmap, array.filename, array.dtype, "r", array.offset, array.shape)
 
 
-def _again(rest: Dataset, mapped: dict[str, Callable[[], Any]], pad: int, packed: bool) -> Collator:
-    return Collator(replace(rest, **{name: read() for name, read in mapped.items()}), pad, packed)
+def _mapped_again(unmapped: Dataset, mapped: dict[str, Callable[[], Any]], pad: int, packed: bool) -> Collator:
+    return Collator(replace(unmapped, **{name: read() for name, read in mapped.items()}), pad, packed)
 
 
 class Loader:
-    """The micro-batches of `rows`, one list of row numbers after another, by torch's `DataLoader`.
+    """The micro-batches of `batches`, one list of sequence numbers after another, by torch's `DataLoader`.
 
     With `workers` they are collated ahead in processes. These come from a fork server: a fork of this process, with
     the threads of gloo or NCCL and a CUDA context in it, could deadlock, and a spawned one would import torch anew.
     """
 
-    def __init__(self, data: Dataset, pad: int, packed: bool, rows: Iterable[list[int]], workers: int) -> None:
+    def __init__(self, data: Dataset, pad: int, packed: bool, batches: Iterable[list[int]], workers: int) -> None:
         self._count = workers
-        self._taken = 0
+        self._yielded = 0
         self._waiting: deque[list[int]] = deque()
         loader = DataLoader(
             Collator(data, pad, packed),
-            sampler=_Noted(rows, self._waiting),
+            sampler=_NotedLists(batches, self._waiting),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=_AHEAD if workers else None,
@@ -89,7 +89,7 @@ class Loader:
         except (RuntimeError, OSError, EOFError) as error:
             raise self._failure() or error from None
         self._waiting.popleft()
-        self._taken += 1
+        self._yielded += 1
         return MicroBatch(**tensors)
 
     @property
@@ -105,28 +105,28 @@ class Loader:
             worker.join()
 
     def _failure(self) -> WorkerFailure | None:
-        """Which worker has died, and with which rows: torch hands micro-batches to its workers in turn."""
+        """Which worker has died, and with which sequences: torch hands micro-batches to its workers in turn."""
         deadline = time.monotonic() + _NOTICED
         while self._workers and time.monotonic() < deadline:
             for number, worker in enumerate(self._workers):
                 if not worker.is_alive():
-                    mine = (number - self._taken) % self._count
-                    return WorkerFailure(_worker_death_message(worker, list(self._waiting)[mine : mine + 1]))
+                    place = (number - self._yielded) % self._count
+                    return WorkerFailure(_worker_death_message(worker, list(self._waiting)[place : place + 1]))
             time.sleep(0.1)
         return None
 
 
-class _Noted:
-    """Row lists, noted in `waiting` as they are handed out."""
+class _NotedLists:
+    """Lists of sequence numbers, noted in `waiting` as they are handed out."""
 
-    def __init__(self, rows: Iterable[list[int]], waiting: deque[list[int]]) -> None:
-        self._rows = rows
+    def __init__(self, lists: Iterable[list[int]], waiting: deque[list[int]]) -> None:
+        self._lists = lists
         self._waiting = waiting
 
     def __iter__(self) -> Iterator[list[int]]:
-        for rows in self._rows:
-            self._waiting.append(rows)
-            yield rows
+        for numbers in self._lists:
+            self._waiting.append(numbers)
+            yield numbers
 
 
 def _fork_server() -> Any:
@@ -140,11 +140,11 @@ def _started(loader: DataLoader[Any]) -> tuple[Iterator[dict[str, Any]] | None, 
 
     torch would raise from a signal handler when one dies, anywhere in training; without it, `next` raises.
     """
-    before, handler = set(multiprocessing.active_children()), signal.getsignal(signal.SIGCHLD)
+    children, handler = set(multiprocessing.active_children()), signal.getsignal(signal.SIGCHLD)
     iterator = iter(loader)
     if loader.num_workers and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, handler)
-    workers = set(multiprocessing.active_children()) - before
+    workers = set(multiprocessing.active_children()) - children
     return iterator, sorted(workers, key=lambda worker: int(worker.name.rpartition("-")[2]))
 
 
@@ -166,11 +166,11 @@ def _end_with_training() -> None:
     os._exit(1)
 
 
-def _worker_death_message(worker: BaseProcess, rows: Sequence[Sequence[int]]) -> str:
+def _worker_death_message(worker: BaseProcess, batches: Sequence[Sequence[int]]) -> str:
     code = worker.exitcode or 0
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    at = f" at the micro-batch of rows {', '.join(map(str, rows[0]))}" if rows else ""
+    ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    at = f" at the micro-batch of sequences {', '.join(map(str, batches[0]))}" if batches else ""
     return (
-        f"a worker process of the data (pid {worker.pid}) {how}{at}. "
-        "The last checkpoint is whole: the same command goes on. With data.workers=0 there are no workers."
+        f"a worker process of the data (pid {worker.pid}) {ending}{at}. "
+        "The last checkpoint is whole: the same command resumes from it. With data.workers=0 there are no workers."
     )

@@ -1,4 +1,4 @@
-"""Which rows come when: a pure function of seed and position, and each rank's share of it."""
+"""The order of sequences: a pure function of seed and position, and each rank's part of it."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from tunefleet.base.even_sample import evenly_spaced
 from tunefleet.config.data import Grouping
 from tunefleet.contracts import MicroBatch
 from tunefleet.data.batches.collate import collate
-from tunefleet.data.batches.grouping import Rows, arranged, by_length, row_lengths
+from tunefleet.data.batches.grouping import Numbers, arranged, by_length, sequence_lengths
 from tunefleet.data.batches.loader import Loader
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.processes.batch import Batch
 
 
 class Order:
-    """All epochs one after another, each a permutation of the rows drawn from (seed, epoch).
+    """All epochs one after another, each a permutation of the sequences drawn from (seed, epoch).
 
-    `lengths` are the tokens of each row; `step` rows are one optimizer step. Which rows a step has depends on
-    nothing else, so every split of it over micro-batches and ranks trains the same rows.
+    `lengths` are the tokens of each sequence; `step` sequences are one optimizer step. Which ones a step has depends
+    on nothing else, so every split of it over micro-batches and ranks trains the same sequences.
     """
 
-    def __init__(self, lengths: Rows, seed: int, step: int = 1, grouping: Grouping = Grouping.NEVER) -> None:
+    def __init__(self, lengths: Numbers, seed: int, step: int = 1, grouping: Grouping = Grouping.NEVER) -> None:
         self._lengths = lengths
         self._seed = seed
         self._size = step
         self._grouping = grouping
-        self._epoch_drawn: tuple[int, Rows] | None = None
-        self._step_drawn: tuple[int, Rows] | None = None
+        self._epoch_drawn: tuple[int, Numbers] | None = None
+        self._step_drawn: tuple[int, Numbers] | None = None
 
-    def rows(self, start: int, count: int) -> list[int]:
-        """Row numbers at positions start ... start + count - 1."""
+    def sequences(self, start: int, count: int) -> list[int]:
+        """Sequence numbers at positions start ... start + count - 1."""
         first, last = start // self._size, -(-(start + count) // self._size)
-        taken = np.concatenate([self._step(number) for number in range(first, max(last, first + 1))])
+        steps = np.concatenate([self._step(number) for number in range(first, max(last, first + 1))])
         begin = start - first * self._size
-        return [int(row) for row in taken[begin : begin + count]]
+        return [int(number) for number in steps[begin : begin + count]]
 
-    def _step(self, number: int) -> Rows:
-        """The rows of step `number`; grouped, the longest come first and neighbours are alike."""
+    def _step(self, number: int) -> Numbers:
+        """The sequences of step `number`; grouped, the longest come first and neighbours are alike."""
         if self._step_drawn is None or self._step_drawn[0] != number:
-            rows = self._positions(number * self._size, (number + 1) * self._size)
-            alike = rows if self._grouping is Grouping.NEVER else by_length(rows, self._lengths)
+            drawn = self._positions(number * self._size, (number + 1) * self._size)
+            alike = drawn if self._grouping is Grouping.NEVER else by_length(drawn, self._lengths)
             self._step_drawn = (number, alike)
         return self._step_drawn[1]
 
-    def _positions(self, start: int, end: int) -> Rows:
+    def _positions(self, start: int, end: int) -> Numbers:
         total = len(self._lengths)
         parts = []
         for epoch in range(start // total, (end - 1) // total + 1):
@@ -54,30 +54,30 @@ class Order:
             parts.append(self._epoch(epoch)[max(0, start - begins) : end - begins])
         return np.concatenate(parts)
 
-    def _epoch(self, epoch: int) -> Rows:
+    def _epoch(self, epoch: int) -> Numbers:
         if self._epoch_drawn is None or self._epoch_drawn[0] != epoch:
             random = np.random.default_rng([self._seed, epoch])
             drawn = random.permutation(len(self._lengths))
             offset = -epoch * len(drawn) % self._size
-            rows = arranged(drawn, self._lengths, self._size, offset, self._grouping, random, first=epoch == 0)
-            self._epoch_drawn = (epoch, rows)
+            numbers = arranged(drawn, self._lengths, self._size, offset, self._grouping, random, first=epoch == 0)
+            self._epoch_drawn = (epoch, numbers)
         return self._epoch_drawn[1]
 
     def padding(self, micro: int) -> float:
-        """The share of the first epoch's tokens that is padding in micro-batches of `micro` rows."""
-        whole = len(self._lengths) // self._size * self._size or len(self._lengths)
-        lengths = self._lengths[self.rows(0, whole)]
-        widest = np.maximum.reduceat(lengths, np.arange(0, whole, micro))
-        rows = np.diff([*range(0, whole, micro), whole])
-        return 1 - float(lengths.sum() / (widest * rows).sum())
+        """The share of the first epoch's tokens that is padding in micro-batches of `micro` sequences."""
+        count = len(self._lengths) // self._size * self._size or len(self._lengths)
+        lengths = self._lengths[self.sequences(0, count)]
+        widest = np.maximum.reduceat(lengths, np.arange(0, count, micro))
+        sizes = np.diff([*range(0, count, micro), count])
+        return 1 - float(lengths.sum() / (widest * sizes).sum())
 
 
 class OrderedBatches:
-    """The micro-batches of one data-parallel rank; `position` counts the rows that all ranks have taken.
+    """The micro-batches of one data-parallel rank; `position` counts the sequences that all ranks have taken.
 
-    One step takes the next `batch.total` rows. The m-th micro-batches of all ranks are neighbours in it, so grouped
-    ones are alike; every other time the ranks take them in reverse, or the first rank would always have the longest
-    rows and the others wait for it. `workers` processes collate ahead of training, which moves no position.
+    One step takes the next `batch.total` sequences. The m-th micro-batches of all ranks are neighbours in it, so
+    grouped ones are alike; every other time the ranks take them in reverse, or the first rank would always have the
+    longest ones and the others wait for it. `workers` processes collate ahead of training, which moves no position.
     """
 
     def __init__(
@@ -95,17 +95,17 @@ class OrderedBatches:
     ) -> None:
         self._batch = batch
         self._data_rank = data_rank
-        self._order = Order(row_lengths(data), seed, batch.total, grouping)
+        self._order = Order(sequence_lengths(data), seed, batch.total, grouping)
         self._position = position
         self._loader = Loader(data, pad, packed, self._from(position), workers)
 
     @property
     def position(self) -> int:
-        """Rows taken so far by all ranks."""
+        """Sequences taken so far by all ranks."""
         return self._position
 
     def take(self, count: int) -> Sequence[MicroBatch]:
-        """The next `count` micro-batches of this rank. Raises `WorkerFailure`, with the rows of a worker that died."""
+        """The next `count` micro-batches of this rank. Raises `WorkerFailure`, naming those of a dead worker."""
         return [self._next() for _ in range(count)]
 
     @property
@@ -123,23 +123,23 @@ class OrderedBatches:
         return micro_batch
 
     def _from(self, position: int) -> Iterator[list[int]]:
-        """The rows of this rank's micro-batches from `position` on, without end."""
+        """The sequences of this rank's micro-batches from `position` on, without end."""
         micro, ranks = self._batch.micro, self._batch.data_parallel
         while True:
-            turn = position // (micro * ranks) % self._batch.accumulation
-            place = ranks - 1 - self._data_rank if turn % 2 else self._data_rank
-            yield self._order.rows(position + place * micro, micro)
+            number = position // (micro * ranks) % self._batch.accumulation
+            place = ranks - 1 - self._data_rank if number % 2 else self._data_rank
+            yield self._order.sequences(position + place * micro, micro)
             position += micro * ranks
 
 
 def in_order(
     data: Dataset, limit: int | None, size: int, data_rank: int, ranks: int, pad: int, packed: bool
 ) -> list[MicroBatch]:
-    """`limit` rows, evenly drawn, as micro-batches of `size`, the same for any number of ranks; this rank's share.
+    """`limit` sequences, evenly drawn, as micro-batches of `size`, the same for any number of ranks; this rank's part.
 
-    Every rank gets the same number of them; the last may be empty rows.
+    Every rank gets the same number of them; the last may be empty sequences.
     """
-    rows = evenly_spaced(len(data), limit or len(data))
-    batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+    numbers = evenly_spaced(len(data), limit or len(data))
+    batches = [numbers[i : i + size] for i in range(0, len(numbers), size)]
     batches += [[-1]] * (-len(batches) % ranks)
     return [collate(data, batch, pad, packed) for batch in batches[data_rank::ranks]]

@@ -1,4 +1,4 @@
-"""What is remembered of rows that stream by, for what is said about them at the end: a few places, of each file."""
+"""Notes on each file while its rows stream by: a few places of each kind, for the errors at the end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import zip_longest
 
 from tunefleet.data.checks.placeholders import Placeholders
 from tunefleet.data.encode.long_rows import Encoded
-from tunefleet.data.encode.stream import Talk
+from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.formats.conversation import Conversation
 
 PLACES = 3
 """That an error names."""
 
 
-class File:
+class FileNote:
     """What was read from one file, for one source of a mixture."""
 
     def __init__(self, name: str, source: str) -> None:
@@ -25,46 +25,46 @@ class File:
         self.placeholders = Placeholders()
         self._places: defaultdict[str, dict[str, None]] = defaultdict(dict)
 
-    def see(self, talk: Conversation, parts: Sequence[Encoded]) -> None:
-        """Remembers one of its conversations."""
-        place = f"{self.source}: {talk.where}" if self.source else talk.where
+    def add(self, conversation: Conversation, parts: Sequence[Encoded]) -> None:
+        """Remembers a conversation of the file."""
+        place = f"{self.source}: {conversation.where}" if self.source else conversation.where
         for kind in _KINDS:
-            known = self._places[kind]
-            if len(known) <= PLACES and any(map(_KINDS[kind], parts)):
-                known[place] = None
-        if not talk.is_text:
-            self.placeholders.see(talk)
+            places = self._places[kind]
+            if len(places) <= PLACES and any(map(_KINDS[kind], parts)):
+                places[place] = None
+        if not conversation.is_text:
+            self.placeholders.add(conversation)
 
     def places(self, kind: str) -> list[str]:
-        """The first few places of a kind: read, learnt, long."""
+        """The first few places of a kind: read, with_targets, long."""
         return list(self._places[kind])
 
 
 _KINDS: dict[str, Callable[[Encoded], bool]] = {
     "read": lambda part: True,
-    "learnt": lambda part: part.teaches,
+    "with_targets": lambda part: part.has_targets,
     "long": lambda part: part.truncated or part.too_long,
 }
 
 
-class Seen:
-    """All files of a data set, by number."""
+class FileNotes:
+    """The notes on all files of a data set, by number."""
 
     def __init__(self) -> None:
-        self.files: list[File] = []
+        self.files: list[FileNote] = []
         self._numbers: dict[tuple[str, str], int] = {}
 
-    def see(self, talk: Talk, source: str = "") -> int:
+    def add(self, conversation: EncodedConversation, source: str = "") -> int:
         """Remembers a conversation; returns the number of its file."""
-        name = talk.conversation.where.rpartition(":")[0]
+        name = conversation.conversation.where.rpartition(":")[0]
         number = self._numbers.setdefault((source, name), len(self.files))
         if number == len(self.files):
-            self.files.append(File(name, source))
-        self.files[number].see(talk.conversation, talk.parts)
+            self.files.append(FileNote(name, source))
+        self.files[number].add(conversation.conversation, conversation.parts)
         return number
 
     def places(self, kind: str) -> list[str]:
-        """Of every source the first places before any second one, so that a mixture is told from end to end."""
+        """Of every source the first places before any second one, so that each source of a mixture is named."""
         by_source: defaultdict[str, list[str]] = defaultdict(list)
         for file in self.files:
             by_source[file.source] += file.places(kind)

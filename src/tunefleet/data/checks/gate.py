@@ -1,4 +1,4 @@
-"""May these rows be trained on: refuses what would train without a word and learn nothing, or the wrong thing."""
+"""The gate before training: refuses data without loss tokens or ends, too long ones, and unfilled placeholders."""
 
 from __future__ import annotations
 
@@ -7,68 +7,69 @@ from functools import cached_property
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, LongRows
-from tunefleet.data.checks.file_notes import File, Seen, listed
-from tunefleet.data.checks.placeholders import Found
-from tunefleet.data.encode.stream import Talk
+from tunefleet.data.checks.file_notes import FileNote, FileNotes, listed
+from tunefleet.data.checks.placeholders import Occurrences
+from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.read.sources import Source
 from tunefleet.data.store.tally import Tally
 
 _WORTH_STOPPING = 1_000  # rows: of fewer the end is near, and every complaint comes at once there
 
 
-def expect_learnable(seen: Seen, tally: Tally, config: DataConfig, longest: int) -> None:
+def expect_trainable(notes: FileNotes, tally: Tally, config: DataConfig, longest: int) -> None:
     """Lets training rows through. Raises `DataError` with every complaint and places as file:line.
 
-    A file must hold something to learn within `longest` tokens; some answer must end with a token at which
+    A file must hold loss tokens within `longest` tokens; some answer must end with a token at which
     generation stops; not more than `config.max_truncated` of the rows may be cut, or left out for their length; no
     placeholder may stand in more than `config.max_unfilled` of a file's rows.
     """
     complaints = [
-        *(c for number, file in enumerate(seen.files) for c in _of_file(file, number, tally, config, longest)),
-        *_never_stops(seen, tally, longest),
-        *_too_long(seen, tally, config, longest),
+        *(c for number, file in enumerate(notes.files) for c in _of_file(file, number, tally, config, longest)),
+        *_never_stops(notes, tally, longest),
+        *_too_long(notes, tally, config, longest),
     ]
     if complaints:
         raise DataError(*complaints)
 
 
-def _of_file(file: File, number: int, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
-    if tally.rows[number] and not tally.kept[number]:
+def _of_file(file: FileNote, number: int, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
+    if tally.parts[number] and not tally.with_targets[number]:
         yield (
-            f"{file.name}: no row has a token to learn within train.sequence_length={longest} "
+            f"{file.name}: no row has loss tokens within train.sequence_length={longest} "
             f"({listed(file.places('read'))}). Make it longer, or look at the rows: tunefleet data show."
         )
-    for word, found in file.placeholders.unfilled(config.max_unfilled).items():
-        yield _left(file, word, found, f"{file.placeholders.conversations:,} rows")
+    for placeholder, places in file.placeholders.unfilled(config.max_unfilled).items():
+        yield _unfilled_complaint(file, placeholder, places, f"{file.placeholders.conversations:,} rows")
 
 
-def _left(file: File, word: str, found: Found, rows: str) -> str:
+def _unfilled_complaint(file: FileNote, placeholder: str, places: Occurrences, rows: str) -> str:
     return (
-        f"{file.name}: {word} was left unfilled in {found.count:,} of {rows} "
-        f"({listed(found.places)}). Fill it in, or allow it with data.max_unfilled=1."
+        f"{file.name}: {placeholder} was left unfilled in {places.count:,} of {rows} "
+        f"({listed(places.places)}). Fill it in, or allow it with data.max_unfilled=1."
     )
 
 
-def _never_stops(seen: Seen, tally: Tally, longest: int) -> Iterator[str]:
-    if tally.kept.any() and not tally.stops.any():
+def _never_stops(notes: FileNotes, tally: Tally, longest: int) -> Iterator[str]:
+    if tally.with_targets.any() and not tally.stops.any():
         yield (
-            f"data: no answer's end is learnt in {tally.kept.sum():,} rows ({listed(seen.places('learnt'))}), so the "
-            f"model would never stop. Make train.sequence_length={longest} longer, or choose a data.template that ends "
+            f"data: no answer's end is in the loss in {tally.with_targets.sum():,} rows "
+            f"({listed(notes.places('with_targets'))}), so the model would never stop. Make "
+            f"train.sequence_length={longest} longer, or choose a data.template that ends "
             "answers with {{ eos_token }}."
         )
 
 
-def _too_long(seen: Seen, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
-    long, rows = int((tally.truncated + tally.too_long).sum()), int(tally.rows.sum())
+def _too_long(notes: FileNotes, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
+    long, rows = int((tally.truncated + tally.too_long).sum()), int(tally.parts.sum())
     if long > config.max_truncated * rows:
-        yield _long(seen, long, f"{rows:,} rows ({long / rows:.1%})", config, longest)
+        yield _long(notes, long, f"{rows:,} rows ({long / rows:.1%})", config, longest)
 
 
-def _long(seen: Seen, long: int, rows: str, config: DataConfig, longest: int) -> str:
+def _long(notes: FileNotes, long: int, rows: str, config: DataConfig, longest: int) -> str:
     fate = "left out" if config.long_rows is LongRows.DROP else "cut"
     return (
         f"data.max_truncated: {long:,} of {rows} are longer than "
-        f"train.sequence_length={longest} and would be {fate} ({listed(seen.places('long'))}); allowed are "
+        f"train.sequence_length={longest} and would be {fate} ({listed(notes.places('long'))}); allowed are "
         f"{config.max_truncated:.1%}. Make it longer, allow more, or split them with data.long_rows=split."
     )
 
@@ -80,20 +81,20 @@ class Early:
     mixture takes of its sources is known at their end, so that only placeholders, which are of a file, are looked at.
     """
 
-    def __init__(self, seen: Seen, source: Source, config: DataConfig, longest: int) -> None:
-        self._seen = seen
+    def __init__(self, notes: FileNotes, source: Source, config: DataConfig, longest: int) -> None:
+        self._notes = notes
         self._source = source
         self._config = config
         self._longest = longest
         self._rows = 0
         self._long = 0
 
-    def see(self, talk: Talk, file: int) -> None:
+    def add(self, conversation: EncodedConversation, file: int) -> None:
         """Looks at a training row of file number `file`. Raises `DataError`, as the end would, for the rows so far."""
         self._rows += 1
-        self._long += any(part.truncated or part.too_long for part in talk.parts)
+        self._long += any(part.truncated or part.too_long for part in conversation.parts)
         if self._rows >= _WORTH_STOPPING:
-            complaints = [*self._unfilled(self._seen.files[file]), *self._too_long()]
+            complaints = [*self._unfilled(self._notes.files[file]), *self._too_long()]
             if complaints:
                 raise DataError(*complaints)
 
@@ -104,27 +105,29 @@ class Early:
             return
         if self._all is not None and self._long > most * self._all:
             rows = f"{self._rows:,} rows ({self._long / self._rows:.1%}) of at most {self._all:,}"
-            yield _long(self._seen, self._long, rows, self._config, self._longest)
+            yield _long(self._notes, self._long, rows, self._config, self._longest)
 
-    def _unfilled(self, file: File) -> Iterator[str]:
-        most, words = self._config.max_unfilled, file.placeholders
-        if words.most <= most * words.conversations:
+    def _unfilled(self, file: FileNote) -> Iterator[str]:
+        most, placeholders = self._config.max_unfilled, file.placeholders
+        if placeholders.most <= most * placeholders.conversations:
             return
         bound = self._of_file(file)
-        if bound is not None and words.most > most * bound:
-            for word, found in words.unfilled(most, bound).items():
-                yield _left(file, word, found, f"{words.conversations:,} rows of at most {bound:,}")
+        if bound is not None and placeholders.most > most * bound:
+            for placeholder, places in placeholders.unfilled(most, bound).items():
+                yield _unfilled_complaint(
+                    file, placeholder, places, f"{placeholders.conversations:,} rows of at most {bound:,}"
+                )
 
-    def _of_file(self, file: File) -> int | None:
-        found = self._bounds.get(file.path)
-        return self._all if found is None else found
+    def _of_file(self, file: FileNote) -> int | None:
+        bound = self._bounds.get(file.path)
+        return self._all if bound is None else bound
 
     @cached_property
     def _all(self) -> int | None:
         counts = [count for count in self._bounds.values() if count is not None]
         most = self._source.config.max_rows
-        known = sum(counts) if counts and len(counts) == len(self._bounds) else None
-        limits = [count for count in (known, most and most * self._times) if count is not None]
+        total = sum(counts) if counts and len(counts) == len(self._bounds) else None
+        limits = [count for count in (total, most and most * self._times) if count is not None]
         return min(limits, default=None)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Was a prompt template left unfilled: finds the same {placeholder} in many rows."""
+"""Prompt templates that were left unfilled: the same {placeholder} in many rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACES = 4  # of each placeholder that are remembered
 
 
 @dataclass
-class Found:
+class Occurrences:
     """How many conversations hold a placeholder, and where the first of them stand."""
 
     count: int = 0
@@ -27,25 +27,25 @@ class Placeholders:
         self.conversations = 0
         self.most = 0
         """Conversations with the same one, at most."""
-        self._found: dict[str, Found] = {}
+        self._occurrences: dict[str, Occurrences] = {}
 
-    def see(self, conversation: Conversation) -> None:
-        """Looks at one of them."""
+    def add(self, conversation: Conversation) -> None:
+        """Counts those of another one."""
         self.conversations += 1
-        for placeholder in {word for turn in conversation.turns for word in _in(turn.content)}:
-            found = self._found.setdefault(placeholder, Found())
-            found.count += 1
-            self.most = max(self.most, found.count)
-            if len(found.places) < _PLACES:
-                found.places.append(conversation.where)
+        for placeholder in {p for turn in conversation.turns for p in _in(turn.content)}:
+            occurrences = self._occurrences.setdefault(placeholder, Occurrences())
+            occurrences.count += 1
+            self.most = max(self.most, occurrences.count)
+            if len(occurrences.places) < _PLACES:
+                occurrences.places.append(conversation.where)
 
-    def unfilled(self, most: float, of: int | None = None) -> dict[str, Found]:
-        """Those that more than the share `most` of the conversations hold, or of so many.
+    def unfilled(self, most: float, total: int | None = None) -> dict[str, Occurrences]:
+        """Those that more than the share `most` of the conversations hold, or of `total`.
 
         One row may speak about {name}; a template that nobody filled says it again and again.
         """
-        limit = most * (self.conversations if of is None else of)
-        return {word: found for word, found in sorted(self._found.items()) if found.count > limit}
+        limit = most * (self.conversations if total is None else total)
+        return {name: places for name, places in sorted(self._occurrences.items()) if places.count > limit}
 
 
 def _in(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A few of many, from the first to the last, chosen while they stream by."""
+"""An even sample of a stream of unknown length, from its first item to its last."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ T = TypeVar("T")
 
 
 class Sample(Generic[T]):
-    """Keeps every n-th; whenever there are twice as many as wanted, every second one of them goes."""
+    """Keeps every n-th; whenever there are twice as many as asked for, every second of them goes."""
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._kept: list[T] = []
-        self._every = 1
-        self._seen = 0
+        self._items: list[T] = []
+        self._stride = 1
+        self._count_offered = 0
         self._last: list[T] = []
 
-    def see(self, one: T) -> None:
+    def offer(self, item: T) -> None:
         """Offers the next one."""
-        if self._seen % self._every == 0:
-            self._kept.append(one)
-            if len(self._kept) == 2 * self._count:
-                self._kept = self._kept[::2]
-                self._every *= 2
-        self._seen += 1
-        self._last = [one]
+        if self._count_offered % self._stride == 0:
+            self._items.append(item)
+            if len(self._items) == 2 * self._count:
+                self._items = self._items[::2]
+                self._stride *= 2
+        self._count_offered += 1
+        self._last = [item]
 
-    def chosen(self) -> list[T]:
-        """At most as many as were wanted, the first and the last among them, evenly between."""
-        missing = (self._seen - 1) % self._every != 0
-        found = [*self._kept, *(self._last if missing else [])]
-        numbers = sorted({i * (len(found) - 1) // (self._count - 1) for i in range(self._count)}) if found else []
-        return [found[i] for i in numbers]
+    def items(self) -> list[T]:
+        """At most as many as were asked for, the first and the last among them, evenly between."""
+        missing = (self._count_offered - 1) % self._stride != 0
+        items = [*self._items, *(self._last if missing else [])]
+        numbers = sorted({i * (len(items) - 1) // (self._count - 1) for i in range(self._count)}) if items else []
+        return [items[i] for i in numbers]

@@ -1,4 +1,4 @@
-"""Is a mask right: compares it, on a few conversations, with what inference would do."""
+"""Verification of the loss mask: compared, on a few conversations, with what inference would do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
 from tunefleet.data.encode.end_of_turn import EndOfTurn, end_of_turn
 from tunefleet.data.encode.long_rows import Encoded
-from tunefleet.data.encode.loss_mask import in_pairs
+from tunefleet.data.encode.loss_mask import encode_pairs
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.formats.conversation import Conversation
 
@@ -21,7 +21,7 @@ def verify_uncut(
     conversations: Sequence[Conversation], template: ChatTemplate, tokenizer: Any, train_on: TrainOn
 ) -> None:
     """Looks at a few conversations as they are before anything is cut off. Raises `DataError`."""
-    for conversation, encoded in in_pairs(conversations, template, tokenizer, train_on, sys.maxsize):
+    for conversation, encoded in encode_pairs(conversations, template, tokenizer, train_on, sys.maxsize):
         verify(conversation, encoded, template, tokenizer, train_on)
 
 
@@ -30,7 +30,7 @@ def verify(
 ) -> None:
     """Looks at every answer of a conversation. It tokenises prompts alone, and uses no offsets of characters.
 
-    Raises `DataError` where an answer's words are learnt elsewhere or its first token is not learnt, where its
+    Raises `DataError` where an answer's words are in the loss elsewhere or its first token is not, where its
     last token is not one at which generation stops, where a prompt merges with its answer, or where the
     first token stands there twice. Plain text has no answers, and nothing to look at but its beginning.
     """
@@ -41,7 +41,7 @@ def verify(
     check_boundary(conversation, encoded, template, tokenizer)
     if train_on is TrainOn.ALL:
         return
-    _expect_words(conversation, template, train_on)
+    _expect_texts(conversation, template, train_on)
     if not template.marked:
         _expect_first_tokens(conversation, encoded, template, tokenizer, train_on)
     _expect_stops(conversation, encoded, end_of_turn(template, tokenizer), tokenizer)
@@ -53,11 +53,12 @@ def check_boundary(conversation: Conversation, encoded: Encoded, template: ChatT
     At inference the prompt stands alone: if its last token merged with the answer in training, the
     model would meet a prompt that it has never seen.
     """
-    whole = template.text(conversation.messages, conversation.tools)
+    full_text = template.text(conversation.messages, conversation.tools)
     for turn in conversation.answers:
         prompt = template.prompt(conversation.messages[:turn], conversation.tools)
-        alone = _ids(prompt, tokenizer)
-        if whole.startswith(prompt) and alone[: len(encoded.tokens)] != encoded.tokens[: len(alone)].tolist():
+        prompt_ids = _ids(prompt, tokenizer)
+        trained_ids = encoded.tokens[: len(prompt_ids)].tolist()
+        if full_text.startswith(prompt) and prompt_ids[: len(encoded.tokens)] != trained_ids:
             raise DataError(
                 f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
                 f"(the prompt ends with {prompt[-12:]!r}), so training and inference would differ. "
@@ -74,18 +75,18 @@ def _expect_one_beginning(conversation: Conversation, encoded: Encoded, tokenize
         )
 
 
-def _expect_words(conversation: Conversation, template: ChatTemplate, train_on: TrainOn) -> None:
+def _expect_texts(conversation: Conversation, template: ChatTemplate, train_on: TrainOn) -> None:
     """The last word is enough: templates may strip an answer, or leave out its reasoning."""
     rendered = template.render(conversation, train_on)
-    said = [rendered.text[start:end] for start, end in rendered.answers]
-    for number, turn in enumerate(conversation.learnt(train_on)):
-        words = conversation.turns[turn].content.split()
-        places = said if template.marked else said[number : number + 1]
-        if words and not any(words[-1] in place for place in places):
+    answers = [rendered.text[start:end] for start, end in rendered.answers]
+    for number, turn in enumerate(conversation.answers_in_loss(train_on)):
+        content = conversation.turns[turn].content.split()
+        texts = answers if template.marked else answers[number : number + 1]
+        if content and not any(content[-1] in text for text in texts):
             raise DataError(
                 f"{conversation.where}: the chat template does not write the answer of message {turn + 1} behind its "
-                f"prompt ({words[-1][-40:]!r} is not there), so it would not be learnt. Use data.template=plain or "
-                "chatml, or mend the template: {% if add_generation_prompt %} must end the prompt."
+                f"prompt ({content[-1][-40:]!r} is not there), so it would not be in the loss. Use data.template=plain "
+                "or chatml, or fix the template: {% if add_generation_prompt %} must end the prompt."
             )
 
 
@@ -93,19 +94,19 @@ def _expect_first_tokens(
     conversation: Conversation, encoded: Encoded, template: ChatTemplate, tokenizer: Any, train_on: TrainOn
 ) -> None:
     messages, tools = conversation.messages, conversation.tools
-    prompts = [template.prompt(messages[:turn], tools) for turn in conversation.learnt(train_on)]
+    prompts = [template.prompt(messages[:turn], tools) for turn in conversation.answers_in_loss(train_on)]
     starts = [len(_ids(prompt, tokenizer)) for prompt in prompts]
     cut = len(encoded.tokens)
-    unlearnt = [start for start in starts if start < cut and not encoded.learns[start]]
-    if unlearnt or encoded.learns[: min([*starts, cut])].any():
+    masked = [start for start in starts if 0 < start < cut and not encoded.loss_mask[start]]
+    if masked or encoded.loss_mask[: min([*starts, cut])].any():
         raise DataError(
-            f"{conversation.where}: the tokens that learn do not begin where the prompt ends (token "
-            f"{(unlearnt or starts)[0]}). Use data.template=plain; if it stays, the tokenizer tells wrong offsets."
+            f"{conversation.where}: the tokens in the loss do not begin where the prompt ends (token "
+            f"{(masked or starts)[0]}). Use data.template=plain; if it stays, the tokenizer tells wrong offsets."
         )
 
 
 def _expect_stops(conversation: Conversation, encoded: Encoded, end: EndOfTurn, tokenizer: Any) -> None:
-    edges = np.flatnonzero(encoded.learns & ~np.append(encoded.learns[1:], False))
+    edges = np.flatnonzero(encoded.loss_mask & ~np.append(encoded.loss_mask[1:], False))
     for edge in edges.tolist():
         if encoded.tokens[edge] not in end.stops:
             raise DataError(

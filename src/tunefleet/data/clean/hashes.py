@@ -1,4 +1,4 @@
-"""Which 64-bit hashes were there before: tables at 12 to 36 bytes each, where Python's own take a hundred and more."""
+"""Tables of 64-bit hashes: at 12 to 36 bytes each, where Python's own sets take a hundred and more."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Hashes:
         return place
 
     def _grow(self) -> None:
-        before = self._slots
-        self._slots = array("Q", bytes(16 * len(before)))
-        for number in before:
+        hashes = self._slots
+        self._slots = array("Q", bytes(16 * len(hashes)))
+        for number in hashes:
             if number:
                 self._slots[self._place(number)] = number
 
@@ -54,17 +54,17 @@ class Numbered:
         self._numbers = array("I", bytes(4 * _SLOTS))
         self._count = 0
 
-    def of(self, key: int) -> list[int]:
+    def numbers(self, key: int) -> list[int]:
         """The numbers of a hash."""
         key = key or 1
         mask = len(self._slots) - 1
         place = key & mask
-        found = []
+        numbers = []
         while self._slots[place]:
             if self._slots[place] == key:
-                found.append(self._numbers[place])
+                numbers.append(self._numbers[place])
             place = (place + 1) & mask
-        return found
+        return numbers
 
     def add(self, key: int, number: int) -> None:
         """Remembers another number of a hash."""

@@ -1,4 +1,4 @@
-"""Which rows are held out for validation: drawn while rows stream by, the same whatever the run's seed."""
+"""Rows held out for validation: drawn while rows stream by, the same whatever the run's seed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class HeldOut(Generic[T]):
         self._most = most
         self._keys = random.Random(0)
         self._waiting: list[tuple[float, int, T]] = []
-        self._seen = 0
+        self._count = 0
         self.rows: list[T] = []
 
     def training(self, rows: Iterable[T]) -> Iterator[T]:
         """The rows to train on, about in their order; afterwards `rows` are the others."""
         for row in rows:
-            self._seen += 1
-            entry = (-self._keys.random(), self._seen, row)  # the largest key first
+            self._count += 1
+            entry = (-self._keys.random(), self._count, row)  # the largest key first
             if len(self._waiting) < self._most:
                 heapq.heappush(self._waiting, entry)
             else:
@@ -39,7 +39,7 @@ class HeldOut(Generic[T]):
     def _finish(self) -> list[T]:
         """What waited and is not held out after all."""
         by_key = sorted(self._waiting, key=lambda entry: (-entry[0], entry[1]))
-        count = min(self._most, self._seen // _SHARE)
+        count = min(self._most, self._count // _SHARE)
         self._waiting = []
         self.rows = _in_order(by_key[:count])
         return _in_order(by_key[count:])

@@ -1,4 +1,4 @@
-"""Which texts are nearly the same as one before? MinHash with banding (Broder, 1997; Leskovec et al., MMDS, ch. 3)."""
+"""Near duplicates: texts found by MinHash with banding (Broder, 1997; Leskovec et al., MMDS, ch. 3)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class NearDuplicates:
         """Whether no text before was nearly the same; then it is remembered, at about 1.5 kB."""
         signature = _signature(text)
         keys = _keys(signature)
-        met = {number for key in keys for number in self._bands.of(key)}
-        if any(self._alike(signature, self._signatures[number]) for number in met):
+        candidates = {number for key in keys for number in self._bands.numbers(key)}
+        if any(self._alike(signature, self._signatures[number]) for number in candidates):
             return False
         for key in keys:
             self._bands.add(key, self._count)
@@ -47,15 +47,15 @@ class NearDuplicates:
         self._signatures[self._count] = signature
         self._count += 1
 
-    def _alike(self, one: NDArray[np.uint32], other: NDArray[np.uint32]) -> bool:
-        return float(np.mean(one == other)) >= self._similarity
+    def _alike(self, left: NDArray[np.uint32], right: NDArray[np.uint32]) -> bool:
+        return float(np.mean(left == right)) >= self._similarity
 
 
 def _keys(signature: NDArray[np.uint32]) -> list[int]:
     """A hash for each band and what stands in it."""
     bands = signature.reshape(_BANDS, -1)
-    found = (hashlib.blake2b(bytes([i]) + band.tobytes(), digest_size=8).digest() for i, band in enumerate(bands))
-    return [int.from_bytes(key) for key in found]
+    digests = (hashlib.blake2b(bytes([i]) + band.tobytes(), digest_size=8).digest() for i, band in enumerate(bands))
+    return [int.from_bytes(digest) for digest in digests]
 
 
 def _draw() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -72,8 +72,8 @@ def _signature(text: str) -> NDArray[np.uint32]:
 
     The same in every process and on every machine.
     """
-    words = text.lower().split()
-    triples = {" ".join(words[i : i + _TRIPLE]) for i in range(max(1, len(words) - _TRIPLE + 1))}
+    split = text.lower().split()
+    triples = {" ".join(split[i : i + _TRIPLE]) for i in range(max(1, len(split) - _TRIPLE + 1))}
     hashes = np.fromiter((zlib.crc32(triple.encode()) for triple in triples), dtype=np.uint64, count=len(triples))
     least = ((hashes[:, None] * _FACTORS + _SHIFTS) >> np.uint64(32)).min(axis=0)
     signature: NDArray[np.uint32] = least.astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Where does an answer end: the tokens at which generation stops, and the text that a template prints behind them."""
+"""The end of a turn: the tokens at which generation stops, and the text that a template prints behind them."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class EndOfTurn:
     stops: tuple[int, ...]
     of_calls: tuple[str, str] = ("", "")
 
-    def of(self, whole: str, start: int, end: int) -> int:
-        """Where the answer whole[start:end] has been said: behind its end of turn, before what follows that.
+    def place(self, text: str, start: int, end: int) -> int:
+        """Where generation of the answer text[start:end] stops: behind its end of turn, before what follows that.
 
         Markers may leave the end of turn out, so it is looked for behind them too.
         """
-        for text, after in ((self.text, self.after), self.of_calls):
-            closed = _closed(whole, start, end, text, after) if text else None
+        for close, after in ((self.text, self.after), self.of_calls):
+            closed = _closed(text, start, end, close, after) if close else None
             if closed is not None:
                 return closed
         return end
 
 
-def _closed(whole: str, start: int, end: int, text: str, after: str) -> int | None:
-    if whole.startswith(text, end):
-        return end + len(text)
-    place = whole.rfind(text, start, end)
-    closed = place + len(text)
-    behind = whole[closed:end]
+def _closed(text: str, start: int, end: int, close: str, after: str) -> int | None:
+    if text.startswith(close, end):
+        return end + len(close)
+    place = text.rfind(close, start, end)
+    closed = place + len(close)
+    behind = text[closed:end]
     return closed if place >= 0 and closed > start and (behind == after or not behind.strip()) else None
 
 
@@ -60,29 +60,29 @@ def end_of_turn(template: ChatTemplate, tokenizer: Any) -> EndOfTurn:
     sequence, and where the generation_config.json beside the tokenizer says. Where there is no such token, `text` is
     empty.
     """
-    known = {*tokenizer.added_tokens_decoder} - {tokenizer.unk_token_id} | {tokenizer.eos_token_id}
+    specials = {*tokenizer.added_tokens_decoder} - {tokenizer.unk_token_id} | {tokenizer.eos_token_id}
     tail = _tail(template)
     encoded = tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True)
     stops = [tokenizer.eos_token_id]
     end = 0
     for token, (start, stop) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
-        if token in known and (not end or start <= end):
+        if token in specials and (not end or start <= end):
             stops += [] if end else [token]
             end = stop
         elif end:
             break
-    token, of_calls = _end_of_calls(template, tokenizer, known)
+    token, of_calls = _end_of_calls(template, tokenizer, specials)
     stops += [*([token] if of_calls[0] else []), *_configured(tokenizer)]
-    other = of_calls if of_calls[0] != tail[:end] else ("", "")
-    return EndOfTurn(tail[:end], tail[end:], tuple(dict.fromkeys(stops)), other)
+    differing = of_calls if of_calls[0] != tail[:end] else ("", "")
+    return EndOfTurn(tail[:end], tail[end:], tuple(dict.fromkeys(stops)), differing)
 
 
-def _end_of_calls(template: ChatTemplate, tokenizer: Any, known: set[int]) -> tuple[int, tuple[str, str]]:
-    """The last known token behind a call, with its text and what follows it; no text where there is none."""
+def _end_of_calls(template: ChatTemplate, tokenizer: Any, specials: set[int]) -> tuple[int, tuple[str, str]]:
+    """The last special token behind a call, with its text and what follows it; no text where there is none."""
     tail = _tail(template, _CALL_MESSAGE)
     encoded = tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True)
     pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    token, (start, end) = next(((t, o) for t, o in reversed([*pairs]) if t in known), (-1, (0, 0)))
+    token, (start, end) = next(((t, o) for t, o in reversed([*pairs]) if t in specials), (-1, (0, 0)))
     return token, (tail[start:end], tail[end:])
 
 
@@ -100,7 +100,7 @@ def _tail(template: ChatTemplate, answer: Mapping[str, Any] | None = None) -> st
     """What the template prints behind the words of an answer; nothing where it cannot be told."""
     messages = [{"role": "user", "content": "?"}, answer or {"role": "assistant", "content": _ANSWER}]
     try:
-        _, found, tail = template.text(messages, _TOOLS if answer else ()).rpartition(_ANSWER)
+        _, separator, tail = template.text(messages, _TOOLS if answer else ()).rpartition(_ANSWER)
     except DataError:
         return ""
-    return tail if found else ""
+    return tail if separator else ""

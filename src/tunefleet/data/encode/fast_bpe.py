@@ -1,4 +1,4 @@
-"""When does a faster library give the same tokens? tiktoken, for ASCII text and a byte-level BPE, where it is proven.
+"""A faster tokenizer that gives the same tokens: tiktoken, for ASCII text and a byte-level BPE, where it is proven.
 
 Both split a text at the added tokens, then into words, and merge adjacent tokens of a word until none can be merged.
 The model's own tokenizer merges the *pair* that stands first in its list of merges; tiktoken merges the pair whose
@@ -52,16 +52,18 @@ class FastBpe:
     """Tokenises many ASCII texts at once, without Python's lock."""
 
     def __init__(
-        self, pattern: str, vocabulary: Mapping[str, int], words: Sequence[str], added: Sequence[Added]
+        self, pattern: str, vocabulary: Mapping[str, int], tokens: Sequence[str], added: Sequence[Added]
     ) -> None:
-        """`words` are the tokens that can be made, by rank; `added` are looked for in turn, the longest first."""
+        """`tokens` are those that can be made, by rank; `added` are looked for in turn, the longest first."""
         contents = [(content, number) for group in added for content, number in group.items()]
         marks = {content: chr(_PRIVATE + place) for place, (content, _) in enumerate(contents, 1)}
         self._added = [(_any_of(group), {content: marks[content] for content in group}) for group in added if group]
-        self._ids = np.array([vocabulary[word] for word in words] + [number for _, number in contents], dtype=np.int32)
-        self._sizes = np.array([len(word) for word in words] + [len(content) for content, _ in contents])
-        specials = {mark: place for place, mark in enumerate(marks.values(), len(words))} | {_END: len(self._ids)}
-        ranks = {word.translate(_ASCII).encode(): rank for rank, word in enumerate(words)}
+        self._ids = np.array(
+            [vocabulary[token] for token in tokens] + [number for _, number in contents], dtype=np.int32
+        )
+        self._sizes = np.array([len(token) for token in tokens] + [len(content) for content, _ in contents])
+        specials = {mark: place for place, mark in enumerate(marks.values(), len(tokens))} | {_END: len(self._ids)}
+        ranks = {token.translate(_ASCII).encode(): rank for rank, token in enumerate(tokens)}
         self._encoding = tiktoken.Encoding("fast", pat_str=pattern, mergeable_ranks=ranks, special_tokens=specials)
 
     def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
@@ -69,14 +71,14 @@ class FastBpe:
 
         Raises `ValueError` for what tiktoken cannot split into words, such as a million spaces.
         """
-        whole = "".join([text + _END for text in texts])
+        joined = "".join([text + _END for text in texts])
         for pattern, marks in self._added:
-            whole = pattern.sub(lambda found, marks=marks: marks[found[0]], whole)  # type: ignore[misc]
-        known = self._encoding.special_tokens_set
-        found = self._encoding.encode_to_numpy(whole, allowed_special=known, disallowed_special=())
-        ends = np.flatnonzero(found == len(self._ids))
-        found = np.delete(found, ends)
-        return self._ids[found], self._sizes[found], np.diff(ends, prepend=-1) - 1
+            joined = pattern.sub(lambda match, marks=marks: marks[match[0]], joined)  # type: ignore[misc]
+        specials = self._encoding.special_tokens_set
+        ranks = self._encoding.encode_to_numpy(joined, allowed_special=specials, disallowed_special=())
+        ends = np.flatnonzero(ranks == len(self._ids))
+        ranks = np.delete(ranks, ends)
+        return self._ids[ranks], self._sizes[ranks], np.diff(ends, prepend=-1) - 1
 
 
 def fast_bpe(backend: Tokenizer) -> FastBpe | None:
@@ -85,8 +87,8 @@ def fast_bpe(backend: Tokenizer) -> FastBpe | None:
     pattern, added = _pattern(described), _added(backend)
     if pattern is None or added is None or not _merges_only(described["model"]):
         return None
-    words = _words(described["model"], backend.model)
-    return FastBpe(pattern, described["model"]["vocab"], words, added) if words else None
+    tokens = _makeable(described["model"], backend.model)
+    return FastBpe(pattern, described["model"]["vocab"], tokens, added) if tokens else None
 
 
 def _pattern(described: Mapping[str, Any]) -> str | None:
@@ -94,12 +96,12 @@ def _pattern(described: Mapping[str, Any]) -> str | None:
     forms, steps = _steps(described["normalizer"], "normalizers"), _steps(described["pre_tokenizer"], "pretokenizers")
     if any(form["type"] not in _NORMAL_FORMS for form in forms) or not steps:
         return None
-    *before, last = steps
+    *splits, last = steps
     if last["type"] != "ByteLevel" or last["add_prefix_space"]:
         return None
     if last["use_regex"]:
-        return None if before else _GPT2
-    return next((pattern for pattern in _PATTERNS if before == [_split(pattern)]), None)
+        return None if splits else _GPT2
+    return next((pattern for pattern in _PATTERNS if splits == [_split(pattern)]), None)
 
 
 def _steps(described: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
@@ -113,16 +115,16 @@ def _split(pattern: str) -> Mapping[str, Any]:
 
 def _added(backend: Tokenizer) -> list[Added] | None:
     """The tokens that are cut out of a text, before it is normalised and after, if nothing around them matters."""
-    before, after = Added(), Added()
+    raw_tokens, normalized_tokens = Added(), Added()
     for number, token in backend.get_added_tokens_decoder().items():
         normalizer = backend.normalizer if token.normalized else None
         content = normalizer.normalize_str(token.content) if normalizer else token.content
         looks = token.lstrip or token.rstrip or token.single_word or (token.special and backend.encode_special_tokens)
-        if looks or content in before or content in after:
+        if looks or content in raw_tokens or content in normalized_tokens:
             return None
         if content and content.isascii():
-            (after if token.normalized else before)[content] = number
-    return [before, after]
+            (normalized_tokens if token.normalized else raw_tokens)[content] = number
+    return [raw_tokens, normalized_tokens]
 
 
 def _any_of(added: Added) -> re.Pattern[str]:
@@ -134,26 +136,26 @@ def _merges_only(model: Mapping[str, Any]) -> bool:
     return model["type"] == "BPE" and not any(changed) and _CHARACTERS.keys() <= model["vocab"].keys()
 
 
-def _words(described: Mapping[str, Any], model: Any) -> list[str]:
+def _makeable(described: Mapping[str, Any], model: Any) -> list[str]:
     """The ASCII tokens that can be made, by the merges that make them; none where their order cannot be told."""
-    words = [word for word in described["vocab"] if _IS_ASCII.fullmatch(word) and word not in _CHARACTERS]
-    pieces = _pieces(words, model)
+    tokens = [token for token in described["vocab"] if _IS_ASCII.fullmatch(token) and token not in _CHARACTERS]
+    pieces = _pieces(tokens, model)
     first: dict[str, int] = {}
     last: dict[str, int] = {}
-    for rank, (left, right) in enumerate(described["merges"]):
-        first.setdefault(left + right, rank)
-        last[left + right] = rank
-    made = sorted((word for word, count in zip(words, pieces, strict=True) if count == 1), key=first.__getitem__)
+    for rank, (start, end) in enumerate(described["merges"]):
+        first.setdefault(start + end, rank)
+        last[start + end] = rank
+    merged = sorted((token for token, count in zip(tokens, pieces, strict=True) if count == 1), key=first.__getitem__)
     # With `ignore_merges` a whole word is also taken if no merges make it. Two pieces would merge in a longer word.
-    rest = [(word, count) for word, count in zip(words, pieces, strict=True) if count > 1 and model.ignore_merges]
-    if any(last[one] > first[other] for one, other in pairwise(made)) or any(count == 2 for _, count in rest):
+    unmerged = [(token, n) for token, n in zip(tokens, pieces, strict=True) if n > 1 and model.ignore_merges]
+    if any(last[a] > first[b] for a, b in pairwise(merged)) or any(count == 2 for _, count in unmerged):
         return []
-    return [*_CHARACTERS, *made, *(word for word, _ in rest)]
+    return [*_CHARACTERS, *merged, *(token for token, _ in unmerged)]
 
 
-def _pieces(words: Sequence[str], model: Any) -> list[int]:
-    """How many tokens the merges leave of each word."""
+def _pieces(tokens: Sequence[str], model: Any) -> list[int]:
+    """How many tokens the merges leave of each."""
     if model.ignore_merges:
         model = copy.deepcopy(model)
         model.ignore_merges = False
-    return [len(model.tokenize(word)) for word in words]
+    return [len(model.tokenize(token)) for token in tokens]

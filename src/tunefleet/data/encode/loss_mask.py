@@ -1,4 +1,4 @@
-"""Which tokens learn: turns rendered conversations into token ids and a loss mask."""
+"""The loss mask: from rendered conversations to token ids and which of them are in the loss."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import LongRows, TrainOn
 from tunefleet.data.encode.end_of_turn import EndOfTurn, end_of_turn
-from tunefleet.data.encode.long_rows import Encoded, fitted
+from tunefleet.data.encode.long_rows import Encoded, fit
 from tunefleet.data.encode.template import ChatTemplate, Rendered
-from tunefleet.data.encode.token_cache import Masked, TokenCache
-from tunefleet.data.encode.tokenise import Tokenise, Tokenised
+from tunefleet.data.encode.token_cache import MaskedTokens, TokenCache
+from tunefleet.data.encode.tokenise import Tokenise, TokenisedTexts
 from tunefleet.data.formats.conversation import Conversation, Turn
 
 T = TypeVar("T")
-Tokens = Tokenised | list[Masked]
-"""Of some texts: made now, or found with their masks."""
+ChunkTokens = TokenisedTexts | list[MaskedTokens]
+"""Of some texts: made now, or read with their masks from the token cache."""
 Pair = tuple[Conversation, Encoded]
 
 
@@ -31,7 +31,7 @@ class Encoder:
     `tokenizer` is a fast transformers tokenizer. The text is tokenised as a whole and tokens are assigned by
     their characters, so that no token depends on where a turn was cut. Where the last answer's first token would begin
     in its prompt, the answer is tokenised apart, as generation meets it. What is longer than `longest` tokens becomes
-    what `long_rows` says. What `known` holds is not tokenised again.
+    what `long_rows` says. What `token_cache` holds is not tokenised again.
     """
 
     def __init__(
@@ -41,35 +41,39 @@ class Encoder:
         train_on: TrainOn,
         longest: int,
         long_rows: LongRows = LongRows.TRUNCATE,
-        known: TokenCache | None = None,
+        token_cache: TokenCache | None = None,
     ) -> None:
         self._template = template
         self._train_on = train_on
         self._longest = longest
         self._long_rows = long_rows
-        self._known = known
-        self._end = end_of_turn(template, tokenizer)
-        self._closers = _closers(self._end, tokenizer)
+        self._token_cache = token_cache
+        self._end_of_turn = end_of_turn(template, tokenizer)
+        self._closers = _closers(self._end_of_turn, tokenizer)
         self._decode = tokenizer.backend_tokenizer.decode
         self._tokenise = Tokenise(tokenizer)
 
-    def open(self, conversations: list[Conversation]) -> list[Conversation] | DataError:
+    def without_ends(self, conversations: list[Conversation]) -> list[Conversation] | DataError:
         """Answers without an end of sequence of their own, where the template writes one: it would be doubled."""
         try:
-            return [self._opened(talk) if self._is_closed(talk) else talk for talk in conversations]
+            return [self._without_ends(c) if self._has_ends(c) else c for c in conversations]
         except DataError as error:
             return error
 
-    def _is_closed(self, talk: Conversation) -> bool:
-        closers = self._closers
-        return bool(closers) and any(t.role == "assistant" and t.content.rstrip().endswith(closers) for t in talk.turns)
+    def _has_ends(self, conversation: Conversation) -> bool:
+        if not self._closers:
+            return False
+        answers = (turn for turn in conversation.turns if turn.role == "assistant")
+        return any(turn.content.rstrip().endswith(self._closers) for turn in answers)
 
-    def _opened(self, talk: Conversation) -> Conversation:
-        turns = [self._without_end(turn) if turn.role == "assistant" else turn for turn in talk.turns]
+    def _without_ends(self, conversation: Conversation) -> Conversation:
+        turns = [self._without_end(turn) if turn.role == "assistant" else turn for turn in conversation.turns]
         for number, turn in enumerate(turns, 1):
             if turn.role == "assistant" and not turn.content.strip() and not turn.calls:
-                raise DataError(f"{talk.where}: the answer (message {number}) is empty but for its end of sequence.")
-        return replace(talk, turns=tuple(turns))
+                raise DataError(
+                    f"{conversation.where}: the answer (message {number}) is empty but for its end of sequence."
+                )
+        return replace(conversation, turns=tuple(turns))
 
     def _without_end(self, turn: Turn) -> Turn:
         content = turn.content
@@ -82,51 +86,52 @@ class Encoder:
         """The texts, or why there is none. An answer ends with the token at which generation stops: what follows
         is never generated.
         """
-        found = self._template.render_all(conversations, self._train_on)
-        return [self._ended(talk, one) for talk, one in zip(conversations, found, strict=True)]
+        texts = self._template.render_all(conversations, self._train_on)
+        return [self._cut_at_stops(*pair) for pair in zip(conversations, texts, strict=True)]
 
-    def _ended(self, conversation: Conversation, rendered: Rendered | DataError) -> Rendered | DataError:
+    def _cut_at_stops(self, conversation: Conversation, rendered: Rendered | DataError) -> Rendered | DataError:
         if self._train_on is TrainOn.ALL or conversation.is_text or isinstance(rendered, DataError):
             return rendered
-        return Rendered(rendered.text, tuple((a, self._end.of(rendered.text, a, b)) for a, b in rendered.answers))
+        answers = [(start, self._end_of_turn.place(rendered.text, start, end)) for start, end in rendered.answers]
+        return Rendered(rendered.text, tuple(answers))
 
-    def tokenise(self, rendered: Sequence[Rendered]) -> Tokens:
+    def tokenise(self, rendered: Sequence[Rendered]) -> ChunkTokens:
         """The tokens of these texts."""
-        known = self._known.read(rendered) if self._known else None
-        return self._tokenise([one.text for one in rendered]) if known is None else known
+        cached = self._token_cache.read(rendered) if self._token_cache else None
+        return self._tokenise([text.text for text in rendered]) if cached is None else cached
 
     def masked(
-        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokens: Tokens
+        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokens: ChunkTokens
     ) -> Iterator[list[Encoded] | DataError]:
-        """What each conversation is trained on as: one part, or several; none of it learns where there is none.
+        """What each conversation is trained on as: one part, or several.
 
         An error stands where a prompt merges with its answer and they cannot be told apart.
         """
-        found = self._masks(conversations, rendered, tokens) if isinstance(tokens, Tokenised) else tokens
-        for conversation, one in zip(conversations, found, strict=True):
-            if isinstance(one, DataError):
-                yield one
+        masked = self._masks(conversations, rendered, tokens) if isinstance(tokens, TokenisedTexts) else tokens
+        for conversation, pair in zip(conversations, masked, strict=True):
+            if isinstance(pair, DataError):
+                yield pair
             else:
-                yield fitted(*one, conversation.is_text, self._longest, self._long_rows)
+                yield fit(*pair, conversation.is_text, self._longest, self._long_rows)
 
     def _masks(
-        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: Tokenised
-    ) -> Sequence[Masked | DataError]:
-        """Whole conversations; kept, if none is bad."""
-        learns, merged = _learning(rendered, tokenised)
+        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: TokenisedTexts
+    ) -> Sequence[MaskedTokens | DataError]:
+        """Whole conversations; they go into the token cache, if none is bad."""
+        loss_mask, merges = _loss_mask(rendered, tokenised)
         bounds = np.cumsum([0, *tokenised.counts]).tolist()
-        found: list[Masked | DataError] = []
+        masked: list[MaskedTokens | DataError] = []
         for number, (start, end) in enumerate(pairwise(bounds)):
-            one: Masked | None = tokenised.tokens[start:end].copy(), learns[start:end].copy()
-            if number in merged and self._train_on is not TrainOn.ALL:
-                one = self._apart(rendered[number], tokenised.tokens[start:end])
-            found.append(one or _merges(conversations[number], rendered[number].text, merged[number]))
-        good = [one for one in found if not isinstance(one, DataError)]
-        if self._known and good and len(good) == len(found):
-            self._known.write(rendered, good)
-        return found
+            pair: MaskedTokens | None = tokenised.tokens[start:end].copy(), loss_mask[start:end].copy()
+            if number in merges and self._train_on is not TrainOn.ALL:
+                pair = self._answer_by_itself(rendered[number], tokenised.tokens[start:end])
+            masked.append(pair or _merge_error(conversations[number], rendered[number].text, merges[number]))
+        good = [pair for pair in masked if not isinstance(pair, DataError)]
+        if self._token_cache and good and len(good) == len(masked):
+            self._token_cache.write(rendered, good)
+        return masked
 
-    def _apart(self, rendered: Rendered, whole: NDArray[np.int32]) -> Masked | None:
+    def _answer_by_itself(self, rendered: Rendered, tokens: NDArray[np.int32]) -> MaskedTokens | None:
         """Tokens and mask with the last answer tokenised by itself, behind its prompt.
 
         None where an earlier answer merges too, whose tokens would be others in the next prompt; and where the
@@ -134,15 +139,15 @@ class Encoder:
         """
         place = rendered.answers[-1][0]
         parts = [self._tokenise([text]) for text in (rendered.text[:place], rendered.text[place:])]
-        joined = Tokenised(
+        joined = TokenisedTexts(
             np.concatenate([part.tokens for part in parts]),
             np.concatenate([parts[0].starts, parts[1].starts + place]),
             np.concatenate([parts[0].ends, parts[1].ends + place]),
             np.array([len(parts[0].tokens) + len(parts[1].tokens)]),
         )
-        learns, merged = _learning([rendered], joined)
-        texts = [self._decode(tokens.tolist(), skip_special_tokens=False) for tokens in (joined.tokens, whole)]
-        return None if merged or texts[0] != texts[1] else (joined.tokens, learns)
+        loss_mask, merges = _loss_mask([rendered], joined)
+        texts = [self._decode(ids.tolist(), skip_special_tokens=False) for ids in (joined.tokens, tokens)]
+        return None if merges or texts[0] != texts[1] else (joined.tokens, loss_mask)
 
 
 def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:
@@ -151,7 +156,7 @@ def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:
     return tuple(text for text in texts if text and text.strip())
 
 
-def _merges(conversation: Conversation, text: str, place: int) -> DataError:
+def _merge_error(conversation: Conversation, text: str, place: int) -> DataError:
     return DataError(
         f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
         f"(the prompt ends with {text[:place][-12:]!r}, the answer begins with "
@@ -169,10 +174,10 @@ def encode(
     long_rows: LongRows = LongRows.TRUNCATE,
 ) -> list[Encoded]:
     """Encodes a few conversations, each as many parts as `long_rows` says."""
-    return [encoded for _, encoded in in_pairs(conversations, template, tokenizer, train_on, longest, long_rows)]
+    return [encoded for _, encoded in encode_pairs(conversations, template, tokenizer, train_on, longest, long_rows)]
 
 
-def in_pairs(
+def encode_pairs(
     conversations: Sequence[Conversation],
     template: ChatTemplate,
     tokenizer: Any,
@@ -182,38 +187,39 @@ def in_pairs(
 ) -> list[Pair]:
     """As `encode`, each with the conversation that it is, or that it is a part of."""
     encoder = Encoder(template, tokenizer, train_on, longest, long_rows)
-    rendered = [_good(one) for one in encoder.render(conversations)]
+    rendered = [_good(text) for text in encoder.render(conversations)]
     parts = encoder.masked(conversations, rendered, encoder.tokenise(rendered))
-    return [(talk, encoded) for talk, found in zip(conversations, parts, strict=True) for encoded in _good(found)]
+    pairs = zip(conversations, parts, strict=True)
+    return [(conversation, part) for conversation, encoded in pairs for part in _good(encoded)]
 
 
-def _good(found: T | DataError) -> T:
-    if isinstance(found, DataError):
-        raise found
-    return found
+def _good(result: T | DataError) -> T:
+    if isinstance(result, DataError):
+        raise result
+    return result
 
 
-def _learning(rendered: Sequence[Rendered], tokenised: Tokenised) -> tuple[NDArray[np.bool_], dict[int, int]]:
-    """Whether each token of many texts learns: it lies in an answer, from its first character to its last.
+def _loss_mask(rendered: Sequence[Rendered], tokenised: TokenisedTexts) -> tuple[NDArray[np.bool_], dict[int, int]]:
+    """Whether each token of many texts is in the loss: it lies in an answer, from its first character to its last.
 
     Also the numbers of the texts in which a token begins before an answer and ends in it, with the character at which
     the first such answer begins.
     """
-    lengths = np.array([len(one.text) for one in rendered], dtype=np.int64)
+    lengths = np.array([len(text.text) for text in rendered], dtype=np.int64)
     firsts = np.cumsum(lengths) - lengths  # characters before each text
     base = np.repeat(firsts, tokenised.counts)
     starts, ends = tokenised.starts + base, tokenised.ends + base
-    spans = [(a + f, b + f) for one, f in zip(rendered, firsts.tolist(), strict=True) for a, b in one.answers]
+    spans = [(a + f, b + f) for text, f in zip(rendered, firsts.tolist(), strict=True) for a, b in text.answers]
     begins, closes = np.array(spans, dtype=np.int64).reshape(-1, 2).T
     behind = np.searchsorted(ends, begins, "right")  # a token of no characters is before the answer that begins there
     inside = np.searchsorted(starts, begins)
     first, last = np.maximum(inside, behind), np.searchsorted(ends, closes, "right")
-    before = ends[np.maximum(inside, 1) - 1] if len(ends) else begins
-    across: NDArray[np.bool_] = (inside > 0) & (before > begins)
+    preceding_ends = ends[np.maximum(inside, 1) - 1] if len(ends) else begins
+    across: NDArray[np.bool_] = (inside > 0) & (preceding_ends > begins)
     crossed = begins[across]
     texts = np.searchsorted(firsts, crossed, "right") - 1
-    merged = dict(reversed([*zip(texts.tolist(), (crossed - firsts[texts]).tolist(), strict=True)]))
-    learns = np.zeros(len(starts), dtype=np.bool_)
+    merges = dict(reversed([*zip(texts.tolist(), (crossed - firsts[texts]).tolist(), strict=True)]))
+    loss_mask = np.zeros(len(starts), dtype=np.bool_)
     for start, end in zip(first.tolist(), last.tolist(), strict=True):
-        learns[start:end] = True
-    return learns, merged
+        loss_mask[start:end] = True
+    return loss_mask, merges

@@ -1,4 +1,4 @@
-"""How a source of any size becomes tokens in bounded memory: row after row, in their order, on all cores.
+"""The stream from rows to tokens: a source of any size, in bounded memory, in the order of its rows, on all cores.
 
 A chunk of rows is read, cleaned and rendered while the chunks before it are tokenised: the tokenizer's threads
 hold no lock of Python. Threads, not processes: a process would first import transformers for seconds, and
@@ -15,9 +15,9 @@ from itertools import islice
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.data.encode.long_rows import Encoded
-from tunefleet.data.encode.loss_mask import Encoder, Tokens
+from tunefleet.data.encode.loss_mask import ChunkTokens, Encoder
 from tunefleet.data.encode.template import Rendered
-from tunefleet.data.formats.collect import Said
+from tunefleet.data.formats.collect import ParsedRow
 from tunefleet.data.formats.conversation import Conversation
 from tunefleet.data.read import meter
 from tunefleet.data.read.bad_rows import BadRows
@@ -29,53 +29,52 @@ _THREADS = 2  # that call the tokenizer, so that its cores need not wait for the
 
 
 @dataclass(frozen=True)
-class Talk:
-    """A conversation and what of it is trained on: one part, or several."""
+class EncodedConversation:
+    """A conversation and the parts that it is trained on as: one, or several."""
 
     conversation: Conversation
     parts: list[Encoded]
 
 
-Talks = list[Talk]
-"""What one row says; both directions of a translation."""
-_Written = list[tuple[Conversation, Rendered]] | DataError
-_Cleaned = list[Conversation] | DataError
-_Chunk = tuple[list[_Written], Future[Tokens]]
+EncodedRow = list[EncodedConversation]
+"""The conversations of one row: one, or both directions of a translation."""
+_RenderedRow = list[tuple[Conversation, Rendered]] | DataError
+_Chunk = tuple[list[_RenderedRow], Future[ChunkTokens]]
 
 
 def encoded(
-    rows: Iterable[Said], clean: Callable[[list[Conversation]], list[Conversation]], bad: BadRows, encoder: Encoder
-) -> Iterator[Talks]:
+    rows: Iterable[ParsedRow], clean: Callable[[list[Conversation]], list[Conversation]], bad: BadRows, encoder: Encoder
+) -> Iterator[EncodedRow]:
     """Rows that are neither bad nor cleaned away, in their order.
 
     Which rows these are, and which error is raised, depends neither on cores nor on time. Raises `DataError`.
     """
     watch = meter.current()
-    opened = (row if isinstance(row, DataError) else encoder.open(row) for row in rows)
+    opened = (row if isinstance(row, DataError) else encoder.without_ends(row) for row in rows)
     cleaned = (row if isinstance(row, DataError) else clean(row) for row in opened)
-    written = (_written(chunk, encoder) for chunk in _chunks(cleaned))
-    for items, tokenised in _tokenised(written, encoder):
+    rendered = (_rendered(chunk, encoder) for chunk in _chunks(cleaned))
+    for items, tokenised in _tokenised(rendered, encoder):
         good = [pair for item in items if not isinstance(item, DataError) for pair in item]
-        parts = encoder.masked([talk for talk, _ in good], [text for _, text in good], tokenised)
+        parts = encoder.masked([conversation for conversation, _ in good], [text for _, text in good], tokenised)
         for item in items:
             watch.rows += 1
             if isinstance(item, DataError):
                 bad.add(item)
             elif item:
-                found = [(talk, next(parts)) for talk, _ in item]
-                error = next((part for _, part in found if isinstance(part, DataError)), None)
+                pairs = [(conversation, next(parts)) for conversation, _ in item]
+                error = next((part for _, part in pairs if isinstance(part, DataError)), None)
                 if error:
                     bad.add(error)
                 else:
-                    yield [Talk(talk, part) for talk, part in found if not isinstance(part, DataError)]
+                    yield [EncodedConversation(c, part) for c, part in pairs if not isinstance(part, DataError)]
 
 
-def _chunks(rows: Iterable[_Cleaned]) -> Iterator[list[_Cleaned]]:
-    chunk: list[_Cleaned] = []
+def _chunks(rows: Iterable[ParsedRow]) -> Iterator[list[ParsedRow]]:
+    chunk: list[ParsedRow] = []
     characters = 0
     for row in rows:
         chunk.append(row)
-        characters += 0 if isinstance(row, DataError) else sum(len(turn.content) for talk in row for turn in talk.turns)
+        characters += 0 if isinstance(row, DataError) else sum(len(turn.content) for c in row for turn in c.turns)
         if len(chunk) == _ROWS or characters > _CHARACTERS:
             yield chunk
             chunk, characters = [], 0
@@ -83,19 +82,21 @@ def _chunks(rows: Iterable[_Cleaned]) -> Iterator[list[_Cleaned]]:
         yield chunk
 
 
-def _written(chunk: list[_Cleaned], encoder: Encoder) -> list[_Written]:
+def _rendered(chunk: list[ParsedRow], encoder: Encoder) -> list[_RenderedRow]:
     """A row whose template refuses one of its conversations is bad as a whole."""
-    texts = iter(encoder.render([talk for row in chunk if not isinstance(row, DataError) for talk in row]))
-    return [row if isinstance(row, DataError) else _together(row, list(islice(texts, len(row)))) for row in chunk]
+    texts = iter(encoder.render([c for row in chunk if not isinstance(row, DataError) for c in row]))
+    return [row if isinstance(row, DataError) else _paired(row, list(islice(texts, len(row)))) for row in chunk]
 
 
-def _together(row: list[Conversation], texts: list[Rendered | DataError]) -> _Written:
+def _paired(row: list[Conversation], texts: list[Rendered | DataError]) -> _RenderedRow:
     error = next((text for text in texts if isinstance(text, DataError)), None)
-    return error or [(talk, text) for talk, text in zip(row, texts, strict=True) if isinstance(text, Rendered)]
+    return error or [(c, text) for c, text in zip(row, texts, strict=True) if isinstance(text, Rendered)]
 
 
-def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[tuple[list[_Written], Tokens]]:
-    """Chunks in their order. What ends the reading is raised after the rows before it have been seen."""
+def _tokenised(
+    chunks: Iterator[list[_RenderedRow]], encoder: Encoder
+) -> Iterator[tuple[list[_RenderedRow], ChunkTokens]]:
+    """Chunks in their order. What ends the reading is raised after the rows before it have been yielded."""
     pending: deque[_Chunk] = deque()
     ended: Exception | None = None
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -115,10 +116,10 @@ def _tokenised(chunks: Iterator[list[_Written]], encoder: Encoder) -> Iterator[t
         raise ended
 
 
-def _finished(pending: deque[_Chunk]) -> tuple[list[_Written], Tokens]:
+def _finished(pending: deque[_Chunk]) -> tuple[list[_RenderedRow], ChunkTokens]:
     items, tokenised = pending.popleft()
     return items, tokenised.result()
 
 
-def _texts(chunk: list[_Written]) -> list[Rendered]:
+def _texts(chunk: list[_RenderedRow]) -> list[Rendered]:
     return [text for item in chunk if not isinstance(item, DataError) for _, text in item]

@@ -1,4 +1,4 @@
-"""How a conversation is written as text, and which part of the text is learnt."""
+"""The chat template: writes a conversation as text, and finds the characters of its answers."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _FIXED = "{# today is fixed #}"  # sets the template that trains apart from the 
 Message = Mapping[str, Any]
 Spans = tuple[tuple[int, int], ...]
 Prefix = tuple[int, bool]
-"""So many messages of a conversation, and whether the assistant is asked to speak behind them."""
+"""So many messages of a conversation, and whether the assistant is asked to answer behind them."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Text of a conversation; `answers` are the (start, end) characters that are learnt."""
+    """Text of a conversation; `answers` are the (start, end) characters that are in the loss."""
 
     text: str
     answers: Spans
 
 
-Known = dict[Prefix, Rendered]
+Prefixes = dict[Prefix, Rendered]
 """Prefixes of one conversation that were rendered before."""
 
 
@@ -60,7 +60,7 @@ class ChatTemplate:
 
     @cached_property
     def marked(self) -> bool:
-        """Whether the template marks what the assistant says with {% generation %}."""
+        """Whether the template marks the assistant's text with {% generation %}."""
         return bool(_MARKER.search(self.source))
 
     @property
@@ -96,52 +96,56 @@ class ChatTemplate:
         return source
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
-        """The text after which the assistant speaks. Raises `DataError`."""
-        return self.with_tools(tools)._told([messages], tools, prompts=True)[0].text
+        """The text after which the assistant's begins. Raises `DataError`."""
+        return self.with_tools(tools)._render_batch([messages], tools, prompts=True)[0].text
 
     def text(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text of whole messages. Raises `DataError`."""
-        return self.with_tools(tools)._told([messages], tools)[0].text
+        return self.with_tools(tools)._render_batch([messages], tools)[0].text
 
     def render(self, conversation: Conversation, train_on: TrainOn = TrainOn.RESPONSE) -> Rendered:
-        """The whole text, and what of it is learnt.
+        """The whole text, and what of it is in the loss.
 
         An answer lies between two prefixes: the prompt before it, and the text up to and with it, end of turn
         included. Where the template marks its answers, the marks are taken. Raises `DataError` where the
         template changes earlier text as the conversation grows, because then neither tells, or leaves out
-        a part of a message, functions or their calls. Plain text is learnt from its first word on, as it stands.
+        a part of a message, functions or their calls. Plain text is in the loss from its first word on.
         """
         return self.with_tools(conversation.tools)._rendered(conversation, train_on, {})
 
     def render_all(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Rendered | DataError]:
         """As `render`, for many at once, which takes half of the time; an error stands where its text would."""
-        found: list[Rendered | DataError] = []
-        for conversation, known in zip(conversations, self._ahead(conversations, train_on), strict=True):
+        rendered: list[Rendered | DataError] = []
+        for conversation, prefixes in zip(conversations, self._ahead(conversations, train_on), strict=True):
             try:
-                found.append(self.with_tools(conversation.tools)._rendered(conversation, train_on, known))
+                rendered.append(self.with_tools(conversation.tools)._rendered(conversation, train_on, prefixes))
             except DataError as error:
-                found.append(error)
-        return found
+                rendered.append(error)
+        return rendered
 
-    def _rendered(self, conversation: Conversation, train_on: TrainOn, known: Known) -> Rendered:
+    def _rendered(self, conversation: Conversation, train_on: TrainOn, prefixes: Prefixes) -> Rendered:
         if conversation.is_text:
             return self._plain(conversation)
         marks = self._marks(train_on)
-        whole = self._prefix(conversation, (len(conversation.turns), False), known, marks)
-        _expect_functions(whole.text, [*_names(conversation.tools), *_called(conversation.turns)], conversation)
+        full = self._prefix(conversation, (len(conversation.turns), False), prefixes, marks)
+        _expect_functions(full.text, [*_names(conversation.tools), *_called(conversation.turns)], conversation)
         if marks:
-            expect_written(conversation, whole.text, dict.fromkeys(conversation.learnt(train_on), (0, len(whole.text))))
-            return Rendered(whole.text, _weighed(whole.answers, conversation, train_on))
-        spans = tuple(self._answer(whole.text, conversation, turn, known) for turn in _sought(conversation, train_on))
+            expect_written(
+                conversation, full.text, dict.fromkeys(conversation.answers_in_loss(train_on), (0, len(full.text)))
+            )
+            return Rendered(full.text, _weighed(full.answers, conversation, train_on))
+        spans = tuple(
+            self._answer(full.text, conversation, turn, prefixes) for turn in _answers_to_find(conversation, train_on)
+        )
         if train_on is TrainOn.ALL:
-            places = dict.fromkeys(conversation.answers, (0, len(whole.text)))
-            expect_written(conversation, whole.text, places)
-            return Rendered(whole.text, _between(spans, len(whole.text)))
-        expect_written(conversation, whole.text, dict(zip(conversation.learnt(train_on), spans, strict=True)))
-        return Rendered(whole.text, spans)
+            places = dict.fromkeys(conversation.answers, (0, len(full.text)))
+            expect_written(conversation, full.text, places)
+            return Rendered(full.text, _between(spans, len(full.text)))
+        expect_written(conversation, full.text, dict(zip(conversation.answers_in_loss(train_on), spans, strict=True)))
+        return Rendered(full.text, spans)
 
     def _marks(self, train_on: TrainOn) -> bool:
-        """Whether the template's own marks say what learns."""
+        """Whether the template's own marks say what is in the loss."""
         return self.marked and train_on is not TrainOn.ALL
 
     def _plain(self, conversation: Conversation) -> Rendered:
@@ -150,11 +154,11 @@ class ChatTemplate:
         text = f"{'' if content.startswith(start) else start}{content}{'' if content.endswith(end) else end}"
         return Rendered(text, ((len(start), len(text)),))
 
-    def _answer(self, whole: str, conversation: Conversation, turn: int, known: Known) -> tuple[int, int]:
-        prompt = self._prefix(conversation, (turn, True), known).text
-        text = self._prefix(conversation, (turn + 1, False), known).text
-        text = text if whole.startswith(text) else self._without_close(text)
-        if not whole.startswith(text) or not text.startswith(prompt):
+    def _answer(self, full_text: str, conversation: Conversation, turn: int, prefixes: Prefixes) -> tuple[int, int]:
+        prompt = self._prefix(conversation, (turn, True), prefixes).text
+        text = self._prefix(conversation, (turn + 1, False), prefixes).text
+        text = text if full_text.startswith(text) else self._without_close(text)
+        if not full_text.startswith(text) or not text.startswith(prompt):
             raise DataError(
                 f"{conversation.where}: the chat template rewrites earlier text as the conversation grows, so "
                 "which tokens are answers cannot be told. Use data.train_on=last, which asks for the last answer "
@@ -168,46 +172,50 @@ class ChatTemplate:
         """Without a special token that the template prints at the end of a conversation alone, as Phi-3's does."""
         return next((text.removesuffix(token) for token in self.specials.values() if text.endswith(token)), text)
 
-    def _prefix(self, conversation: Conversation, prefix: Prefix, known: Known, marks: bool = False) -> Rendered:
+    def _prefix(self, conversation: Conversation, prefix: Prefix, prefixes: Prefixes, marks: bool = False) -> Rendered:
         """The text of a prefix, rendered once; a mistake names the row."""
-        if prefix not in known:
+        if prefix not in prefixes:
             messages, prompts = conversation.messages[: prefix[0]], prefix[1]
             try:
-                [known[prefix]] = self._told([messages], conversation.tools, prompts, marks)
+                [prefixes[prefix]] = self._render_batch([messages], conversation.tools, prompts, marks)
             except DataError as error:
-                asked = any(turn.role == "user" for turn in conversation.turns[: prefix[0]])
-                why = "" if asked else " No question stands before the first answer, which many templates need."
-                raise DataError(f"{conversation.where}: {error}{why}") from None
-        return known[prefix]
+                has_question = any(turn.role == "user" for turn in conversation.turns[: prefix[0]])
+                hint = "" if has_question else " No question stands before the first answer, which many templates need."
+                raise DataError(f"{conversation.where}: {error}{hint}") from None
+        return prefixes[prefix]
 
-    def _ahead(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Known]:
+    def _ahead(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Prefixes]:
         """What `_rendered` will ask for, rendered together; nothing where any of it makes a mistake."""
-        known: list[Known] = [{} for _ in conversations]
+        rendered: list[Prefixes] = [{} for _ in conversations]
         marks = self._marks(train_on)
-        wanted = [
-            (texts, prefix, messages)
-            for talk, texts in zip(conversations, known, strict=True)
-            if not talk.is_text and not talk.tools
-            for messages in [talk.messages]
-            for prefix in _prefixes(talk, () if marks else _sought(talk, train_on))
+        requests = [
+            (prefixes, prefix, messages)
+            for conversation, prefixes in zip(conversations, rendered, strict=True)
+            if not conversation.is_text and not conversation.tools
+            for messages in [conversation.messages]
+            for prefix in _prefixes(conversation, () if marks else _answers_to_find(conversation, train_on))
         ]
         try:
             for prompts in (False, True):
-                asked = [one for one in wanted if one[1][1] is prompts]
-                told = self._told([messages[: prefix[0]] for _, prefix, messages in asked], (), prompts, marks)
-                for (texts, prefix, _), text in zip(asked, told, strict=True):
-                    texts[prefix] = text
+                batch = [request for request in requests if request[1][1] is prompts]
+                texts = self._render_batch([messages[: prefix[0]] for _, prefix, messages in batch], (), prompts, marks)
+                for (prefixes, prefix, _), text in zip(batch, texts, strict=True):
+                    prefixes[prefix] = text
         except DataError:
             return [{} for _ in conversations]
-        return known
+        return rendered
 
-    def _told(
-        self, talks: Sequence[Sequence[Message]], tools: Sequence[Message], prompts: bool = False, marks: bool = False
+    def _render_batch(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        tools: Sequence[Message],
+        prompts: bool = False,
+        marks: bool = False,
     ) -> list[Rendered]:
         """Texts and what the template marks, by transformers itself: training and inference render alike."""
         try:
             texts, marked = render_jinja_template(
-                [list(messages) for messages in talks],
+                [list(messages) for messages in conversations],
                 tools=list(tools) or None,
                 chat_template=self._compiled,
                 add_generation_prompt=prompts,
@@ -219,11 +227,11 @@ class ChatTemplate:
         return [Rendered(str(text), tuple(spans)) for text, spans in zip(texts, marked or repeat(()), strict=False)]
 
 
-def _sought(conversation: Conversation, train_on: TrainOn) -> list[int]:
-    """The numbers of the answers whose place must be found: those that learn, or where all learns those that do not."""
+def _answers_to_find(conversation: Conversation, train_on: TrainOn) -> list[int]:
+    """The numbers of the answers whose place must be found: those in the loss, or with `all` those out of it."""
     if train_on is TrainOn.ALL:
-        return [turn for turn in conversation.answers if not conversation.turns[turn].learns]
-    return conversation.learnt(train_on)
+        return [turn for turn in conversation.answers if not conversation.turns[turn].in_loss]
+    return conversation.answers_in_loss(train_on)
 
 
 def _prefixes(conversation: Conversation, answers: Sequence[int]) -> Iterable[Prefix]:
@@ -233,9 +241,9 @@ def _prefixes(conversation: Conversation, answers: Sequence[int]) -> Iterable[Pr
 
 
 def _weighed(marks: Spans, conversation: Conversation, train_on: TrainOn) -> Spans:
-    """The marks of the answers that learn."""
-    answers, learnt = conversation.answers, conversation.learnt(train_on)
-    if learnt == answers:
+    """The marks of the answers in the loss."""
+    answers, in_loss = conversation.answers, conversation.answers_in_loss(train_on)
+    if in_loss == answers:
         return marks
     if len(marks) != len(answers):
         raise DataError(
@@ -243,7 +251,7 @@ def _weighed(marks: Spans, conversation: Conversation, train_on: TrainOn) -> Spa
             f"conversation has {len(answers)} answers, so which of them is left out cannot be told. "
             "Use data.train_on=response without weights, or data.template=plain or chatml."
         )
-    return tuple(mark for mark, turn in zip(marks, answers, strict=True) if turn in learnt)
+    return tuple(mark for mark, turn in zip(marks, answers, strict=True) if turn in in_loss)
 
 
 def _names(tools: Sequence[Message]) -> list[str]:
@@ -272,28 +280,28 @@ def _between(holes: Sequence[tuple[int, int]], length: int) -> Spans:
     return tuple(zip(starts, ends, strict=True))
 
 
-Own = str | Mapping[str, str] | None
+TokenizerTemplate = str | Mapping[str, str] | None
 """The chat template of a tokenizer: one, several by name, or none."""
 
 
-def find_for_tools(name: str, own: Own) -> str:
-    """The Jinja source for conversations with tools, where the tokenizer's `own` has one of its own for them."""
-    return own.get("tool_use", "") if name == "auto" and isinstance(own, Mapping) else ""
+def find_for_tools(name: str, own_template: TokenizerTemplate) -> str:
+    """The Jinja source for conversations with tools, where the tokenizer's `own_template` has one."""
+    return own_template.get("tool_use", "") if name == "auto" and isinstance(own_template, Mapping) else ""
 
 
-def find(name: str, own: Own) -> str:
-    """The Jinja source of `name`: `auto` is the tokenizer's `own`, else `plain`. Raises `ConfigError`."""
-    if name == "auto" and isinstance(own, Mapping):
-        if "default" not in own:
+def find(name: str, own_template: TokenizerTemplate) -> str:
+    """The Jinja source of `name`: `auto` is the tokenizer's `own_template`, else `plain`. Raises `ConfigError`."""
+    if name == "auto" and isinstance(own_template, Mapping):
+        if "default" not in own_template:
             raise ConfigError(
-                f"data.template: the tokenizer's chat templates are {', '.join(own) or 'none'}, none of them default. "
-                "Write one of them into a file, and name it in data.template."
+                f"data.template: the tokenizer's chat templates are {', '.join(own_template) or 'none'}, none of them "
+                "default. Write one of them into a file, and name it in data.template."
             )
-        return own["default"]
-    if name == "auto" and own:
-        return str(own)
+        return own_template["default"]
+    if name == "auto" and own_template:
+        return str(own_template)
     path = template_file("plain" if name == "auto" else name)
     if path is None:
-        known = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
-        raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {known}.")
+        names = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
+        raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {names}.")
     return path.read_text(encoding="utf-8").removesuffix("\n")

@@ -1,4 +1,4 @@
-"""Token ids and loss masks of texts that were tokenised before, whole: whatever length a row has, or which are kept."""
+"""The token cache: ids and loss masks of whole texts that were tokenised before, whatever length a sequence has."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tunefleet.data.encode.template import Rendered
 
-Masked = tuple[NDArray[np.int32], NDArray[np.bool_]]
-"""Token ids and whether each is in the loss, of the same length."""
+MaskedTokens = tuple[NDArray[np.int32], NDArray[np.bool_]]
+"""Token ids and whether each stands in an answer that is in the loss, of the same length."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TokenCache:
     folder: Path
     identity: str
 
-    def read(self, rendered: Sequence[Rendered]) -> list[Masked] | None:
+    def read(self, rendered: Sequence[Rendered]) -> list[MaskedTokens] | None:
         """What these texts became; None where they were not tokenised yet, or the file is broken (by its CRC-32)."""
         try:
             with open(self._path(rendered), "rb") as stream, np.load(stream) as arrays:
@@ -40,7 +40,7 @@ class TokenCache:
         bounds = np.cumsum([0, *counts]).tolist()
         return [(tokens[start:end].copy(), in_loss[start:end].copy()) for start, end in pairwise(bounds)]
 
-    def write(self, rendered: Sequence[Rendered], masked: Sequence[Masked]) -> None:
+    def write(self, rendered: Sequence[Rendered], masked: Sequence[MaskedTokens]) -> None:
         """Keeps them for the next preparation. A disk that is full keeps nothing: this saves time, and no more."""
         path = self._path(rendered)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")

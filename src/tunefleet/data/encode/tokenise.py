@@ -1,4 +1,4 @@
-"""How do texts become tokens that know their characters: by the model's own tokenizer, or by a faster one like it?"""
+"""From texts to tokens that know their characters: by the model's own tokenizer, or by a faster one like it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORTH = 10  # ASCII characters for each token of the vocabulary take about as l
 
 
 @dataclass(frozen=True)
-class Tokenised:
+class TokenisedTexts:
     """The tokens of many texts, one text behind the other, and the characters of its text that each begins and ends at.
 
     Shapes: `tokens`, `starts` and `ends` [tokens], none of which goes back within a text; `counts` [texts].
@@ -36,68 +36,68 @@ class Tokenise:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._own = tokenizer.backend_tokenizer
-        self._own.no_truncation()  # how it was called last
-        self._own.no_padding()
-        self._rest = _WORTH * len(tokenizer)  # characters until the faster one is built
+        self._model = tokenizer.backend_tokenizer
+        self._model.no_truncation()  # how it was called last
+        self._model.no_padding()
+        self._characters_left = _WORTH * len(tokenizer)  # characters until the faster one is built
         self._fast: FastBpe | None = None
         self._building = Lock()
 
-    def __call__(self, texts: Sequence[str]) -> Tokenised:
+    def __call__(self, texts: Sequence[str]) -> TokenisedTexts:
         """All texts, in their order."""
         plain = [text for text in texts if text.isascii()]
         fast = self._faster(sum(map(len, plain)))
         if not fast or not plain:
-            return _by_own(texts, self._own)
+            return _by_model(texts, self._model)
         try:
-            found = _by_fast(plain, fast)
+            of_plain = _by_fast(plain, fast)
         except ValueError:  # a million spaces
-            return _by_own(texts, self._own)
-        others = [text for text in texts if not text.isascii()]
-        return _merged(found, _by_own(others, self._own), np.array([text.isascii() for text in texts]))
+            return _by_model(texts, self._model)
+        rest = _by_model([text for text in texts if not text.isascii()], self._model)
+        return _merged(of_plain, rest, np.array([text.isascii() for text in texts]))
 
     def _faster(self, characters: int) -> FastBpe | None:
         """The faster one, if so many more characters are worth it, and there is one."""
         with self._building:
-            before, self._rest = self._rest, self._rest - characters
-            if before > 0 >= self._rest:
-                self._fast = fast_bpe(self._own)
+            characters_before, self._characters_left = self._characters_left, self._characters_left - characters
+            if characters_before > 0 >= self._characters_left:
+                self._fast = fast_bpe(self._model)
             return self._fast
 
 
-def _by_own(texts: Sequence[str], tokenizer: Any) -> Tokenised:
+def _by_model(texts: Sequence[str], tokenizer: Any) -> TokenisedTexts:
     """A token begins where the last one ended: GPT-NeoX and others trim spaces from the offsets they tell."""
-    found = tokenizer.encode_batch(list(texts), add_special_tokens=False)  # the template has them
-    counts = np.array([len(one) for one in found], dtype=np.int64)
-    tokens = np.fromiter(chain.from_iterable(one.ids for one in found), dtype=np.int32)
-    told = chain.from_iterable(chain.from_iterable(one.offsets for one in found))
-    offsets = np.fromiter(told, dtype=np.int64, count=2 * len(tokens)).reshape(-1, 2)
-    base = _before(texts, counts)
+    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)  # the template has them
+    counts = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+    tokens = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int32)
+    flat_offsets = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
+    offsets = np.fromiter(flat_offsets, dtype=np.int64, count=2 * len(tokens)).reshape(-1, 2)
+    base = _base(texts, counts)
     ends = np.maximum.accumulate(offsets[:, 1] + base)
     starts = np.minimum(offsets[:, 0] + base, np.maximum(np.concatenate([[0], ends[:-1]]), base))
-    return Tokenised(tokens, starts - base, ends - base, counts)
+    return TokenisedTexts(tokens, starts - base, ends - base, counts)
 
 
-def _by_fast(texts: Sequence[str], tokenizer: FastBpe) -> Tokenised:
+def _by_fast(texts: Sequence[str], tokenizer: FastBpe) -> TokenisedTexts:
     tokens, sizes, counts = tokenizer(texts)
-    ends = np.cumsum(sizes) - _before(texts, counts)
-    return Tokenised(tokens, ends - sizes, ends, counts)
+    ends = np.cumsum(sizes) - _base(texts, counts)
+    return TokenisedTexts(tokens, ends - sizes, ends, counts)
 
 
-def _before(texts: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _base(texts: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each token the characters of all texts before its own."""
     return np.repeat(np.cumsum([0, *map(len, texts)])[:-1], counts)
 
 
-def _merged(some: Tokenised, others: Tokenised, of_some: NDArray[np.bool_]) -> Tokenised:
-    """The texts of both, in the order that `of_some` gives."""
-    counts = np.empty(len(of_some), dtype=np.int64)
-    counts[of_some], counts[~of_some] = some.counts, others.counts
-    here = np.repeat(of_some, counts)
+def _merged(first: TokenisedTexts, second: TokenisedTexts, is_first: NDArray[np.bool_]) -> TokenisedTexts:
+    """The texts of both, in the order that `is_first` gives."""
+    counts = np.empty(len(is_first), dtype=np.int64)
+    counts[is_first], counts[~is_first] = first.counts, second.counts
+    of_first = np.repeat(is_first, counts)
 
-    def both(name: str) -> NDArray[Any]:
-        found = np.empty(len(here), dtype=getattr(some, name).dtype)
-        found[here], found[~here] = getattr(some, name), getattr(others, name)
-        return found
+    def merged(name: str) -> NDArray[Any]:
+        values = np.empty(len(of_first), dtype=getattr(first, name).dtype)
+        values[of_first], values[~of_first] = getattr(first, name), getattr(second, name)
+        return values
 
-    return Tokenised(both("tokens"), both("starts"), both("ends"), counts)
+    return TokenisedTexts(merged("tokens"), merged("starts"), merged("ends"), counts)

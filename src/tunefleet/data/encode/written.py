@@ -1,4 +1,4 @@
-"""Does the rendered text hold all that a conversation says, or has the chat template left out a part of it?"""
+"""The check that a rendered text holds all of a conversation: chat templates leave parts out without a word."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def expect_written(conversation: Conversation, text: str, places: Mapping[int, t
         if turn.role == "assistant" and number not in places:
             continue
         start, end = places.get(number, (0, len(text)))
-        for part in turn.said:
+        for part in turn.parts:
             if part and text.find(part.strip(), start, end) < 0:
                 _expect(part, "", text[start:end], conversation, number)
         if turn.reasoning or turn.name or turn.calls:
-            for what, part in _beside_content(turn):
-                _expect(part, what, text[start:end], conversation, number)
+            for label, part in _beside_content(turn):
+                _expect(part, label, text[start:end], conversation, number)
 
 
 def _beside_content(turn: Turn) -> Iterator[tuple[str, str]]:
@@ -50,20 +50,20 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _expect(part: str, what: str, text: str, conversation: Conversation, number: int) -> None:
+def _expect(part: str, label: str, text: str, conversation: Conversation, number: int) -> None:
     if part.strip() in text:
         return
     written = _bare(text)
     if any(_bare(form) in written for form in _forms(part)):
         return
-    lost = [word for word in part.split() if word not in text] or part.split()
+    missing = [token for token in part.split() if token not in text] or part.split()
     total = sum(map(len, part.split()))
     message = f"message {number + 1}"
-    of = f"{what} of {message}" if what else f"{message}, by the {conversation.turns[number].role}"
+    source = f"{label} of {message}" if label else f"{message}, by the {conversation.turns[number].role}"
     raise DataError(
-        f"{conversation.where}: data.template: the chat template does not write {sum(map(len, lost))} of {total} "
-        f"characters of {of} ({lost[0][:40]!r} is not there), so they would be dropped. Use a template that writes "
-        "them, such as data.template=chatml, or take them out of the row."
+        f"{conversation.where}: data.template: the chat template does not write {sum(map(len, missing))} of {total} "
+        f"characters of {source} ({missing[0][:40]!r} is not there), so they would be dropped. Use a template that "
+        "writes them, such as data.template=chatml, or take them out of the row."
     )
 
 

@@ -1,1 +1,1 @@
-"""How does a row become conversations? `reading.Reader` recognises the format; a file for each family reads it."""
+"""How rows become conversations: `reading.Reader` recognises the format; a file for each family reads it."""

@@ -1,4 +1,4 @@
-"""How are conversations of many turns read: messages, ShareGPT, and a chosen answer to either?"""
+"""Formats of many turns: messages, ShareGPT, and a chosen answer to either."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROLES = {
     "function": "tool",
     "observation": "tool",
 }
-"""Who says a message, as data sets write it in small or capital letters, and what we call it."""
+"""The role of a message, as data sets write it in small or capital letters, and what we call it."""
 
 
 def messages(row: Row) -> tuple[Turn, ...]:
@@ -40,7 +40,7 @@ def sharegpt(row: Row) -> tuple[Turn, ...]:
     return after_system(row, _turns(get(row, "conversations", list), row.where))
 
 
-def chosen(row: Row) -> tuple[Turn, ...]:
+def chosen_answer(row: Row) -> tuple[Turn, ...]:
     """A question (`prompt` or `conversations`) and the answer in `chosen`, or all of it in `chosen`."""
     answer = messages_or_text(row, "chosen", "assistant")
     if any(turn.role == "user" for turn in answer):
@@ -50,7 +50,7 @@ def chosen(row: Row) -> tuple[Turn, ...]:
 
 
 def messages_or_text(row: Row, key: str, role: str) -> tuple[Turn, ...]:
-    """The column `key`: one text that `role` says, or messages."""
+    """The column `key`: one text of `role`, or messages."""
     if isinstance(row.values.get(key), (list, dict)):
         return _turns(row.values[key], f"{row.where}: {key}")
     return (Turn(role, get(row, key, str)),)
@@ -58,19 +58,20 @@ def messages_or_text(row: Row, key: str, role: str) -> tuple[Turn, ...]:
 
 def tools(row: Row) -> tuple[Mapping[str, Any], ...]:
     """The functions in the column `tools` (or `functions`), each as chat templates take it."""
-    both = [key for key in TOOLS if row.values.get(key)]
-    if len(both) > 1:
-        raise DataError(f"{row.where}: both {' and '.join(both)}. Keep one of them.")
-    if not both:
+    columns = [key for key in TOOLS if row.values.get(key)]
+    if len(columns) > 1:
+        raise DataError(f"{row.where}: both {' and '.join(columns)}. Keep one of them.")
+    if not columns:
         return ()
-    listed = decoded(row.values[both[0]], f"{row.where}: {both[0]}") or []
+    [column] = columns
+    listed = decoded(row.values[column], f"{row.where}: {column}") or []
     if not isinstance(listed, list) or not all(isinstance(tool, dict) for tool in listed):
-        raise DataError(f"{row.where}: {both[0]} is no list of functions.")
+        raise DataError(f"{row.where}: {column} is no list of functions.")
     wrapped = [tool if "function" in tool else {"type": "function", "function": tool} for tool in listed]
     for number, tool in enumerate(wrapped, 1):
         if not isinstance(tool["function"], dict) or not isinstance(tool["function"].get("name"), str):
             raise DataError(f"{row.where}: tool {number} has no name.")
-    expect_characters(wrapped, f"{row.where}: {both[0]}")
+    expect_characters(wrapped, f"{row.where}: {column}")
     return tuple(wrapped)
 
 
@@ -82,7 +83,7 @@ def after_system(row: Row, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
     if turns and turns[0].role == "system":
         if turns[0].content.strip() == system.strip():
             return turns
-        raise DataError(f"{row.where}: the column system and a first message of the system say different things.")
+        raise DataError(f"{row.where}: the column system and a first system message differ.")
     return (Turn("system", system), *turns)
 
 
@@ -95,56 +96,56 @@ def _turns(listed: Any, where: str) -> tuple[Turn, ...]:
 
 def _turn(message: Any, where: str) -> Turn:
     values = message if isinstance(message, dict) else {}
-    who, what = _either(values, "role", "from", where), _either(values, "content", "value", where)
+    name, text_or_parts = _either(values, "role", "from", where), _either(values, "content", "value", where)
     called = [key for key in ("tool_calls", "function_call") if values.get(key)]
-    if who is None or not {"content", "value", "tool_calls", "function_call"} & values.keys():
+    if name is None or not {"content", "value", "tool_calls", "function_call"} & values.keys():
         raise DataError(f"{where} has no role and content (nor from and value).")
-    role = ROLES.get(who.lower()) if isinstance(who, str) else None
+    role = ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
-        raise DataError(f"{where} has the unknown role {who!r}. Known: {', '.join(ROLES)}.")
-    learns = weights.in_loss(values, where, role in ("assistant", _CALL))
+        raise DataError(f"{where} has the unknown role {name!r}. Known: {', '.join(ROLES)}.")
+    in_loss = weights.in_loss(values, where, role in ("assistant", _CALL))
     reasoning = _reasoning(values, role, where)
     if role == _CALL:
-        return Turn("assistant", "", _calls(decoded(what, where), where), learns=learns, reasoning=reasoning)
-    content, in_parts = _content(what, where, may_be_empty=bool(called))
+        return Turn("assistant", "", _calls(decoded(text_or_parts, where), where), in_loss=in_loss, reasoning=reasoning)
+    content, in_parts = _content(text_or_parts, where, may_be_empty=bool(called))
     calls = tuple(call for key in called for call in _calls(decoded(values[key], f"{where}: {key}"), where))
     if (calls or in_parts) and role != "assistant":
-        raise DataError(f"{where}: only the assistant calls functions, and this is {who}.")
+        raise DataError(f"{where}: only the assistant calls functions, and this is {name}.")
     return Turn(
         role,
         content,
         calls + in_parts,
         name=optional_text(values.get("name"), f"{where}: name"),
         answers_call=optional_text(values.get("tool_call_id"), f"{where}: tool_call_id"),
-        learns=learns,
+        in_loss=in_loss,
         reasoning=reasoning,
     )
 
 
-def _either(message: Mapping[str, Any], ours: str, other: str, where: str) -> Any:
+def _either(message: Mapping[str, Any], key: str, alias: str, where: str) -> Any:
     """The value of a key that has two spellings; a null is none, as Arrow fills in keys that are absent."""
-    one, two = message.get(ours), message.get(other)
-    if one is not None and two is not None and one != two:
-        raise DataError(f"{where}: {ours} and {other} say different things. Keep one of them.")
-    return two if one is None else one
+    value, aliased = message.get(key), message.get(alias)
+    if value is not None and aliased is not None and value != aliased:
+        raise DataError(f"{where}: {key} and {alias} differ. Keep one of them.")
+    return aliased if value is None else value
 
 
 def _reasoning(message: Mapping[str, Any], role: str, where: str) -> str:
-    """What the message thinks apart from its content, in any of its spellings."""
-    found = {key: text(message[key], f"{where}: {key}") for key in REASONING if message.get(key)}
-    if found and role not in ("assistant", _CALL):
-        raise DataError(f"{where}: only the assistant thinks, and this message has {next(iter(found))}.")
-    if len({*found.values()}) > 1:
-        raise DataError(f"{where}: {' and '.join(found)} say different things. Keep one of them.")
-    return next(iter(found.values()), "")
+    """The reasoning of a message apart from its content, in any of its spellings."""
+    reasoning = {key: text(message[key], f"{where}: {key}") for key in REASONING if message.get(key)}
+    if reasoning and role not in ("assistant", _CALL):
+        raise DataError(f"{where}: only the assistant thinks, and this message has {next(iter(reasoning))}.")
+    if len({*reasoning.values()}) > 1:
+        raise DataError(f"{where}: {' and '.join(reasoning)} differ. Keep one of them.")
+    return next(iter(reasoning.values()), "")
 
 
-def _content(what: Any, where: str, may_be_empty: bool) -> tuple[str, tuple[ToolCall, ...]]:
-    """The words of a message and the calls among them: a text, or a list of parts."""
-    if isinstance(what, list):
-        parts = [_part(part, f"{where}: part {number}") for number, part in enumerate(what, 1)]
-        return "".join(words for words, _ in parts), tuple(call for _, calls in parts for call in calls)
-    return text("" if what is None and may_be_empty else what, f"{where}: content"), ()
+def _content(value: Any, where: str, may_be_empty: bool) -> tuple[str, tuple[ToolCall, ...]]:
+    """The text of a message and the calls in it: of a text, or of a list of parts."""
+    if isinstance(value, list):
+        parts = [_part(part, f"{where}: part {number}") for number, part in enumerate(value, 1)]
+        return "".join(content for content, _ in parts), tuple(call for _, calls in parts for call in calls)
+    return text("" if value is None and may_be_empty else value, f"{where}: content"), ()
 
 
 def _part(part: Any, where: str) -> tuple[str, tuple[ToolCall, ...]]:
@@ -154,8 +155,8 @@ def _part(part: Any, where: str) -> tuple[str, tuple[ToolCall, ...]]:
     value = next((part[key] for key in ("text", "value", "thinking", "reasoning") if part.get(key) is not None), None)
     if kind == "tool_call":
         return "", _calls(decoded(value, where), where)
-    said = text(value, where)
-    return (said if kind == "text" else f"<think>\n{said}\n</think>\n\n"), ()
+    content = text(value, where)
+    return (content if kind == "text" else f"<think>\n{content}\n</think>\n\n"), ()
 
 
 def _calls(listed: Any, where: str) -> tuple[ToolCall, ...]:

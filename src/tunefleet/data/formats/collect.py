@@ -1,4 +1,4 @@
-"""Which conversations does a source hold, and which rows are bad?"""
+"""From the rows of a source to conversations, or to why a row is bad."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from tunefleet.data.formats.conversation import Conversation
 from tunefleet.data.formats.reading import Reader, UnknownFormat
 from tunefleet.data.read import meter
 from tunefleet.data.read.bad_rows import BadRows
-from tunefleet.data.read.source_row import Read
+from tunefleet.data.read.source_row import RowOrError
 from tunefleet.data.read.sources import Source
 
-Said = list[Conversation] | DataError
-"""What a row says, or why it says nothing."""
+ParsedRow = list[Conversation] | DataError
+"""The conversations of a row, or why it is bad."""
 
 
-def rows(source: Source, unread: dict[str, str] | None = None) -> Iterator[Said]:
+def rows(source: Source, unread: dict[str, str] | None = None) -> Iterator[ParsedRow]:
     """Every row of `source`: its conversations, or why it is bad; behind the last one `unread` holds its unknown keys.
 
-    Raises `DataError` for what no row can mend.
+    Raises `DataError` for what no row can help.
     """
     reader, watch = Reader(source.config), meter.current()
     for row in source.rows():
         watch.read += 1
-        yield _said(row, reader)
+        yield _parsed(row, reader)
     reader.finish()
     if unread is not None:
         unread.update(reader.unread)
 
 
-def beginnings(source: Source, most: int) -> Iterator[Said]:
+def beginnings(source: Source, most: int) -> Iterator[ParsedRow]:
     """The first rows of every file of `source`: about `most` in all, and at least one of each.
 
     Raises `DataError` as `rows` does; columns that no row has are named only where these are all rows.
     """
     reader, parts = Reader(source.config), source.parts()
-    each, complete = max(1, most // len(parts)), True
+    rows_per_part, complete = max(1, most // len(parts)), True
     for part in parts:
-        for number, row in enumerate(islice(part, each + 1)):
-            complete &= number < each
-            if number < each:
-                yield _said(row, reader)
+        for number, row in enumerate(islice(part, rows_per_part + 1)):
+            complete &= number < rows_per_part
+            if number < rows_per_part:
+                yield _parsed(row, reader)
     if complete:
         reader.finish()
 
 
 def collect(source: Source, bad: BadRows) -> list[Conversation]:
     """Every conversation of a small source. Raises `DataError` for a row that may not be left out."""
-    found: list[Conversation] = []
-    for said in rows(source):
-        if isinstance(said, DataError):
-            bad.add(said)
+    conversations: list[Conversation] = []
+    for row in rows(source):
+        if isinstance(row, DataError):
+            bad.add(row)
         else:
-            found += said
-    return found
+            conversations += row
+    return conversations
 
 
-def _said(row: Read, reader: Reader) -> Said:
+def _parsed(row: RowOrError, reader: Reader) -> ParsedRow:
     try:
         return row if isinstance(row, DataError) else reader.conversations(row)
     except UnknownFormat:

@@ -1,4 +1,4 @@
-"""What one training row says: who said what, and where it was read."""
+"""A conversation: turns by role, the functions that may be called, and the row that it was read from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tunefleet.config.data import TrainOn
 
 TEXT = "text"
-"""The role of plain text, which nobody says: no chat template is put around it."""
+"""The role of plain text: no chat template is put around it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class ToolCall:
 class Turn:
     """One message. `role` is system, user, assistant, tool or text.
 
-    A tool's content is what call `answers_call` gave; `learns` is asked of answers: their `weight` in the data.
-    `reasoning` is what an answer thought before its content, and `input` what an instruction is about and ends with,
+    A tool's content is the result of call `answers_call`; `in_loss` is asked of answers: their `weight` in the data.
+    `reasoning` stands before the content of an answer, and `input` is what an instruction is about and ends with,
     where the data give it apart.
     """
 
@@ -42,12 +42,12 @@ class Turn:
     calls: tuple[ToolCall, ...] = ()
     name: str = ""
     answers_call: str = ""
-    learns: bool = True
+    in_loss: bool = True
     reasoning: str = ""
     input: str = ""
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def parts(self) -> tuple[str, ...]:
         """The content, in its parts: an instruction and its input, or one text."""
         return (self.content.removesuffix(f"\n\n{self.input}"), self.input) if self.input else (self.content,)
 
@@ -59,7 +59,7 @@ class Turn:
             "name": self.name,
             "tool_call_id": self.answers_call,
             "reasoning_content": self.reasoning,
-            "instruction": self.said[0] if self.input else "",
+            "instruction": self.parts[0] if self.input else "",
             "input": self.input,
         }
         return {"role": self.role, "content": self.content, **{key: value for key, value in extras.items() if value}}
@@ -75,7 +75,7 @@ class Conversation:
 
     @property
     def is_text(self) -> bool:
-        """Whether this is plain text, learnt whole and without a chat template."""
+        """Whether this is plain text, in the loss as a whole and without a chat template."""
         return self.turns[0].role == TEXT
 
     @property
@@ -95,20 +95,20 @@ class Conversation:
 
     @property
     def answer(self) -> str:
-        """What the assistant said last; where it only called functions, the calls as lines of JSON."""
+        """The last answer of the assistant; where it only called functions, the calls as lines of JSON."""
         turn = self.turns[self._last_answer]
         calls = [{"name": call.name, "arguments": call.arguments} for call in turn.calls]
         return turn.content or "\n".join(json.dumps(call, ensure_ascii=False) for call in calls)
 
     @property
     def answers(self) -> list[int]:
-        """The numbers of the turns that the assistant says."""
+        """The numbers of the assistant's turns."""
         return [i for i, turn in enumerate(self.turns) if turn.role == "assistant"]
 
-    def learnt(self, train_on: TrainOn) -> list[int]:
-        """The numbers of the answers that learn."""
-        asked = self.answers[-1:] if train_on is TrainOn.LAST else self.answers
-        return [i for i in asked if self.turns[i].learns]
+    def answers_in_loss(self, train_on: TrainOn) -> list[int]:
+        """The numbers of the answers that are in the loss."""
+        candidates = self.answers[-1:] if train_on is TrainOn.LAST else self.answers
+        return [i for i in candidates if self.turns[i].in_loss]
 
     @property
     def _last_answer(self) -> int:

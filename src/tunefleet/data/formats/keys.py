@@ -1,4 +1,4 @@
-"""Which keys of rows, messages and tool calls have a meaning: read, refused by name, or named once as not read?"""
+"""The keys of rows, messages and tool calls that have a meaning: read, refused by name, or named once as not read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunefleet.data.read.source_row import Media, Row
 TURN_WEIGHTS = ("weight", "train", "training", "loss", "loss_weight")
 """Spellings of whether a message is in the loss: of OpenAI, axolotl, ms-swift and LLaMA-Factory."""
 REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
-"""Spellings of what the assistant thought before it answered."""
+"""Spellings of the assistant's reasoning before an answer."""
 TOOLS = ("tools", "functions")
 """Spellings of the functions that may be called; the second is OpenAI's older one."""
 DESIRABLE = ("label", "kto_tag")
@@ -23,7 +23,7 @@ CONVERSATIONS = (Format.MESSAGES, Format.SHAREGPT, Format.ALPACA, Format.PROMPT_
 
 _MEDIA = "pictures, sound and video are not read"
 _MASK = "which tokens are in the loss is written as weight, train, training or loss"
-_ELSEWHERE = "in {format} rows it has no place, and it would be dropped"
+_MISPLACED = "in {format} rows it has no place, and it would be dropped"
 _REFUSED_ANYWHERE = {
     **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios", "image_url", "input_audio"), _MEDIA),
     "documents": "documents for a chat template are not read",
@@ -42,15 +42,15 @@ _OASST |= {"model_name", "detoxify", "emojis", "labels", "rank", "origin"}
 
 
 @dataclass(frozen=True)
-class Known:
-    """The keys of one level: `read`, `refused` with the reason, and `ids`, which say nothing to learn."""
+class KnownKeys:
+    """The keys of one level: `read`, `refused` with the reason, and `ids`, which hold no text to train on."""
 
     read: frozenset[str]
     refused: Mapping[str, str]
     ids: frozenset[str] = frozenset(_IDS)
 
 
-def _row(format: Format) -> Known:
+def _row(format: Format) -> KnownKeys:
     read = {*COLUMNS[format]}
     if format in CONVERSATIONS:
         read |= {"system", "weight", "train", *TOOLS, *DESIRABLE}
@@ -58,14 +58,14 @@ def _row(format: Format) -> Known:
         read |= {"rejected", "rejected_response", "rejected_messages"}
     if format is Format.TREE:
         read |= {"prompt", "role", "text", "replies", "rank", "deleted"}
-    elsewhere = dict.fromkeys(_ROW_MEANINGS, _ELSEWHERE.format(format=format.value))
+    misplaced = dict.fromkeys(_ROW_MEANINGS, _MISPLACED.format(format=format.value))
     ids = frozenset(_IDS | _OASST if format is Format.TREE else _IDS)
-    return Known(frozenset(read), {**elsewhere, **_REFUSED_ANYWHERE}, ids)
+    return KnownKeys(frozenset(read), {**misplaced, **_REFUSED_ANYWHERE}, ids)
 
 
-ROWS: Mapping[Format, Known] = {format: _row(format) for format in COLUMNS}
+ROWS: Mapping[Format, KnownKeys] = {format: _row(format) for format in COLUMNS}
 """By format."""
-MESSAGE = Known(
+MESSAGE = KnownKeys(
     frozenset(("role", "from", "content", "value", "name", "tool_calls", "function_call", "tool_call_id"))
     | {*TURN_WEIGHTS, *REASONING},
     {
@@ -82,12 +82,12 @@ MESSAGE = Known(
         **_REFUSED_ANYWHERE,
     },
 )
-TREE_MESSAGE = Known(
+TREE_MESSAGE = KnownKeys(
     frozenset(("role", "text", "replies", "rank", "deleted")),
-    {**dict.fromkeys(MESSAGE.read - {"role", "name"}, _ELSEWHERE.format(format="tree")), **MESSAGE.refused},
+    {**dict.fromkeys(MESSAGE.read - {"role", "name"}, _MISPLACED.format(format="tree")), **MESSAGE.refused},
     frozenset(_IDS | _OASST),
 )
-PART = Known(frozenset(("type", "text", "value", "thinking", "reasoning")), {**MESSAGE.refused})
+PART = KnownKeys(frozenset(("type", "text", "value", "thinking", "reasoning")), {**MESSAGE.refused})
 CALL = frozenset(("id", "type", "index", "function", "name", "arguments"))
 FUNCTION = frozenset(("name", "arguments"))
 _HARMLESS_WHEN_FALSE = frozenset(("prefix", "masked", "mask"))
@@ -107,13 +107,13 @@ class Keys:
 
     named_format: bool = False
     unread: dict[str, str] = field(default_factory=dict)
-    _others: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = field(default_factory=dict)
+    _extra_keys: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = field(default_factory=dict)
 
     def check(self, row: Row, format: Format, conversations: Sequence[Sequence[Turn]]) -> None:
         """Raises `DataError` naming a key that has a meaning and would be dropped."""
-        others = self._beside(ROWS[format], row.values)
-        if others:
-            self._row(row, format, others, conversations)
+        extra = self._extra(ROWS[format], row.values)
+        if extra:
+            self._row(row, format, extra, conversations)
         if format is Format.TREE:
             self._tree(row.values.get("tree", row.values.get("prompt", row.values)), row.where)
             return
@@ -122,18 +122,20 @@ class Keys:
             if isinstance(value, (list, dict)) and column in ROWS[format].read:
                 self._messages(value, row.where)
 
-    def _row(self, row: Row, format: Format, others: Iterable[str], conversations: Sequence[Sequence[Turn]]) -> None:
-        for key in others:
+    def _row(self, row: Row, format: Format, extra: Iterable[str], conversations: Sequence[Sequence[Turn]]) -> None:
+        for key in extra:
             value = row.values[key]
             if key in _CONTENT and not self.named_format:
-                self._expect_said(row, key, format, conversations)
-            self._one(f"column {key}", key, value, ROWS[format], row.where)
+                self._expect_present(row, key, format, conversations)
+            self._check(f"column {key}", key, value, ROWS[format], row.where)
 
-    def _expect_said(self, row: Row, key: str, format: Format, conversations: Sequence[Sequence[Turn]]) -> None:
+    def _expect_present(self, row: Row, key: str, format: Format, conversations: Sequence[Sequence[Turn]]) -> None:
         """What another format would read is in the conversation already, such as a prompt beside its messages."""
         partner = _PAIRS.get(key)
         value = row.values[key]
-        if (partner and _is_empty(row.values.get(partner))) or _is_said(value, row, ROWS[format].read, conversations):
+        if (partner and _is_empty(row.values.get(partner))) or _is_present(
+            value, row, ROWS[format].read, conversations
+        ):
             return
         raise DataError(
             f"{row.where}: the column {key!r} would be dropped: this is read as {format.value}. "
@@ -155,39 +157,39 @@ class Keys:
             for reply in replies if isinstance(replies, list) else ():
                 self._tree(reply, where)
 
-    def _level(self, values: Mapping[str, Any], known: Known, level: str, where: str, number: int) -> None:
-        for key in self._beside(known, values):
+    def _level(self, values: Mapping[str, Any], table: KnownKeys, level: str, where: str, number: int) -> None:
+        for key in self._extra(table, values):
             place = f"{where}: {level} {number}" if number else where
-            self._one(f"{level.split()[0]} key {key}", key, values[key], known, place)
+            self._check(f"{level.split()[0]} key {key}", key, values[key], table, place)
 
-    def _one(self, name: str, key: str, value: Any, known: Known, where: str) -> None:
-        if _is_empty(value) or key in known.ids:
+    def _check(self, name: str, key: str, value: Any, table: KnownKeys, where: str) -> None:
+        if _is_empty(value) or key in table.ids:
             return
         if isinstance(value, Media):
             raise DataError(f"{where}: {key!r} holds {value.kind}, and {_MEDIA}. {_LEAVE_OUT.format(key=key)}")
-        if key in known.refused and not _is_harmless(key, value):
-            raise DataError(f"{where}: the key {key!r} is not read: {known.refused[key]}. {_LEAVE_OUT.format(key=key)}")
+        if key in table.refused and not _is_harmless(key, value):
+            raise DataError(f"{where}: the key {key!r} is not read: {table.refused[key]}. {_LEAVE_OUT.format(key=key)}")
         if name not in self.unread and carries_text(value):
             self.unread[name] = where
 
-    def _beside(self, known: Known, values: Mapping[str, Any]) -> tuple[str, ...]:
+    def _extra(self, table: KnownKeys, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The keys that are not read; remembered, since few rows differ in their keys."""
-        shape = (id(known), tuple(values))
-        others = self._others.get(shape)
-        if others is None:
-            others = self._others[shape] = tuple(key for key in values if key not in known.read)
-        return others
+        shape = (id(table), tuple(values))
+        extra = self._extra_keys.get(shape)
+        if extra is None:
+            extra = self._extra_keys[shape] = tuple(key for key in values if key not in table.read)
+        return extra
 
 
 _LEAVE_OUT = "Take it out of the data, or if it means nothing, leave it out with data.ignore_columns=[{key}]."
 _CONTENT = frozenset().union(*COLUMNS.values()) - _ROW_MEANINGS - {*DESIRABLE[1:]}
 
 
-def expect_keys(values: Mapping[str, Any], known: Collection[str], where: str) -> None:
+def expect_keys(values: Mapping[str, Any], names: Collection[str], where: str) -> None:
     """Raises `DataError` where a call has a key that is not known: each of them may change what is called."""
     for key, value in values.items():
-        if key not in known and not _is_empty(value):
-            raise DataError(f"{where}: the key {key!r} is not read. Known: {', '.join(sorted(known))}.")
+        if key not in names and not _is_empty(value):
+            raise DataError(f"{where}: the key {key!r} is not read. Known: {', '.join(sorted(names))}.")
 
 
 def carries_text(value: Any) -> bool:
@@ -219,11 +221,11 @@ def _is_harmless(key: str, value: Any) -> bool:
 _LONG = 16  # characters that do not stand in another text by chance
 
 
-def _is_said(value: Any, row: Row, read: Collection[str], conversations: Sequence[Sequence[Turn]]) -> bool:
+def _is_present(value: Any, row: Row, read: Collection[str], conversations: Sequence[Sequence[Turn]]) -> bool:
     """Whether all texts of `value` stand in the conversation, or hold a part of it that is long or the longest."""
-    said = [turn.content for turns in conversations for turn in turns]
-    said += [text for key in read for text in texts(row.values.get(key))]
-    longest = max(said, key=len, default="")
-    parts = [text.strip() for text in said if text.strip() and (len(text) >= _LONG or text == longest)]
-    everything = "\n".join(said)
-    return all(text.strip() in everything or any(part in text for part in parts) for text in texts(value))
+    present = [turn.content for turns in conversations for turn in turns]
+    present += [text for key in read for text in texts(row.values.get(key))]
+    longest = max(present, key=len, default="")
+    parts = [text.strip() for text in present if text.strip() and (len(text) >= _LONG or text == longest)]
+    joined = "\n".join(present)
+    return all(text.strip() in joined or any(part in text for part in parts) for text in texts(value))

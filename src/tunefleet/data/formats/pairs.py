@@ -1,4 +1,4 @@
-"""How are questions with an answer read: alpaca, prompt and completion, and plain text without either?"""
+"""Formats of pairs: alpaca, prompt and completion, and plain text without either."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tunefleet.data.read.source_row import Row
 
 def alpaca(row: Row) -> tuple[Turn, ...]:
     """`instruction` and `input`, answered by `output`; `history` holds earlier pairs."""
-    instruction, given = get(row, "instruction", str), optional(row, "input")
-    asked = f"{instruction}\n\n{given}" if given else instruction
-    turns = (Turn("user", asked, input=given), Turn("assistant", get(row, "output", str)))
+    instruction, instruction_input = get(row, "instruction", str), optional(row, "input")
+    question = f"{instruction}\n\n{instruction_input}" if instruction_input else instruction
+    turns = (Turn("user", question, input=instruction_input), Turn("assistant", get(row, "output", str)))
     return after_system(row, (*_history(row), *turns))
 
 
@@ -28,15 +28,15 @@ def prompt_completion(row: Row) -> tuple[Turn, ...]:
     if not isinstance(prompt, list):
         turns = (Turn("user", get(row, "prompt", str)), Turn("assistant", get(row, "completion", str)))
         return after_system(row, (*_history(row), *turns))
-    asked, said = get(row, "prompt", list), get(row, "completion", list)
-    if len(asked) != len(said):
-        raise DataError(f"{row.where}: prompt holds {len(asked)} texts and completion {len(said)}.")
-    pairs = [turn for pair in zip(asked, said, strict=True) for turn in _pair(pair, row.where)]
+    questions, answers = get(row, "prompt", list), get(row, "completion", list)
+    if len(questions) != len(answers):
+        raise DataError(f"{row.where}: prompt holds {len(questions)} texts and completion {len(answers)}.")
+    pairs = [turn for pair in zip(questions, answers, strict=True) for turn in _pair(pair, row.where)]
     return after_system(row, (*_history(row), *pairs))
 
 
 def plain_text(row: Row) -> tuple[Turn, ...]:
-    """`text`, learnt as it stands."""
+    """`text`, in the loss as it stands."""
     return (Turn(TEXT, get(row, "text", str)),)
 
 

@@ -1,4 +1,4 @@
-"""Which format do the rows of a source have, and what do they say? The first row decides for all."""
+"""The reader of a source's rows: its format, which the first row decides for all, and their conversations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEYS: tuple[tuple[Format, set[str]], ...] = (
 )
 """The rule of `format=auto`: the first line whose keys a row has."""
 _CHATS: dict[Format, Callable[[Row], tuple[Turn, ...]]] = {
-    Format.CHOSEN: chat.chosen,
+    Format.CHOSEN: chat.chosen_answer,
     Format.MESSAGES: chat.messages,
     Format.SHAREGPT: chat.sharegpt,
     Format.PROMPT_COMPLETION: pairs.prompt_completion,
@@ -48,14 +48,14 @@ class UnknownFormat(DataError):
 def recognise(row: Row, columns: Iterable[str] = ()) -> Format:
     """The format whose keys `row` has, or `columns` name. Raises `UnknownFormat` with the keys that would be known."""
     names = {*row.values, *columns}
-    found = next((format for format, keys in KEYS if keys <= names), None)
-    if found is None:
-        known = "; ".join(f"{', '.join(sorted(keys))} ({format.value})" for format, keys in KEYS)
+    recognised = next((format for format, keys in KEYS if keys <= names), None)
+    if recognised is None:
+        formats = "; ".join(f"{', '.join(sorted(keys))} ({format.value})" for format, keys in KEYS)
         raise UnknownFormat(
-            f"{row.where}: unknown format with keys {', '.join(row.values)}. Known: {known}. "
+            f"{row.where}: unknown format with keys {', '.join(row.values)}. Known: {formats}. "
             "Name the columns, such as data.columns.prompt=COLUMN."
         )
-    return found
+    return recognised
 
 
 class Reader:
@@ -66,26 +66,28 @@ class Reader:
         self._format: Format | None = None if source.format is Format.AUTO else source.format
         self._labels = tasks.label_names(source)
         self._fitting: set[tuple[str, ...]] = set()  # keys of rows, in their order, that were found to fit
-        self._unseen = set() if source.target_path else set(source.columns)
+        self._missing_columns = set() if source.target_path else set(source.columns)
         self._unignored = set(source.ignore_columns)
         self._keys = Keys(named_format=source.format is not Format.AUTO)
 
     def conversations(self, row: Row) -> list[Conversation]:
-        """What `row` says: one conversation, or one for each direction of a translation.
+        """The conversations of `row`: one, or one for each direction of a translation.
 
         Raises `DataError` naming the row and what is wrong with it; `UnknownFormat` and `ConfigError` where
         the settings do not fit any row of the source.
         """
         if not self._source.target_path:
             row = self._named(row)
-        format = self._of(row)
+        format = self._format_of(row)
         is_chat = format in CONVERSATIONS
         tools = chat.tools(row) if is_chat else ()
-        found = self._turns(format, row)
-        self._keys.check(row, format, found)
-        if is_chat and not (weights.in_loss(_of_row(row), row.where) and weights.is_desirable(row.values, row.where)):
-            found = [tuple(replace(turn, learns=False) for turn in turns) for turns in found]
-        return [_checked(Conversation(turns, row.where, tools)) for turns in found]
+        conversations = self._turns(format, row)
+        self._keys.check(row, format, conversations)
+        if is_chat and not (
+            weights.in_loss(_row_weights(row), row.where) and weights.is_desirable(row.values, row.where)
+        ):
+            conversations = [tuple(replace(turn, in_loss=False) for turn in turns) for turns in conversations]
+        return [_checked(Conversation(turns, row.where, tools)) for turns in conversations]
 
     @property
     def unread(self) -> Mapping[str, str]:
@@ -94,7 +96,9 @@ class Reader:
 
     def _named(self, row: Row) -> Row:
         """With our names for its columns, and without those that are ignored."""
-        self._unseen -= {ours for ours in self._unseen if row_fields.has(row, self._source.columns[ours])}
+        self._missing_columns -= {
+            name for name in self._missing_columns if row_fields.has(row, self._source.columns[name])
+        }
         if self._source.ignore_columns:
             self._unignored -= row.values.keys()
             ignored = self._source.ignore_columns
@@ -103,12 +107,14 @@ class Reader:
 
     def finish(self) -> None:
         """Raises `ConfigError` for columns that no row had."""
-        missing = [f"data.columns.{ours}: no row has {self._source.columns[ours]!r}." for ours in sorted(self._unseen)]
+        missing = [
+            f"data.columns.{name}: no row has {self._source.columns[name]!r}." for name in sorted(self._missing_columns)
+        ]
         missing += [f"data.ignore_columns: no row has {column!r}." for column in sorted(self._unignored)]
         if missing:
             raise ConfigError(*missing)
 
-    def _of(self, row: Row) -> Format:
+    def _format_of(self, row: Row) -> Format:
         if self._format is None:
             self._format = recognise(row, self._source.columns)
             self._expect_meant(row, self._format)
@@ -123,12 +129,12 @@ class Reader:
             raise ConfigError(f"data.instruction: is for parallel and labelled rows; these are {format.value} rows.")
 
     def _expect_meant(self, row: Row, format: Format) -> None:
-        """Texts with a label may be there to be learnt, or to be labelled: nothing but the user can say."""
+        """Texts with a label may be there to be trained on, or to be labelled: only the user can say."""
         source = self._source
         is_task = source.instruction or source.label_names or source.label_file or "label" in source.columns
         if format is Format.LABELLED and not is_task and "slots" not in row.values:
             raise UnknownFormat(
-                f"{row.where}: has text and label. Say what is to be learnt: data.format=text (the texts, as they "
+                f"{row.where}: has text and label. Say what is to be trained: data.format=text (the texts, as they "
                 "stand) or data.format=labelled (the label of each text)."
             )
 
@@ -141,7 +147,7 @@ class Reader:
 
 
 def _expect_fit(row: Row, names: set[str], format: Format) -> None:
-    missing = min((keys - names for known, keys in KEYS if known is format), key=len)
+    missing = min((keys - names for keyed, keys in KEYS if keyed is format), key=len)
     if missing:
         raise DataError(
             f"{row.where}: no column {', '.join(sorted(missing))}; it has {', '.join(row.values)}. "
@@ -149,8 +155,8 @@ def _expect_fit(row: Row, names: set[str], format: Format) -> None:
         )
 
 
-def _of_row(row: Row) -> dict[str, Any]:
-    """What a row says of all its answers; `loss` and `training` are figures about it elsewhere."""
+def _row_weights(row: Row) -> dict[str, Any]:
+    """The weights that a row gives all its answers; `loss` and `training` are figures about it elsewhere."""
     return {key: row.values.get(key) for key in ("weight", "train")}
 
 
@@ -158,7 +164,7 @@ def _checked(conversation: Conversation) -> Conversation:
     where = conversation.where
     answers = [(number, turn) for number, turn in enumerate(conversation.turns, 1) if turn.role in ("assistant", TEXT)]
     if not answers:
-        raise DataError(f"{where}: no assistant message, so there is nothing to learn.")
+        raise DataError(f"{where}: no assistant message, so there would be no loss tokens.")
     if conversation.turns[0].role == "assistant":
         raise DataError(
             f"{where}: the conversation begins with an answer. Put what it answers before it, or leave it out."

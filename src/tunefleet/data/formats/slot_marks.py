@@ -1,4 +1,4 @@
-"""What does a command say beside its intent: the marked parts of a text, by the name of their slot."""
+"""The slots of a command: the marked parts of its text, by name, beside its intent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SHAPE = "a list of parts such as {text: Paris, entity: city}"
 def with_slots(intent: str, row: Row) -> str:
     """The intent alone, or where the row has `slots`, JSON: `{"intent": "GetWeather", "slots": {"city": "Paris"}}`.
 
-    `slots` are the parts of the text in order, as SNIPS has them; one with an `entity` is a slot. A slot that is
-    said twice becomes a list. Raises `DataError`.
+    `slots` are the parts of the text in order, as SNIPS has them; one with an `entity` is a slot. A slot that
+    stands twice becomes a list. Raises `DataError`.
     """
     if "slots" not in row.values:
         return intent
@@ -27,9 +27,9 @@ def _slots(row: Row) -> dict[str, Any]:
     parts = row.values["slots"]
     if not isinstance(parts, list) or not all(isinstance(part, dict) and "text" in part for part in parts):
         raise DataError(f"{row.where}: slots is not {_SHAPE}.")
-    said: dict[str, list[str]] = {}
+    slots: dict[str, list[str]] = {}
     for part in parts:
         if part.get("entity") is not None:
             name = text(part["entity"], f"{row.where}: entity")
-            said.setdefault(name, []).append(text(part["text"], f"{row.where}: {name}").strip())
-    return {name: words[0] if len(words) == 1 else words for name, words in said.items()}
+            slots.setdefault(name, []).append(text(part["text"], f"{row.where}: {name}").strip())
+    return {name: values[0] if len(values) == 1 else values for name, values in slots.items()}

@@ -1,4 +1,4 @@
-"""How do rows of a task become questions: sentences to translate, texts to label?"""
+"""Formats of tasks: sentences to translate and texts to label, each made into a question with its answer."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Turns = tuple[Turn, ...]
 
 def parallel(row: Row, source: SourceConfig) -> list[Turns]:
     """`source` is asked and `target` answered; with `instruction_back` the other way round too."""
-    words = {key: get(row, key, str) for key in ("source", "target")}
-    there = _asked(source.instruction or "{source}", words, words["target"])
+    fields = {key: get(row, key, str) for key in ("source", "target")}
+    forward = _question_and_answer(source.instruction or "{source}", fields, fields["target"])
     if source.instruction_back is None:
-        return [there]
-    return [there, _asked(source.instruction_back, words, words["source"])]
+        return [forward]
+    return [forward, _question_and_answer(source.instruction_back, fields, fields["source"])]
 
 
 def labelled(row: Row, source: SourceConfig, names: Sequence[str]) -> list[Turns]:
     """`text` is asked and the name of `label` answered, with its `slots` where there are any."""
-    words = {"text": get(row, "text", str), "labels": ", ".join(names)}
-    return [_asked(source.instruction or "{text}", words, with_slots(_label(row, names), row))]
+    fields = {"text": get(row, "text", str), "labels": ", ".join(names)}
+    return [_question_and_answer(source.instruction or "{text}", fields, with_slots(_label(row, names), row))]
 
 
 def label_names(source: SourceConfig) -> tuple[str, ...]:
-    """The words for labels. Raises `DataError` where their file cannot be read."""
+    """The names of labels. Raises `DataError` where their file cannot be read."""
     if not source.label_file:
         return source.label_names
     path = Path(source.label_file)
@@ -42,8 +42,8 @@ def label_names(source: SourceConfig) -> tuple[str, ...]:
     )
 
 
-def _asked(instruction: str, words: dict[str, str], answer: str) -> Turns:
-    return Turn("user", instruction.format(**words)), Turn("assistant", answer)
+def _question_and_answer(instruction: str, fields: dict[str, str], answer: str) -> Turns:
+    return Turn("user", instruction.format(**fields)), Turn("assistant", answer)
 
 
 def _label(row: Row, names: Sequence[str]) -> str:
@@ -60,7 +60,7 @@ def _label(row: Row, names: Sequence[str]) -> str:
 
 def _name(number: int, names: Sequence[str], where: str) -> str:
     if not names:
-        raise DataError(f"{where}: label is {number}, and nothing says its name. Give data.label_names=[...].")
+        raise DataError(f"{where}: label is {number}, and it has no name. Give data.label_names=[...].")
     if not 0 <= number < len(names):
         raise DataError(f"{where}: label is {number}, but there are {len(names)} names of labels, from 0 on.")
     return names[number]

@@ -1,4 +1,4 @@
-"""Which conversation is in a tree of messages: the one whose answers people liked best (OpenAssistant)?"""
+"""The format of message trees (OpenAssistant): the conversation whose answers were ranked best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunefleet.data.formats.conversation import Turn
 from tunefleet.data.read.row_fields import listed, text
 from tunefleet.data.read.source_row import Row
 
-_LAST = 1_000_000  # of a reply that nobody ranked
+_LAST = 1_000_000  # of a reply without a rank
 
 
 def tree(row: Row) -> tuple[Turn, ...]:

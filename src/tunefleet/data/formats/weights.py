@@ -1,4 +1,4 @@
-"""Is a message in the loss: reads its weight (OpenAI), train, training (axolotl) and the like."""
+"""The weight of a message: in the loss or not, by weight (OpenAI), train, training (axolotl) and the like."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> b
     Raises `DataError` for any other value: a token is in the loss or it is not, so that the loss of a step stays a
     sum over its tokens; and for a message other than an answer that is to be in it.
     """
-    found = True
+    is_in_loss = True
     for key in TURN_WEIGHTS:
         weight = message.get(key)
         if weight is None:
             continue
         if not isinstance(weight, bool | int | float) or weight not in (0, 1):
-            raise DataError(f"{where}: {key} is {weight!r}. Use 1 to learn the message, 0 to leave it out of the loss.")
+            raise DataError(f"{where}: {key} is {weight!r}. Use 1 to put the message into the loss, 0 to leave it out.")
         if weight and not is_answer and key != "weight":
             raise DataError(
                 f"{where}: {key} is {weight!r} and only answers can be in the loss. Take it out, or use "
                 "data.train_on=all, which puts everything into it."
             )
-        found = found and bool(weight)
-    return found
+        is_in_loss = is_in_loss and bool(weight)
+    return is_in_loss
 
 
 def is_desirable(row: Mapping[str, Any], where: str) -> bool:

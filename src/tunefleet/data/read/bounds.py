@@ -1,4 +1,4 @@
-"""How many rows can a file hold at most? Counted without reading them, for what is certain before the last of them."""
+"""The most rows that a file can hold, counted without reading them: for what is certain before the last of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def most_rows(path: Path, source: SourceConfig) -> int | None:
             return tables.count(path, kind)
         return _json(path, source) if kind is FileType.JSON else _lines(path)
     except DataError:
-        return None  # reading says what is wrong
+        return None  # reading raises it
 
 
 def _lines(path: Path) -> int:

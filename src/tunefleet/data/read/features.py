@@ -1,4 +1,4 @@
-"""What does a column of an Arrow table mean, beyond what Arrow stores: JSON, names of labels, pictures, absent keys?"""
+"""The meaning of Arrow columns beyond what Arrow stores: JSON, names of labels, pictures, absent keys."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def columns(schema: Any) -> dict[str, Mean]:
     """
     described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = described.get("info", {}).get("features") or {}
-    found = {field.name: _mean(field.type, features.get(field.name)) for field in schema}
-    return {name: mean for name, mean in found.items() if mean}
+    means = {field.name: _mean(field.type, features.get(field.name)) for field in schema}
+    return {name: mean for name, mean in means.items() if mean}
 
 
 def _mean(stored: Any, feature: Any) -> Mean | None:
@@ -65,8 +65,8 @@ def _struct(inner: Mapping[str, Mean | None]) -> Mean:
     def mean(value: Any, where: str) -> Any:
         if value is None:
             return None
-        for key, of in means.items():
-            value[key] = of(value[key], where)
+        for key, inner_mean in means.items():
+            value[key] = inner_mean(value[key], where)
         return {key: part for key, part in value.items() if part is not None}
 
     return mean

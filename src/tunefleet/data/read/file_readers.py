@@ -1,4 +1,4 @@
-"""How is one file read as rows? One small reader for each kind of file, behind a closed table."""
+"""Readers of one file as rows: a small one for each kind of file, behind a closed table."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SUFFIXES, FileType, SourceConfig
 from tunefleet.data.read import json_list, json_value, tables, text_lines
-from tunefleet.data.read.json_value import NotOneThing
-from tunefleet.data.read.source_row import Read, Row
+from tunefleet.data.read.json_value import AmbiguousJson
+from tunefleet.data.read.source_row import Row, RowOrError
 from tunefleet.plan.paths.data_files import suffix
 
 _Value = tuple[Any, str] | DataError  # JSON, and where it stands
 _KINDS: dict[type, str] = {dict: "an object with keys", list: "a list of cells", str: "a text"}
 
 
-def read(path: Path, source: SourceConfig) -> Iterator[Read]:
+def read(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
     """Every row of a file; a bad row is given as its `DataError`.
 
-    Raises `DataError` where the file is damaged as a whole, and nobody can tell how many rows are lost.
+    Raises `DataError` where the file is damaged as a whole, and how many rows are lost is unknown.
     """
     kind = file_type(path, source.file_type)
     if source.split and kind is not FileType.JSON:
@@ -34,17 +34,17 @@ def read(path: Path, source: SourceConfig) -> Iterator[Read]:
 
 def file_type(path: Path, named: FileType = FileType.AUTO) -> FileType:
     """`named`, else what the file's name says. Raises `DataError` where it says nothing."""
-    found = SUFFIXES.get(suffix(path)) if named is FileType.AUTO else named
-    if found is None:
-        known = " | ".join(kind.value for kind in FileType if kind is not FileType.AUTO)
-        raise DataError(f"{path}: its name does not say how it holds rows. Say it: data.file_type={known}.")
-    return found
+    kind = SUFFIXES.get(suffix(path)) if named is FileType.AUTO else named
+    if kind is None:
+        kinds = " | ".join(file_type.value for file_type in FileType if file_type is not FileType.AUTO)
+        raise DataError(f"{path}: its name does not tell its type. Name it: data.file_type={kinds}.")
+    return kind
 
 
 # Lines
 
 
-def aligned(path: Path, target: Path) -> Iterator[Read]:
+def aligned(path: Path, target: Path) -> Iterator[RowOrError]:
     """Rows `source`, `target` of two files whose lines belong together.
 
     Raises `DataError` where one is longer, or holds something else than a sentence on each line.
@@ -52,21 +52,21 @@ def aligned(path: Path, target: Path) -> Iterator[Read]:
     for file in (path, target):
         expect_sentences(file)
     pairs = zip_longest(text_lines.lines(path), text_lines.lines(target))
-    for number, (one, other) in enumerate(pairs, 1):
-        if one is None or other is None:
-            longer, shorter = (target, path) if one is None else (path, target)
+    for number, (line, target_line) in enumerate(pairs, 1):
+        if line is None or target_line is None:
+            longer, shorter = (target, path) if line is None else (path, target)
             raise DataError(f"{longer}:{number}: {shorter} has only {number - 1} lines: they do not belong together.")
-        yield _caught(_pair, one[1], other[1], f"{path}:{number}", f"{target}:{number}")
+        yield _caught(_pair, line[1], target_line[1], f"{path}:{number}", f"{target}:{number}")
 
 
 def expect_sentences(path: Path) -> None:
-    """Raises `DataError` for a file whose name or first line says that its lines are no sentences."""
+    """Raises `DataError` for a file whose name or first line shows that its lines are no sentences."""
     kind = SUFFIXES.get(suffix(path), FileType.TEXT)
     first = next((line.strip() for _, line in text_lines.lines(path) if line.strip()), b"")
     if suffix(path).lower() in _MARKUP or _TAG.match(first):
         raise DataError(
-            f"{path}: SGML or XML, whose tags would be learnt as translations. Take the sentences out of it, one on a "
-            "line: sacrebleu's `mtdata`, or `sed -n 's/<seg[^>]*>\\(.*\\)<\\/seg>/\\1/p'`."
+            f"{path}: SGML or XML, whose tags would be trained on as translations. Take the sentences out of it, one "
+            "on a line: sacrebleu's `mtdata`, or `sed -n 's/<seg[^>]*>\\(.*\\)<\\/seg>/\\1/p'`."
         )
     if kind is not FileType.TEXT:
         raise DataError(f"{path}: {kind.value} rows are no lines of sentences. Leave data.target_path out.")
@@ -76,11 +76,11 @@ _MARKUP = (".sgm", ".sgml", ".xml", ".tmx", ".xlf", ".xliff", ".html", ".htm", "
 _TAG = re.compile(rb"<(\?xml|!DOCTYPE|!--|srcset|refset|tstset|mteval|doc|seg|tmx|xliff|html|dataset|ts)\b", re.I)
 
 
-def _pair(one: bytes, other: bytes, where: str, there: str) -> Row:
-    return Row({"source": text_lines.text(one, where), "target": text_lines.text(other, there)}, where)
+def _pair(source: bytes, target: bytes, where: str, target_where: str) -> Row:
+    return Row({"source": text_lines.text(source, where), "target": text_lines.text(target, target_where)}, where)
 
 
-def _text(path: Path, source: SourceConfig) -> Iterator[Read]:
+def _text(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
     for number, line in _filled(path):
         yield _caught(_line, line, f"{path}:{number}")
 
@@ -93,9 +93,9 @@ def _filled(path: Path) -> Iterator[tuple[int, bytes]]:
     return ((number, line) for number, line in text_lines.lines(path) if line.strip())
 
 
-def _caught(make: Callable[..., Row], *given: Any) -> Read:
+def _caught(make: Callable[..., Row], *arguments: Any) -> RowOrError:
     try:
-        return make(*given)
+        return make(*arguments)
     except DataError as error:
         return error
 
@@ -103,7 +103,7 @@ def _caught(make: Callable[..., Row], *given: Any) -> Read:
 # JSON
 
 
-def _json(path: Path, source: SourceConfig) -> Iterator[Read]:
+def _json(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
     """A list of rows, a line for each row, or one object: a row by itself, or with `split` the lists at its keys."""
     if source.split:
         return _rows(_splits(path, source.split))
@@ -146,7 +146,7 @@ def _json_whole(path: Path) -> Iterator[_Value]:
 def _json_object(path: Path) -> Iterator[_Value]:
     try:
         value = _parsed(path)
-    except NotOneThing as error:
+    except AmbiguousJson as error:
         yield error
     else:
         yield from [(value, f"{path}:1")] if value is not None else []
@@ -159,7 +159,7 @@ def _json_list(path: Path) -> Iterator[_Value]:
 
 
 def _parsed(path: Path) -> Any:
-    text = text_lines.text(text_lines.whole(path), str(path))
+    text = text_lines.text(text_lines.content(path), str(path))
     try:
         return json_value.parsed(text, f"{path}:1") if text.strip() else None
     except json.JSONDecodeError as error:
@@ -167,7 +167,7 @@ def _parsed(path: Path) -> Any:
 
 
 def _splits(path: Path, split: str) -> Iterator[_Value]:
-    """The rows at the keys that `split` names; a row that is an object says its key in the column `split`."""
+    """The rows at the keys that `split` names; a row that is an object gets its key in the column `split`."""
     value = _parsed(path)
     if not isinstance(value, dict):
         raise DataError(f"{path}: data.split={split}: not an object with a key for each split. Leave data.split out.")
@@ -178,7 +178,7 @@ def _splits(path: Path, split: str) -> Iterator[_Value]:
             yield {"split": name, **row} if isinstance(row, dict) else row, f"{path}: {name}: row {number}"
 
 
-def _rows(values: Iterable[_Value]) -> Iterator[Read]:
+def _rows(values: Iterable[_Value]) -> Iterator[RowOrError]:
     """Rows from values that are all of one kind."""
     first: type | None = None
     for item in values:
@@ -203,16 +203,16 @@ def _by_column(value: Any) -> dict[str, Any]:
 # CSV and TSV
 
 
-def _csv(path: Path, source: SourceConfig) -> Iterator[Read]:
+def _csv(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
     return _separated(path, source.header, delimiter=",", quoting=csv.QUOTE_MINIMAL)
 
 
-def _tsv(path: Path, source: SourceConfig) -> Iterator[Read]:
+def _tsv(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
     """Quotes mean themselves: a cell of a TSV file holds neither tab nor line end."""
     return _separated(path, source.header, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[Read]:
+def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[RowOrError]:
     csv.field_size_limit(2**31 - 1)
     decoded = (line.decode(errors="surrogateescape") + "\n" for _, line in text_lines.lines(path))
     reader = csv.reader(decoded, strict=True, **dialect)
@@ -238,7 +238,7 @@ def _first(reader: Iterator[list[str]], path: Path) -> list[str]:
 
 
 def _reason(error: csv.Error) -> str:
-    """What is wrong, in words that say what to do about it."""
+    """What is wrong, and what to do about it."""
     if "new-line character" in str(error):
         return "a carriage return outside of quotes; if lines end with it, convert them: tr '\\r' '\\n' < FILE > NEW"
     return str(error)
@@ -254,14 +254,14 @@ def _names(cells: list[str], path: Path) -> list[str]:
 def _row(cells: Sequence[str], names: Sequence[str] | None, where: str) -> Row:
     if names and len(cells) != len(names):
         raise DataError(f"{where}: {len(cells)} cells instead of {len(names)}.")
-    everything = "\n".join(cells)
-    text_lines.text(everything.encode(errors="surrogateescape"), where)
-    if "\0" in everything:
+    joined = "\n".join(cells)
+    text_lines.text(joined.encode(errors="surrogateescape"), where)
+    if "\0" in joined:
         raise DataError(f"{where}: holds a NUL character, as UTF-16 does. Convert it: iconv -f utf-16 -t utf-8.")
     return Row(dict(zip(names or map(str, range(len(cells))), cells, strict=True)), where)
 
 
-_READERS: dict[FileType, Callable[[Path, SourceConfig], Iterator[Read]]] = {
+_READERS: dict[FileType, Callable[[Path, SourceConfig], Iterator[RowOrError]]] = {
     FileType.JSON: _json,
     FileType.CSV: _csv,
     FileType.TSV: _tsv,

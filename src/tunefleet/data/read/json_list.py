@@ -1,4 +1,4 @@
-"""How is a JSON list of any length read value by value, with only a part of it in memory?"""
+"""JSON lists of any length, read value by value with only a part in memory."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class _Text:
     def _read(self) -> bool:
         """Reads as much again as there is, so that a long value is not begun too often."""
         self._lines += self._text.count("\n", 0, self._at)
-        rest = self._text[self._at :]
-        found: list[str] = []
+        unread = self._text[self._at :]
+        parts: list[str] = []
         length = 0
         for part in self._parts:
-            found.append(part)
+            parts.append(part)
             length += len(part)
-            if length >= len(rest):
+            if length >= len(unread):
                 break
-        self._text, self._at = rest + "".join(found), 0
+        self._text, self._at = unread + "".join(parts), 0
         return bool(length)

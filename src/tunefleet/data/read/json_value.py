@@ -1,4 +1,4 @@
-"""Is a text one JSON value that means one thing: no key twice in an object, no half of a character?"""
+"""JSON values that are unambiguous: no key twice in an object, no half of a character."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tunefleet.base.errors import DataError
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that begins or ends a pair, or stands alone
 
 
-class NotOneThing(DataError):
-    """JSON that is well formed and does not say one thing: a bad row, not a damaged file."""
+class AmbiguousJson(DataError):
+    """JSON that is well formed and ambiguous: a bad row, not a damaged file."""
 
 
 class Decoder:
@@ -27,7 +27,7 @@ class Decoder:
         self._twice = ""
         return self._decoder.raw_decode(text, start)
 
-    def whole(self, text: str) -> Any:
+    def decode(self, text: str) -> Any:
         """The value that is all of `text`. Raises `JSONDecodeError`."""
         self._twice = ""
         return self._decoder.decode(text)
@@ -41,22 +41,22 @@ class Decoder:
         return ""
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        values = dict(pairs)
+        if len(values) < len(pairs):
             keys = [key for key, _ in pairs]
             self._twice = next(key for key in keys if keys.count(key) > 1)
-        return found
+        return values
 
 
 _decoder = Decoder()  # rows are read in one thread
 
 
 def parsed(text: str, where: str) -> Any:
-    """The value that is all of `text`. Raises `JSONDecodeError`, or `NotOneThing`."""
-    value = _decoder.whole(text)
+    """The value that is all of `text`. Raises `JSONDecodeError`, or `AmbiguousJson`."""
+    value = _decoder.decode(text)
     complaint = _decoder.complaint(value, text)
     if complaint:
-        raise NotOneThing(f"{where}: {complaint}.")
+        raise AmbiguousJson(f"{where}: {complaint}.")
     return value
 
 

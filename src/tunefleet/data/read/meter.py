@@ -1,4 +1,4 @@
-"""How far is the reading of a source: rows, and bytes of its files, for whoever watches a preparation?"""
+"""The meter of a preparation: how many rows and bytes of a source are read, for the progress line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Meter:
 
     @property
     def share(self) -> float | None:
-        """How much of the source has become tokens; None where nothing tells."""
+        """How much of the source has become tokens; None where it is unknown."""
         place = sum(list(self._places.values()))
         shares = [place / self._size] if place and self._size else []
         shares += [self.read / self._max_rows] if self.read and self._max_rows else []
@@ -56,15 +56,15 @@ class Meter:
         passed = max(seconds - self._began, 0.0)
         share, rate = self.share, f", {self.rows / passed:,.0f} rows/s" if passed >= 1 else ""
         part = f" ({share:.0%})" if share is not None else ""
-        left = f", {clock(passed * (1 - share) / share)} left" if share and rate else ""
-        return f"{self._name}: {self.rows:,} rows{part}{rate}{left}"
+        remaining = f", {clock(passed * (1 - share) / share)} left" if share and rate else ""
+        return f"{self._name}: {self.rows:,} rows{part}{rate}{remaining}"
 
 
 _WATCHING: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 def current() -> Meter:
-    """That of the preparation which reads, else one at which nobody looks."""
+    """That of the preparation which reads, else one that is not shown."""
     return _WATCHING.get() or Meter()
 
 

@@ -1,4 +1,4 @@
-"""Which value does a row have under our name for it, and is it of the right kind?"""
+"""The fields of a row: values under our names for their columns, of the kind that is asked for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def renamed(row: Row, columns: Mapping[str, str]) -> Row:
     """`row` with our names beside its own, as far as it has what they stand for."""
     if not columns:
         return row
-    found = {ours: find(row.values, theirs) for ours, theirs in columns.items()}
-    return Row({**row.values, **{ours: value for ours, value in found.items() if value is not _ABSENT}}, row.where)
+    values = {name: find(row.values, column) for name, column in columns.items()}
+    return Row({**row.values, **{name: value for name, value in values.items() if value is not _ABSENT}}, row.where)
 
 
 def has(row: Row, column: str) -> bool:
@@ -30,12 +30,12 @@ def find(value: Any, column: str) -> Any:
     """The value at `a.0.b` inside objects and lists; `a.*.b` joins the texts of a list."""
     if isinstance(value, Mapping) and column in value:
         return value[column]
-    key, _, rest = column.partition(".")
+    key, _, inner_column = column.partition(".")
     if key == "*" and isinstance(value, list):
-        parts = [find(item, rest) if rest else item for item in value]
+        parts = [find(item, inner_column) if inner_column else item for item in value]
         return "".join(parts) if all(isinstance(part, str) for part in parts) else _ABSENT
     inner = _inside(value, key)
-    return find(inner, rest) if rest and inner is not _ABSENT else inner
+    return find(inner, inner_column) if inner_column and inner is not _ABSENT else inner
 
 
 def _inside(value: Any, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""Which sources does a configuration name: what to train on, and what to validate with?"""
+"""The sources that a configuration names: those to train on, and those to validate with."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def training(config: DataConfig) -> list[Source]:
 def validation(config: DataConfig) -> list[Source]:
     """The sources to validate with; none where rows of the training sources are held out."""
     if config.path == data_files.DEMO:
-        unseen = [split for split in SPLITS if split != "train"]
-        return [Source(s, SourceConfig(path=data_files.DEMO, split=s, max_rows=config.validation_rows)) for s in unseen]
+        held_out = [split for split in SPLITS if split != "train"]
+        return [
+            Source(s, SourceConfig(path=data_files.DEMO, split=s, max_rows=config.validation_rows)) for s in held_out
+        ]
     named = data_files.validation(config)
     return [Source("validation", named)] if named else []
 
 
 def names(config: DataConfig) -> Sequence[str]:
-    """A word for each source of a mixture: its own, else from its path; no word twice, and none is `train`."""
-    found: list[str] = []
+    """A name for each source of a mixture: its own, else from its path; none twice, and none is `train`."""
+    names: list[str] = []
     for number, source in enumerate(config.mix, 1):
-        word = re.sub(r"[^\w.-]+", "_", source.name or Path(str(source.path)).name.split(".")[0]).strip("_.")
-        found.append(f"{word}_{number}".strip("_") if word in ("", "train", *found) else word)
-    return found
+        name = re.sub(r"[^\w.-]+", "_", source.name or Path(str(source.path)).name.split(".")[0]).strip("_.")
+        names.append(f"{name}_{number}".strip("_") if name in ("", "train", *names) else name)
+    return names

@@ -1,4 +1,4 @@
-"""What does a source give: a row as it stands there, and where that is."""
+"""A row as it stands in its source, and the place."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Media:
-    """What a column holds that is no text: `kind` is pictures, sound and the like. Its content is not read."""
+    """The content of a column that is no text: `kind` is pictures, sound and the like. It is not read."""
 
     kind: str
 
 
-Read = Row | DataError
+RowOrError = Row | DataError
 """A row, or why there is none: a reader goes on after a row that is bad."""

@@ -1,4 +1,4 @@
-"""Where rows come from: files, folders and globs, the hub, the built-in demo; each row knows its place."""
+"""The sources of rows: files, folders and globs, the hub, the built-in demo; each row knows its place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunefleet.config.data import FileType, SourceConfig
 from tunefleet.data import demo
 from tunefleet.data.demo import generate
 from tunefleet.data.read import bounds, file_readers, hub, meter
-from tunefleet.data.read.source_row import Read, Row
+from tunefleet.data.read.source_row import Row, RowOrError
 from tunefleet.plan.paths import data_files
 
 
@@ -25,18 +25,18 @@ class Source:
     name: str
     config: SourceConfig
 
-    def rows(self) -> Iterator[Read]:
+    def rows(self) -> Iterator[RowOrError]:
         """The first `max_rows` rows; a bad one is given as its `DataError`. Raises `DataError` for a bad file."""
         config = self.config
         if config.path == data_files.DEMO:
             return self._demo()
         if config.target_path:
-            both = [Path(str(config.path)), Path(config.target_path)]
-            meter.current().begin(self.name, both, config.max_rows)
-            return islice(file_readers.aligned(Path(str(config.path)), Path(config.target_path)), config.max_rows)
+            pair = Path(str(config.path)), Path(config.target_path)
+            meter.current().begin(self.name, pair, config.max_rows)
+            return islice(file_readers.aligned(*pair), config.max_rows)
         return islice(self._read(), config.max_rows)
 
-    def parts(self) -> list[Iterator[Read]]:
+    def parts(self) -> list[Iterator[RowOrError]]:
         """As `rows`, the rows of each file by themselves; of limited, aligned or made rows all are one part."""
         config = self.config
         if config.path == data_files.DEMO or config.target_path or config.max_rows:
@@ -47,12 +47,12 @@ class Source:
     def fingerprint(self, memory: Path | None = None) -> str:
         """Changes when the content does; the folder `memory` remembers large files."""
         config = self.config
-        found = hashlib.sha256(f"{config.subset}|{config.split}|{config.max_rows}|".encode())
+        fingerprint = hashlib.sha256(f"{config.subset}|{config.split}|{config.max_rows}|".encode())
         named = [*self._files(), *(Path(p) for p in (config.target_path, config.label_file) if p)]
         with progress.during(f"{self.name}: comparing files with those that were prepared"):
             for path in named:
-                found.update(digest(path, memory))
-        return found.hexdigest()
+                fingerprint.update(digest(path, memory))
+        return fingerprint.hexdigest()
 
     def bounds(self) -> Mapping[str, int | None]:
         """By file at least as many rows as are read of it, counted without reading them; None where that is unknown."""
@@ -70,7 +70,7 @@ class Source:
         values = generate.rows(split, self.config.max_rows or 0)
         return (Row(dict(row), f"demo/{split}:{i}") for i, row in enumerate(values, 1))
 
-    def _read(self) -> Iterator[Read]:
+    def _read(self) -> Iterator[RowOrError]:
         settings = self._settings()
         named = data_files.hub_name(str(self.config.path))
         read = self._files()

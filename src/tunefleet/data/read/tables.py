@@ -1,4 +1,4 @@
-"""How is a Parquet or Arrow file read as rows? By pyarrow, imported only here and only then."""
+"""Parquet and Arrow files as rows, by pyarrow, which is imported only here and only then."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from tunefleet.base.errors import DataError
 from tunefleet.config.data import FileType
 from tunefleet.data.read import meter, text_lines
 from tunefleet.data.read.features import Mean, columns
-from tunefleet.data.read.source_row import Read, Row
+from tunefleet.data.read.source_row import Row, RowOrError
 
 _AT_ONCE = 1_000  # rows
 
 
-def parquet(path: Path) -> Iterator[Read]:
+def parquet(path: Path) -> Iterator[RowOrError]:
     """Every row of a Parquet file. Raises `DataError`."""
     import pyarrow.parquet
 
     with _named(path, "Parquet"):
         file = pyarrow.parquet.ParquetFile(_content(path))
-        yield from rows(path, _told(path, file.iter_batches(batch_size=_AT_ONCE), FileType.PARQUET), file.schema_arrow)
+        yield from rows(
+            path, _with_progress(path, file.iter_batches(batch_size=_AT_ONCE), FileType.PARQUET), file.schema_arrow
+        )
 
 
-def arrow(path: Path) -> Iterator[Read]:
+def arrow(path: Path) -> Iterator[RowOrError]:
     """Every row of an Arrow file, in either of its two forms. Raises `DataError`."""
     import pyarrow.ipc
 
@@ -35,9 +37,9 @@ def arrow(path: Path) -> Iterator[Read]:
             stream = pyarrow.ipc.open_stream(content)
         except pyarrow.ArrowInvalid:
             file = pyarrow.ipc.open_file(content)
-            yield from rows(path, _told(path, _batches(file), FileType.ARROW), file.schema)
+            yield from rows(path, _with_progress(path, _batches(file), FileType.ARROW), file.schema)
         else:
-            yield from rows(path, _told(path, stream, FileType.ARROW), stream.schema)
+            yield from rows(path, _with_progress(path, stream, FileType.ARROW), stream.schema)
 
 
 def count(path: Path, kind: FileType) -> int | None:
@@ -67,7 +69,7 @@ def _batches(file: Any) -> Iterator[Any]:
     return (file.get_batch(number) for number in range(file.num_record_batches))
 
 
-def _told(path: Path, batches: Any, kind: FileType) -> Iterator[Any]:
+def _with_progress(path: Path, batches: Any, kind: FileType) -> Iterator[Any]:
     """The batches; whoever watches the preparation is told how far the file is read."""
     watch, size, total, done = meter.current(), path.stat().st_size, count(path, kind), 0
     for batch in batches:
@@ -80,10 +82,10 @@ def _told(path: Path, batches: Any, kind: FileType) -> Iterator[Any]:
 def _content(path: Path) -> Any:
     import pyarrow
 
-    return pyarrow.BufferReader(text_lines.whole(path)) if text_lines.is_gzip(path) else pyarrow.memory_map(str(path))
+    return pyarrow.BufferReader(text_lines.content(path)) if text_lines.is_gzip(path) else pyarrow.memory_map(str(path))
 
 
-def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[Read]:
+def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[RowOrError]:
     """The rows of record batches. Raises `DataError` where one of two equal columns would be dropped."""
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
@@ -97,7 +99,7 @@ def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[Read]:
             yield _row(values, meaning, where)
 
 
-def _row(values: dict[str, Any], meaning: Mapping[str, Mean], where: str) -> Read:
+def _row(values: dict[str, Any], meaning: Mapping[str, Mean], where: str) -> RowOrError:
     try:
         for column, mean in meaning.items():
             values[column] = mean(values[column], f"{where}: {column}")

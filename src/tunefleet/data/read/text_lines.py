@@ -1,4 +1,4 @@
-"""How are lines and bytes read from a file, gzip or not, so that what is damaged is named?"""
+"""Lines and bytes of a file, gzip or not, so that damage is named."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
 
 
-def whole(path: Path) -> bytes:
+def content(path: Path) -> bytes:
     """The content, unpacked. Raises `DataError`."""
     with _named(path, lambda: ""), _opened(path) as stream:
         return bytes(stream.read()).removeprefix(_BOM)
@@ -65,10 +65,10 @@ def on_one_line(path: Path) -> bool:
         return len(stream.readline(_BLOCK)) == _BLOCK
 
 
-def text(raw: bytes, where: str) -> str:
-    """`raw` as UTF-8. Raises `DataError`."""
+def text(encoded: bytes, where: str) -> str:
+    """`encoded` as UTF-8. Raises `DataError`."""
     try:
-        return raw.decode()
+        return encoded.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 at byte {error.start}. Convert the file with `iconv -t utf-8`.") from None
 

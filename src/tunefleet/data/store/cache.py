@@ -1,4 +1,4 @@
-"""Where do prepared data lie: in a folder named by all that they depend on, which one process at a time may write?"""
+"""The cache of prepared data: a folder named by all that they depend on, which one process at a time may write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunefleet.config.load import dump
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.encode.token_cache import TokenCache
 from tunefleet.data.read import select_sources
-from tunefleet.data.store import dataset, npy_writer
+from tunefleet.data.store import dataset, manifest
 from tunefleet.data.store.dataset import Dataset
 
 _LAYOUT = 8  # of the files in the cache: raise it when they change, or what is written into them
@@ -55,8 +55,8 @@ def _identity(tokenizer: Any) -> str:
     return str(backend.to_str())
 
 
-def tokens(config: DataConfig, tokenizer: Any) -> TokenCache:
-    """Texts that were tokenised before: another row length, packing or share of held-out rows needs no others."""
+def token_cache(config: DataConfig, tokenizer: Any) -> TokenCache:
+    """Texts that were tokenised before: another sequence length, packing or share of held-out rows needs no others."""
     parts = [str(_LAYOUT), __version__, str(config.train_on.value), _identity(tokenizer)]
     return TokenCache(Path(config.cache) / "tokens", "\0".join(parts))
 
@@ -72,7 +72,7 @@ def removed_rows(folder: Path) -> Path:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One process at a time for this folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
@@ -81,7 +81,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Found:
+class CachedData:
     """The data sets of a folder by name, and how many rows were left out: bad ones, and by each step of cleaning.
 
     `unread` are keys with text that are not read, and the place of the first.
@@ -108,17 +108,17 @@ def publish(
     files.publish(temporary, folder)
 
 
-def read(folder: Path, thorough: bool = False) -> Found | None:
+def read(folder: Path, thorough: bool = False) -> CachedData | None:
     """The data sets in `folder`; None where it is missing or broken.
 
     Sizes tell a file that was cut off; only a `thorough` look, which reads every byte, tells changed ones.
     """
     try:
-        found = files.read_json(folder / _NAMES)
-        names = found["sets"]
-        if thorough and not all(npy_writer.is_whole(folder / name) for name in names):
+        described = files.read_json(folder / _NAMES)
+        names = described["sets"]
+        if thorough and not all(manifest.is_whole(folder / name) for name in names):
             return None
         sets = {name: dataset.read(folder / name) for name in names}
-        return Found(sets, found["bad_rows"], found["removed"], found["unread"])
+        return CachedData(sets, described["bad_rows"], described["removed"], described["unread"])
     except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError):
         return None

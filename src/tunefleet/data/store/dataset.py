@@ -1,4 +1,4 @@
-"""Prepared rows on the disk: flat arrays, memory-mapped, and the card that counts them."""
+"""A prepared data set: its arrays, memory-mapped, and the card that counts them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.base import files
-from tunefleet.data.store import npy_writer
-from tunefleet.data.store.npy_writer import Growing
+from tunefleet.data.store import disk_format, manifest
 from tunefleet.data.store.packing import packed
 from tunefleet.data.store.tally import Tally
-from tunefleet.data.store.writer import Stored
+from tunefleet.data.store.writer import StoredLines
 
 
 @dataclass(frozen=True)
 class Card:
-    """What was prepared. `rows` are what a micro-batch is made of; lengths are in tokens.
+    """What was prepared. `sequences` are what a micro-batch is made of; lengths are in tokens.
 
     `truncated` were cut, `split` became several conversations, `too_long` were left out for their length, and
-    `dropped` for having nothing to learn. `questions` are the most that one conversation has; 0 is unknown.
+    `dropped` for having no loss tokens. `questions` are the most that one conversation has; 0 is unknown.
     """
 
     name: str
     conversations: int
-    rows: int
+    sequences: int
     tokens: int
-    learning_tokens: int
+    loss_tokens: int
     truncated: int
     dropped: int
     longest: int
-    row_length: int
+    sequence_length: int
     split: int = 0
     too_long: int = 0
     questions: int = 0
@@ -46,8 +45,8 @@ class Card:
 
     @property
     def filled(self) -> float:
-        """The share of a packed row that is not padding."""
-        return self.tokens / max(1, self.rows * self.row_length)
+        """The share of packed sequences that is not padding."""
+        return self.tokens / max(1, self.sequences * self.sequence_length)
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Conversation i is tokens[starts[i] : starts[i+1]]; row r holds conversations packs[bounds[r] : bounds[r+1]].
+    """Conversations and the sequences that they are packed into; `disk_format.ARRAYS` says what each array is.
 
-    In a mixture a conversation may be in several rows, or in none.
+    In a mixture a conversation may be in several sequences, or in none.
     """
 
     card: Card
     tokens: NDArray[np.int32]
-    learns: NDArray[np.bool_]
+    loss_mask: NDArray[np.bool_]
     starts: NDArray[np.int64]
     packs: NDArray[np.int64]
     bounds: NDArray[np.int64]
@@ -77,63 +76,61 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
-    def row(self, number: int) -> list[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
-        """The conversations of row `number`, each as (tokens, learns)."""
+    def sequence(self, number: int) -> list[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
+        """The conversations of sequence `number`, each as (tokens, loss mask)."""
         members = self.packs[self.bounds[number] : self.bounds[number + 1]]
         slices = [slice(self.starts[i], self.starts[i + 1]) for i in members]
-        return [(self.tokens[s], self.learns[s]) for s in slices]
+        return [(self.tokens[s], self.loss_mask[s]) for s in slices]
 
 
-_ARRAYS = ("tokens", "learns", "starts", "packs", "bounds")
-
-
-def write_rows(folder: Path, stored: Stored, row_length: int, packing: bool) -> int:
-    """Writes which conversations of a store share a row, and seals nothing yet; returns the number of rows."""
-    packs, bounds = Growing(folder / "packs.npy", np.int64), Growing(folder / "bounds.npy", np.int64)
+def write_sequences(folder: Path, stored: StoredLines, length: int, packing: bool) -> int:
+    """Writes which conversations of a store share a sequence, and seals nothing yet; returns how many there are."""
+    packs = disk_format.array_writer(folder, disk_format.PACKS)
+    bounds = disk_format.array_writer(folder, disk_format.BOUNDS)
     bounds.append([0])
-    end = rows = 0
-    for numbers, counts in packed(stored.passes(), row_length) if packing else _alone(stored):
+    end = sequences = 0
+    for numbers, counts in packed(stored.passes(), length) if packing else _one_each(stored):
         packs.append(numbers)
         bounds.append(end + np.cumsum(counts))
         end += len(numbers)
-        rows += len(counts)
+        sequences += len(counts)
     packs.finish()
     bounds.finish()
-    return rows
+    return sequences
 
 
-def _alone(stored: Stored) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
+def _one_each(stored: StoredLines) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
     return ((lines["number"], np.ones(len(lines), np.int64)) for lines in stored.passes())
 
 
-def card(name: str, counted: Tally, rows: int, row_length: int, questions: int) -> Card:
+def card(name: str, counts: Tally, sequences: int, sequence_length: int, questions: int) -> Card:
     """The card of a data set."""
     return Card(
         name=name,
-        conversations=int(counted.kept.sum()),
-        rows=rows,
-        tokens=int(counted.tokens.sum()),
-        learning_tokens=int(counted.learning.sum()),
-        truncated=int(counted.truncated.sum()),
-        dropped=counted.dropped,
-        longest=counted.longest,
-        row_length=row_length,
-        split=int(counted.split.sum()),
-        too_long=int(counted.too_long.sum()),
+        conversations=int(counts.with_targets.sum()),
+        sequences=sequences,
+        tokens=int(counts.tokens.sum()),
+        loss_tokens=int(counts.loss_tokens.sum()),
+        truncated=int(counts.truncated.sum()),
+        dropped=counts.dropped,
+        longest=counts.longest,
+        sequence_length=sequence_length,
+        split=int(counts.split.sum()),
+        too_long=int(counts.too_long.sum()),
         questions=questions,
     )
 
 
 def seal(folder: Path, card: Card, examples: Iterable[Example]) -> None:
     """Writes what is not an array, and what every file is."""
-    files.write_json(folder / "examples.json", [asdict(example) for example in examples])
-    files.write_json(folder / "card.json", asdict(card))
-    npy_writer.seal(folder)
+    files.write_json(folder / disk_format.EXAMPLES, [asdict(example) for example in examples])
+    files.write_json(folder / disk_format.CARD, asdict(card))
+    manifest.seal(folder)
 
 
 def read(folder: Path) -> Dataset:
     """Maps a data set into memory. Raises `OSError`, `ValueError` or `TypeError` where it is broken."""
-    npy_writer.expect_sizes(folder)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    examples = [Example(**example) for example in files.read_json(folder / "examples.json")]
-    return Dataset(card=Card(**files.read_json(folder / "card.json")), examples=examples, **arrays)
+    manifest.expect_sizes(folder)
+    examples = [Example(**example) for example in files.read_json(folder / disk_format.EXAMPLES)]
+    card = Card(**files.read_json(folder / disk_format.CARD))
+    return Dataset(card=card, examples=examples, **disk_format.read_arrays(folder))

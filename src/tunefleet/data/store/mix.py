@@ -1,4 +1,4 @@
-"""How are several sources drawn together: how many rows of each, and which? A pure function of the seed."""
+"""The mixture of several sources: how often each row is taken, as a pure function of the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays on the disk that grow at their end (`.npy` files of one dimension), and whether they are as they were."""
+"""Arrays on the disk that grow at their end: `.npy` files of one dimension."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from tunefleet.base import files
-from tunefleet.base.checksums import checksum
 
-_MANIFEST = "files.json"  # of a folder: bytes and CRC-32 of every other file in it
-
-
-class Growing:
+class NpyWriter:
     """Appends to `path`; numpy reserves room in the header for the length, which is known at the end.
 
     The file is open only while something is written, so that a preparation that is refused leaves none open.
@@ -31,7 +26,7 @@ class Growing:
             self._write_header(stream)
 
     def append(self, values: Sequence[Any] | NDArray[Any]) -> None:
-        """Writes `values` behind what is there."""
+        """Writes `values` behind the last one."""
         array = np.ascontiguousarray(values, dtype=self._dtype)
         self._length += len(array)
         with open(self._path, "ab") as stream:
@@ -49,29 +44,10 @@ class Growing:
         npy.write_array_header_1_0(stream, header)
 
 
-def part(path: Path, start: int, end: int) -> NDArray[Any]:
+def read_slice(path: Path, start: int, end: int) -> NDArray[Any]:
     """The values start ... end of a finished array, read into memory."""
     with open(path, "rb") as stream:
         npy.read_magic(stream)
         _, _, dtype = npy.read_array_header_1_0(stream)
         stream.seek(start * dtype.itemsize, os.SEEK_CUR)
         return np.fromfile(stream, dtype=dtype, count=end - start)
-
-
-def seal(folder: Path) -> None:
-    """Writes down what every file in `folder` is, before it is published."""
-    files.write_json(folder / _MANIFEST, {path.name: checksum(path) for path in sorted(folder.iterdir())})
-    files.sync_folder(folder)
-
-
-def expect_sizes(folder: Path) -> None:
-    """Raises `ValueError` or `OSError` where a file of a sealed folder is missing, or longer or shorter than it was."""
-    for name, (written, _) in files.read_json(folder / _MANIFEST).items():
-        size = (folder / name).stat().st_size
-        if size != written:
-            raise ValueError(f"{folder / name} has {size} bytes instead of {written}")
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether every byte of a sealed folder is as it was written; it reads them all."""
-    return all(checksum(folder / name) == written for name, written in files.read_json(folder / _MANIFEST).items())

@@ -1,4 +1,4 @@
-"""Which conversations share a row: best-fit decreasing (Johnson, 1973), deterministic."""
+"""Packing: which conversations share a sequence, by best-fit decreasing (Johnson, 1973), deterministic."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW = 1 << 18
-"""Items that are packed together: memory is bounded, and of 20 million tokens at most a last row is not filled."""
+"""Items that are packed together: memory is bounded, and of 20 million tokens at most a last sequence is not filled."""
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Groups items of the given lengths (tokens) into rows of at most `capacity`; returns item numbers.
+    """Groups items of the given lengths (tokens) into sequences of at most `capacity`; returns item numbers.
 
-    Longest first, each into the fullest row that still has room. Rows wait by their room; the set of
+    Longest first, each into the fullest sequence that still has room. Sequences wait by their room; the set of
     rooms is one integer with a bit for each, so the best fit is its lowest bit at or above the length.
     Raises `ValueError` for an item longer than `capacity`.
     """
     if len(lengths) and max(lengths) > capacity:
         raise ValueError(f"an item of {max(lengths)} tokens is longer than the capacity of {capacity}")
-    rows: list[list[int]] = []
+    sequences: list[list[int]] = []
     with_room: defaultdict[int, list[int]] = defaultdict(list)
     rooms = 0
     for item in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist():
@@ -31,25 +31,25 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         fitting = rooms >> length
         if fitting:
             room = length + (fitting & -fitting).bit_length() - 1
-            row = with_room[room].pop()
+            sequence = with_room[room].pop()
             rooms ^= (not with_room[room]) << room
         else:
-            room, row = capacity, len(rows)
-            rows.append([])
-        rows[row].append(item)
-        with_room[room - length].append(row)
+            room, sequence = capacity, len(sequences)
+            sequences.append([])
+        sequences[sequence].append(item)
+        with_room[room - length].append(sequence)
         rooms |= 1 << (room - length)
-    return rows
+    return sequences
 
 
 def packed(
     items: Iterable[NDArray[Any]], capacity: int, window: int = WINDOW
 ) -> Iterator[tuple[NDArray[Any], list[int]]]:
-    """Packs a stream of items (`length`, `number`): the numbers, row after row, and how many stand in each row."""
+    """Packs a stream of items (`length`, `number`): the numbers, sequence after sequence, and how many each has."""
     for part in _windows(items, window):
-        rows = pack(part["length"].tolist(), capacity)
-        order = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(part))
-        yield part["number"][order], [len(row) for row in rows]
+        sequences = pack(part["length"].tolist(), capacity)
+        order = np.fromiter(chain.from_iterable(sequences), dtype=np.int64, count=len(part))
+        yield part["number"][order], [len(sequence) for sequence in sequences]
 
 
 def _windows(items: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
@@ -60,8 +60,8 @@ def _windows(items: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]
         waiting.append(part)
         count += len(part)
         while count >= size:
-            together = np.concatenate(waiting)
-            yield together[:size]
-            waiting, count = [together[size:]], count - size
+            joined = np.concatenate(waiting)
+            yield joined[:size]
+            waiting, count = [joined[size:]], count - size
     if count:
         yield np.concatenate(waiting)

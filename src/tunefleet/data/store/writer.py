@@ -1,6 +1,7 @@
-"""Where encoded conversations are written: tokens one behind the other, and a line for each of them that says enough.
+"""The store writer: appends encoded conversations to a data set, with a line for each part.
 
-Rows of a data set are chosen and packed from these lines alone, whether a conversation is taken once, often or never.
+Sequences of a data set are chosen and packed from these lines alone, whether a conversation is taken once, often or
+never.
 """
 
 from __future__ import annotations
@@ -13,127 +14,121 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.data.encode.long_rows import Encoded
-from tunefleet.data.encode.stream import Talk
-from tunefleet.data.store import npy_writer
-from tunefleet.data.store.npy_writer import Growing
+from tunefleet.data.encode.stream import EncodedConversation
+from tunefleet.data.store import disk_format
+from tunefleet.data.store.disk_format import LINE, Lines
 
-LINE = np.dtype(
-    [
-        ("talk", "<i8"),  # which conversation it is, or is a part of
-        ("number", "<i8"),  # where its tokens are, counted in kept parts; -1 where nothing is learnt, and none are kept
-        ("length", "<i4"),
-        ("learning", "<i4"),
-        ("file", "<i4"),
-        ("stops", "?"),
-        ("truncated", "?"),
-        ("split", "?"),
-        ("too_long", "?"),
-    ]
-)
-"""A part of a conversation."""
-_TOGETHER = 256  # conversations whose arrays are written at once
+_PARTS_AT_ONCE = 256  # parts of conversations whose arrays are written at once
 _BLOCK = 1 << 18  # lines in memory
-
-Lines = NDArray[np.void]
 
 
 @dataclass(frozen=True)
-class Part:
+class SourceSpan:
     """The conversations and lines of one source: the first, and how many."""
 
-    talk: int
-    talks: int
-    line: int
+    first_conversation: int
+    conversations: int
+    first_line: int
     lines: int
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredLines:
     """The lines of a store, on the disk, and how often each conversation is taken; null is once."""
 
     path: Path
-    parts: Sequence[Part]
+    spans: Sequence[SourceSpan]
     times: NDArray[np.uint32] | None = None
 
-    def blocks(self, part: Part | None = None) -> Iterator[Lines]:
-        """The lines of one part, or all of them, a few at a time: read, since pages of a mapped file would stay."""
-        first, end = (part.line, part.line + part.lines) if part else (0, sum(one.lines for one in self.parts))
+    def blocks(self, span: SourceSpan | None = None) -> Iterator[Lines]:
+        """The lines of one source, or all of them, a few at a time."""
+        total = sum(source.lines for source in self.spans)
+        first, end = (span.first_line, span.first_line + span.lines) if span else (0, total)
         for start in range(first, end, _BLOCK):
-            yield npy_writer.part(self.path, start, min(end, start + _BLOCK))
+            yield disk_format.read_lines(self.path, start, min(end, start + _BLOCK))
 
-    def taken(self, lines: Lines) -> NDArray[np.int64]:
+    def repeats(self, lines: Lines) -> NDArray[np.int64]:
         """How often each of `lines` is taken."""
-        return np.ones(len(lines), np.int64) if self.times is None else self.times[lines["talk"]].astype(np.int64)
+        if self.times is None:
+            return np.ones(len(lines), np.int64)
+        repeats: NDArray[np.int64] = self.times[lines["conversation"]].astype(np.int64)
+        return repeats
 
     def passes(self) -> Iterator[Lines]:
-        """Kept lines as they are taken, part after part: all of it once, then what is taken twice, and so on.
+        """Kept lines as they are taken, source after source: all of it once, then what is taken twice, and so on.
 
         So the second time is far from the first.
         """
-        for part in self.parts:
-            times = self.times[part.talk : part.talk + part.talks] if self.times is not None else np.ones(1, np.uint32)
-            for before in range(int(times.max(initial=0))):
-                for lines in self.blocks(part):
-                    yield lines[(lines["number"] >= 0) & (self.taken(lines) > before)]
+        for span in self.spans:
+            for number in range(self._most_repeats(span)):
+                for lines in self.blocks(span):
+                    yield lines[(lines["number"] >= 0) & (self.repeats(lines) > number)]
+
+    def _most_repeats(self, span: SourceSpan) -> int:
+        if self.times is None:
+            return 1
+        first = span.first_conversation
+        return int(self.times[first : first + span.conversations].max(initial=0))
 
 
-class Store:
-    """Writes `tokens`, `learns` and `starts` of a data set into its folder, and the lines beside it."""
+class StoreWriter:
+    """Writes `tokens`, `loss_mask` and `starts` of a data set into its folder, and the lines beside it."""
 
     def __init__(self, folder: Path, stops: Sequence[int]) -> None:
         folder.mkdir(parents=True)
-        self._lines_path = folder.with_name(f"{folder.name}.lines.npy")
+        self._lines_path = disk_format.lines_path(folder)
         self._stops = np.asarray(stops)
-        self._tokens = Growing(folder / "tokens.npy", np.int32)
-        self._learns = Growing(folder / "learns.npy", np.bool_)
-        self._starts = Growing(folder / "starts.npy", np.int64)
-        self._lines = Growing(self._lines_path, LINE)
+        self._tokens = disk_format.array_writer(folder, disk_format.TOKENS)
+        self._loss_mask = disk_format.array_writer(folder, disk_format.LOSS_MASK)
+        self._starts = disk_format.array_writer(folder, disk_format.STARTS)
+        self._lines = disk_format.line_writer(folder)
         self._starts.append([0])
         self._waiting: list[tuple[int, Encoded]] = []
         self._files: list[int] = []
         self._end = 0
-        self._kept = 0
-        self._talk = 0
+        self._parts_written = 0
+        self._conversation = 0
         self._line = 0
-        self._parts: list[Part] = []
+        self._spans: list[SourceSpan] = []
 
     def begin(self) -> None:
         """What follows is of another source."""
-        self._parts.append(Part(self._talk, 0, self._line, 0))
+        self._spans.append(SourceSpan(self._conversation, 0, self._line, 0))
 
-    def add(self, talk: Talk, file: int) -> None:
+    def add(self, conversation: EncodedConversation, file: int) -> None:
         """Takes a conversation that was read from file number `file`."""
-        self._waiting += [(self._talk, part) for part in talk.parts]
-        self._files += [file] * len(talk.parts)
-        self._talk += 1
-        self._line += len(talk.parts)
-        of = self._parts[-1]
-        self._parts[-1] = replace(of, talks=self._talk - of.talk, lines=self._line - of.line)
-        if len(self._waiting) >= _TOGETHER:
+        self._waiting += [(self._conversation, part) for part in conversation.parts]
+        self._files += [file] * len(conversation.parts)
+        self._conversation += 1
+        self._line += len(conversation.parts)
+        span = self._spans[-1]
+        counts = {"conversations": self._conversation - span.first_conversation, "lines": self._line - span.first_line}
+        self._spans[-1] = replace(span, **counts)
+        if len(self._waiting) >= _PARTS_AT_ONCE:
             self._write()
 
-    def finish(self) -> Stored:
+    def finish(self) -> StoredLines:
         """Everything is on the disk."""
         self._write()
-        for array in (self._tokens, self._learns, self._starts, self._lines):
+        for array in (self._tokens, self._loss_mask, self._starts, self._lines):
             array.finish()
-        return Stored(self._lines_path, self._parts)
+        return StoredLines(self._lines_path, self._spans)
 
     def _write(self) -> None:
         lines = self._described([part for _, part in self._waiting])
-        lines["talk"] = [talk for talk, _ in self._waiting]
+        lines["conversation"] = [number for number, _ in self._waiting]
         lines["file"] = self._files
-        kept = lines["learning"] > 0
-        lines["number"] = np.where(kept, self._kept + np.cumsum(kept) - 1, -1)
-        parts = [part for (_, part), keeps in zip(self._waiting, kept.tolist(), strict=True) if keeps]
+        has_targets = lines["loss_tokens"] > 0
+        lines["number"] = np.where(has_targets, self._parts_written + np.cumsum(has_targets) - 1, -1)
+        parts = [part for _, part in self._waiting if part.has_targets]
         if parts:
             self._tokens.append(np.concatenate([part.tokens for part in parts]))
-            self._learns.append(np.concatenate([part.learns for part in parts]))
-            ends = self._end + np.cumsum(lines["length"][kept], dtype=np.int64)
+            self._loss_mask.append(np.concatenate([part.loss_mask for part in parts]))
+            ends = self._end + np.cumsum(lines["length"][has_targets], dtype=np.int64)
             self._starts.append(ends)
             self._end = int(ends[-1])
         self._lines.append(lines)
-        self._kept += len(parts)
+        self._parts_written += len(parts)
         self._waiting, self._files = [], []
 
     def _described(self, parts: Sequence[Encoded]) -> Lines:
@@ -144,9 +139,8 @@ class Store:
         filled = np.flatnonzero(lines["length"])
         if len(filled):
             firsts = np.cumsum([0, *lines["length"][filled][:-1]])
-            learns = np.concatenate([part.learns for part in parts])
-            learns[firsts] = False  # predicted from nothing
-            stops = learns & np.isin(np.concatenate([part.tokens for part in parts]), self._stops)
-            lines["learning"][filled] = np.add.reduceat(learns, firsts, dtype=np.int64)
+            loss_mask = np.concatenate([part.loss_mask for part in parts])
+            stops = loss_mask & np.isin(np.concatenate([part.tokens for part in parts]), self._stops)
+            lines["loss_tokens"][filled] = np.add.reduceat(loss_mask, firsts, dtype=np.int64)
             lines["stops"][filled] = np.logical_or.reduceat(stops, firsts)
         return lines
