@@ -10,12 +10,13 @@ import pytest
 
 from tests.ranks import run_in_ranks
 from tunefleet.engine import group
+from tunefleet.libraries import deepspeed_private
 
 
 def compiler_is_imported(folder: Path, uncompiled: bool) -> bool:
     """In a rank that has joined, once a ZeRO stage has asked for DeepSpeed's Muon."""
     if not uncompiled:
-        group._import_muon = lambda: None
+        deepspeed_private.import_muon = lambda: None
     group.join().destroy()
     importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
     return "torch._inductor.compile_fx" in sys.modules

@@ -1,4 +1,4 @@
-"""Which weights do not learn: they stay out of checkpoints, so a checkpoint says by a number which they were."""
+"""Which weights are frozen? They stay out of checkpoints, so a checkpoint says by a number which they were."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from tunefleet.base import files
 from tunefleet.base.errors import RunError
+from tunefleet.libraries import deepspeed_private
 
 FILE = "frozen.json"  # in every checkpoint that leaves weights out
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _BLOCK = 1 << 20
 _BITS = (1 << 64) - 1
 
@@ -23,14 +24,15 @@ _BITS = (1 << 64) - 1
 def fingerprint(module: nn.Module, rank: int, ranks: int) -> int:
     """This rank's part of a 64-bit number that depends on every bit of every frozen weight, and on its place.
 
-    The parts of all ranks, added modulo 2^64, are the same however weights are shared out: every element is
+    The parts of all ranks, added modulo 2^64, are the same however weights are sharded: every element is
     multiplied by a number of its own. Whole weights are counted by one rank each.
     """
     total = 0
     for number, (name, weight) in enumerate(_frozen(module)):
         salt = zlib.crc32(name.encode())
-        if hasattr(weight, "ds_tensor"):
-            total += _sum(*_share(weight, rank), salt)
+        shard = deepspeed_private.own_shard(weight)
+        if shard is not None:
+            total += _sum(*_without_padding(weight, shard, rank), salt)
         elif number % ranks == rank:
             total += _sum(weight.detach().flatten(), 0, salt)
     return total & _BITS
@@ -51,7 +53,7 @@ def expect(folder: Path, base: int) -> None:
 
 
 def any_frozen(module: nn.Module) -> bool:
-    """Whether some weight does not learn."""
+    """Whether some weight is not trainable."""
     return any(True for _ in _frozen(module))
 
 
@@ -75,19 +77,19 @@ def _frozen(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, weight) for name, weight in module.named_parameters() if not weight.requires_grad)
 
 
-def _share(weight: Any, rank: int) -> tuple[Tensor, int]:
-    """(elements of this rank, number of the first), without the padding of the last share."""
-    share = weight.ds_tensor.detach().flatten()
-    first = rank * share.numel()
-    return share[: max(0, min(share.numel(), weight.ds_numel - first))], first
+def _without_padding(weight: nn.Parameter, shard: Tensor, rank: int) -> tuple[Tensor, int]:
+    """(elements of this rank, number of the first), without the padding of the last shard."""
+    elements = shard.detach().flatten()
+    first = rank * elements.numel()
+    return elements[: max(0, min(elements.numel(), deepspeed_private.whole_size(weight) - first))], first
 
 
 def _sum(values: Tensor, first: int, salt: int) -> int:
     """Sum of bits x (an odd number of the place) modulo 2^64, which int64 computes by itself."""
-    words = values.contiguous().view(_WORDS[values.element_size()])
+    integers = values.contiguous().view(_INTEGERS[values.element_size()])
     total = 0
-    for start in range(0, words.numel(), _BLOCK):
-        block = words[start : start + _BLOCK].to(torch.int64)
+    for start in range(0, integers.numel(), _BLOCK):
+        block = integers[start : start + _BLOCK].to(torch.int64)
         places = torch.arange(first + start, first + start + block.numel(), device=block.device)
         total += int((block * ((places + salt) * 0x9E3779B97F4A7C1 * 2 + 1)).sum())
     return total

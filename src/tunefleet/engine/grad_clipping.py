@@ -1,4 +1,4 @@
-"""How long is the gradient of the whole model, where a rank has a part of it, and how is it shortened?"""
+"""How long is the gradient of the whole model, where a rank has a part of it, and how is it clipped?"""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from tunefleet.engine.group import ProcessGroup
-from tunefleet.engine.tensor_parallel import is_sharded
+from tunefleet.libraries.deepspeed_private import is_repeated, is_tensor_sharded
 from tunefleet.plan.processes.layout import Layout
 
 
-def clip_global_norm(weights: Iterable[nn.Parameter], most: float | None, layout: Layout, group: ProcessGroup) -> float:
-    """Shortens the gradient to `most`, in place; returns its norm before that. Every rank must call it."""
-    held = [weight for weight in weights if weight.grad is not None]
+def clip_global_norm(
+    weights: Iterable[nn.Parameter], max_norm: float | None, layout: Layout, group: ProcessGroup
+) -> float:
+    """Clips the gradient to `max_norm`, in place; returns its norm before that. Every rank must call it."""
+    with_gradient = [weight for weight in weights if weight.grad is not None]
     if layout.replicas == group.size:
-        norm = _norm(held)
+        norm = _norm(with_gradient)
     else:
-        norm = torch.tensor(math.sqrt(group.total([_square(held, layout)])[0] / layout.data_parallel))
-    clip_grads_with_norm_(held, most or math.inf, norm)
+        square = group.total([_square(with_gradient, layout)])[0]
+        norm = torch.tensor(math.sqrt(square / layout.data_parallel))
+    clip_grads_with_norm_(with_gradient, max_norm or math.inf, norm)
     return float(norm)
 
 
 def _square(weights: list[nn.Parameter], layout: Layout) -> float:
-    """What this rank adds to the square: all of what it alone holds, its share of what its peers hold as well.
+    """What this rank adds to the square: all of its shards, its part of what the tensor-parallel ranks repeat.
 
-    Of a tied weight, which lies on two stages of a pipeline, one copy counts.
+    Of a tied weight, which two stages of a pipeline hold, one copy counts.
     """
-    counted = [weight for weight in weights if not getattr(weight, "ds_pipe_replicated", False)]
-    parts = [weight for weight in counted if is_sharded(weight)]
-    alike = [weight for weight in counted if not is_sharded(weight)]
-    return float(_norm(parts)) ** 2 + float(_norm(alike)) ** 2 / layout.tensor
+    counted = [weight for weight in weights if not is_repeated(weight)]
+    shards = [weight for weight in counted if is_tensor_sharded(weight)]
+    repeated = [weight for weight in counted if not is_tensor_sharded(weight)]
+    return float(_norm(shards)) ** 2 + float(_norm(repeated)) ** 2 / layout.tensor
 
 
 def _norm(weights: list[nn.Parameter]) -> Tensor:

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import deepspeed
 import torch
-from deepspeed.runtime import compiler
 from torch import distributed
 
-from tunefleet.libraries import torch_private
+from tunefleet.libraries import deepspeed_private, torch_private
 from tunefleet.plan.processes.layout import Layout
 
 Value = TypeVar("Value")
@@ -112,22 +111,13 @@ class DataParallelGroup:
 
 def join() -> ProcessGroup:
     """Joins the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe."""
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else 40 s of C++ before the first step
-    _import_muon()
+    deepspeed_private.skip_shm_extension()
+    deepspeed_private.import_muon()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
     return ProcessGroup()
-
-
-def _import_muon() -> None:
-    """DeepSpeed's own, which every ZeRO stage asks for: uncompiled, else torch's compiler is imported for a second."""
-    compile_, compiler.compile = compiler.compile, lambda: lambda function: function
-    try:
-        import deepspeed.runtime.zero.muon.original_muon  # noqa: F401  # nothing of it is used: optim/muon.py is ours
-    finally:
-        compiler.compile = compile_
 
 
 def _device() -> torch.device:

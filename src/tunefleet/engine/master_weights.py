@@ -1,4 +1,4 @@
-"""Where fp32 masters start: at the weights as they were given, not at their 16-bit copies."""
+"""Where do fp32 master weights start: at the weights as they were read, not at their 16-bit copies?"""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import torch
 from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 from torch import Tensor, nn
 
+from tunefleet.libraries import deepspeed_private
+
 
 class MasterWeights:
-    """Values of weights that 16 bits round. DeepSpeed makes its masters of the rounded ones; these replace them."""
+    """Values that 16 bits round. DeepSpeed makes its master weights of the rounded ones; these replace them."""
 
     def __init__(self) -> None:
         self._exact: list[tuple[nn.Parameter, Tensor]] = []
 
     def keep(self, weight: nn.Parameter, values: Tensor) -> None:
-        """`values` are those of the whole weight, or of this rank's share where ZeRO-3 has shared it out."""
+        """`values` are those of the whole weight, or of this rank's shard where ZeRO-3 has sharded it."""
         rounded = torch.promote_types(values.dtype, weight.dtype) != weight.dtype
         if weight.requires_grad and rounded:
             self._exact.append((weight, values))
 
     def set(self) -> None:
-        """Gives DeepSpeed's masters the values that were kept, and forgets them."""
+        """Gives DeepSpeed's master weights the values that were kept, and forgets them."""
         for weight, values in self._exact:
-            if hasattr(weight, "ds_tensor"):
+            if deepspeed_private.own_shard(weight) is not None:
                 safe_set_local_fp32_param(weight, values.to(weight.device, torch.float32))
             else:
                 safe_set_full_fp32_param(weight, values.to(weight.device, torch.float32))

@@ -11,7 +11,6 @@ from typing import Any, Protocol, cast
 
 import torch
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
-from deepspeed.runtime.pipe.schedule import OptimizerStep
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
@@ -20,6 +19,7 @@ from tunefleet.contracts import Line, MicroBatch
 from tunefleet.engine import tensor_parallel
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
+from tunefleet.libraries import deepspeed_private
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.layout import Layout
 
@@ -93,7 +93,7 @@ class PipelineEngine(ZeroEngine):
     ) -> None:
         module.loss_fn = self._scaled
         super().__init__(plan, group, module, optimizer, learning_rate)
-        self._engine._INSTRUCTION_MAP = {**self._engine._INSTRUCTION_MAP, OptimizerStep: _later}
+        deepspeed_private.defer_step(self._engine)
         self._stage = stage
         self._line = _Line(module.mpu(), group.device)
         self._weight = math.nan
@@ -173,11 +173,7 @@ class PipelineEngine(ZeroEngine):
         return loss * self._weight
 
     def _apply(self) -> None:
-        self._engine._exec_optimizer_step()
-
-
-def _later(engine: Any) -> None:
-    """In the place of the schedule's last instruction: losses and norms are looked at before weights are touched."""
+        deepspeed_private.step(self._engine)
 
 
 class _Line:

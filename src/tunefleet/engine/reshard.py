@@ -1,21 +1,18 @@
-"""How shards that one number of processes saved become another's: through DeepSpeed's universal checkpoint."""
+"""How do shards that one number of processes saved become another's? Through DeepSpeed's universal checkpoint."""
 
 from __future__ import annotations
 
-import argparse
-import io
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
-from deepspeed.checkpoint import ds_to_universal
 
 from tunefleet.base import progress
 from tunefleet.contracts import Group
 from tunefleet.engine.shards import code_free
+from tunefleet.libraries import deepspeed_private
 
 _FOLDER = "universal.tmp"
 
@@ -28,41 +25,31 @@ def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
     if group.rank == 0:
         _convert(folder / tag, folder / _FOLDER)
     group.barrier()
-    settings = [{k: v for k, v in one.items() if k != "params"} for one in engine.basic_optimizer.param_groups]
-    engine._config.load_universal_checkpoint = True
-    with code_free():
+    param_groups = deepspeed_private.client_optimizer(engine).param_groups
+    settings = [{key: value for key, value in one_group.items() if key != "params"} for one_group in param_groups]
+    with deepspeed_private.universal(engine), code_free():
         engine.load_checkpoint(str(folder), tag=_FOLDER, load_lr_scheduler_states=False)
-    engine._config.load_universal_checkpoint = False
-    _mend(engine, settings, step)
+    _repair(engine, settings, step)
     group.barrier()
     if group.rank == 0:
         shutil.rmtree(folder / _FOLDER)
 
 
-def _convert(shards: Path, whole: Path) -> None:
-    shutil.rmtree(whole, ignore_errors=True)
-    asked = argparse.Namespace(
-        input_folder=str(shards),
-        output_folder=str(whole),
-        num_extract_workers=1,  # in this process: others would be forks of a rank
-        num_merge_workers=1,
-        keep_temp_folder=False,
-        strict=True,
-        inject_missing_state=True,
-    )
-    doing = progress.during("converting the checkpoint for another number of processes")
-    with doing, redirect_stdout(io.StringIO()), code_free():
-        ds_to_universal.main(asked)
+def _convert(shards: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    converting = progress.during("converting the checkpoint for another number of processes")
+    with converting, code_free():
+        deepspeed_private.convert_to_universal(shards, folder)
 
 
-def _mend(engine: Any, settings: Sequence[Mapping[str, Any]], step: int) -> None:
+def _repair(engine: Any, settings: Sequence[Mapping[str, Any]], step: int) -> None:
     """Undoes what loading at stage 3 does to an Adam without a word (DeepSpeed 0.19.8).
 
     All its parts get one and the same tensor as their count of steps, which each of them then raises; and every
     group gets the settings of the first, weight decay among them.
     """
-    taken = float(step - engine.skipped_steps)
-    for state in engine.basic_optimizer.state.values():
-        state["step"] = torch.full_like(state["step"], taken) if torch.is_tensor(state["step"]) else int(taken)
-    for group, own in zip(engine.basic_optimizer.param_groups, settings, strict=True):
-        group.update(own)
+    optimizer, steps = deepspeed_private.client_optimizer(engine), float(step - engine.skipped_steps)
+    for state in optimizer.state.values():
+        state["step"] = torch.full_like(state["step"], steps) if torch.is_tensor(state["step"]) else int(steps)
+    for group, group_settings in zip(optimizer.param_groups, settings, strict=True):
+        group.update(group_settings)

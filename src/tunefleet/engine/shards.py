@@ -1,4 +1,4 @@
-"""How DeepSpeed's files are read without running what is in them: pickles that may hold values, and no code."""
+"""How are DeepSpeed's files read without running what is in them: pickles that may hold values, and no code?"""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
-from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-from deepspeed.runtime.zero.config import ZeroStageEnum
-from deepspeed.utils.tensor_fragment import fragment_address
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 from torch import Tensor
 
 from tunefleet.base.errors import RunError
-
-ALLOWED = (LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address)
-"""The classes that DeepSpeed's files may name: plain values, with no code of their own when they are read. fp16 on a
-GPU saves a DynamicLossScaler, everything else a LossScaler."""
+from tunefleet.libraries.deepspeed_private import SAVED_CLASSES
 
 
 @contextlib.contextmanager
 def code_free() -> Iterator[None]:
-    """Within it every `torch.load` of this process takes tensors, plain values and `ALLOWED`, whatever it asks for.
+    """Within it every `torch.load` of this process takes tensors and plain values (`SAVED_CLASSES`) alone.
 
     DeepSpeed reads its own files with `weights_only=False` in each of its ways: resuming, the universal checkpoint,
     the weights of ZeRO-3. Raises `RunError` where a file holds anything else; nothing of it has been run then.
@@ -38,7 +32,7 @@ def code_free() -> Iterator[None]:
 
     torch.load = cast(Any, safely)
     try:
-        with torch.serialization.safe_globals(list(ALLOWED)):
+        with torch.serialization.safe_globals(list(SAVED_CLASSES)):
             yield
     finally:
         torch.load = load

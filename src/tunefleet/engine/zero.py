@@ -27,6 +27,7 @@ from tunefleet.engine.master_weights import MasterWeights
 from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
 from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
+from tunefleet.libraries import deepspeed_private
 from tunefleet.plan.families import lora
 from tunefleet.plan.plan import Plan
 
@@ -151,12 +152,13 @@ class ZeroEngine:
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
-            alone = lora.exports_adapter_only(self._plan.config.adapter)
-            state = self._engine._zero3_consolidated_16bit_state_dict(alone)  # any dtype, despite its name
+            adapter_only = lora.exports_adapter_only(self._plan.config.adapter)
+            state = deepspeed_private.gathered_weights(self._engine, adapter_only)
         else:
             state = self._engine.module.state_dict()
-        state = tensor_parallel.gather(state, self._plan, self._group)
-        if self._group.rank != 0:
+        if state is not None:
+            state = tensor_parallel.gather(state, self._plan, self._group)
+        if state is None or self._group.rank != 0:
             return None
         return {name.removeprefix("model."): weight.detach().cpu() for name, weight in state.items()}
 
@@ -185,7 +187,7 @@ class ZeroEngine:
 
     def _set_learning_rate(self) -> float:
         lr = self._learning_rate(self._step)
-        for group in self._engine.basic_optimizer.param_groups:
+        for group in deepspeed_private.client_optimizer(self._engine).param_groups:
             group["lr"] = lr
         return lr
 
@@ -212,7 +214,7 @@ class ZeroEngine:
 
     def _clip_and_update(self) -> tuple[float, bool]:
         """The same without ZeRO: DeepSpeed would keep the norm to itself, and step on a NaN."""
-        scaler = self._engine.torch_autocast_z0_gradscaler
+        scaler = deepspeed_private.autocast_scaler(self._engine)
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
         norm = self._clip()

@@ -211,6 +211,10 @@ def fits(plan: Plan, rows: int) -> bool:
     [
         ({"train": {"micro_batch": "auto"}}, "train.micro_batch: auto keeps the global batch, so it needs one"),
         ({"train": {"micro_batch": "auto", "global_batch": 12}}, "12 is not a multiple of data-parallel.8.. Use 16"),
+        (
+            {"parallel": {"name": "auto", "tensor": 2, "pipeline": 2}},
+            "auto does not choose with parallel.tensor=2 parallel.pipeline=2. Use parallel.tensor=1 ",
+        ),
         ({"parallel": {"name": "auto"}, "plan": {}}, "GPU memory of this is unknown; set plan.machine="),
         (
             {"parallel": {"name": "auto"}, "model": {"architecture": published_config("opt-66b")}},

@@ -42,6 +42,7 @@ ONE_MISTAKE: list[tuple[Machine, Sequence[str]]] = [
     (CPU, ["tracking.log_every=0"]),
     (CPU, ["train.micro_batch=auto"]),
     (FOUR, ["train.micro_batch=auto", "train.global_batch=6"]),
+    (FOUR, ["parallel=auto", "parallel.tensor=2"]),
     (FOUR, ["parallel=tensor", "parallel.zero_stage=3"]),
     (FOUR, ["parallel=tensor", "parallel.sequence=2"]),
     (FOUR, ["parallel=tensor", "train.precision=fp16"]),

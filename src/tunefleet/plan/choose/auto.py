@@ -52,6 +52,7 @@ def resolve(
     setting = _auto_settings(config)
     if not setting:
         return config, ()
+    _expect_no_degrees(config.parallel)
     cluster = cluster_of(config, machine)
     try:
         choices = [
@@ -67,6 +68,18 @@ def resolve(
         raise ConfigError(f"{setting}: nothing fits: with {_describe(*choices[-1])}. {nearest(choices[-1][1])}")
     choice = fitting or choices[-1]
     return choice[0], (f"{setting} chose {_describe(*choice)}.",)
+
+
+def _expect_no_degrees(parallel: ParallelConfig) -> None:
+    """What `auto` chooses has degrees of its own: those that are typed would stand beside them."""
+    degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
+    typed = {name: degree for name, degree in degrees.items() if degree > 1}
+    if parallel.name == AUTO and typed:
+        settings = " ".join(f"parallel.{name}={degree}" for name, degree in typed.items())
+        move = " ".join(f"parallel.{name}=1" for name in typed)
+        raise ConfigError(
+            f"parallel: auto does not choose with {settings}. Use {move}, or choose the strategy yourself."
+        )
 
 
 def nearest(tried: Forecast) -> str:

@@ -1,0 +1,186 @@
+"""The private names and the internals of DeepSpeed that we use, as they were read in DeepSpeed 0.19.8.
+
+`tests/libraries` fails where another version is installed, or one of them is gone: read them again there first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import deepspeed
+import torch
+from deepspeed.checkpoint import ds_to_universal
+from deepspeed.module_inject import set_autotp_mode
+from deepspeed.module_inject.auto_tp import AutoTP
+from deepspeed.module_inject.autotp_config import AutoTPConfig
+from deepspeed.runtime import compiler
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+from deepspeed.runtime.pipe.schedule import OptimizerStep
+from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.utils import groups
+from deepspeed.utils.tensor_fragment import fragment_address
+from torch import Tensor, distributed, nn
+from torch.optim import Optimizer
+
+READ_IN = "0.19.8"
+SAVED_CLASSES = (LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address)
+"""The classes that DeepSpeed's files may name: plain values, with no code of their own when they are read. fp16 on a
+GPU saves a DynamicLossScaler, everything else a LossScaler."""
+
+# Start
+
+
+def skip_shm_extension() -> None:
+    """Leaves out an extension that `init_distributed` would build: 40 s of C++ before the first step."""
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def import_muon() -> None:
+    """DeepSpeed's own, which every ZeRO stage asks for: uncompiled, else torch's compiler is imported for a second."""
+    compile_, compiler.compile = compiler.compile, lambda: lambda function: function
+    try:
+        import deepspeed.runtime.zero.muon.original_muon  # noqa: F401  # nothing of it is used: optim/muon.py is ours
+    finally:
+        compiler.compile = compile_
+
+
+# Weights that ZeRO-3 shards
+
+
+def zero_3_sharder(config: dict[str, Any], dtype: torch.dtype) -> Callable[[nn.Parameter], None]:
+    """The function that leaves a rank its shard of one weight; DeepSpeed hangs it on weights that it has sharded."""
+    seed: Any = nn.Linear(1, 1, bias=False)
+    deepspeed.zero.Init(module=seed, config_dict_or_path=config, dtype=dtype)
+    convert = seed.weight.convert_to_zero_parameters
+    return lambda weight: convert(param_list=[weight])
+
+
+def own_shard(weight: nn.Parameter) -> Tensor | None:
+    """This rank's shard of a weight, filled up with zeros to the common size; None where ZeRO-3 has not sharded it."""
+    return getattr(weight, "ds_tensor", None)
+
+
+def whole_size(weight: nn.Parameter) -> int:
+    """How many elements a sharded weight has on all ranks together, without the zeros at its end."""
+    return int(cast(Any, weight).ds_numel)
+
+
+def gathered_weights(engine: Any, without_frozen: bool) -> dict[str, Tensor] | None:
+    """The whole weights on rank 0, None elsewhere; of any dtype, despite its name. Collective."""
+    weights: dict[str, Tensor] | None = engine._zero3_consolidated_16bit_state_dict(without_frozen)
+    return weights
+
+
+# Layers that tensor-parallel ranks shard
+
+
+def shard_layers(model: Any, config: dict[str, Any], degree: int, group: distributed.ProcessGroup | None) -> None:
+    """AutoTP without an engine, by `config` (`plan/deepspeed/autotp.py`). Parameters stay the same objects."""
+    set_autotp_mode(training=True)
+    autotp = AutoTP(
+        module=model,
+        all_reduce_linears=(),
+        prefix="",
+        state_dict=None,
+        linear_layer_setting=(nn.Linear, nn.Embedding),
+        orig_layer_impl=None,
+        partition_config=AutoTPConfig.from_dict(config),
+        model_config=model.config,
+        training_mode=True,
+    )
+    autotp.mp_size, autotp.mp_group = degree, group
+    autotp.update_linear_policies()
+    autotp._replace_module(model)
+    autotp.register_replicated_grad_hooks(model)
+
+
+def is_tensor_sharded(weight: nn.Parameter) -> bool:
+    """Whether tensor-parallel ranks hold shards of `weight`: AutoTP marks these."""
+    return bool(getattr(weight, "tensor_model_parallel", False))
+
+
+def release_groups() -> None:
+    """Forgets the process groups of the last engine: the next one of this process may be laid out otherwise."""
+    groups._release_process_group_references()
+
+
+# The pipeline
+
+
+def is_repeated(weight: nn.Parameter) -> bool:
+    """Whether `weight` is the second copy of a tied weight, which two stages hold."""
+    return bool(getattr(weight, "ds_pipe_replicated", False))
+
+
+def defer_step(engine: Any) -> None:
+    """Leaves out the last instruction of the schedule: losses and norms are looked at before weights are touched."""
+    engine._INSTRUCTION_MAP = {**engine._INSTRUCTION_MAP, OptimizerStep: _do_nothing}
+
+
+def _do_nothing(engine: Any) -> None:
+    """In the place of `_exec_optimizer_step`."""
+
+
+def step(engine: Any) -> None:
+    """What `defer_step` left out."""
+    engine._exec_optimizer_step()
+
+
+# The optimizer
+
+
+def client_optimizer(engine: Any) -> Optimizer:
+    """The optimizer that the engine was given, whatever it has wrapped around it."""
+    optimizer: Optimizer = engine.basic_optimizer
+    return optimizer
+
+
+def autocast_scaler(engine: Any) -> torch.amp.GradScaler | None:
+    """The loss scale of fp16 without ZeRO; None elsewhere."""
+    scaler: torch.amp.GradScaler | None = engine.torch_autocast_z0_gradscaler
+    return scaler
+
+
+# Checkpoints
+
+
+def convert_to_universal(shards: Path, folder: Path) -> None:
+    """Writes the tensors of `shards` whole into `folder`, in this process: others would be forks of a rank."""
+    arguments = argparse.Namespace(
+        input_folder=str(shards),
+        output_folder=str(folder),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        ds_to_universal.main(arguments)
+
+
+@contextlib.contextmanager
+def universal(engine: Any) -> Iterator[None]:
+    """Within it the engine loads what `convert_to_universal` wrote."""
+    engine._config.load_universal_checkpoint = True
+    yield
+    engine._config.load_universal_checkpoint = False
+
+
+PRIVATE: Iterable[tuple[Any, str]] = (
+    (AutoTP, "_replace_module"),
+    (AutoTP, "update_linear_policies"),
+    (AutoTP, "register_replicated_grad_hooks"),
+    (groups, "_release_process_group_references"),
+    (deepspeed.DeepSpeedEngine, "_zero3_consolidated_16bit_state_dict"),
+    (deepspeed.PipelineEngine, "_INSTRUCTION_MAP"),
+    (deepspeed.PipelineEngine, "_exec_optimizer_step"),
+    (ds_to_universal, "main"),
+    (compiler, "compile"),
+)
+"""Owner and name of everything above that can be looked up without an engine."""
