@@ -106,3 +106,30 @@ def test_control_an_unlisted_file_is_seen() -> None:
     optimizer = next(recipe for recipe in ALL if recipe.example == "lion")
     shorter = {place.file for place in optimizer.places} - {"src/tunefleet/plan/estimate/work.py"}
     assert mentions("lion") - shorter == {"src/tunefleet/plan/estimate/work.py"}
+
+
+def paths(document: str) -> set[str]:
+    """The Python files, and folders of them, that a document names between backticks or at the end of a line."""
+    ticked = re.findall(r"`([a-z_]+(?:/[\w.]+)*(?:\.py|/))`", document)
+    return {*ticked, *re.findall(r"  ([a-z_]+(?:/\w+)*\.py)$", document, re.MULTILINE)}
+
+
+def test_every_file_that_the_map_names_is_there() -> None:
+    named = paths((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 80
+    roots = (ROOT, ROOT / "src", ROOT / "src" / "tunefleet")
+    assert sorted(name for name in named if not any((root / name).exists() for root in roots)) == []
+
+
+def test_control_a_file_that_is_gone_is_seen() -> None:
+    assert paths("`base/gone.py` and `plan/`\n   Row   data/read/source_row.py\n") == {
+        "base/gone.py",
+        "plan/",
+        "data/read/source_row.py",
+    }
+
+
+def test_the_glossary_is_short() -> None:
+    document = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    glossary = document.split("## Glossary")[1].split("\n## ")[0]
+    assert 10 <= len(re.findall(r"^\| (?!term|-)", glossary, re.MULTILINE)) <= 20

@@ -1,13 +1,7 @@
 """Attempt of a SLURM job, its begin and its end: `python -m tunefleet.launch.attempt begin|end FOLDER`.
 
 Both run in the batch script, on the first machine of the job: `begin` prints what the shell exports, `end` settles the
-run's state, and may requeue the job:
-
-    queued, requeued --begin--> starting --ranks--> running, checkpointing --end--> finished
-        ^     |                                                             |  |
-        |     +--> final: cancelled, or it cannot start or makes no progress|  +--> final: not retryable, or no attempt
-        |                                                                   |       is left
-        +-------------------------------------------------------------------+ retryable
+run's state, and may requeue the job. docs/architecture.md draws the states that they move a run between.
 """
 
 from __future__ import annotations
