@@ -137,7 +137,7 @@ class Engine(Evaluable, Protocol):
         """Frees everything; every rank must call it, at the end of a run that went well."""
 
 
-class Line(Protocol):
+class StageLink(Protocol):
     """The stages of one copy of a pipeline, in a row: what a stage needs to generate with the others."""
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -23,12 +23,12 @@ from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.parallel import ParallelConfig
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.engine.group import join
-from tunefleet.model.adapters import attach
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
+from tunefleet.model.lora import attach
 from tunefleet.plan.families import packing, sequence, tensor, tiny
 from tunefleet.plan.families.architecture import Architecture
-from tunefleet.plan.families.lora import lora_parameters
+from tunefleet.plan.families.lora_targets import lora_parameters
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.run_engine import engine_for

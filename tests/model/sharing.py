@@ -34,7 +34,7 @@ def _measured(name: str, group: ProcessGroup) -> dict[str, float]:
     whole, model = Learner(built(EVERY[name])).train(), built(EVERY[name])
     if model.supports_gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    parts = Learner(model, peers=group.adjacent_ranks(group.size)).train()
+    parts = Learner(model, sp_group=group.adjacent_ranks(group.size)).train()
     assert PACKED.segments is not None
     one_segment = replace(PACKED, segments=torch.ones_like(PACKED.segments))
     packed = answer(whole, [PACKED])

@@ -142,11 +142,11 @@ def test_a_crash_midway_keeps_an_older_export(tmp_path: Path) -> None:
 
 def test_a_newer_export_replaces_an_older_one(tmp_path: Path) -> None:
     handed_over(tmp_path / "final", tiny_model("opt", seed=1, vocab_size=320))
-    (tmp_path / "final" / "README.md").write_text("somebody's own")
+    (tmp_path / "final" / "README.md").write_text("the user's own")
     before = (tmp_path / "final" / "model.safetensors").read_bytes()
     handed_over(tmp_path / "final", tiny_model("opt", seed=2, vocab_size=320))
     assert (tmp_path / "final" / "model.safetensors").read_bytes() != before
-    assert (tmp_path / "final" / "README.md").read_text() == "somebody's own"
+    assert (tmp_path / "final" / "README.md").read_text() == "the user's own"
 
 
 def test_a_model_that_cannot_be_written_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_the_special_tokens_are_those_of_the_tokenizer_that_was_trained(tmp_path
 
 
 def test_an_end_of_sequence_that_pads_is_no_padding_of_the_model(tmp_path: Path) -> None:
-    """Its embedding would not learn, if the model took it for padding."""
+    """Its embedding would not be trained, if the model took it for padding."""
     tokenizer = tiny_tokenizer()
     tokenizer.pad_token = tokenizer.eos_token
     model = tiny_model("llama", vocab_size=320)

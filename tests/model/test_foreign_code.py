@@ -1,4 +1,4 @@
-"""Does Python that comes with a model or its tokenizer run, when somebody answers `y` to whatever is asked?"""
+"""Does Python that comes with a model or its tokenizer run, when the user answers `y` to whatever is asked?"""
 
 from __future__ import annotations
 

@@ -30,6 +30,6 @@ def test_a_pattern_that_names_nothing_is_told_with_near_names() -> None:
     assert len(told.value.complaints) == 2
 
 
-def test_something_must_learn() -> None:
+def test_a_weight_must_be_trainable() -> None:
     with pytest.raises(ConfigError, match="freezes every weight"):
         freeze(tiny_model("opt"), ("model.*", "lm_head*"))

@@ -29,9 +29,11 @@ def micro_batch(labelled: float = 0.4, lengths: tuple[int, ...] = (12, 7, 3)) ->
     tokens = torch.randint(3, VOCABULARY, (ROWS, LENGTH), generator=draw)
     labels = torch.randint(3, VOCABULARY, (ROWS, LENGTH), generator=draw)
     real = torch.arange(LENGTH)[None] < torch.tensor(lengths)[:, None]
-    learns = (torch.rand(ROWS, LENGTH, generator=draw) < labelled) & real
+    loss_mask = (torch.rand(ROWS, LENGTH, generator=draw) < labelled) & real
     positions = torch.arange(LENGTH).expand(ROWS, LENGTH) * real
-    return MicroBatch(tokens.where(real, torch.tensor(1)), positions, labels.where(learns, torch.tensor(IGNORED)), None)
+    return MicroBatch(
+        tokens.where(real, torch.tensor(1)), positions, labels.where(loss_mask, torch.tensor(IGNORED)), None
+    )
 
 
 class Seen:
@@ -170,7 +172,7 @@ def test_who_sees_whom(dtype: torch.dtype, window: int | None) -> None:
     assert ((mask == 0) | (mask == torch.finfo(dtype).min)).all()
 
 
-def test_nobody_sees_the_future_or_another_segment() -> None:
+def test_no_token_sees_the_future_or_another_segment() -> None:
     seen = segment_mask(SEGMENTS, torch.float32)[:, 0] == 0
     assert not seen.triu(1).any()
     assert not (seen & (SEGMENTS[:, :, None] != SEGMENTS[:, None, :])).any()

@@ -87,7 +87,7 @@ def test_from_scratch_every_family_takes_the_tokenizers_ids(name: str, tokenizer
     assert bool((model.get_input_embeddings().weight[0] != 0).any())
 
 
-def test_control_without_the_tokenizer_a_token_of_every_text_never_learns() -> None:
+def test_control_without_the_tokenizer_a_token_of_every_text_is_never_trained() -> None:
     model = build(Sources(None, "", Architecture(architecture("opt", vocab_size=320, pad_token_id=0))), seed=0)
     assert not bool((model.get_input_embeddings().weight[0] != 0).any())
 
@@ -98,12 +98,12 @@ def test_files_take_the_ids_of_another_tokenizer(tmp_path: Path, own: bool) -> N
     sources = Sources(str(tmp_path), str(tmp_path) if own else "other", Architecture({}))
     model = build(sources, seed=0, tokenizer=without_padding())
     model(input_ids=torch.tensor([[0, 4, 9]])).logits.sum().backward()
-    learns = bool((model.get_input_embeddings().weight.grad[0] != 0).any())
+    is_trained = bool((model.get_input_embeddings().weight.grad[0] != 0).any())
     ends = [model.config.eos_token_id, model.generation_config.eos_token_id]
     assert model.config.bos_token_id == model.generation_config.bos_token_id == 0
     assert ends == [2, 2]
     assert model.config.pad_token_id == (0 if own else None)  # as plain transformers trains the model as published
-    assert learns  # tied: also where the embedding has a padding row
+    assert is_trained  # tied: also where the embedding has a padding row
 
 
 def test_further_ends_of_the_models_own_files_stay(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.plan import Plan
 from tunefleet.plan.contents import Role
-from tunefleet.plan.families.lora import exports_adapter_only
+from tunefleet.plan.families.lora_targets import exports_adapter_only
 
 _MODEL = "The model was trained from what they held then: put that back."
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."

@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from tunefleet.base.mode import evaluation_mode
-from tunefleet.contracts import Line, MicroBatch
+from tunefleet.contracts import MicroBatch, StageLink
 from tunefleet.engine import tensor_parallel
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.zero import ZeroEngine
@@ -30,7 +30,7 @@ class Stage(Protocol):
     is_first: bool
     is_last: bool
     is_tied: bool
-    line: Line | None
+    link: StageLink | None
 
     @property
     def model(self) -> Any:
@@ -95,10 +95,10 @@ class PipelineEngine(ZeroEngine):
         super().__init__(plan, group, module, optimizer, learning_rate)
         deepspeed_private.defer_step(self._engine)
         self._stage = stage
-        self._line = _Line(module.mpu(), group.device)
+        self._link = _Link(module.mpu(), group.device)
         self._weight = math.nan
         self._total = torch.zeros((), dtype=torch.float64, device=group.device)
-        stage.line = self._line
+        stage.link = self._link
 
     @property
     def model(self) -> nn.Module:
@@ -111,11 +111,11 @@ class PipelineEngine(ZeroEngine):
         with evaluation_mode(model), torch.no_grad(), self.precision():
             width = (*batch.tokens.shape, model.config.hidden_size)
             output = self._stage.compute(
-                batch, None if self._stage.is_first else self._line.receive(width, model.dtype)
+                batch, None if self._stage.is_first else self._link.receive(width, model.dtype)
             )
         if not self._stage.is_last:
-            self._line.send(output)
-        total = self._line.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))
+            self._link.send(output)
+        total = self._link.from_last(output.float() if self._stage.is_last else torch.zeros((), device=output.device))
         return float(total.item()), micro_batch.loss_tokens
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
@@ -176,7 +176,7 @@ class PipelineEngine(ZeroEngine):
         deepspeed_private.step(self._engine)
 
 
-class _Line:
+class _Link:
     """The stages of this copy of the model, over torch's own messages."""
 
     def __init__(self, grid: Any, device: torch.device) -> None:

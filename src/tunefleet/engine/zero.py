@@ -28,7 +28,7 @@ from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
 from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
 from tunefleet.libraries import deepspeed_private
-from tunefleet.plan.families import lora
+from tunefleet.plan.families import lora_targets
 from tunefleet.plan.plan import Plan
 
 
@@ -152,7 +152,7 @@ class ZeroEngine:
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
         if self._plan.config.parallel.zero_stage == 3:
-            adapter_only = lora.exports_adapter_only(self._plan.config.adapter)
+            adapter_only = lora_targets.exports_adapter_only(self._plan.config.adapter)
             state = deepspeed_private.gathered_weights(self._engine, adapter_only)
         else:
             state = self._engine.module.state_dict()

@@ -20,7 +20,7 @@ from transformers.initialization import no_init_weights
 from tunefleet.base.errors import ConfigError
 from tunefleet.libraries import transformers_private
 from tunefleet.model.configuration import configuration, reason
-from tunefleet.model.vocabulary import adopt, check_vocabulary, special_ids
+from tunefleet.model.vocabulary import adopt_special_ids, check_vocabulary, special_ids
 from tunefleet.plan.paths.model_files import Sources
 
 
@@ -38,27 +38,27 @@ def build(
     sources: Sources,
     seed: int,
     gradient_checkpointing: bool = False,
-    as_filed: bool = False,
-    four_bits: bool = False,
+    keep_file_dtype: bool = False,
+    load_in_4bit: bool = False,
     tokenizer: Any = None,
 ) -> PreTrainedModel:
     """The model in fp32 on the CPU. From scratch, the weights depend on `seed` alone.
 
     It takes the special tokens of `tokenizer` for its own, where one is given.
 
-    With `as_filed`, weights of files keep the number format that they have there, and stay in the file until they
-    are read (safetensors are mapped into memory); with `four_bits` they are quantised, on the GPU.
+    With `keep_file_dtype`, weights of files keep the dtype that they have there, and stay in the file until they
+    are read (safetensors are mapped into memory); with `load_in_4bit` they are quantised, on the GPU.
 
     Raises `ConfigError` where the files do not hold every weight, or the family has no gradient checkpointing.
     """
     config = configuration(sources)
     if sources.weights:
-        model = _pretrained(sources.weights, config, as_filed, _four_bits() if four_bits else {})
+        model = _pretrained(sources.weights, config, keep_file_dtype, _four_bits() if load_in_4bit else {})
     else:
         model = _from_scratch(config, seed, tokenizer)
     if tokenizer is not None:
         check_vocabulary(model.get_input_embeddings().weight.shape[0], tokenizer)
-        adopt(model, tokenizer, own=sources.weights == sources.tokenizer)
+        adopt_special_ids(model, tokenizer, is_models_own=sources.weights == sources.tokenizer)
     model.config.use_cache = False
     if gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
@@ -80,7 +80,7 @@ def _from_scratch(config: PreTrainedConfig, seed: int, tokenizer: Any) -> PreTra
 
 
 def _four_bits() -> dict[str, Any]:
-    """What `from_pretrained` is told for weights of 4 bits, on this process's GPU (Dettmers et al., 2023)."""
+    """The settings of `from_pretrained` for weights of 4 bits, on this process's GPU (Dettmers et al., 2023)."""
     settings = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -90,7 +90,9 @@ def _four_bits() -> dict[str, Any]:
     return {"quantization_config": settings, "device_map": {"": torch.cuda.current_device()}, "dtype": torch.bfloat16}
 
 
-def _pretrained(folder: str, config: PreTrainedConfig, as_filed: bool, quantised: dict[str, Any]) -> PreTrainedModel:
+def _pretrained(
+    folder: str, config: PreTrainedConfig, keep_file_dtype: bool, quantised: dict[str, Any]
+) -> PreTrainedModel:
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -100,7 +102,7 @@ def _pretrained(folder: str, config: PreTrainedConfig, as_filed: bool, quantised
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
-            **{"dtype": "auto" if as_filed else torch.float32, **quantised},
+            **{"dtype": "auto" if keep_file_dtype else torch.float32, **quantised},
         )
     except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
         raise ConfigError(f"model.path: {folder} cannot be loaded: {reason(error)}") from None
@@ -110,7 +112,7 @@ def _pretrained(folder: str, config: PreTrainedConfig, as_filed: bool, quantised
             f"model.path: {folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}. "
             "They would be random. Get the whole model, or set model.init=random."
         )
-    if as_filed:
+    if keep_file_dtype:
         _exact_constants(model)
     return model
 
@@ -119,11 +121,11 @@ def _exact_constants(model: PreTrainedModel) -> None:
     """Gives constants that are in no file (Gemma's scale, XGLM's sinusoids) the values that they have in fp32."""
     with no_init_weights(), init_empty_weights(include_buffers=False):
         kind = attention(model.config)
-        exact = AutoModelForCausalLM.from_config(
+        reference = AutoModelForCausalLM.from_config(
             model.config, attn_implementation=kind, dtype=torch.float32, trust_remote_code=False
         )
-    filed = model.state_dict()
-    for name, constant in exact.named_buffers():
+    loaded = model.state_dict()
+    for name, constant in reference.named_buffers():
         if constant.is_floating_point():
-            where, _, last = name.rpartition(".")
-            setattr(model.get_submodule(where), last, filed[name].float() if name in filed else constant)
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, loaded[name].float() if name in loaded else constant)

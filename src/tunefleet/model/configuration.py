@@ -20,12 +20,12 @@ _ALWAYS_KNOWN = {*_ABOUT_FILES, "architectures", "model_type", "head_dim"}  # he
 
 
 def configuration(sources: Sources) -> PreTrainedConfig:
-    """The configuration of a model. Raises `ConfigError` for what was changed and the family does not know."""
+    """The configuration of a model. Raises `ConfigError` for changes that the family has no setting for."""
     try:
         config = _read(sources)
     except Exception as error:  # of many kinds: a missing key, a value out of range, an unknown family
-        where = f"model.path: {sources.weights}" if sources.weights else "model.architecture"
-        raise ConfigError(f"{where} cannot be loaded: {reason(error)}") from None
+        subject = f"model.path: {sources.weights}" if sources.weights else "model.architecture"
+        raise ConfigError(f"{subject} cannot be loaded: {reason(error)}") from None
     if complaints := [_unknown(config, key) for key in sources.changed if not _knows(config, key)]:
         raise ConfigError(*complaints)
     if sources.dropout is not None:
@@ -34,27 +34,26 @@ def configuration(sources: Sources) -> PreTrainedConfig:
 
 
 def reason(error: Exception) -> str:
-    """What transformers says of files that it cannot load, without the advice to run what is in them."""
+    """Why transformers cannot load files, without the advice to run what is in them."""
     if isinstance(error, UnpicklingError):
-        return "its weights are a pickle that holds more than weights, of which nothing was run. Get safetensors."
+        return "its weights are a pickle that holds more than weights, none of which was run. Get safetensors."
     if "trust_remote_code" in str(error):
         return "it brings Python code of its own, which is never run here. Use a family that transformers itself has."
-    return " ".join(str(error).split("Should contain one of")[0].split())  # it goes on with every family that it has
+    return " ".join(str(error).split("Should contain one of")[0].split())  # it goes on to list every family that it has
 
 
 def _read(sources: Sources) -> PreTrainedConfig:
+    config: PreTrainedConfig
     if sources.weights and not sources.architecture.config:
-        filed: PreTrainedConfig = AutoConfig.from_pretrained(
-            sources.weights, local_files_only=True, trust_remote_code=False
-        )
-        return filed
-    architecture = copy.deepcopy(sources.architecture.to_json())  # transformers writes into nested mappings
+        config = AutoConfig.from_pretrained(sources.weights, local_files_only=True, trust_remote_code=False)
+        return config
+    values = copy.deepcopy(sources.architecture.to_json())  # transformers writes into nested mappings
     if not sources.weights:
-        architecture = {key: value for key, value in architecture.items() if key not in _ABOUT_FILES}
-    if architecture["model_type"] == "mistral" and "layer_types" in architecture:  # as transformers reads its files
-        architecture["model_type"] = "ministral"
-    made: PreTrainedConfig = AutoConfig.for_model(**architecture)
-    return made
+        values = {key: value for key, value in values.items() if key not in _ABOUT_FILES}
+    if values["model_type"] == "mistral" and "layer_types" in values:  # as transformers reads its files
+        values["model_type"] = "ministral"
+    config = AutoConfig.for_model(**values)
+    return config
 
 
 def _knows(config: PreTrainedConfig, key: str) -> bool:
@@ -65,8 +64,8 @@ def _knows(config: PreTrainedConfig, key: str) -> bool:
         return True
     if key == "rope_scaling":
         return "rope_parameters" in declared
-    taken = key not in vars(config)  # by a reader of older names, such as rope_theta
-    return (taken and key not in GenerationConfig().to_dict()) or hasattr(kind, key)
+    is_old_name = key not in vars(config)  # by a reader of older names, such as rope_theta
+    return (is_old_name and key not in GenerationConfig().to_dict()) or hasattr(kind, key)
 
 
 def _declared(config: PreTrainedConfig) -> Iterator[str]:
@@ -76,10 +75,10 @@ def _declared(config: PreTrainedConfig) -> Iterator[str]:
 
 def _unknown(config: PreTrainedConfig, key: str) -> str:
     names = sorted({name for name in _declared(config) if not name.startswith("_")})
-    near = difflib.get_close_matches(key, names, n=1) or [
+    similar = difflib.get_close_matches(key, names, n=1) or [
         name for name in names if is_dropout(key) and is_dropout(name)
     ]
-    hint = f" Did you mean {' or '.join(near)}?" if near else " Leave it out."
+    hint = f" Did you mean {' or '.join(similar)}?" if similar else " Leave it out."
     return f"model.architecture.{key}: the family {config.model_type} has no such setting.{hint}"
 
 

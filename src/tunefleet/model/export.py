@@ -23,11 +23,11 @@ def export(
     weights: dict[str, Tensor],
     tokenizer: Any,
     chat_template: str | dict[str, str],
-    stops: Sequence[int] = (),
+    stop_ids: Sequence[int] = (),
 ) -> None:
     """Writes `write`'s files to `folder`; a new folder appears whole or not at all."""
     with delivery.staging(folder) as staged:
-        write(staged, model, weights, tokenizer, chat_template, stops)
+        write(staged, model, weights, tokenizer, chat_template, stop_ids)
         delivery.deliver(staged, folder, {})
 
 
@@ -37,33 +37,33 @@ def write(
     weights: dict[str, Tensor],
     tokenizer: Any,
     chat_template: str | dict[str, str],
-    stops: Sequence[int] = (),
+    stop_ids: Sequence[int] = (),
 ) -> None:
     """Writes safetensors, config, tokenizer and chat template into `folder`.
 
-    Its generation ends at the tokens `stops`; without them, where the model's own settings say.
+    Its generation ends at the tokens `stop_ids`; without them, where the model's own settings say.
     """
     config, generation = model.config, model.generation_config
-    config.use_cache, used = True, config.use_cache
+    config.use_cache, use_cache = True, config.use_cache
     own_head = has_own_head(model, weights)
-    model.generation_config = _generation(model, tokenizer, stops)
+    model.generation_config = _generation(model, tokenizer, stop_ids)
     try:
         model.save_pretrained(folder, state_dict=dict(weights))  # it empties the mapping
     finally:
-        config.use_cache, model.generation_config = used, generation
+        config.use_cache, model.generation_config = use_cache, generation
     if (folder / "config.json").exists():  # not with an adapter alone
         _correct(folder / "config.json", **_ids(tokenizer), **({"tie_word_embeddings": False} if own_head else {}))
-    write_generation(folder, model, tokenizer, stops)
+    write_generation(folder, model, tokenizer, stop_ids)
     write_tokenizer(folder, tokenizer, chat_template)
 
 
 def write_without_weights(
-    folder: Path, model: PreTrainedModel, tokenizer: Any, chat_template: str | dict[str, str], stops: Sequence[int]
+    folder: Path, model: PreTrainedModel, tokenizer: Any, chat_template: str | dict[str, str], stop_ids: Sequence[int]
 ) -> None:
     """What `write` would write beside the weights: for a look at it before there are any."""
     model.config.save_pretrained(folder)
     _correct(folder / "config.json", **_ids(tokenizer))
-    write_generation(folder, model, tokenizer, stops)
+    write_generation(folder, model, tokenizer, stop_ids)
     write_tokenizer(folder, tokenizer, chat_template)
 
 
@@ -71,24 +71,24 @@ def write_tokenizer(folder: Path, tokenizer: Any, chat_template: str | dict[str,
     """The tokenizer as it is, not as it was called or loaded last, with the template of the training."""
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
-    own, tokenizer.chat_template = tokenizer.chat_template, chat_template
+    previous, tokenizer.chat_template = tokenizer.chat_template, chat_template
     try:
         tokenizer.save_pretrained(folder)
     finally:
-        tokenizer.chat_template = own
+        tokenizer.chat_template = previous
     path = folder / "tokenizer_config.json"
     settings = files.read_json(path)
     files.write_json(path, {key: value for key, value in settings.items() if key not in _NOT_THE_TOKENIZERS})
 
 
-def write_generation(folder: Path, model: PreTrainedModel, tokenizer: Any, stops: Sequence[int]) -> None:
+def write_generation(folder: Path, model: PreTrainedModel, tokenizer: Any, stop_ids: Sequence[int]) -> None:
     """The settings of generation, also beside an adapter alone."""
-    settings = _generation(model, tokenizer, stops)
+    settings = _generation(model, tokenizer, stop_ids)
     if settings is not None:
         settings.save_pretrained(folder)
 
 
-def _generation(model: PreTrainedModel, tokenizer: Any, stops: Sequence[int]) -> Any:
+def _generation(model: PreTrainedModel, tokenizer: Any, stop_ids: Sequence[int]) -> Any:
     """The model's settings of generation, with the ids of the tokenizer: those of the architecture may be another's.
 
     Values for sampling go where nothing samples (early Vicuna, Llama 2): transformers ignores them when it generates,
@@ -99,32 +99,32 @@ def _generation(model: PreTrainedModel, tokenizer: Any, stops: Sequence[int]) ->
         for name in _SAMPLING:
             if getattr(settings, name, None) is not None:
                 setattr(settings, name, None)
-    if settings is not None and stops:
+    if settings is not None and stop_ids:
         settings.bos_token_id = tokenizer.bos_token_id
-        settings.eos_token_id = list(stops) if len(stops) > 1 else stops[0]
+        settings.eos_token_id = list(stop_ids) if len(stop_ids) > 1 else stop_ids[0]
         settings.pad_token_id = tokenizer.pad_token_id
     return settings
 
 
 def has_own_head(model: PreTrainedModel, weights: dict[str, Tensor]) -> bool:
     """Whether the head among `weights` is not the embedding, whatever config.json says of it."""
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is None or embedding is None:
+    modules = model.get_output_embeddings(), model.get_input_embeddings()
+    if None in modules:
         return False
     names = {id(module): name for name, module in model.named_modules()}
-    given = [weights.get(f"{names.get(id(module))}.weight") for module in (head, embedding)]
-    if given[0] is None or given[1] is None or given[0].data_ptr() == given[1].data_ptr():
+    head, embedding = (weights.get(f"{names.get(id(module))}.weight") for module in modules)
+    if head is None or embedding is None or head.data_ptr() == embedding.data_ptr():
         return False
-    return given[0].shape != given[1].shape or not bool((given[0] == given[1]).all())
+    return head.shape != embedding.shape or not bool((head == embedding).all())
 
 
 def _ids(tokenizer: Any) -> dict[str, int | None]:
     """The special tokens of the tokenizer that was trained with. Padding with another special token is padding to
-    nobody but the tokenizer: an embedding that is told of it would not learn that token.
+    the tokenizer alone: an embedding that had it as its padding would not train that token.
     """
     pad = tokenizer.pad_token_id
-    known = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    return {"bos_token_id": known[0], "eos_token_id": known[1], "pad_token_id": None if pad in known else pad}
+    end_ids = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return {"bos_token_id": end_ids[0], "eos_token_id": end_ids[1], "pad_token_id": None if pad in end_ids else pad}
 
 
 def _correct(path: Path, **values: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from tunefleet.contracts import Line, MicroBatch
+from tunefleet.contracts import MicroBatch, StageLink
 from tunefleet.model.learner import Learner
 from tunefleet.plan.families.family import StageModules
 from tunefleet.plan.families.registry import family_of
@@ -23,7 +23,7 @@ class Stage(nn.Module):
     embeddings come from the family's own code and this rank's own micro-batch; only hidden states travel.
     The names of its weights are those of the whole model.
 
-    The caller of `compute` hands hidden states on. When `model` generates, the stand-ins do so over `line`.
+    The caller of `compute` sends hidden states on. When `model` generates, the stand-ins do so over `link`.
     `tile` is how many tokens' logits the last stage has at once.
     """
 
@@ -32,18 +32,18 @@ class Stage(nn.Module):
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         self.is_first, self.is_last = first == 0, end == len(_blocks(model))
         self.is_tied = head.weight is embedding.weight
-        self.line: Line | None = None
-        self._vocabulary = head.weight.shape[0]
-        self._rows: deque[MicroBatch] = deque()
-        self._handed = False
-        self._arrived: Tensor | None = None
-        self._leave_blocks(model, first, end)
+        self.link: StageLink | None = None
+        self._vocab_rows = head.weight.shape[0]
+        self._micro_batches: deque[MicroBatch] = deque()
+        self._in_compute = False
+        self._hidden_in: Tensor | None = None
+        self._drop_blocks(model, first, end)
         if not self.is_first:
-            self._leave_embeddings(model)
+            self._drop_embeddings(model)
         if self.is_last:
-            head.register_forward_hook(lambda module, inputs, logits: self._share(logits))
+            head.register_forward_hook(lambda module, inputs, logits: self._broadcast_logits(logits))
         else:
-            self._leave_head(model)
+            self._drop_head(model)
         self.learner = Learner(model, tile=tile)
 
     @property
@@ -61,98 +61,100 @@ class Stage(nn.Module):
 
     def load(self, micro_batches: Sequence[MicroBatch]) -> None:
         """Gives the micro-batches of the next calls, in their order: every stage has the same ones."""
-        self._rows.extend(micro_batches)
+        self._micro_batches.extend(micro_batches)
 
-    def forward(self, arrived: Tensor) -> Tensor:
+    def forward(self, hidden_in: Tensor) -> Tensor:
         """`compute` for the next micro-batch that was loaded; DeepSpeed gives tokens to the first stage."""
-        return self.compute(self._rows.popleft(), None if self.is_first else arrived)
+        return self.compute(self._micro_batches.popleft(), None if self.is_first else hidden_in)
 
-    def compute(self, batch: MicroBatch, arrived: Tensor | None) -> Tensor:
+    def compute(self, batch: MicroBatch, hidden_in: Tensor | None) -> Tensor:
         """Hidden states [rows, length, width] for the next stage; the last stage gives the sum of token losses.
 
-        `arrived` are the hidden states of the stage before, None in the first one.
+        `hidden_in` are the hidden states of the stage before, None in the first one.
         """
-        assert arrived is None or arrived.shape[:2] == batch.tokens.shape, "stages compute different micro-batches"
-        self._handed, self._arrived = True, arrived
+        assert hidden_in is None or hidden_in.shape[:2] == batch.tokens.shape, "stages compute different micro-batches"
+        self._in_compute, self._hidden_in = True, hidden_in
         try:
             return cast(Tensor, self.learner(batch) if self.is_last else self.learner.outputs(batch))
         finally:
-            self._handed, self._arrived = False, None
+            self._in_compute, self._hidden_in = False, None
 
-    def _leave_blocks(self, model: PreTrainedModel, first: int, end: int) -> None:
+    def _drop_blocks(self, model: PreTrainedModel, first: int, end: int) -> None:
         blocks = _blocks(model)
-        acts = {first - 1: self._arrive, end: self._depart}
-        for place in {*range(len(blocks))} - {*range(first, end)}:
-            blocks[place] = AbsentBlock(place, acts.get(place, _same))
+        replacements = {first - 1: self._receive_previous, end: self._send_next}
+        for index in {*range(len(blocks))} - {*range(first, end)}:
+            blocks[index] = AbsentBlock(index, replacements.get(index, _identity))
 
-    def _leave_embeddings(self, model: PreTrainedModel) -> None:
+    def _drop_embeddings(self, model: PreTrainedModel) -> None:
         names = _modules(model)
-        model.set_input_embeddings(StandIn(self._nothing))
-        _replace(model, names.before, _same)
-        _replace(model, (names.positions,) if names.positions else (), lambda places: torch.zeros(()))
+        model.set_input_embeddings(StandIn(self._placeholder))
+        _replace(model, names.before_blocks, _identity)
+        _replace(model, (names.positions,) if names.positions else (), lambda positions: torch.zeros(()))
 
-    def _leave_head(self, model: PreTrainedModel) -> None:
-        _replace(model, _modules(model).after, _same)
-        model.set_output_embeddings(StandIn(self._share))
+    def _drop_head(self, model: PreTrainedModel) -> None:
+        _replace(model, _modules(model).after_blocks, _identity)
+        model.set_output_embeddings(StandIn(self._broadcast_logits))
 
-    def _nothing(self, tokens: Tensor) -> Tensor:
+    def _placeholder(self, tokens: Tensor) -> Tensor:
         """In the place of embeddings: zeros that take no memory, until the hidden states arrive."""
         zero = torch.zeros((), dtype=self.model.dtype, device=tokens.device)
         return zero.expand(*tokens.shape, self.model.config.hidden_size)
 
-    def _arrive(self, nothing: Tensor) -> Tensor:
+    def _receive_previous(self, placeholder: Tensor) -> Tensor:
         """In the place of the block before this stage."""
-        return cast(Tensor, self._arrived) if self._handed else self._neighbours().receive(nothing.shape, nothing.dtype)
+        if self._in_compute:
+            return cast(Tensor, self._hidden_in)
+        return self._stage_link().receive(placeholder.shape, placeholder.dtype)
 
-    def _depart(self, hidden: Tensor) -> Tensor:
-        """In the place of the block behind this stage."""
-        if not self._handed:
-            self._neighbours().send(hidden)
+    def _send_next(self, hidden: Tensor) -> Tensor:
+        """In the place of the block after this stage."""
+        if not self._in_compute:
+            self._stage_link().send(hidden)
         return hidden
 
-    def _share(self, output: Tensor) -> Tensor:
-        """In the place of the head, and behind it: every stage chooses the next token from the same logits."""
-        if self._handed or self.model.training:  # where tiles are computed again, nobody else computes
+    def _broadcast_logits(self, output: Tensor) -> Tensor:
+        """In the place of the head, and after it: every stage chooses the next token from the same logits."""
+        if self._in_compute or self.model.training:  # where tiles are computed again, no other stage computes
             return output
-        shape = (*output.shape[:-1], self._vocabulary)
+        shape = (*output.shape[:-1], self._vocab_rows)
         logits = output.float() if self.is_last else output.new_empty(shape, dtype=torch.float32)
-        return self._neighbours().from_last(logits)
+        return self._stage_link().from_last(logits)
 
-    def _neighbours(self) -> Line:
-        assert self.line is not None, "the engine joins the stages before anything is generated"
+    def _stage_link(self) -> StageLink:
+        assert self.link is not None, "the engine joins the stages before anything is generated"
         assert not self.model.training, "stages generate together in evaluation mode only"
-        return self.line
+        return self.link
 
 
 class StandIn(nn.Module):
-    """In the place of a module that another stage holds: `act` on its first argument."""
+    """In the place of a module that another stage holds: `replacement` on its first argument."""
 
-    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, replacement: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self._act = act
+        self._replacement = replacement
 
-    def forward(self, value: Tensor, *others: Any, **named: Any) -> Tensor:
-        """`act(value)`, whatever else the module would take."""
-        return self._act(value)
+    def forward(self, value: Tensor, *args: Any, **settings: Any) -> Tensor:
+        """`replacement(value)`, whatever else the module would take."""
+        return self._replacement(value)
 
 
 class AbsentBlock(StandIn):
-    """In the place of the block number `place`: keeps the length of its part of the cache, from which places count."""
+    """In the place of the block number `index`: keeps the length of its part of the cache, where positions start."""
 
-    def __init__(self, place: int, act: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(act)
-        self._place = place
+    def __init__(self, index: int, replacement: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(replacement)
+        self._index = index
 
-    def forward(self, value: Tensor, *others: Any, **named: Any) -> Tensor:
-        """`act(hidden states)`; a cache among the other arguments gets a number for each token."""
-        for cache in (*others, *named.values()):
+    def forward(self, value: Tensor, *args: Any, **settings: Any) -> Tensor:
+        """`replacement(hidden states)`; a cache among the other arguments gets a number for each token."""
+        for cache in (*args, *settings.values()):
             if isinstance(cache, Cache):
-                passed = value.new_zeros(value.shape[0], 1, value.shape[1], 1)
-                cache.update(passed, passed, self._place)
-        return self._act(value)
+                placeholder = value.new_zeros(value.shape[0], 1, value.shape[1], 1)
+                cache.update(placeholder, placeholder, self._index)
+        return self._replacement(value)
 
 
-def _same(value: Tensor) -> Tensor:
+def _identity(value: Tensor) -> Tensor:
     return value
 
 
@@ -167,10 +169,10 @@ def _modules(model: PreTrainedModel) -> StageModules:
     return modules
 
 
-def _replace(model: PreTrainedModel, names: Sequence[str], act: Callable[[Tensor], Tensor]) -> None:
+def _replace(model: PreTrainedModel, names: Sequence[str], replacement: Callable[[Tensor], Tensor]) -> None:
     """Puts stand-ins in the place of `names`, where the model has them: some families leave them None."""
     for name in names:
-        parent, _, own = name.rpartition(".")
+        parent, _, attribute = name.rpartition(".")
         holder = model.base_model.get_submodule(parent)
-        if getattr(holder, own) is not None:
-            setattr(holder, own, StandIn(act))
+        if getattr(holder, attribute) is not None:
+            setattr(holder, attribute, StandIn(replacement))

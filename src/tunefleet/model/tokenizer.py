@@ -12,13 +12,13 @@ from tunefleet.model.configuration import reason
 from tunefleet.plan.families.registry import family_of
 
 
-def load(folder: str, family: str) -> Any:
-    """The fast tokenizer in `folder`; `family` (a model_type) settles folders of only vocab.json and merges.txt.
+def load(folder: str, model_type: str) -> Any:
+    """The fast tokenizer in `folder`; `model_type` settles folders of only vocab.json and merges.txt.
 
     Raises `ConfigError` where the files are no fast tokenizer.
     """
     try:
-        tokenizer = _bare(Path(folder), family) or AutoTokenizer.from_pretrained(
+        tokenizer = _bare(Path(folder), model_type) or AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # the Rust library raises plain Exception for broken files
@@ -30,11 +30,11 @@ def load(folder: str, family: str) -> Any:
     return tokenizer
 
 
-def _bare(folder: Path, family: str) -> Any | None:
+def _bare(folder: Path, model_type: str) -> Any | None:
     """A GPT-2 style byte-level BPE without a configuration, with the family's special tokens."""
     if (folder / "tokenizer.json").exists() or (folder / "tokenizer_config.json").exists():
         return None
     files = folder / "vocab.json", folder / "merges.txt"
     if not all(file.exists() for file in files):
         return None
-    return GPT2Tokenizer(vocab=str(files[0]), merges=str(files[1]), **family_of(family).bpe_tokens)
+    return GPT2Tokenizer(vocab=str(files[0]), merges=str(files[1]), **family_of(model_type).bpe_tokens)

@@ -1,11 +1,11 @@
-"""How does attention see whole rows, when each process holds a part of their tokens?
+"""How does attention see whole rows, when each rank holds a shard of their tokens?
 
-Ulysses (Jacobs et al. 2023, https://arxiv.org/abs/2309.14509): an all-to-all before attention gives a process all
-tokens of some heads, another one after it gives back all heads of its own tokens. Every process computes as much of
+Ulysses (Jacobs et al. 2023, https://arxiv.org/abs/2309.14509): an all-to-all before attention gives a rank all
+tokens of some heads, another one after it gives back all heads of its own tokens. Every rank computes as much of
 a causal row as the others do.
 
 DeepSpeed's UlyssesSPAttentionHF drops the attention mask, so that conversations of a packed row would see each other,
-and takes the place of "sdpa" for every model of the process. This one is in force within `shared_rows` only.
+and takes the place of "sdpa" for every model of the process. This one is in effect within `split_rows` only.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from tunefleet.libraries import transformers_private
 
 _NAME = "ulysses"
-_sharing: list[ProcessGroup] = []
+_groups: list[ProcessGroup] = []
 
 
 @contextmanager
-def shared_rows(model: PreTrainedModel, peers: ProcessGroup) -> Iterator[None]:
-    """Within, `model` computes this process's part of rows [rows, length / peers]; all peers must call it together.
+def split_rows(model: PreTrainedModel, sp_group: ProcessGroup) -> Iterator[None]:
+    """Within, `model` computes this rank's shard of rows [rows, length / ranks]. A collective of `sp_group`.
 
     transformers makes no mask for an attention that it does not know: without one, attention is causal over
     the whole row; with a 4-D mask, that is of the whole row.
     """
-    _sharing.append(peers)
+    _groups.append(sp_group)
     try:
         with transformers_private.attention_as(model.config, _NAME):
             yield
     finally:
-        _sharing.pop()
+        _groups.pop()
 
 
 @dataclass(frozen=True)
 class _Heads:
-    """What transformers' SDPA asks an attention layer: here of this process's heads."""
+    """What transformers' SDPA asks an attention layer: here of the heads of this rank."""
 
     num_key_value_groups: int
     is_causal: bool
@@ -55,58 +55,58 @@ def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
 ) -> tuple[Tensor, None]:
     """From [rows, heads, part, width] of own tokens to their attention over whole rows, [rows, part, heads, width]."""
-    peers = _sharing[-1]
-    key, value = (_enough_heads(given, peers.size()) for given in (key, value))
-    query, key, value = (_whole_rows(given, peers) for given in (query, key, value))
+    sp_group = _groups[-1]
+    key, value = (_repeated_heads(heads, sp_group.size()) for heads in (key, value))
+    query, key, value = (_whole_rows(shard, sp_group) for shard in (query, key, value))
     length = query.shape[2]
     assert attention_mask is None or attention_mask.shape[-2:] == (length, length), "a mask of a part of the rows"
-    heads = _Heads(query.shape[1] // key.shape[1], getattr(module, "is_causal", True))
-    seen, _ = sdpa_attention_forward(heads, query, key, value, attention_mask, **settings)
-    return _own_tokens(seen, peers), None
+    own_heads = _Heads(query.shape[1] // key.shape[1], getattr(module, "is_causal", True))
+    output, _ = sdpa_attention_forward(own_heads, query, key, value, attention_mask, **settings)
+    return _own_tokens(output, sp_group), None
 
 
 AttentionInterface.register(_NAME, _attention)
 
 
-def _enough_heads(heads: Tensor, peers: int) -> Tensor:
-    """Repeats key or value heads [rows, heads, part, width] until every process gets the same number of them.
+def _repeated_heads(heads: Tensor, ranks: int) -> Tensor:
+    """Repeats key or value heads [rows, heads, part, width] until every rank gets the same number of them.
 
-    With `peers` a divisor of the query heads, every query head still finds its own key head.
+    With `ranks` a divisor of the query heads, every query head still finds its own key head.
     """
-    return heads.repeat_interleave(peers // gcd(peers, heads.shape[1]), dim=1)
+    return heads.repeat_interleave(ranks // gcd(ranks, heads.shape[1]), dim=1)
 
 
-def _whole_rows(own: Tensor, peers: ProcessGroup) -> Tensor:
-    """[rows, heads, part, width] of own tokens to [rows, heads / peers, length, width] of own heads."""
-    rows, heads, part, width = own.shape
-    sent = own.reshape(rows, peers.size(), heads // peers.size(), part, width)
-    return _exchange(sent.transpose(0, 1), peers).permute(1, 2, 0, 3, 4).flatten(2, 3)
+def _whole_rows(shard: Tensor, sp_group: ProcessGroup) -> Tensor:
+    """[rows, heads, part, width] of own tokens to [rows, heads / ranks, length, width] of own heads."""
+    rows, heads, part, width = shard.shape
+    sent = shard.reshape(rows, sp_group.size(), heads // sp_group.size(), part, width)
+    return _all_to_all(sent.transpose(0, 1), sp_group).permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 
-def _own_tokens(seen: Tensor, peers: ProcessGroup) -> Tensor:
-    """[rows, length, heads / peers, width] of own heads to [rows, part, heads, width] of own tokens."""
-    rows, length, heads, width = seen.shape
-    sent = seen.reshape(rows, peers.size(), length // peers.size(), heads, width)
-    return _exchange(sent.transpose(0, 1), peers).permute(1, 2, 0, 3, 4).flatten(2, 3)
+def _own_tokens(output: Tensor, sp_group: ProcessGroup) -> Tensor:
+    """[rows, length, heads / ranks, width] of own heads to [rows, part, heads, width] of own tokens."""
+    rows, length, heads, width = output.shape
+    sent = output.reshape(rows, sp_group.size(), length // sp_group.size(), heads, width)
+    return _all_to_all(sent.transpose(0, 1), sp_group).permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 
-def _exchange(sent: Tensor, peers: ProcessGroup) -> Tensor:
-    """`sent[i]` goes to peer i; what comes back is what each peer sent here, in their order."""
-    got: Tensor = _AllToAll.apply(sent, peers)  # type: ignore[no-untyped-call]
-    return got
+def _all_to_all(sent: Tensor, sp_group: ProcessGroup) -> Tensor:
+    """`sent[i]` goes to rank i of the group; what comes back is what each rank sent here, in their order."""
+    received: Tensor = _AllToAll.apply(sent, sp_group)  # type: ignore[no-untyped-call]
+    return received
 
 
 class _AllToAll(torch.autograd.Function):
-    """The exchange moves numbers about, and does it backwards the same way."""
+    """An all-to-all whose backward pass is an all-to-all."""
 
     @staticmethod
-    def forward(ctx: Any, sent: Tensor, peers: ProcessGroup) -> Tensor:
-        ctx.peers = peers
+    def forward(ctx: Any, sent: Tensor, sp_group: ProcessGroup) -> Tensor:
+        ctx.sp_group = sp_group
         sent = sent.contiguous()
-        got = torch.empty_like(sent)
-        distributed.all_to_all_single(got, sent, group=peers)
-        return got
+        received = torch.empty_like(sent)
+        distributed.all_to_all_single(received, sent, group=sp_group)
+        return received
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _exchange(gradients[0], ctx.peers), None
+        return _all_to_all(gradients[0], ctx.sp_group), None

@@ -29,7 +29,7 @@ def check_vocabulary(rows: int, tokenizer: Any) -> None:
 def special_ids(tokenizer: Any) -> dict[str, int | None]:
     """The ids of the tokenizer by a config.json's names; a padding token that is another one too is none.
 
-    A model's `pad_token_id` is the row of the embedding that stays zero and never learns.
+    A model's `pad_token_id` is the row of the embedding that stays zero and is never trained.
     """
     ids: dict[str, int | None] = {name: getattr(tokenizer, name) for name in _IDS}
     if ids["pad_token_id"] in (ids["bos_token_id"], ids["eos_token_id"]):
@@ -47,20 +47,21 @@ def other_ids(architecture: Mapping[str, Any], tokenizer: Any) -> dict[str, tupl
     }
 
 
-def adopt(model: PreTrainedModel, tokenizer: Any, own: bool) -> None:
+def adopt_special_ids(model: PreTrainedModel, tokenizer: Any, is_models_own: bool) -> None:
     """Gives both configurations of `model` the tokenizer's special ids: with these it trains, and will be used.
 
-    With its `own` tokenizer further ends of sequence of its files stay, and its padding row too, as in transformers.
+    With the model's own tokenizer further ends of sequence of its files stay, and its padding row too, as transformers
+    has them.
     """
     for name, value in special_ids(tokenizer).items():
         for config in (model.config, model.generation_config):
-            if not (own and (value is None or _agrees(getattr(config, name, None), value))):
+            if not (is_models_own and (value is None or _agrees(getattr(config, name, None), value))):
                 setattr(config, name, value)
     embedding: Any = model.get_input_embeddings()
-    if not own and getattr(embedding, "padding_idx", None) is not None:
+    if not is_models_own and getattr(embedding, "padding_idx", None) is not None:
         embedding.padding_idx = model.config.pad_token_id
 
 
-def _agrees(given: Any, value: int | None) -> bool:
+def _agrees(model_ids: Any, value: int | None) -> bool:
     """A model may have several ends of sequence."""
-    return value in given if isinstance(given, (list, tuple)) else bool(given == value)
+    return value in model_ids if isinstance(model_ids, (list, tuple)) else bool(model_ids == value)

@@ -20,7 +20,7 @@ from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan import answers
 from tunefleet.plan.estimate.pipeline_stages import describe
-from tunefleet.plan.families import lora
+from tunefleet.plan.families import lora_targets
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
 from tunefleet.plan.processes.layout import Layout, second_copy_ranks
@@ -108,7 +108,7 @@ class Plan:
         stages = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
         adapter = {}
         if config.adapter.name is not AdapterName.NONE:
-            adapter["adapter"] = lora.summary(config.adapter, self.sources.architecture, self.parameters)
+            adapter["adapter"] = lora_targets.summary(config.adapter, self.sources.architecture, self.parameters)
         return {
             "run": self.name,
             "saved to": os.path.relpath(self.run_dir),

@@ -9,7 +9,7 @@ from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.plain_model import PlainModel
 from tunefleet.model.build import attention
 from tunefleet.model.learner import Learner
-from tunefleet.plan.families.lora import exports_adapter_only
+from tunefleet.plan.families.lora_targets import exports_adapter_only
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.precision import is_slow
 from tunefleet.plan.processes.machine import Machine

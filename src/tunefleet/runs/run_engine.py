@@ -46,7 +46,7 @@ def engine_for(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> E
     tensor_parallel.shard_layers(model, plan, group)
     learner = Learner(
         model,
-        peers=group.adjacent_ranks(plan.layout.sequence),
+        sp_group=group.adjacent_ranks(plan.layout.sequence),
         tile=config.train.loss_tile,
         agree=group.agree if config.parallel.zero_stage == 3 else int,
     )

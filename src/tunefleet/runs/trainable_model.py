@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from tunefleet.config.adapter import AdapterName
-from tunefleet.model import adapters, build
+from tunefleet.model import build, lora
 from tunefleet.model.freeze import freeze
 from tunefleet.plan.plan import Plan
 
@@ -15,13 +15,14 @@ from tunefleet.plan.plan import Plan
 def build_model(plan: Plan, tokenizer: Any) -> PreTrainedModel:
     """The model on the CPU, or still in its files, with `requires_grad` set on its trainable weights alone."""
     config = plan.config
-    four_bits = config.adapter.name is AdapterName.QLORA
+    load_in_4bit = config.adapter.name is AdapterName.QLORA
     model = build.build(
         plan.sources,
         config.train.seed,
         config.train.gradient_checkpointing,
-        as_filed=plan.reads_one_by_one and not config.adapter.dora and not four_bits,  # DoRA measures fp32 weights
-        four_bits=four_bits,
+        # DoRA measures fp32 weights
+        keep_file_dtype=plan.reads_one_by_one and not config.adapter.dora and not load_in_4bit,
+        load_in_4bit=load_in_4bit,
         tokenizer=tokenizer,
     )
     set_trainable(plan, model)
@@ -33,6 +34,6 @@ def set_trainable(plan: Plan, model: PreTrainedModel) -> None:
     config = plan.config
     if config.adapter.name is not AdapterName.NONE:
         base = config.model.path if plan.sources.weights else None
-        adapters.attach(model, config.adapter, config.train.seed, base)
+        lora.attach(model, config.adapter, config.train.seed, base)
     elif config.model.freeze:
         freeze(model, config.model.freeze)

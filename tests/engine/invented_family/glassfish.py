@@ -24,7 +24,7 @@ def _count(config: Config, size: Dimensions, tied: bool) -> ParameterCount:
     counted = ungated.parameters(
         size, tied, input_bias=False, output_bias=False, feed_forward_bias=False, norms=1
     )  # its two norms have no bias, and so as many parameters as one that has
-    return replace(counted, other=size.hidden)
+    return replace(counted, outside=size.hidden)
 
 
 FAMILIES = (

@@ -66,7 +66,7 @@ def test_boundaries(stages: int, partition: str, expected: tuple[int, ...]) -> N
 @pytest.mark.parametrize("stages", [2, 3, 5, 7])
 def test_no_other_cut_has_a_lighter_heaviest_stage(stages: int) -> None:
     weight = Architecture(LARGE).parameters
-    besides = [weight.embedding, *[0] * (stages - 2), weight.other + weight.head]
+    besides = [weight.embedding, *[0] * (stages - 2), weight.outside + weight.head]
 
     def heaviest(cut: tuple[int, ...]) -> int:
         return max(

@@ -70,7 +70,7 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
     assert complaint == "parallel.sequence: the config.json of mine does not say how many heads it has."
 
 
-def test_deepspeed_counts_peers_as_data_parallel_ranks(tmp_path: Path) -> None:
+def test_deepspeed_counts_sequence_ranks_as_data_parallel_ones(tmp_path: Path) -> None:
     plan = planned(tmp_path, 2, LLAMA, ranks=4)
     told = plan.engine
     assert (plan.layout.data_parallel, plan.layout.replicas, plan.batch.total) == (2, 4, 8)

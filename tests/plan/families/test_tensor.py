@@ -46,12 +46,12 @@ def test_where_a_weight_is_sharded(family: str, weight: str, expected: int | Non
 
 def test_the_engine_gets_whole_rows_of_copies_and_divides_nothing_itself(tmp_path: Path) -> None:
     plan = planned(tmp_path, architecture("opt"), ranks=4)
-    assert plan.batch.total == plan.engine["train_batch_size"] == 8  # two copies of two peers
+    assert plan.batch.total == plan.engine["train_batch_size"] == 8  # two copies of two ranks
     assert "tensor_parallel" not in plan.engine
 
 
 def test_a_divided_pipeline_hands_whole_tensors_on(tmp_path: Path) -> None:
-    """DeepSpeed would cut hidden states into one part for each peer, which rows of other widths do not go with."""
+    """DeepSpeed would cut hidden states into one part for each rank, which rows of other widths do not go with."""
     plan = planned(tmp_path, architecture("opt"), ranks=8, pipeline=2, zero_stage=1)
     assert (plan.layout.tensor, plan.layout.pipeline, plan.layout.data_parallel) == (2, 2, 2)
     assert plan.engine["pipeline"] == {"pipe_partitioned": False, "grad_partitioned": False}
@@ -124,7 +124,7 @@ def test_what_cannot_be_combined(changes: dict[str, Any], complaint: str, tmp_pa
     assert complaint in found
 
 
-def test_peers_on_two_machines_are_pointed_out(tmp_path: Path) -> None:
+def test_tensor_ranks_on_two_machines_are_pointed_out(tmp_path: Path) -> None:
     assert not planned(tmp_path, architecture("opt")).notes
     three = {"launch": {"name": "slurm", "nodes": 2, "gpus_per_node": 3}}
     assert "different machines" in " ".join(planned(tmp_path, architecture("opt"), ranks=6, **three).notes)

@@ -14,7 +14,7 @@ from tunefleet.plan.estimate.forecast import Forecast, forecast
 from tunefleet.plan.estimate.gpus import Cluster
 from tunefleet.plan.estimate.spread import spread
 from tunefleet.plan.estimate.work import work
-from tunefleet.plan.families import lora
+from tunefleet.plan.families import lora_targets
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.processes.batch import batch
 from tunefleet.plan.processes.layout import Layout
@@ -42,7 +42,7 @@ def estimate(config: RunConfig, layout: Layout, architecture: Architecture, clus
 
 def _trainable(config: RunConfig, architecture: Architecture) -> int | None:
     """How many parameters are trainable, where an adapter freezes the others."""
-    return lora.lora_parameters(architecture, config.adapter) or None
+    return lora_targets.lora_parameters(architecture, config.adapter) or None
 
 
 def resolve(

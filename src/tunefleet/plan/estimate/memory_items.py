@@ -135,7 +135,7 @@ class _Sizes:
         """Tensor peers split the blocks, not the embeddings. The last stage has a copy of a tied embedding."""
         counted, shape = architecture.parameters, architecture.dimensions
         head = counted.head if stage.first else counted.head or counted.embedding
-        ends = counted.embedding * stage.first + (head + counted.other) * stage.last
+        ends = counted.embedding * stage.first + (head + counted.outside) * stage.last
         here = round(counted.layers / shape.layers * stage.blocks / spread.tensor + ends)
         share = 1.0 if work.trained is None else work.trained / counted.total
         low = work.precision is not Precision.FP32

@@ -50,7 +50,7 @@ def boundaries(architecture: Architecture, stages: int, partition: Partition) ->
     weight = architecture.parameters
     besides = [0] * stages
     if partition is Partition.PARAMETERS:
-        besides[0], besides[-1] = weight.embedding, weight.other + (weight.head or weight.embedding)
+        besides[0], besides[-1] = weight.embedding, weight.outside + (weight.head or weight.embedding)
     held = _evenly(blocks, weight.layers // blocks, besides)
     return tuple(sum(held[:stage]) for stage in range(stages + 1))
 

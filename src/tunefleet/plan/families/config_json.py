@@ -97,8 +97,10 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any], complaints: lis
     merged = dict(base)
     for key, value in changes.items():
         old = base.get(key)
-        whole = not isinstance(value, Mapping) or not isinstance(old, Mapping) or {"type", "rope_type"} & value.keys()
-        merged[key] = value if whole else {**old, **value}  # type: ignore[dict-item]
+        replaced = (
+            not isinstance(value, Mapping) or not isinstance(old, Mapping) or {"type", "rope_type"} & value.keys()
+        )
+        merged[key] = value if replaced else {**old, **value}  # type: ignore[dict-item]
     if isinstance(base.get("rope_parameters"), Mapping) and {"rope_theta", "rope_scaling"} & changes.keys():
         return _in_rope_parameters(merged, changes, complaints)
     return merged
@@ -118,8 +120,8 @@ def _in_rope_parameters(merged: dict[str, Any], changes: Mapping[str, Any], comp
         rope = {**fixed, **(changes["rope_scaling"] or {"rope_type": "default"})}
     if "rope_theta" in changes:
         rope["rope_theta"] = changes["rope_theta"]
-    rest = {key: value for key, value in merged.items() if key not in ("rope_theta", "rope_scaling")}
-    return {**rest, "rope_parameters": rope}
+    without_rope = {key: value for key, value in merged.items() if key not in ("rope_theta", "rope_scaling")}
+    return {**without_rope, "rope_parameters": rope}
 
 
 def _with_dropout(config: dict[str, Any], dropout: float | None) -> dict[str, Any]:

@@ -23,12 +23,12 @@ class ParameterCount:
     embedding: int  # token and position embeddings, and the projections around them
     layers: int  # all transformer blocks together
     head: int  # output projection; 0 where tied to the embedding
-    other: int  # norms outside the blocks, and the bias of the head
+    outside: int  # norms outside the blocks, and the bias of the head
 
     @property
     def total(self) -> int:
         """All parameters of the model."""
-        return self.embedding + self.layers + self.head + self.other
+        return self.embedding + self.layers + self.head + self.outside
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class StageModules:
     """Names within a family's base model of what only the first or only the last stage of a pipeline needs."""
 
     positions: str | None = None
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ("norm",)
+    before_blocks: tuple[str, ...] = ()
+    after_blocks: tuple[str, ...] = ("norm",)
 
 
 class Norm(Enum):

@@ -30,7 +30,7 @@ def parameters(
         embedding=size.vocab * size.hidden,
         layers=size.layers * (attention + feed_forward + 2 * size.hidden + more),
         head=0 if tied else size.vocab * size.hidden,
-        other=size.hidden,
+        outside=size.hidden,
     )
 
 

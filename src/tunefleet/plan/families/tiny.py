@@ -33,5 +33,5 @@ def architecture(model_type: str, parallel: ParallelConfig) -> Architecture:
     return Architecture({"model_type": model_type, **sizes, **family_of(model_type).tiny})
 
 
-def _multiple(of: int, least: int) -> int:
-    return -(-least // of) * of
+def _multiple(divisor: int, least: int) -> int:
+    return -(-least // divisor) * divisor

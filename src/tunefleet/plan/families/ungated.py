@@ -31,7 +31,7 @@ def parameters(
         embedding=(size.vocab + positions) * size.hidden,
         layers=size.layers * (attention + feed_forward + norms * 2 * size.hidden),
         head=0 if tied else size.vocab * size.hidden,
-        other=2 * size.hidden + size.vocab * head_bias,
+        outside=2 * size.hidden + size.vocab * head_bias,
     )
 
 

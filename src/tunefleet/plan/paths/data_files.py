@@ -53,10 +53,10 @@ def files_of(source: SourceConfig) -> list[Path]:
         return [path]
     if path.is_dir():
         return _in_folder(path / source.split if has_split_folder(source) and source.split else path, source.file_type)
-    found = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())
-    if not found:
-        raise ConfigError(_nothing(str(path)))
-    return found
+    files = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())
+    if not files:
+        raise ConfigError(_no_file_message(str(path)))
+    return files
 
 
 def has_split_folder(source: SourceConfig) -> bool:
@@ -64,7 +64,7 @@ def has_split_folder(source: SourceConfig) -> bool:
     return bool(source.split) and (Path(str(source.path)) / str(source.split)).is_dir()
 
 
-def _nothing(path: str) -> str:
+def _no_file_message(path: str) -> str:
     if has_magic(path):
         return f"no file matches {path}."
     if Path(path).is_absolute() or Path(path).suffix or path.startswith("."):
@@ -76,23 +76,23 @@ def _nothing(path: str) -> str:
 
 
 def _in_folder(folder: Path, file_type: FileType) -> list[Path]:
-    found = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.name not in _CARDS)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.name not in _CARDS)
     if file_type is not FileType.AUTO:
-        return found
-    found = [path for path in found if suffix(path) in SUFFIXES]
-    kinds = sorted({suffix(path) for path in found})
+        return files
+    files = [path for path in files if suffix(path) in SUFFIXES]
+    kinds = sorted({suffix(path) for path in files})
     if len({SUFFIXES[kind] for kind in kinds}) > 1:
         listed = ", ".join(kinds)
         raise ConfigError(f"{folder} holds files of several kinds ({listed}). Give a glob: {folder}/*{kinds[0]}.")
-    if not found:
+    if not files:
         raise ConfigError(f"{folder} holds no file that ends in {', '.join(SUFFIXES)} (or these with .gz).")
-    return found
+    return files
 
 
 def sources(data: DataConfig) -> list[SourceConfig]:
     """Everything that rows are read from: to train on, and to validate with."""
-    unseen = validation(data)
-    return [*(data.mix or (data,)), *([unseen] if unseen else [])]
+    validation_source = validation(data)
+    return [*(data.mix or (data,)), *([validation_source] if validation_source else [])]
 
 
 def validation(data: DataConfig) -> SourceConfig | None:
@@ -110,8 +110,8 @@ def validation(data: DataConfig) -> SourceConfig | None:
 
 def local_files(source: SourceConfig) -> list[Path]:
     """Every file of this machine that `source` reads, as far as it is there."""
-    others = [Path(path) for path in (source.target_path, source.label_file) if path]
-    return [*_rows_of(source), *(path for path in others if path.exists())]
+    targets_and_labels = [Path(path) for path in (source.target_path, source.label_file) if path]
+    return [*_rows_of(source), *(path for path in targets_and_labels if path.exists())]
 
 
 def _rows_of(source: SourceConfig) -> list[Path]:
@@ -124,7 +124,7 @@ def _rows_of(source: SourceConfig) -> list[Path]:
 
 
 def template_file(name: str) -> Path | None:
-    """The Jinja file of `data.template`: a built-in one, or the person's; None for `auto` and for what is no file."""
+    """The Jinja file of `data.template`: a built-in one, or the user's; None for `auto` and for what is no file."""
     if name == "auto":
         return None
     built_in = TEMPLATES / f"{name}.jinja"

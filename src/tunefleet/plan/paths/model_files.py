@@ -19,7 +19,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 class Sources:
     """Folders of this machine. `weights` is None where the model starts from scratch.
 
-    `architecture` is what the model will be, `changed` names what a person set in it, `dropout` is every dropout's.
+    `architecture` is what the model will be, `changed` names what the user set in it, `dropout` is every dropout's.
     """
 
     weights: str | None
@@ -42,7 +42,7 @@ def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
 
 
 def absolute(path: str | None) -> str | None:
-    """The folder `path` as it is wherever a rank is started; a name of the hub or of a built-in one is left alone."""
+    """The folder `path` as it is wherever a rank is started; a name of the hub or of a built-in one stays."""
     folder = Path(path).expanduser() if path and path not in BUILT_IN_TOKENIZERS else None
     return str(folder.resolve()) if folder and folder.is_dir() else path
 

@@ -9,7 +9,7 @@ from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.model import Init
 from tunefleet.plan.families.architecture import Architecture
-from tunefleet.plan.families.lora import ALL_LINEAR, unknown_targets
+from tunefleet.plan.families.lora_targets import ALL_LINEAR, unknown_targets
 from tunefleet.plan.processes.layout import Layout
 
 

@@ -40,7 +40,7 @@ FAMILIES = (
         activations=BlockActivations(one_qkv_product=True, values_are_views=True, activation="gelu"),
         tensor=ungated.TENSOR_FUSED,
         packing=Packing(),
-        pipeline=StageModules(before=("emb_dropout",), after=("final_layer_norm",)),
+        pipeline=StageModules(before_blocks=("emb_dropout",), after_blocks=("final_layer_norm",)),
     ),
     Family("gpt_neox_japanese", packing=Packing(), sequence=OWN_ATTENTION),
     Family(

@@ -35,7 +35,7 @@ def _count(config: Config, size: Dimensions, tied: bool) -> ParameterCount:
         embedding=size.vocab * width + positions + projections,
         layers=size.layers * (attention + feed_forward + 2 * norm),
         head=0 if tied else size.vocab * width,
-        other=norm if last_norm else 0,
+        outside=norm if last_norm else 0,
     )
 
 
@@ -64,8 +64,8 @@ FAMILIES = (
         packing=Packing(),
         pipeline=StageModules(
             positions="decoder.embed_positions",
-            before=("decoder.project_in",),
-            after=("decoder.final_layer_norm", "decoder.project_out"),
+            before_blocks=("decoder.project_in",),
+            after_blocks=("decoder.final_layer_norm", "decoder.project_out"),
         ),
         tiny={
             "do_layer_norm_before": True,

@@ -23,7 +23,7 @@ def _count(config: Config, size: Dimensions, tied: bool) -> ParameterCount:
     heads = (size.heads + size.kv_heads) * size.head_dim if config.get("qk_layernorm", False) else 0
     bias = config.get("use_qkv_bias", False)
     counted = gated.parameters(size, tied, input_bias=bias, more=biases - dropped + heads)
-    return replace(counted, other=2 * size.hidden)
+    return replace(counted, outside=2 * size.hidden)
 
 
 FAMILIES = (

@@ -16,7 +16,7 @@ from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.load import load
 from tunefleet.plan.families import registry
 from tunefleet.plan.families.architecture import Architecture
-from tunefleet.plan.families.lora import lora_parameters
+from tunefleet.plan.families.lora_targets import lora_parameters
 from tunefleet.plan.processes.layout import Layout
 from tunefleet.plan.rules import adapter_rules
 
@@ -39,7 +39,7 @@ def test_counts_what_peft_counts(name: str, settings: dict[str, Any]) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from tunefleet.model.adapters import attach
+    from tunefleet.model.lora import attach
 
     shape = SHAPES[name]
     layers = Architecture(shape).linears
@@ -81,7 +81,7 @@ def test_there_is_nothing_to_count_without_an_adapter() -> None:
     assert lora_parameters(Architecture(ARCHITECTURES["opt"]), AdapterConfig()) == 0
 
 
-def test_the_summary_says_how_much_learns(tmp_path: Path) -> None:
+def test_the_summary_says_how_many_parameters_are_trainable(tmp_path: Path) -> None:
     said = tiny_plan(tmp_path, adapter=LORA).summary()["adapter"]
     assert said == "LoRA of rank 4 on all-linear: 3.58k of 26k parameters are trainable (13.81%)"
     assert "adapter" not in tiny_plan(tmp_path).summary()
@@ -135,7 +135,7 @@ FREEZE: dict[str, tuple[dict[str, Any], list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", FREEZE)
-def test_freezing_is_refused_where_nothing_would_learn(case: str, tmp_path: Path) -> None:
+def test_freezing_is_refused_where_nothing_would_be_trainable(case: str, tmp_path: Path) -> None:
     settings, patterns, message = FREEZE[case]
     model = {"name": "opt", "init": "random", "architecture": ARCHITECTURES["opt"], "freeze": patterns}
     with pytest.raises(ConfigError, match=message):

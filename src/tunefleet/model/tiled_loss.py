@@ -26,33 +26,36 @@ def tiled_loss(
     """The sum of token losses at `labels` [rows, length], with logits of at most `tile` tokens at once.
 
     `agree` turns this rank's number of tiles into that of all ranks: under ZeRO-3 each use of the output projection
-    gathers it, so ranks that use it more often than others would wait for ever.
+    gathers it, so ranks that use it more often than others would wait forever.
     """
-    given = model.base_model(**inputs)
-    in_loss = labels != IGNORED
-    hidden, labels = given.last_hidden_state[in_loss], labels[in_loss]
+    base_output = model.base_model(**inputs)
+    loss_mask = labels != IGNORED
+    hidden, labels = base_output.last_hidden_state[loss_mask], labels[loss_mask]
     tiles = max(1, agree(-(-len(labels) // tile)))
     parts = zip(hidden.tensor_split(tiles), labels.tensor_split(tiles), strict=True)
     losses = [
-        checkpoint(_loss, model, given, *part, use_reentrant=False, preserve_rng_state=False)  # nothing drops out
+        checkpoint(_loss, model, base_output, *part, use_reentrant=False, preserve_rng_state=False)  # no dropout
         for part in parts
     ]
     return torch.stack(losses).sum()
 
 
-def _loss(model: PreTrainedModel, given: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+def _loss(model: PreTrainedModel, base_output: Any, hidden: Tensor, labels: Tensor) -> Tensor:
     """The sum of losses of tokens with the hidden states [tokens, width]."""
-    logits = _after_base(model, replace(given, last_hidden_state=hidden[None])).logits[0]
+    logits = _after_base(model, replace(base_output, last_hidden_state=hidden[None])).logits[0]
     return functional.cross_entropy(logits.float(), labels, reduction="sum")
 
 
-def _after_base(model: PreTrainedModel, given: Any) -> Any:
-    """What `model` makes of its base's output: the projection, and what a family does before and after it."""
-    head = torch_private.with_child(model, model.base_model_prefix, _Given(given))  # shares all weights and hooks
+def _after_base(model: PreTrainedModel, base_output: Any) -> Any:
+    """What `model` makes of its base's output: the projection, and what a family does before and after it.
+
+    The copy shares all weights and hooks.
+    """
+    head = torch_private.with_child(model, model.base_model_prefix, _BaseOutput(base_output))
     return head.forward(input_ids=None, use_cache=False)
 
 
-class _Given(nn.Module):
+class _BaseOutput(nn.Module):
     """Stands for the base of a model, and returns what the base returned before."""
 
     def __init__(self, output: Any) -> None:
@@ -60,7 +63,7 @@ class _Given(nn.Module):
         self._output = output
 
     @property
-    def decoder(self) -> _Given:
+    def decoder(self) -> _BaseOutput:
         """OPT asks the decoder of its base."""
         return self
 

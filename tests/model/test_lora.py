@@ -16,10 +16,10 @@ from tests.families import EVERY
 from tests.shared import tiny_model
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.adapter import AdapterConfig, AdapterName
-from tunefleet.model.adapters import attach, merged
 from tunefleet.model.build import build
+from tunefleet.model.lora import attach, merge
 from tunefleet.plan.families.architecture import Architecture
-from tunefleet.plan.families.lora import targeted
+from tunefleet.plan.families.lora_targets import targeted
 from tunefleet.plan.paths.model_files import Sources
 
 torch.set_num_threads(1)
@@ -46,7 +46,7 @@ def test_every_family_takes_an_adapter_and_gives_it_back(family: str) -> None:
     assert all("lora_" in name for name in learning)
     _stir(model)
     trained = _logits(model)
-    whole = merged(model, adapter, dict(model.state_dict()))
+    whole = merge(model, adapter, dict(model.state_dict()))
     assert set(whole.state_dict()) == before
     logits = _logits(model)
     assert torch.equal(logits, trained)  # and the model is as it was
@@ -128,7 +128,7 @@ def test_merging_rounds_once() -> None:
     exact = layer.base_layer.weight.float() + 8.0 * (
         layer.lora_B["default"].weight.float() @ layer.lora_A["default"].weight.float()
     )
-    found = merged(model, LORA, weights).state_dict()[f"{name}.weight"]
+    found = merge(model, LORA, weights).state_dict()[f"{name}.weight"]
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, exact.to(torch.bfloat16))
 
@@ -142,7 +142,7 @@ def test_a_head_of_its_own_is_merged_with_the_rest(monkeypatch: pytest.MonkeyPat
     attach(model, LORA, 0, None)
     _stir(model)
     if not defended:
-        monkeypatch.setattr("tunefleet.model.adapters._is_tied", lambda model: True)
-    whole = merged(model, LORA, dict(model.state_dict()))
+        monkeypatch.setattr("tunefleet.model.lora._is_tied", lambda model: True)
+    whole = merge(model, LORA, dict(model.state_dict()))
     assert torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight) is defended
     assert whole.config.tie_word_embeddings is not defended
