@@ -13,6 +13,7 @@ from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.model.learner import Learner
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.runs.trajectory import model
 
 
@@ -23,7 +24,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 def test_evaluation_is_that_of_one_process(ranks: list[Any]) -> None:
     """Validation loss and every answer, at every stage and on each rank."""
-    loss, said = evaluated(PlainModel(Learner(model(TALKATIVE))), SingleProcess(), 0, 1)
+    loss, said = evaluated(PlainModel(Learner(model(Architecture(TALKATIVE)))), SingleProcess(), 0, 1)
     assert len(set(said)) > 2
     for rank in ranks:
         assert len(rank["measured"]) == len(STAGES)

@@ -17,6 +17,7 @@ from tunefleet.config.train import Precision
 from tunefleet.contracts import Group, MicroBatch
 from tunefleet.engine.group import join
 from tunefleet.model.learner import Learner
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.strategy_check import Comparison, compare
 from tunefleet.runs.trainable_model import build_model
@@ -29,7 +30,7 @@ def all_cases(folder: Path, asked: Sequence[dict[str, Any]]) -> list[Trajectory]
     group = join()
     if group.rank == 0:
         for name in {case["model"] for case in asked}:
-            model(ARCHITECTURES[name]).save_pretrained(folder / name)
+            model(Architecture(ARCHITECTURES[name])).save_pretrained(folder / name)
     group.barrier()
     found = [_trained(Case(**case), folder, group) for case in asked]
     group.destroy()
