@@ -23,7 +23,7 @@ class MicroBatch:
     `labels[i]` is the token to predict at position i (already shifted), or IGNORED where it is out of the loss.
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed sequence
     (padding is a segment of its own) and are None where each sequence is one conversation.
-    Where processes share rows, `segments` are those of whole rows: [rows, length x peers].
+    Of sequence-parallel ranks, `segments` are those of whole sequences: [sequences, length x ranks].
     """
 
     tokens: Tensor
@@ -80,7 +80,7 @@ class RunState:
 
 
 class Batches(Protocol):
-    """This rank's share of the data, in order."""
+    """This rank's part of the data, in order."""
 
     @property
     def position(self) -> int:
@@ -102,7 +102,7 @@ class Evaluable(Protocol):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
+        """Whether copies of the model hold shards of the weights, so that all must compute together."""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `model` computes as it does in training."""
@@ -125,7 +125,7 @@ class Engine(Evaluable, Protocol):
         """Writes this rank's shards; every rank must call it."""
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
-        """Reads this rank's shards and goes on after `step`; every rank must call it."""
+        """Reads this rank's shards and resumes after `step`; every rank must call it."""
 
     def restore_resized(self, folder: Path, tag: str, step: int) -> None:
         """The same, where another number of processes saved them, and `reshardable` is true."""
@@ -138,7 +138,7 @@ class Engine(Evaluable, Protocol):
 
 
 class StageLink(Protocol):
-    """The stages of one copy of a pipeline, in a row: what a stage needs to generate with the others."""
+    """The stages of one copy of a pipeline, one after another: what a stage needs to generate with the others."""
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Hidden states of the stage before."""

@@ -16,12 +16,12 @@ from tunefleet.base.errors import RunError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
 from tunefleet.engine import hardware_check
-from tunefleet.engine.hardware_check import Present, device_index, misfits, slower
+from tunefleet.engine.hardware_check import Hardware, device_index, misfits, slower
 from tunefleet.plan import Plan
 from tunefleet.plan.plan import Expected
 
-H100 = Present("node7", gpus=8, gpu_name="H100", gpu_memory=79.1, driver="550.54", torch_cuda="12.4", cores=8)
-NONE = Present("node7", driver="550.54", torch_cuda="12.4", host_memory=64.0, cores=8)
+H100 = Hardware("node7", gpus=8, gpu_name="H100", gpu_memory=79.1, driver="550.54", torch_cuda="12.4", cores=8)
+NONE = Hardware("node7", driver="550.54", torch_cuda="12.4", host_memory=64.0, cores=8)
 
 
 def planned(folder: Path, device: str = "cuda", ranks: int = 8, **settings: Any) -> Plan:
@@ -54,7 +54,7 @@ def test_no_gpu_where_gpus_are_planned(tmp_path: Path) -> None:
     for word in ("node7", "torch sees none", "Driver 550.54", "CUDA_VISIBLE_DEVICES=GPU-1", "for CUDA 12.4"):
         assert word in complaint
     without = {key: value for key, value in of().items() if key != "CUDA_VISIBLE_DEVICES"}
-    (complaint,) = misfits(planned(tmp_path), replace(NONE, driver="none", torch_cuda=Present.torch_cuda), without)
+    (complaint,) = misfits(planned(tmp_path), replace(NONE, driver="none", torch_cuda=Hardware.torch_cuda), without)
     assert "Driver none, CUDA_VISIBLE_DEVICES=(not set)" in complaint
     assert "a build for CPUs" in complaint
 
@@ -64,7 +64,7 @@ def test_a_rank_without_a_gpu_of_its_own(tmp_path: Path) -> None:
     assert "torch sees 2, and this process is number 3 of its host: LOCAL_RANK=3" in complaint
 
 
-OTHER: dict[str, tuple[Present, dict[str, Any], dict[str, str], str]] = {
+OTHER: dict[str, tuple[Hardware, dict[str, Any], dict[str, str], str]] = {
     "too small": (replace(H100, gpu_name="A100", gpu_memory=39.0), {}, {}, "needs 40.0 GiB and its A100 has 39.0"),
     "no bf16": (replace(H100, gpu_name="V100", bf16=False), {"precision": "bf16"}, {}, "V100 does not compute with it"),
     "processes": (H100, {}, {"WORLD_SIZE": "4"}, "4 processes were started and 8 are planned"),
@@ -113,7 +113,7 @@ def test_the_rank_takes_the_gpu_that_it_sees(tmp_path: Path, monkeypatch: pytest
     """DeepSpeed reads LOCAL_RANK too."""
     for name, value in of(LOCAL_RANK="5", RANK="5").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(hardware_check, "_present", lambda index: replace(H100, gpus=1))
+    monkeypatch.setattr(hardware_check, "_hardware", lambda index: replace(H100, gpus=1))
     monkeypatch.setattr(hardware_check.torch.cuda, "device_count", lambda: 1)
     hardware_check.expect_planned(planned(tmp_path))
     assert os.environ["LOCAL_RANK"] == "0"

@@ -1,4 +1,4 @@
-"""How the processes of a run find each other, agree on small things, and part."""
+"""How do the processes of a run find each other, and agree on small things?"""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ProcessGroup:
         return None
 
     def adjacent_ranks(self, degree: int) -> distributed.ProcessGroup | None:
-        """This rank's group of `degree` adjacent ranks; None where it is alone."""
+        """This rank's group of `degree` adjacent ranks, tensor- or sequence-parallel; None where the degree is 1."""
         if degree > 1 and degree not in self._subgroups:
             self._subgroups[degree] = distributed.new_subgroups(degree)[0]  # type: ignore[no-untyped-call]
         return self._subgroups.get(degree)
@@ -79,9 +79,9 @@ class ProcessGroup:
 
 
 class DataParallelGroup:
-    """The copies of the model as a group: peers of one copy read the same rows, and a token counts once.
+    """The copies of the model as a group: the ranks of one copy read the same rows, and a token counts once.
 
-    `rank` is the share of the rows that this process reads, of `size` shares.
+    `rank` is the part of the rows that this process reads, of `size` parts.
     """
 
     def __init__(self, group: ProcessGroup, layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""Whether a drive can hold what does not fit in memory, and a checkpoint of it."""
+"""Can NVMe hold here what does not fit in memory, and can that be saved?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def expect_nvme_offload(parallel: ParallelConfig) -> None:
 
 
 def expect_saveable(parallel: ParallelConfig) -> None:
-    """Raises `RunError` where a checkpoint would not bring back what was trained.
+    """Raises `RunError` where a checkpoint would not restore what was trained.
 
     DeepSpeed 0.19.8 copies the swapped tensors, but never reads the other optimizer states back (engine.py skips
     `_load_zero_checkpoint`): Adam's step count and every small tensor start anew, without a word.

@@ -1,4 +1,4 @@
-"""One optimizer step through the stages of a pipeline, each in a process of its own, by DeepSpeed's 1F1B schedule."""
+"""How is an optimizer step computed through the stages of a pipeline, by DeepSpeed's 1F1B schedule?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stage(Protocol):
     def load(self, micro_batches: Sequence[MicroBatch]) -> None:
         """Gives the micro-batches of the next forward passes."""
 
-    def compute(self, batch: MicroBatch, arrived: Tensor | None) -> Tensor:
+    def compute(self, batch: MicroBatch, hidden_in: Tensor | None) -> Tensor:
         """Hidden states for the next stage; the last stage gives the sum of token losses."""
 
 
@@ -62,7 +62,7 @@ def joined(stage: Any, layout: Layout) -> PipelineModule:
     """The pipeline of all ranks' stages, one layer each in DeepSpeed's eyes; every rank must call it."""
     number = layout.stage(distributed.get_rank())
     kind = type(stage)
-    layers: list[Any] = [stage if other == number else LayerSpec(kind) for other in range(layout.pipeline)]
+    layers: list[Any] = [stage if index == number else LayerSpec(kind) for index in range(layout.pipeline)]
     if stage.is_tied:
         ends = [TiedLayerSpec("embedding", Tied, stage.tied_weight, forward_fn=_pass) for _ in range(2)]
         layers = [ends[0], *layers, ends[1]]
@@ -95,7 +95,7 @@ class PipelineEngine(ZeroEngine):
         super().__init__(plan, group, module, optimizer, learning_rate)
         deepspeed_private.defer_step(self._engine)
         self._stage = stage
-        self._link = _Link(module.mpu(), group.device)
+        self._link = _StageLink(module.mpu(), group.device)
         self._weight = math.nan
         self._total = torch.zeros((), dtype=torch.float64, device=group.device)
         stage.link = self._link
@@ -119,28 +119,28 @@ class PipelineEngine(ZeroEngine):
         return float(total.item()), micro_batch.loss_tokens
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
-        """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        """Reads this rank's shards from folder/tag and resumes after `step`; every rank must call it."""
         with torch.no_grad():  # DeepSpeed broadcasts tied weights
             super().restore(folder, tag, step)
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, from the stages of the first copy; every rank must call it."""
-        own, tied = self._own_weights()
-        sent = {name: weight for name, weight in own.items() if name != tied}
-        told = self._group.gather(([(name, weight.shape, weight.dtype) for name, weight in sent.items()], tied))
+        weights, tied = self._stage_weights()
+        sent = {name: weight for name, weight in weights.items() if name != tied}
+        headers = self._group.gather(([(name, weight.shape, weight.dtype) for name, weight in sent.items()], tied))
         if self._group.rank:
             for weight in sent.values():
                 distributed.send(weight.to(self._group.device).contiguous(), 0)
             return None
-        found = {name: weight.cpu() for name, weight in own.items()}
-        for rank, (weights, copy) in enumerate(told[1:], 1):
-            found |= {name: self._sent(rank, shape, dtype).cpu() for name, shape, dtype in weights}
+        gathered = {name: weight.cpu() for name, weight in weights.items()}
+        for rank, (tensors, copy) in enumerate(headers[1:], 1):
+            gathered |= {name: self._received(rank, shape, dtype).cpu() for name, shape, dtype in tensors}
             if tied and copy:  # one tensor with two names, as in a whole model
-                found[copy] = found[tied]
-        return found
+                gathered[copy] = gathered[tied]
+        return gathered
 
-    def _own_weights(self) -> tuple[dict[str, Tensor], str | None]:
-        """What this rank tells of its stage (of peers the first tells all), and the name of a tied weight in it."""
+    def _stage_weights(self) -> tuple[dict[str, Tensor], str | None]:
+        """What this rank sends of its stage (of tensor-parallel ranks the first does), and the tied weight's name."""
         if self._plan.layout.data_rank(self._group.rank):
             return {}, None
         state = {name: weight.detach() for name, weight in self._stage.model.state_dict().items()}
@@ -148,22 +148,22 @@ class PipelineEngine(ZeroEngine):
         return tensor_parallel.gather(state, self._plan, self._group), tied
 
     def _is_tied(self, weight: Tensor) -> bool:
-        held = self._stage.tied_weight
-        return held is not None and weight.data_ptr() == held.data_ptr()
+        tied = self._stage.tied_weight
+        return tied is not None and weight.data_ptr() == tied.data_ptr()
 
-    def _sent(self, rank: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    def _received(self, rank: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         weight = torch.empty(shape, dtype=dtype, device=self._group.device)
         distributed.recv(weight, rank)
         return weight
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> float:
         """Gradients of all micro-batches; returns the mean loss. The optimizer's step waits for `_apply`."""
-        here = [batch.to(self._group.device) for batch in micro_batches]
-        self._stage.load(here)
+        on_device = [batch.to(self._group.device) for batch in micro_batches]
+        self._stage.load(on_device)
         self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / loss_tokens
         self._total.zero_()
-        self._engine.train_batch(iter([(batch.tokens, None) for batch in here]))
-        total = self._group.total([float(self._total.item())])[0]  # other stages add nothing, tensor peers the same
+        self._engine.train_batch(iter([(batch.tokens, None) for batch in on_device]))
+        total = self._group.total([float(self._total.item())])[0]  # the last stage's, of each rank
         return total / self._plan.layout.tensor / loss_tokens
 
     def _scaled(self, loss: Tensor, labels: None) -> Tensor:
@@ -176,11 +176,11 @@ class PipelineEngine(ZeroEngine):
         deepspeed_private.step(self._engine)
 
 
-class _Link:
+class _StageLink:
     """The stages of this copy of the model, over torch's own messages."""
 
     def __init__(self, grid: Any, device: torch.device) -> None:
-        self._before = grid.stage_to_global(max(0, grid.get_stage_id() - 1))
+        self._previous = grid.stage_to_global(max(0, grid.get_stage_id() - 1))
         last = grid.get_pipe_parallel_world_size() - 1
         self._next = grid.stage_to_global(min(last, grid.get_stage_id() + 1))
         self._last = grid.stage_to_global(last)
@@ -190,7 +190,7 @@ class _Link:
     def receive(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Hidden states of the stage before."""
         hidden = torch.empty(tuple(shape), dtype=dtype, device=self._device)
-        distributed.recv(hidden, self._before)
+        distributed.recv(hidden, self._previous)
         return hidden
 
     def send(self, hidden: Tensor) -> None:

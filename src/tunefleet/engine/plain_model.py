@@ -1,4 +1,4 @@
-"""A model that only computes: one process, no DeepSpeed, behind the same seam as the engines."""
+"""How does a model compute without DeepSpeed, in one process, behind the same seam as the engines?"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SingleProcess:
     size = 1
 
     def agree(self, code: int) -> int:
-        """`code`: there is nobody else."""
+        """`code`: there is one rank."""
         return code
 
     def total(self, numbers: Sequence[float]) -> list[float]:
@@ -57,4 +57,4 @@ class SingleProcess:
         return [value]
 
     def barrier(self) -> None:
-        """Nobody to wait for."""
+        """There is one rank."""

@@ -1,4 +1,4 @@
-"""Which part of the rows is this process's, where several share every row?"""
+"""Which part of the sequences is a rank's, where sequence-parallel ranks split every one?"""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch.nn import functional
 from tunefleet.contracts import IGNORED, MicroBatch
 
 
-def sequence_shard(batch: MicroBatch, part: int, parts: int) -> MicroBatch:
-    """Part number `part` of every row's tokens, positions and labels; segments stay whole, as attention does.
+def sequence_shard(batch: MicroBatch, rank: int, degree: int) -> MicroBatch:
+    """The tokens, positions and labels of `rank` among `degree` ranks; segments stay whole, as attention does.
 
-    Rows are padded on the right to a multiple of `parts`, in a segment of their own, out of the loss.
+    Sequences are padded on the right to a multiple of `degree`, in a segment of their own, out of the loss.
     """
-    if parts == 1:
+    if degree == 1:
         return batch
-    missing = -batch.tokens.shape[1] % parts
+    missing = -batch.tokens.shape[1] % degree
 
-    def own(whole: Tensor, fill: int) -> Tensor:
-        return functional.pad(whole, (0, missing), value=fill).chunk(parts, dim=1)[part]
+    def shard(tensor: Tensor, fill: int) -> Tensor:
+        return functional.pad(tensor, (0, missing), value=fill).chunk(degree, dim=1)[rank]
 
     return replace(
         batch,
-        tokens=own(batch.tokens, 0),
-        positions=own(batch.positions, 0),
-        labels=own(batch.labels, IGNORED),
+        tokens=shard(batch.tokens, 0),
+        positions=shard(batch.positions, 0),
+        labels=shard(batch.labels, IGNORED),
         segments=None if batch.segments is None else functional.pad(batch.segments, (0, missing)),
     )

@@ -1,4 +1,4 @@
-"""One optimizer step under DeepSpeed ZeRO, stages 0 to 3, with a token-weighted loss."""
+"""How is an optimizer step computed under DeepSpeed ZeRO, stages 0 to 3, with a token-weighted loss?"""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ class ZeroEngine:
         masters.set()
 
     def _prepare(self, learner: nn.Module) -> MasterWeights:
-        """Reads the weights, and shares them out at stage 3; returns what masters must start from."""
+        """Reads the weights, and shards them at stage 3; returns what master weights must start from."""
         stage, masters = self._plan.config.parallel.zero_stage, MasterWeights()
-        to = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
+        dtype = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
         if not self._plan.reads_one_by_one:
             return masters
         if stage == 3:
-            shard_parameters(learner, self._plan.engine, self._group.rank, to, masters)
+            shard_parameters(learner, self._plan.engine, self._group.rank, dtype, masters)
         else:
-            move_parameters(learner, self._group.device, to, masters)
+            move_parameters(learner, self._group.device, dtype, masters)
         return masters
 
     @property
@@ -79,7 +79,7 @@ class ZeroEngine:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over copies of the model, so that all must compute together (peers always do)."""
+        """Whether copies of the model hold shards of the weights, so that all must compute together."""
         return self._plan.config.parallel.zero_stage == 3 and self._group.size > 1
 
     @property
@@ -94,7 +94,7 @@ class ZeroEngine:
         """
         started = time.perf_counter()
         self._engine.train()
-        micro_batches = [self._own(batch) for batch in micro_batches]
+        micro_batches = [self._sequence_shard(batch) for batch in micro_batches]
         tokens, loss_tokens = self._count(micro_batches)
         lr = self._set_learning_rate()
         loss = self._accumulate(micro_batches, loss_tokens)
@@ -106,7 +106,7 @@ class ZeroEngine:
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, loss tokens) of this rank's sequences, without gradients or dropout."""
-        micro_batch = self._own(micro_batch)
+        micro_batch = self._sequence_shard(micro_batch)
         with evaluation_mode(self._engine.module), torch.no_grad():
             total = self._engine(micro_batch.to(self._group.device))
         return float(total.item()), micro_batch.loss_tokens
@@ -130,7 +130,7 @@ class ZeroEngine:
             files.write_json(folder / frozen.FILE, {"base": base})
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
-        """Reads this rank's shards from folder/tag and goes on after `step`; every rank must call it."""
+        """Reads this rank's shards from folder/tag and resumes after `step`; every rank must call it."""
         expect_saveable(self._plan.config.parallel)
         if self._frozen:
             frozen.expect(folder, self._base())
@@ -177,11 +177,11 @@ class ZeroEngine:
         gc.collect()
 
     def _count(self, micro_batches: Sequence[MicroBatch]) -> tuple[int, int]:
-        own = [0.0, 0.0]
+        counts = [0.0, 0.0]
         for batch in micro_batches:
-            own[0] += batch.tokens.numel()
-            own[1] += batch.loss_tokens
-        tokens, loss_tokens = self._copies.total(own)
+            counts[0] += batch.tokens.numel()
+            counts[1] += batch.loss_tokens
+        tokens, loss_tokens = self._copies.total(counts)
         assert loss_tokens > 0, "the data room keeps only sequences with loss tokens"
         return int(tokens), int(loss_tokens)
 
@@ -205,9 +205,9 @@ class ZeroEngine:
 
     def _update(self) -> tuple[float, bool]:
         """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
-        before = self._engine.skipped_steps
+        skipped_before = self._engine.skipped_steps
         self._apply()
-        skipped = bool(self._engine.skipped_steps > before)
+        skipped = bool(self._engine.skipped_steps > skipped_before)
         norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
         self._expect_finite("gradient norm", norm)
         return norm, skipped
@@ -224,21 +224,21 @@ class ZeroEngine:
 
     def _clip(self) -> float:
         """Clips the gradients of stage 0; returns their norm before."""
-        most = self._plan.config.train.clip
-        return clip_global_norm(self._engine.module.parameters(), most, self._plan.layout, self._group)
+        max_norm = self._plan.config.train.clip
+        return clip_global_norm(self._engine.module.parameters(), max_norm, self._plan.layout, self._group)
 
     def _apply(self) -> None:
         """Updates the weights, and makes the gradients zero."""
         self._engine.step()
 
-    def _expect_finite(self, what: str, value: float) -> None:
+    def _expect_finite(self, quantity: str, value: float) -> None:
         """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""
         if not math.isfinite(value) and self._plan.config.train.precision is not Precision.FP16:
             raise NonFiniteLoss(
-                f"the {what} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
+                f"the {quantity} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
                 "Look at the rows of that step, lower optimizer.lr, or lengthen schedule.warmup."
             )
 
-    def _own(self, batch: MicroBatch) -> MicroBatch:
+    def _sequence_shard(self, batch: MicroBatch) -> MicroBatch:
         degree = self._plan.layout.sequence
         return sequence_shard(batch, self._group.rank % degree, degree)
