@@ -17,7 +17,7 @@ from tunefleet.base.errors import DataError
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(digests, "_LARGE", 10)
+    monkeypatch.setattr(digests, "LARGE", 10)
     path = tmp_path / "large.jsonl"
     path.write_text("x" * 100)
     return path
@@ -27,11 +27,11 @@ def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bytes:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(digests, "_read", refuse)
+    monkeypatch.setattr(digests, "file_digest", refuse)
 
 
 def test_a_large_file_is_read_once(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     time.sleep(0.05)
     first = digests.digest(large, tmp_path / "memory")
     with monkeypatch.context() as patched:
@@ -53,7 +53,7 @@ def test_a_file_that_changed_a_moment_ago_is_not_remembered(
 
 
 def test_a_broken_note_is_no_note(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     time.sleep(0.05)
     first = digests.digest(large, tmp_path / "memory")
     [note] = (tmp_path / "memory").glob("*.json")
@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_ranks_that_ask_together_read_a_file_once(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     time.sleep(0.05)
     reads: list[Path] = []
 
@@ -87,7 +87,7 @@ def test_ranks_that_ask_together_read_a_file_once(large: Path, tmp_path: Path, m
         time.sleep(0.2)
         return hashlib.sha256(path.read_bytes()).digest()
 
-    monkeypatch.setattr(digests, "_read", slowly)
+    monkeypatch.setattr(digests, "file_digest", slowly)
     together = [threading.Thread(target=digests.digest, args=(large, tmp_path / "memory")) for _ in range(4)]
     for one in together:
         one.start()
@@ -110,8 +110,8 @@ def test_a_memory_that_cannot_be_written_costs_time_alone(large: Path, tmp_path:
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of weights above 1,000 bytes are huge, and 16 pieces of 10 bytes are read of them."""
-    monkeypatch.setattr(digests, "_SAMPLED", 1_000)
-    monkeypatch.setattr(digests, "_PIECE", 10)
+    monkeypatch.setattr(digests, "SAMPLED", 1_000)
+    monkeypatch.setattr(digests, "PIECE", 10)
     path = tmp_path / "model.safetensors"
     path.write_bytes(os.urandom(5_000))
     return path

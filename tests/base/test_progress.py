@@ -19,9 +19,9 @@ SLOW = (
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_FIRST", 0.02)
-    monkeypatch.setattr(progress, "_REPEATED", 0.02)
-    monkeypatch.setattr(progress, "_REDRAWN", 0.01)
+    monkeypatch.setattr(progress, "FIRST", 0.02)
+    monkeypatch.setattr(progress, "REPEATED", 0.02)
+    monkeypatch.setattr(progress, "REDRAWN", 0.01)
     monkeypatch.delenv("RANK", raising=False)
 
 

@@ -145,7 +145,7 @@ def shared_out(config: RunConfig, folder: Path) -> Any:
 def first_port(config: RunConfig, folder: Path) -> Any:
     """The port that is taken, where it is always the same."""
     plan = make(config, CPU)
-    ports = {next(iter(local._ranks(plan)))[1] for _ in range(3)}
+    ports = {next(iter(local.ranks_and_ports(plan)))[1] for _ in range(3)}
     return ports if len(ports) == 1 else "another one each time"
 
 

@@ -119,9 +119,9 @@ def test_a_state_says_rows_share_rate_and_time_left(tmp_path: Path) -> None:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading takes a while, and progress is told often."""
-    monkeypatch.setattr(progress, "_FIRST", 0.02)
-    monkeypatch.setattr(progress, "_REPEATED", 0.02)
-    monkeypatch.setattr(progress, "_REDRAWN", 0.01)
+    monkeypatch.setattr(progress, "FIRST", 0.02)
+    monkeypatch.setattr(progress, "REPEATED", 0.02)
+    monkeypatch.setattr(progress, "REDRAWN", 0.01)
     read = Source.rows
 
     def slowly(source: Source) -> Iterator[Any]:
@@ -151,7 +151,7 @@ def test_the_process_that_prepares_says_so_whichever_it_is(
 def test_a_short_preparation_says_nothing(
     tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_FIRST", 60.0)  # beside other work a second is soon over
+    monkeypatch.setattr(progress, "FIRST", 60.0)  # beside other work a second is soon over
     path = lines(tmp_path / "rows.jsonl", [SHORT] * 20)
     prepare(DataConfig(path=str(path), validation_rows=0, cache=str(tmp_path / "cache")), tokenizer, LENGTH)
     assert capsys.readouterr().err == ""

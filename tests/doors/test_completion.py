@@ -52,12 +52,12 @@ def test_groups_and_choices_are_those_of_hydras_repository(project: Path, words:
     (project / "extra" / "experiment" / "deep" / "deeper" / "last.yaml").write_text("{}\n")
     loader = compose.opened(arguments.parse(words))
     line = " ".join(["tunefleet train", *words])
-    for group in completion.groups(completion._search_path(words)):
+    for group in completion.groups(completion.search_path(words)):
         expected = {f"{group}={choice}" for choice in loader.get_group_options(group, ObjectType.CONFIG)}
         assert expected <= offered(f"{line} {group}=")
         assert f"{group}=" in offered(f"{line} {group}")
     known = set(loader.list_groups("")) - {"hydra", "local"}
-    assert {group.split("/")[0] for group in completion.groups(completion._search_path(words))} == known
+    assert {group.split("/")[0] for group in completion.groups(completion.search_path(words))} == known
 
 
 def test_choices_below_a_folder_and_of_a_sweep(project: Path) -> None:

@@ -269,12 +269,12 @@ def test_preparing_needs_no_deepspeed(words: Sequence[str]) -> None:
 
 def test_a_page_replaces_pages_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    data._expect_free(page)
+    data.expect_free(page)
     page.write_text(highlight.page("mine", []), encoding="utf-8")
-    data._expect_free(page)
+    data.expect_free(page)
     for content in (b"<!DOCTYPE html>\n<p>my thesis", b"\xff\x00", b""):
         page.write_bytes(content)
         with pytest.raises(ConfigError, match=r"--html .*page\.html: is there already"):
-            data._expect_free(page)
+            data.expect_free(page)
     with pytest.raises(ConfigError, match="is there already"):
-        data._expect_free(tmp_path)
+        data.expect_free(tmp_path)

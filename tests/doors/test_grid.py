@@ -269,7 +269,7 @@ def beside(points: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Runs a grid with two slots."""
     (tmp_path / "fake_point.py").write_text(FAKE_POINT)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(parallel_runs, "_MODULE", "fake_point")
+    monkeypatch.setattr(parallel_runs, "POINT_MODULE", "fake_point")
     monkeypatch.setattr(grid, "start", lambda plan, machine: pytest.fail("ran in this process"))
     return lambda *rates: grid.run(*points(*([f"optimizer.lr={rate}", "launch.parallel_runs=2"] for rate in rates)))
 

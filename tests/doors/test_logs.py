@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    monkeypatch.setattr(logs, "_INTERVAL", 0.05)
+    monkeypatch.setattr(logs, "INTERVAL", 0.05)
     monkeypatch.chdir(tmp_path)
     return installed(tmp_path / "bin", monkeypatch)
 

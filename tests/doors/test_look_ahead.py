@@ -61,7 +61,7 @@ def test_control_without_the_look_they_are_sent(fake: FakeSlurm, tmp_path: Path)
 
 def test_one_look_for_all_that_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    monkeypatch.setattr(look_ahead, "_complaints", lambda plans: looks.append(len(plans)))
+    monkeypatch.setattr(look_ahead, "first_row_complaints", lambda plans: looks.append(len(plans)))
     plans = [reading(tmp_path, name) for name in "abc"]
     look_ahead.expect_readable([*plans, reading(tmp_path, "d", max_rows=1)])
     assert looks == [2]
@@ -79,7 +79,7 @@ def test_a_look_that_is_impossible_refuses_nothing(
 ) -> None:
     """A node for logins may have no room for transformers."""
     ended = subprocess.CompletedProcess[str]([], 1, stderr="Traceback\nImportError: no room\n")
-    monkeypatch.setattr(look_ahead, "_run", lambda folders: ended)
+    monkeypatch.setattr(look_ahead, "check_in_process", lambda folders: ended)
     look_ahead.expect_readable([reading(tmp_path)])
     assert "note: the first rows were not looked at: ImportError: no room (exit code 1)." in capsys.readouterr().out
 

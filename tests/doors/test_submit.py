@@ -37,7 +37,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake.does("sbatch", NUMBERED.format(folder=tmp_path))
     project = repositories.project(tmp_path / "project")
     monkeypatch.setattr(submit, "REPOSITORY", project)
-    monkeypatch.setattr(submit, "_OWN_CODE", project / "src")
+    monkeypatch.setattr(submit, "OWN_CODE", project / "src")
     monkeypatch.setattr(submit.look_ahead, "expect_readable", lambda plans: None)  # test_look_ahead.py
     monkeypatch.chdir(tmp_path)
     return fake

@@ -272,7 +272,7 @@ def test_a_job_that_waits_knows_what_its_files_held(folder: Path, monkeypatch: p
     fake.says("sbatch", "Submitted batch job 41")
     project = repositories.project(folder / "project")
     monkeypatch.setattr(submit, "REPOSITORY", project)
-    monkeypatch.setattr(submit, "_OWN_CODE", project / "src")
+    monkeypatch.setattr(submit, "OWN_CODE", project / "src")
     monkeypatch.setattr(submit.look_ahead, "expect_readable", lambda plans: None)  # nothing of it can be loaded
     monkeypatch.chdir(folder)
     plan = planned(folder, slurm=True)
@@ -326,7 +326,7 @@ def test_reproduce_says_what_changed_and_runs(
 
 def test_a_data_set_of_the_hub_is_known_by_its_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = written(folder / "cache" / "x-train.arrow", "rows")
-    monkeypatch.setattr(unchanged, "_cached", lambda name, subset, split: [rows])
+    monkeypatch.setattr(unchanged, "cached_hub_files", lambda name, subset, split: [rows])
     plan = planned(folder)
     plan = replace(plan, config=replace(plan.config, data=replace(plan.config.data, mix=(), path="hub:owner/name")))
     plan = unchanged.recorded(plan)

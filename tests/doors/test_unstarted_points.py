@@ -43,7 +43,7 @@ while not Path("go").exists():
     time.sleep(0.05)
 says(State.FINISHED)
 """
-SWAP = "import tunefleet.launch.local as local\nlocal._RANK_MODULE = 'pretend'\n"
+SWAP = "import tunefleet.launch.local as local\nlocal.RANK_MODULE = 'pretend'\n"
 GRID = ["-m", "optimizer.lr=1e-3,2e-3,3e-3,4e-3", "tracking=files"]
 
 

@@ -196,9 +196,9 @@ def test_each_job_of_an_array_finds_its_run_and_tells_the_number(
     submitted = queued(tmp_path / "outputs", runs, job=None)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "40")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
-    assert attempt._run(Path(submitted.folder)) == (runs[2], submitted.key)
+    assert attempt.run_of_job(Path(submitted.folder)) == (runs[2], submitted.key)
     assert submitted.job == "40"
-    assert attempt._job() == "40_2"
+    assert attempt.job_number() == "40_2"
 
 
 def test_another_code_than_the_jobs_own_is_refused(run: RunPaths, tmp_path: Path) -> None:

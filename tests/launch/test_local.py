@@ -62,7 +62,7 @@ import sys
 from pathlib import Path
 from tunefleet.launch import local
 from tunefleet.plan import Plan
-local._RANK_MODULE = "fake_rank"
+local.RANK_MODULE = "fake_rank"
 sys.exit(local.run(Plan.read(Path(sys.argv[1]))))
 """
 
@@ -73,8 +73,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "fake_rank.py").write_text(FAKE_RANK)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(local, "_RANK_MODULE", "fake_rank")
-    monkeypatch.setattr(local, "_POLL", 0.02)
+    monkeypatch.setattr(local, "RANK_MODULE", "fake_rank")
+    monkeypatch.setattr(local, "POLL", 0.02)
     words = ["launch.processes=2", f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}", "name=run"]
     plan = make(from_overrides(words), Machine(gpus=0, cores=2))
     plan.save()
@@ -212,7 +212,7 @@ def test_the_others_are_asked_politely(plan: Plan) -> None:
 
 
 def test_a_rank_that_does_not_listen_is_killed_after_the_grace(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_GRACE", 0.4)
+    monkeypatch.setattr(local, "GRACE", 0.4)
     bodies(plan, f"signal.signal(signal.SIGTERM, signal.SIG_IGN); meet(1); {LONG}", "meet(0); fail('why', 1)")
     began = time.monotonic()
     assert local.run(plan) == 1
@@ -341,15 +341,15 @@ def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyP
     with socket.socket() as listener:
         listener.bind(("", 0))
         taken = listener.getsockname()[1]
-        monkeypatch.setattr(local, "_PORTS", [taken, taken, taken, local.free_port()])
-        assert {local.free_port() for _ in range(20)} == {local._PORTS[-1]}
+        monkeypatch.setattr(local, "PORTS", [taken, taken, taken, local.free_port()])
+        assert {local.free_port() for _ in range(20)} == {local.PORTS[-1]}
 
 
 def test_the_port_that_was_asked_for(plan: Plan) -> None:
     words = ["launch.processes=2", f"model.tokenizer={plan.sources.tokenizer}", "launch.port=4321"]
     chosen = make(from_overrides(words), Machine())
     assert local.rank_environment(chosen, 1, 4321)["MASTER_PORT"] == "4321"
-    assert {port for _, port in local._ranks(chosen)} == {4321}
+    assert {port for _, port in local.ranks_and_ports(chosen)} == {4321}
 
 
 def test_a_port_that_somebody_takes_meanwhile_is_replaced(plan: Plan, capfd: pytest.CaptureFixture[str]) -> None:

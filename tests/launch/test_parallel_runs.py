@@ -67,7 +67,7 @@ from pathlib import Path
 from tests.launch.test_parallel_runs import Fake, SHARE
 from tunefleet.launch import parallel_runs
 from tunefleet.plan import Plan
-parallel_runs._MODULE = "fake_point"
+parallel_runs.POINT_MODULE = "fake_point"
 points = [Fake(Plan.read(Path(folder))) for folder in sys.argv[1:]]
 interrupted = parallel_runs.run(points, SHARE)
 print(interrupted, [point.code for point in points])
@@ -101,8 +101,8 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Points that do what their bodies say; afterwards no process of theirs may be left."""
     (tmp_path / "fake_point.py").write_text(FAKE_POINT)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(parallel_runs, "_MODULE", "fake_point")
-    monkeypatch.setattr(parallel_runs, "_POLL", 0.02)
+    monkeypatch.setattr(parallel_runs, "POINT_MODULE", "fake_point")
+    monkeypatch.setattr(parallel_runs, "POLL", 0.02)
 
     def points(*bodies: str) -> list[Fake]:
         made = []

@@ -192,7 +192,7 @@ def test_a_job_that_nobody_remembers(fake: FakeSlurm, run: RunPaths) -> None:
 def test_accounting_is_a_help_and_no_need(
     fake: FakeSlurm, run: RunPaths, monkeypatch: pytest.MonkeyPatch, accounting: str
 ) -> None:
-    monkeypatch.setattr(queue, "_PATIENCE", 0.5)
+    monkeypatch.setattr(queue, "PATIENCE", 0.5)
     if accounting == "is empty":
         fake.says("sacct")
     elif accounting == "hangs":
@@ -268,7 +268,7 @@ def test_which_runs_a_line_of_an_array_means(fake: FakeSlurm, tmp_path: Path, jo
 def test_who_hears_nothing_decides_nothing(
     fake: FakeSlurm, run: RunPaths, monkeypatch: pytest.MonkeyPatch, how: str, state: State
 ) -> None:
-    monkeypatch.setattr(queue, "_PATIENCE", 0.5)
+    monkeypatch.setattr(queue, "PATIENCE", 0.5)
     says(run, state)
     before = kept(run)
     if how == "hangs":

@@ -45,7 +45,7 @@ def test_each_is_heard_as_what_it_is() -> None:
 
 
 def test_control_without_it_a_dead_parent_asks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_BURST", 0.0)
+    monkeypatch.setattr(signals, "BURST", 0.0)
     assert heard((TERM, TERM), 0.0) == 2
 
 

@@ -502,7 +502,7 @@ LOST = "sbatch: error: Batch job submission failed: Socket timed out on send/rec
 def test_a_job_is_looked_for_where_sbatch_lost_the_answer(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    monkeypatch.setattr(slurm, "_LOOKS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(slurm, "LOOKS", (0.0, 0.0, 0.0))
     late = f'echo >>{fake.folder}/looks; [ $(grep -c "" {fake.folder}/looks) -gt 1 ] || exit 0\n'
     key = f"$(cat {fake.folder}/key)"
     fake.does("sbatch", 'for word in "$@"; do case $word in --comment=*) printf %s "${word#*=}" >'
@@ -517,7 +517,7 @@ def test_a_job_is_looked_for_where_sbatch_lost_the_answer(
 def test_a_job_that_does_not_come_settles_nothing(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_LOOKS", (0.0, 0.0))
+    monkeypatch.setattr(slurm, "LOOKS", (0.0, 0.0))
     fake.says("sbatch", code=1, error=LOST)
     one = plan(tmp_path, "run")
     with pytest.raises(QueueError, match="Whether SLURM has the job is not known yet"):

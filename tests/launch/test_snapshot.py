@@ -170,7 +170,7 @@ def test_large_files_that_git_does_not_know_are_refused(repository: Path, store:
 
 
 def test_large_files_that_git_tracks_are_copied(repository: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "_UNTRACKED_BYTES", 0)
+    monkeypatch.setattr(project, "UNTRACKED_BYTES", 0)
     assert names(take(repository, store).folder) == FILES
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from tunefleet.base import files
 from tunefleet.base.errors import DataError
 
-_LARGE = 1 << 22  # bytes; a smaller file is read in a few milliseconds
-_SETTLED = 2.0  # seconds without a change after which a file's time tells the next change
-_SAMPLED = 1 << 26  # bytes; `sampled` reads a smaller file whole
-_PIECE = 1 << 20  # bytes
+LARGE = 1 << 22  # bytes; a smaller file is read in a few milliseconds
+SETTLED = 2.0  # seconds without a change after which a file's time tells the next change
+SAMPLED = 1 << 26  # bytes; `sampled` reads a smaller file whole
+PIECE = 1 << 20  # bytes
 _PIECES = 16
 
 
@@ -28,8 +28,8 @@ def digest(path: Path, memory: Path | None = None) -> bytes:
     """
     with _readable(path):
         stat = path.stat()
-        if memory is None or stat.st_size < _LARGE:
-            return _read(path)
+        if memory is None or stat.st_size < LARGE:
+            return file_digest(path)
         note = memory / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]}.json"
         remembered = _remembered(note, stat)
         if remembered is not None:
@@ -44,12 +44,12 @@ def sampled(path: Path) -> bytes:
     """
     with _readable(path), open(path, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size <= _SAMPLED:
+        if size <= SAMPLED:
             return hashlib.file_digest(stream, "sha256").digest()
         sample = hashlib.sha256(str(size).encode())
         for number in range(_PIECES):
-            stream.seek(number * (size - _PIECE) // (_PIECES - 1))
-            sample.update(stream.read(_PIECE))
+            stream.seek(number * (size - PIECE) // (_PIECES - 1))
+            sample.update(stream.read(PIECE))
         return sample.digest()
 
 
@@ -61,15 +61,16 @@ def _readable(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
-def _read(path: Path) -> bytes:
+def file_digest(path: Path) -> bytes:
+    """The SHA-256 of every byte of a file. Raises `OSError`."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _read_and_note(path: Path, stat: os.stat_result, note: Path) -> bytes:
-    sha256 = _read(path)
+    sha256 = file_digest(path)
     changed = max(stat.st_mtime, stat.st_ctime)
-    if _state(stat) == _state(path.stat()) and time.time() - changed > _SETTLED:
+    if _state(stat) == _state(path.stat()) and time.time() - changed > SETTLED:
         with suppress(OSError):  # the file is read again next time, where its note cannot be written
             files.write_json(note, {"file": str(path), "state": _state(stat), "sha256": sha256.hex()})
     return sha256

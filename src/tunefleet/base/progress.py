@@ -13,9 +13,9 @@ from typing import TypeVar
 from tunefleet.base.units import clock
 
 T = TypeVar("T")
-_FIRST = 1.0  # seconds in which nothing is printed: what is over by then needs no line
-_REDRAWN = 0.5  # seconds between two states of a line in a terminal
-_REPEATED = 10.0  # seconds between two plain lines
+FIRST = 1.0  # seconds in which nothing is printed: what is over by then needs no line
+REDRAWN = 0.5  # seconds between two states of a line in a terminal
+REPEATED = 10.0  # seconds between two plain lines
 
 
 def over(items: Sequence[T], act: str) -> Iterator[T]:
@@ -38,7 +38,7 @@ def during(act: str, state: Callable[[float], str] | None = None, every_rank: bo
     line, over = _Line(every_rank), threading.Event()
 
     def watch() -> None:
-        while not over.wait(_REDRAWN):
+        while not over.wait(REDRAWN):
             line.show(f"{act}: {state(line.seconds) if state else clock(line.seconds)}")
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
@@ -64,7 +64,7 @@ class _Line:
         # a live bar of rich owns the terminal while it is there, and takes whole lines
         self._redraws = sys.stderr.isatty() and not hasattr(sys.stderr, "rich_proxied_file")
         self._silent = not every_rank and os.environ.get("RANK", "0") != "0"
-        self._next = _FIRST
+        self._next = FIRST
         self._shown = False
 
     @property
@@ -76,7 +76,7 @@ class _Line:
         """Where it is time for the next one."""
         if self._silent or self.seconds < self._next:
             return
-        self._next = self.seconds + (_REDRAWN if self._redraws else _REPEATED)
+        self._next = self.seconds + (REDRAWN if self._redraws else REPEATED)
         self._shown = True
         self._write(state, "" if self._redraws else "\n")
 

@@ -131,7 +131,7 @@ def _of_training(earlier: Sequence[str], current: str) -> Iterator[str]:
     if previous in _FOLDERS:
         yield from _files(current)
     elif previous in ("--config-name", "-cn"):
-        yield from (path.stem for folder in _search_path(earlier) for path in folder.glob("*.yaml"))
+        yield from (path.stem for folder in search_path(earlier) for path in folder.glob("*.yaml"))
     elif _OPTIONS.get(previous):
         yield from _OPTIONS[previous]
     elif current.startswith("-"):
@@ -143,7 +143,7 @@ def _of_training(earlier: Sequence[str], current: str) -> Iterator[str]:
 def _overrides(earlier: Sequence[str], current: str) -> Iterator[str]:
     signs = current[: len(current) - len(current.lstrip("+~"))]
     key, equals, value = current[len(signs) :].partition("=")
-    folders = _search_path(earlier)
+    folders = search_path(earlier)
     if not equals:
         yield from (f"{signs}{group}=" for group in groups(folders))
         yield from ("hydra.searchpath=",) if key.startswith("hydra") else ()
@@ -154,7 +154,7 @@ def _overrides(earlier: Sequence[str], current: str) -> Iterator[str]:
     yield from (f"{signs}{key}={done}{name}" for name in names)
 
 
-def _search_path(earlier: Sequence[str]) -> list[Path]:
+def search_path(earlier: Sequence[str]) -> list[Path]:
     """The folders that Hydra would search after these arguments, without its own."""
     added = [text for option in ("--config-dir", "-cd", "--config-path", "-cp") for text in _values_of(earlier, option)]
     search = [

@@ -35,7 +35,7 @@ def show(argv: Sequence[str], options: RowOptions, html: Path | None) -> None:
     """Prints rows that `train.py OVERRIDES` would train on, the tokens in the loss coloured; or writes them as HTML."""
     _expect_possible(options)
     if html is not None:
-        _expect_free(html)
+        expect_free(html)
     plan = _ready(argv)
     from tunefleet.data.shown_rows import Choice
     from tunefleet.runs import data_preview  # transformers starts here
@@ -63,7 +63,7 @@ def _expect_possible(options: RowOptions) -> None:
         raise ConfigError("--row and --random: a row is named or drawn. Leave out one of them.")
 
 
-def _expect_free(page: Path) -> None:
+def expect_free(page: Path) -> None:
     """Raises `ConfigError` where something else than a page of ours is there: nothing of a user's is replaced."""
     try:
         is_ours = not page.exists() or page.read_text(encoding="utf-8").startswith(data_page.BEGINNING)

@@ -14,7 +14,7 @@ from tunefleet.launch import submission
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
-_INTERVAL = 2.0  # seconds between two looks
+INTERVAL = 2.0  # seconds between two looks
 
 
 def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
@@ -70,7 +70,7 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
         run_status = StatusReader().status(run.paths)
         ended = run_status is None or run_status.state.final  # one more look for the last lines
         if not ended:
-            time.sleep(_INTERVAL / 2)
+            time.sleep(INTERVAL / 2)
 
 
 def _print_from(path: Path, offset: int, text_of: codecs.IncrementalDecoder) -> int:

@@ -32,7 +32,7 @@ def expect_readable(plans: Sequence[Plan]) -> None:
     Raises `DataError` with file and line. Where that is not possible it is noted, and nothing is refused.
     """
     different = list({_reading(plan): plan for plan in plans if _may_start(plan)}.values())
-    if different and (complaints := _complaints(different)):
+    if different and (complaints := first_row_complaints(different)):
         raise DataError(*dict.fromkeys(complaints))
 
 
@@ -48,12 +48,13 @@ def _reading(plan: Plan) -> str:
     return json.dumps([dump(plan.config.data), train.sequence_length, sources.tokenizer, *family])
 
 
-def _complaints(plans: Sequence[Plan]) -> list[str]:
+def first_row_complaints(plans: Sequence[Plan]) -> list[str]:
+    """What is wrong with the first rows of these plans; empty where they could not be read."""
     with tempfile.TemporaryDirectory(prefix="tunefleet-look-") as parent:
         folders = [Path(parent, str(number)) for number in range(len(plans))]
         for plan, folder in zip(plans, folders, strict=True):
             replace(plan, run_dir=str(folder)).save()
-        looked = _run(folders)
+        looked = check_in_process(folders)
         if looked.returncode:
             reason = [line for line in looked.stderr.splitlines() if line.strip()][-1:] or ["without a word"]
             print(f"note: the first rows were not looked at: {reason[0]} (exit code {looked.returncode}).", flush=True)
@@ -61,7 +62,8 @@ def _complaints(plans: Sequence[Plan]) -> list[str]:
         return [complaint for folder in folders for complaint in files.read_json(folder / _COMPLAINTS)]
 
 
-def _run(folders: Sequence[Path]) -> subprocess.CompletedProcess[str]:
+def check_in_process(folders: Sequence[Path]) -> subprocess.CompletedProcess[str]:
+    """Runs `main` over the folders in a new process."""
     paths = [str(project.IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.run(
         [sys.executable, "-P", "-m", __name__, *map(str, folders)],

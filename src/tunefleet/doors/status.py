@@ -16,7 +16,7 @@ from tunefleet.launch import settings, submission
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
-_INTERVAL = 2.0  # seconds between two looks
+INTERVAL = 2.0  # seconds between two looks
 
 
 def status(runs: Sequence[Run]) -> None:
@@ -75,7 +75,7 @@ def _looks(runs: Sequence[Run]) -> Iterator[list[tuple[Run, Status | None]]]:
         yield statuses
         if all(run_status and run_status.state.final for _, run_status in statuses):
             return
-        time.sleep(_INTERVAL)
+        time.sleep(INTERVAL)
 
 
 def _table(statuses: Sequence[tuple[Run, Status | None]]) -> str:

@@ -22,7 +22,7 @@ from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
 
 _SHOWN = 10  # runs named one by one
-_OWN_CODE = project.IMPORTED_FROM
+OWN_CODE = project.IMPORTED_FROM
 
 
 def submit(plans: Sequence[Plan], sweep: str = "") -> int:
@@ -96,17 +96,17 @@ def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
         for plan in progress.over(plans, "writing plans"):
             plan.save()
             provenance.write(plan.paths.provenance, origin)
-        return _submit_all(slurm.batches(plans, code.python_path if code else _OWN_CODE), outputs, name)
+        return _submit_all(slurm.batches(plans, code.python_path if code else OWN_CODE), outputs, name)
 
 
 def _code(plan: Plan, outputs: Path) -> Snapshot | None:
     """The copy of the code that the jobs run; None where they run the code itself."""
     copied = plan.config.launch.snapshot
-    if ":" in str(outputs if copied else _OWN_CODE):  # Python would look for the code at both sides of it
+    if ":" in str(outputs if copied else OWN_CODE):  # Python would look for the code at both sides of it
         raise RunError(
             f"output_dir: {outputs} has a colon, so Python could not find the copy of the code in it. Use another one."
             if copied
-            else f"launch.snapshot: {_OWN_CODE} has a colon, so Python could not find the code in it. Leave it out."
+            else f"launch.snapshot: {OWN_CODE} has a colon, so Python could not find the code in it. Leave it out."
         )
     return snapshot.take(REPOSITORY, outputs / "code") if copied else None
 
@@ -168,7 +168,7 @@ def _tell_next(name: str) -> None:
 def _show(plans: Sequence[Plan]) -> int:
     """The dry run: every script, and what all of it costs at most."""
     outputs = Path(plans[0].run_dir).parent
-    batches = slurm.batches(plans, _OWN_CODE)
+    batches = slurm.batches(plans, OWN_CODE)
     for batch in batches:
         print(batch.script(Submission(str(outputs / "submissions" / "DRY-RUN"), (), 0.0, "", 0)))
     hours = sum(plan.job.gpu_hours for plan in plans if plan.job)

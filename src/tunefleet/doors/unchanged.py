@@ -34,11 +34,12 @@ def expect_as_in(saved: Plan, plan: Plan) -> None:
 
 
 def _hub_files(name: HubName, source: SourceConfig) -> list[Path]:
-    return _cached(name, source.subset, source.split)
+    return cached_hub_files(name, source.subset, source.split)
 
 
 @functools.cache  # the points of a grid share their data
-def _cached(name: HubName, subset: str | None, split: str | None) -> list[Path]:
+def cached_hub_files(name: HubName, subset: str | None, split: str | None) -> list[Path]:
+    """The files of a data set of the hub on this machine."""
     from tunefleet.data.read import hub  # takes seconds: only where a data set of the hub is named
 
     return hub.files(name, SourceConfig(subset=subset, split=split))

@@ -31,7 +31,7 @@ def main() -> None:
     """Prints shell for `begin`; ends with the exit code of the job for `end`."""
     stdio.protect()
     act, folder, *code = sys.argv[1:]
-    run, key = _run(Path(folder))
+    run, key = run_of_job(Path(folder))
     if act == "begin":
         print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")))
     else:
@@ -93,8 +93,10 @@ def _start(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
     """The attempt is open, the run starting: returns what its ranks need, as shell."""
     failures.clear(run)
     run.stop.unlink(missing_ok=True)
-    attempts.begin(run, key, _job())
-    starting = run_status.moved(state=State.STARTING, cause=Cause.NONE, reason="", job=_job(), restarts=_restarts())
+    attempts.begin(run, key, job_number())
+    starting = run_status.moved(
+        state=State.STARTING, cause=Cause.NONE, reason="", job=job_number(), restarts=_restarts()
+    )
     status.write(run.status, starting)
     port = str(plan.config.launch.port or free_port())
     return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
@@ -110,7 +112,7 @@ def end(run: RunPaths, key: str, code: int) -> int:
     if refusal is None:
         return _requeue(run, outcome, in_queue)
     if in_queue:
-        queue.cancel([_job()])
+        queue.cancel([job_number()])
     retryable = attempts.retryable(outcome.cause)  # else its reason says enough
     _settle(run, replace(outcome, reason=f"{outcome.reason}; {refusal}") if retryable else outcome)
     return code or FAILED
@@ -119,7 +121,7 @@ def end(run: RunPaths, key: str, code: int) -> int:
 def _close(run: RunPaths, key: str, code: int) -> tuple[str, Ending]:
     """Writes down how the attempt ended; returns SLURM's state of the job, and that ending."""
     run_status = status.read(run.status) or Status(State.STARTING)
-    job_state = queue.state_of(_job(), _restarts())
+    job_state = queue.state_of(job_number(), _restarts())
     outcome = ending.of_attempt(run_status, failures.read_all(run), code, job_state, run.cancelled.exists())
     opened = attempts.read(run, key)[-1]
     attempts.write(run, replace(opened, last=run_status.saved_step, cause=outcome.cause))
@@ -128,7 +130,9 @@ def _close(run: RunPaths, key: str, code: int) -> tuple[str, Ending]:
 
 def _requeue(run: RunPaths, outcome: Ending, in_queue: bool) -> int:
     """Sends the job back into the queue, unless it is there already."""
-    if queue.state_of(_job(), _restarts()) == "CANCELLED":  # by scancel, since `end` looked: requeueing would undo it
+    if (
+        queue.state_of(job_number(), _restarts()) == "CANCELLED"
+    ):  # by scancel, since `end` looked: requeueing would undo it
         _settle(run, ending.BY_SCANCEL)
         return FAILED
     run_status = status.read(run.status) or Status(State.STARTING)
@@ -137,7 +141,7 @@ def _requeue(run: RunPaths, outcome: Ending, in_queue: bool) -> int:
     status.write(run.status, requeued)
     try:
         if not in_queue:
-            queue.requeue(_job())
+            queue.requeue(job_number())
     except QueueError as error:
         _settle(run, replace(outcome, reason=f"{outcome.reason}; it could not go back into the queue: {error}"))
         return FAILED
@@ -151,7 +155,7 @@ def _settle(run: RunPaths, outcome: Ending) -> None:
     print(f"tunefleet: {outcome.state.value}: {outcome.reason}", file=sys.stderr)
 
 
-def _run(folder: Path) -> tuple[RunPaths, str]:
+def run_of_job(folder: Path) -> tuple[RunPaths, str]:
     """The run of this job, of an array the one with its index; gives the submission the job's number."""
     submitted = submission.read(folder)
     if submitted.job is None:
@@ -159,7 +163,8 @@ def _run(folder: Path) -> tuple[RunPaths, str]:
     return RunPaths(Path(submitted.runs[int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])), submitted.key
 
 
-def _job() -> str:
+def job_number() -> str:
+    """SLURM's number of this job, of an array with its index."""
     if "SLURM_ARRAY_TASK_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ["SLURM_JOB_ID"]

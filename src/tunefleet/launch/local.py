@@ -26,13 +26,13 @@ from tunefleet.launch.ending import Ending
 from tunefleet.launch.signals import CAUSES, caught
 from tunefleet.plan.plan import Plan
 
-_RANK_MODULE = "tunefleet.doors.rank"
-_POLL = 0.1
-_GRACE = 20.0  # seconds for the others to notice, after one failed, and again after they were asked to end
+RANK_MODULE = "tunefleet.doors.rank"
+POLL = 0.1
+GRACE = 20.0  # seconds for the others to notice, after one failed, and again after they were asked to end
 _LOG_LINES = 20
 _PORT_TRIES = 3
 _PORT_TAKEN = re.compile(r"EADDRINUSE|address already in use", re.IGNORECASE)
-_PORTS = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
+PORTS = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 
 
 def run(plan: Plan, module: str | None = None) -> int:
@@ -40,12 +40,12 @@ def run(plan: Plan, module: str | None = None) -> int:
 
     Ctrl-C saves and stops.
     """
-    ranks = _run(plan, module or _RANK_MODULE)
+    ranks = _run(plan, module or RANK_MODULE)
     for _ in range(_PORT_TRIES):
         if plan.config.launch.port or not ranks.lost_their_port():
             break
         print("tunefleet: another process took the port meanwhile: starting again with another one.", file=sys.stderr)
-        ranks = _run(plan, module or _RANK_MODULE)
+        ranks = _run(plan, module or RANK_MODULE)
     return ranks.verdict()
 
 
@@ -54,7 +54,7 @@ def _run(plan: Plan, module: str) -> _Ranks:
     failures.clear(plan.paths)
     plan.paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
-        started = [_start(plan, module, rank, port, closing) for rank, port in _ranks(plan)]
+        started = [_start(plan, module, rank, port, closing) for rank, port in ranks_and_ports(plan)]
         ranks = _Ranks(plan.paths, started)
         with caught(ranks.forward):
             ranks.watch()
@@ -74,11 +74,11 @@ class _Ranks:
         """Waits for all; after a first failure the others get a while, then are ended."""
         deadline: float | None = None
         while any(process.poll() is None for process in self.processes):
-            time.sleep(_POLL)
+            time.sleep(POLL)
             if self.first_failure is None:
                 self.first_failure = self._failed()
             if self.first_failure is not None and deadline is None and not self.signals:  # else they may be saving
-                deadline = time.monotonic() + _GRACE
+                deadline = time.monotonic() + GRACE
                 self._signal(signal.SIGTERM)
             if len(self.signals) > 1 or (deadline and time.monotonic() > deadline):
                 self._signal(signal.SIGKILL)
@@ -156,7 +156,8 @@ class _Ranks:
                 process.send_signal(number)
 
 
-def _ranks(plan: Plan) -> Iterator[tuple[int, int]]:
+def ranks_and_ports(plan: Plan) -> Iterator[tuple[int, int]]:
+    """(rank, port of rank 0) of every process here."""
     port = plan.config.launch.port or free_port()
     return ((rank, port) for rank in range(plan.layout.processes_here))
 
@@ -218,7 +219,7 @@ def free_port() -> int:
     that it gives to connections (from 32768 on under Linux), and was sometimes taken in between.
     """
     while True:
-        port = random.SystemRandom().choice(_PORTS)  # runs that start at once, with the same seed
+        port = random.SystemRandom().choice(PORTS)  # runs that start at once, with the same seed
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("", port))
             return port

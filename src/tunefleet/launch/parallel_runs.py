@@ -16,8 +16,8 @@ from tunefleet.launch.signals import caught
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.slots import Share
 
-_MODULE = "tunefleet.doors.grid_worker"
-_POLL = 0.1
+POINT_MODULE = "tunefleet.doors.grid_worker"
+POLL = 0.1
 
 
 class Point(Protocol):
@@ -66,7 +66,7 @@ class _Row:
         """Until nothing runs, and nothing is to be started."""
         self._fill()
         while self.running:
-            time.sleep(_POLL)
+            time.sleep(POLL)
             self._pass_on()
             self._collect()
             self._fill()
@@ -110,7 +110,7 @@ def _start(plan: Plan, share: Share, slot: int) -> subprocess.Popen[bytes]:
     settings = {"TUNEFLEET_LAUNCHER_PID": str(os.getpid()), **share.environment(slot)}
     with open(plan.paths.console, "ab") as console:
         return subprocess.Popen(
-            [sys.executable, "-m", _MODULE, plan.run_dir],
+            [sys.executable, "-m", POINT_MODULE, plan.run_dir],
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
             stdout=console,

@@ -16,7 +16,7 @@ IMPORTED_FROM = _INSTALLED.parent
 """What PYTHONPATH needs for this code: `src` of a clone, or where the package was installed."""
 ROOT = IMPORTED_FROM.parent if (IMPORTED_FROM.parent / PACKAGE).is_dir() else IMPORTED_FROM
 """The clone that this code runs from; without one, where the package was installed."""
-_UNTRACKED_BYTES = 50_000_000
+UNTRACKED_BYTES = 50_000_000
 _SHOWN = 3
 
 
@@ -58,7 +58,7 @@ def _by_hand(repository: Path) -> Iterator[tuple[Path, Path]]:
 def _expect_small(repository: Path, names: Iterable[Path]) -> None:
     """Weights or data that git neither tracks nor ignores would be copied again at each edit of the code."""
     sizes = {name: (repository / name).lstat().st_size for name in names if os.path.lexists(repository / name)}
-    if sum(sizes.values()) <= _UNTRACKED_BYTES:
+    if sum(sizes.values()) <= UNTRACKED_BYTES:
         return
     largest = sorted(sizes, key=lambda name: -sizes[name])[:_SHOWN]
     raise RunError(

@@ -11,7 +11,7 @@ from math import inf
 
 from tunefleet.base.errors import TunefleetError
 
-_PATIENCE = 10.0  # seconds for one answer
+PATIENCE = 10.0  # seconds for one answer
 _NEEDED = ("SLURM_CONF", "SLURM_JWT")  # of SLURM's variables, those that hold where it is and who we are
 _OF_SLURM = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT", "SCANCEL_", "SCONTROL_", "SINFO_")
 _OF_RANKS = ("PMI_", "PMIX_", "OMPI_", "TUNEFLEET_")
@@ -179,14 +179,14 @@ def command(*arguments: str) -> str:
     """What a command of SLURM prints. Raises `QueueError` where it fails, is missing, or does not answer."""
     try:
         done = subprocess.run(
-            arguments, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=clean_environment()
+            arguments, capture_output=True, text=True, errors="replace", timeout=PATIENCE, env=clean_environment()
         )
     except FileNotFoundError:
         raise QueueError(f"{arguments[0]} is not on this machine: this is no machine of a SLURM cluster.") from None
     except OSError as error:
         raise QueueError(f"{arguments[0]}: {error.strerror}.") from None
     except subprocess.TimeoutExpired:
-        raise QueueError(f"{arguments[0]}: SLURM did not answer in {_PATIENCE:g} s.") from None
+        raise QueueError(f"{arguments[0]}: SLURM did not answer in {PATIENCE:g} s.") from None
     if done.returncode:
         raise QueueError(f"{arguments[0]}: {' '.join(done.stderr.split()) or f'ended with {done.returncode}'}")
     return done.stdout

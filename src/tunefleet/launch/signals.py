@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from tunefleet.base.status import Cause
 
 CAUSES = {signal.SIGINT: Cause.INTERRUPT, signal.SIGTERM: Cause.TERMINATED}
-_BURST = 0.1  # seconds
+BURST = 0.1  # seconds
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def caught(forward: Callable[[int], None]) -> Iterator[None]:
         moment = time.monotonic()
         if number == signal.SIGTERM:
             last, earlier = moment, last
-            if moment - earlier < _BURST:
+            if moment - earlier < BURST:
                 return
         forward(number)
 

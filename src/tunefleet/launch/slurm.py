@@ -33,7 +33,7 @@ _OTHER_LIMIT = re.compile(r"(Assoc|QOS)(?!\w*SubmitJob)\w*Limit|^QOSMin")  # whi
 _UNSURE = re.compile(
     r"timed out|contact|connect|communication|transmitted|endpoint|unexpected message|receiving", re.IGNORECASE
 )
-_LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for a job that may have been accepted
+LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for a job that may have been accepted
 _REFUSED_CODE = 3
 
 
@@ -168,7 +168,7 @@ def _looked_for(submitted: Submission, reason: str) -> Submission:
 
     The runs stay queued then: who looks at them later finds the job, or says that there is none.
     """
-    for seconds in _LOOKS:
+    for seconds in LOOKS:
         time.sleep(seconds)
         with suppress(QueueError):
             if job := queue.numbered(submitted.key):
