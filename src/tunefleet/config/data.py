@@ -31,11 +31,11 @@ SUFFIXES = {
     ".arrow": FileType.ARROW,
     ".txt": FileType.TEXT,
 }
-"""What `file_type=auto` makes of a name, `.gz` at its end aside."""
+"""The type of a name for `file_type=auto`, `.gz` at its end aside."""
 
 
 class Format(Enum):
-    """What a row looks like; `auto` recognises it by the keys of the first row (docs/data.md)."""
+    """The format of a row; `auto` recognises it by the keys of the first row (docs/data.md)."""
 
     AUTO = "auto"
     MESSAGES = "messages"
@@ -64,7 +64,7 @@ COLUMNS = {
 
 
 class TrainOn(Enum):
-    """Which tokens carry a loss."""
+    """Which tokens are in the loss."""
 
     RESPONSE = "response"
     LAST = "last"
@@ -72,7 +72,7 @@ class TrainOn(Enum):
 
 
 class LongRows(Enum):
-    """What becomes of a conversation that is longer than a row; plain text is always split."""
+    """What happens to a conversation that is longer than a sequence; plain text is always split."""
 
     TRUNCATE = "truncate"
     SPLIT = "split"
@@ -87,7 +87,7 @@ class OnBadRow(Enum):
 
 
 class Grouping(Enum):
-    """Which rows come together where packing is off (docs/data.md)."""
+    """Which sequences come together where packing is off (docs/data.md)."""
 
     NEVER = "never"
     STEP = "step"
@@ -96,7 +96,7 @@ class Grouping(Enum):
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where rows come from, and how each becomes a conversation."""
+    """A source of rows, and how each becomes a conversation."""
 
     path: str | None = None
     """File, folder, glob such as `chats/*.jsonl.gz`, data set of the hub such as `hub:tatsu-lab/alpaca`, or `demo`."""
@@ -111,15 +111,15 @@ class SourceConfig:
     split: str | None = None
     """Split of a data set of the hub (null is `train`), or the key of a JSON object; `a+b` is both, `*` every key."""
     format: Format = Format.AUTO
-    """What a row looks like."""
+    """The format of its rows."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Our name of a column and theirs: `output: response`; inside it `instances.0.output`, joined `data.*.text`."""
+    """Our name of a column and its own: `output: response`; inside it `instances.0.output`, joined `data.*.text`."""
     ignore_columns: tuple[str, ...] = ()
     """Columns that are left unread on purpose, where one with a meaning would be refused: `[images, label]`."""
     instruction: str | None = None
-    """What is asked about parallel (`{source}`) or labelled rows (`{text}`, `{labels}`); null is that text alone."""
+    """The question of parallel (`{source}`) or labelled rows (`{text}`, `{labels}`); null is that text alone."""
     instruction_back: str | None = None
-    """What asks for the way back, with `{target}`: each parallel row becomes two conversations; null is one way."""
+    """The question for the way back, with `{target}`: each parallel row becomes two conversations; null is one way."""
     label_names: tuple[str, ...] = ()
     """Names of the labels 0, 1, 2 ...; a label that is a text must be one of them."""
     label_file: str | None = None
@@ -137,7 +137,7 @@ class MixedSource(SourceConfig):
     weight: float | None = ranged(None, above=0)
     """Its share of the mixture, relative to the other weights; the mixture has as many rows as all sources together."""
     epochs: float | None = ranged(None, above=0)
-    """How often each of its rows stands in the mixture, where there are no weights; 0.5 is a random half."""
+    """How often each of its rows is in the mixture, where there are no weights; 0.5 is a random half."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class DataConfig(SourceConfig):
     template: str = "auto"
     """Chat template: `auto` (the tokenizer's own, else `plain`), a name, or a path to a Jinja file."""
     train_on: TrainOn = TrainOn.RESPONSE
-    """Which tokens carry a loss: every answer (`response`), only the `last` one of a conversation, or `all` text."""
+    """Which tokens are in the loss: every answer (`response`), only the `last` one of a conversation, or `all` text."""
     long_rows: LongRows = LongRows.TRUNCATE
     """What becomes of conversations longer than `train.sequence_length`: `truncate` cuts (an answer in the middle, so
     that its end is in the loss), `split` makes several rows of one, `drop` leaves them out."""
@@ -176,9 +176,9 @@ class DataConfig(SourceConfig):
     max_unfilled: float = ranged(0.01, at_least=0, at_most=1)
     """Largest share of a file's rows with the same unfilled {placeholder}, {{placeholder}} or <PLACEHOLDER>."""
     packing: bool = True
-    """Put several conversations into one row; they do not see each other."""
+    """Put several conversations into one sequence; they do not see each other."""
     group_by_length: Grouping = Grouping.STEP
-    """Without packing: `step` sorts the rows of each step by length; `window` makes steps of rows of similar length."""
+    """Without packing: `step` sorts the sequences of each step by length; `window` makes steps of similar lengths."""
     workers: int = ranged(0, at_least=0)
     """Processes of each rank that put micro-batches together ahead of training; 0 is the training process itself."""
     tokenizer: str | None = None

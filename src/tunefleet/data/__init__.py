@@ -1,1 +1,1 @@
-"""Room data: rows of text become micro-batches: source -> format -> template -> encode -> pack -> order -> collate."""
+"""Room data: row -> conversation -> template -> loss mask -> packed sequence -> order -> micro-batch."""

@@ -1,4 +1,4 @@
-"""A trial of the first rows of every source: they are read, cleaned, rendered, encoded and verified."""
+"""First rows of every source, on trial: read, cleaned, rendered, encoded and verified."""
 
 from __future__ import annotations
 

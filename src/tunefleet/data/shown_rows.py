@@ -1,4 +1,4 @@
-"""The rows of a split that `data show` shows: the first ones, those from a number on, or some drawn at random."""
+"""Rows that `data show` shows: the first ones of a split, those from a number on, or some drawn at random."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def rows(plan: Plan, choice: Choice) -> list[RowPreview]:
     pairs = shown_rows.choose(choice, rendering)
     conversations = [list(parts) for _, parts in groupby(pairs, key=lambda pair: id(pair[0]))]
     return [
-        _preview(conversation.where + _part(number, len(parts)), encoded, tokenizer)
+        _preview(conversation.location + _part(number, len(parts)), encoded, tokenizer)
         for parts in conversations
         for number, (conversation, encoded) in enumerate(parts, 1)
     ]

@@ -123,7 +123,7 @@ def test_what_was_cut_is_not_held_against_a_row(tokenizer: Any) -> None:
 def test_answers_of_no_weight_are_not_missed(tokenizer: Any) -> None:
     for silent in (2, 4):
         turns = [replace(turn, in_loss=i != silent) for i, turn in enumerate(TALK.turns)]
-        weighed = Conversation(tuple(turns), TALK.where)
+        weighed = Conversation(tuple(turns), TALK.location)
         for on in TrainOn:
             encoded = one(tokenizer, PLAIN, on, weighed)
             assert not encoded.loss_mask.all()

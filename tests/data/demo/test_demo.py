@@ -91,14 +91,14 @@ def test_unseen_words_are_in_no_train_row(train):
 def test_a_made_up_word_is_never_a_new_word_nor_its_plural():
     maker = made_up.Maker(["anna", "annas", "nana"], kept_out=["anna", "nanas"])
     rng = random.Random(0)
-    words = {maker.word(rng) for _ in range(5000)}
+    words = {maker.make(rng) for _ in range(5000)}
     assert not words & {"anna", "annas", "nana", "nanas"}
     assert len(words) > 50
     assert all(set(word) <= set("ans") and 4 <= len(word) <= 10 for word in words)
 
 
 def test_training_mixes_known_and_made_up_words(train):
-    known = {word for words in values.WORDS.values() for entry in words for word in entry.split()}
+    known = {word for words in values.WORD_LISTS.values() for entry in words for word in entry.split()}
     contacts = [value for row in train if (value := json.loads(row["completion"])["slots"].get("contact"))]
     words = [word for value in contacts for word in value.split()]
     share = sum(word in known for word in words) / len(words)

@@ -359,7 +359,7 @@ def test_everything_is_learnt_but_a_call_of_no_weight(tokenizer: Any) -> None:
 def test_pieces_of_a_text_stand_beside_their_text(tokenizer: Any) -> None:
     text = Conversation((Turn("text", "na " * 30),), "a.txt:1")
     pairs = encode_pairs([talk("Yes."), text, talk("No.")], chat(tokenizer), tokenizer, TrainOn.RESPONSE, 64)
-    places = [conversation.where for conversation, _ in pairs]
+    places = [conversation.location for conversation, _ in pairs]
     assert places[0] == places[-1] == "rows.jsonl:5"
     assert set(places[1:-1]) == {"a.txt:1"}
     assert len(places) > 3

@@ -118,7 +118,7 @@ def test_a_prompt_is_what_stands_before_the_answer(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_words_after_the_last_answer_are_text_and_no_answer(name: str) -> None:
     chat = template(name)
-    more = Conversation((*LONG.turns, Turn("user", "Thanks!")), LONG.where)
+    more = Conversation((*LONG.turns, Turn("user", "Thanks!")), LONG.location)
     rendered = chat.render(more)
     assert rendered.answers == chat.render(LONG).answers
     assert rendered.text.startswith(TEXTS[name])
@@ -503,7 +503,7 @@ def parts(source: str, conversation: Conversation, on: TrainOn = TrainOn.RESPONS
 def with_weights(*weights: bool) -> Conversation:
     given = iter(weights)
     turns = [replace(turn, in_loss=next(given)) if turn.role == "assistant" else turn for turn in LONG.turns]
-    return Conversation(tuple(turns), LONG.where)
+    return Conversation(tuple(turns), LONG.location)
 
 
 PLAIN = find("plain", None)
@@ -584,8 +584,8 @@ REFUSING = (
 )
 MANY = [
     LONG,
-    replace(LONG, turns=LONG.turns[:3], where="rows.jsonl:4"),
-    replace(LONG, turns=(Turn("text", "Once."),), where="rows.jsonl:5"),
+    replace(LONG, turns=LONG.turns[:3], location="rows.jsonl:4"),
+    replace(LONG, turns=(Turn("text", "Once."),), location="rows.jsonl:5"),
     ASKED,
     with_weights(False, True),
     SPICY,

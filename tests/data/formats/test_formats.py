@@ -87,7 +87,7 @@ def test_each_format_by_name_and_by_itself(
     assert recognise(Row(values, WHERE)) is format
     assert turns(values, format) == expected
     assert turns(values, **({"instruction": "{text}"} if format is Format.LABELLED else {})) == expected
-    assert read(values, format).where == WHERE
+    assert read(values, format).location == WHERE
 
 
 def test_every_format_is_tested() -> None:

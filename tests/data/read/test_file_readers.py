@@ -107,7 +107,7 @@ def test_every_kind_gives_the_same_rows(
     path = put(tmp_path, name + ".gz" * packed, gzip.compress(content) if packed else content)
     found = read(path)
     assert [row.values for row in found] == rows
-    assert found[1].where == f"{path}{place}"
+    assert found[1].location == f"{path}{place}"
 
 
 @pytest.mark.parametrize(("name", "write", "rows", "place"), KINDS, ids=[kind[0] for kind in KINDS])
@@ -159,7 +159,7 @@ def test_a_split_is_the_list_at_a_key(tmp_path: Path) -> None:
     path = put(tmp_path, "a.json", json.dumps(SPLITS, indent=1).encode())
     found = read(path, split="train")
     assert [row.values for row in found] == [{"0": "a", "1": "x"}, {"0": "b", "1": "y"}]
-    assert found[1].where == f"{path}: train: row 2"
+    assert found[1].location == f"{path}: train: row 2"
     assert [row.values["0"] for row in read(path, split="train+val")] == ["a", "b", "c"]
 
 
@@ -251,7 +251,7 @@ def test_numbers_of_a_class_label_are_its_names(tmp_path: Path) -> None:
 
 def test_each_line_of_a_text_is_a_row(tmp_path: Path) -> None:
     found = read(put(tmp_path, "a.txt", "\ufeffa b\r\n\n \n\u2028c\n".encode()))
-    assert [(row.values["text"], row.where[-2:]) for row in found] == [("a b", ":1"), ("\u2028c", ":4")]
+    assert [(row.values["text"], row.location[-2:]) for row in found] == [("a b", ":1"), ("\u2028c", ":4")]
 
 
 def test_lines_that_belong_together(tmp_path: Path) -> None:

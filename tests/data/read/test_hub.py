@@ -70,7 +70,7 @@ def test_a_slice_of_a_split_is_that_slice(downloaded: Path) -> None:
     assert read("hub:me/toys", split="train[1:]", max_rows=1) == ROWS[1:2]
     [row, *_] = Source("train", SourceConfig(path="hub:me/toys", split="train[1:]")).rows()
     assert isinstance(row, Row)
-    assert row.where == "hub:me/toys train[1:]: row 1"
+    assert row.location == "hub:me/toys train[1:]: row 1"
 
 
 def test_a_slice_that_is_none_is_refused(downloaded: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_file_of_a_data_set_is_read_as_a_file(downloaded: Path) -> None:
     found = list(Source("train", SourceConfig(path="hub:me/toys/train.jsonl")).rows())
     assert [row.values for row in found if isinstance(row, Row)] == ROWS
     assert isinstance(found[1], Row)
-    assert found[1].where == f"{downloaded}/train.jsonl:2"
+    assert found[1].location == f"{downloaded}/train.jsonl:2"
 
 
 def test_what_datasets_has_loaded_before_is_read_without_the_hub(downloaded: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def read(path: Path | str, **settings: Any) -> list[tuple[dict[str, Any], str]]:
     for row in source(path, **settings).rows():
         if isinstance(row, DataError):
             raise row
-        found.append((row.values, row.where))
+        found.append((row.values, row.location))
     return found
 
 

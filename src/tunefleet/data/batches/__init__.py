@@ -1,1 +1,1 @@
-"""How prepared sequences become the micro-batches of a rank."""
+"""Batches: from prepared sequences to the micro-batches of a rank."""

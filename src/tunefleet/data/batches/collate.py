@@ -1,4 +1,4 @@
-"""Collation: from sequences to tensors, where positions restart and labels are shifted within each conversation."""
+"""Collation: from sequences to tensors; positions restart and labels are shifted within each conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader: collates in the training process itself, or in workers that are ahead of it."""
+"""Loader of micro-batches: collates in the training process itself, or in workers that are ahead of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of sequences: a pure function of seed and position, and each rank's part of it."""
+"""Order of sequences: a pure function of seed and position, and each rank's part of it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""May these rows be trained on? Their masks, their prompts, their files are looked at."""
+"""Checks: whether prepared data may be trained on, by their masks, prompts and files."""

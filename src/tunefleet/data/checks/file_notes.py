@@ -1,4 +1,4 @@
-"""Notes on each file while its rows stream by: a few places of each kind, for the errors at the end."""
+"""File notes: a few places of each kind, taken while rows stream by, for the errors at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FileNote:
 
     def add(self, conversation: Conversation, parts: Sequence[Encoded]) -> None:
         """Remembers a conversation of the file."""
-        place = f"{self.source}: {conversation.where}" if self.source else conversation.where
+        place = f"{self.source}: {conversation.location}" if self.source else conversation.location
         for kind in _KINDS:
             places = self._places[kind]
             if len(places) <= PLACES and any(map(_KINDS[kind], parts)):
@@ -56,7 +56,7 @@ class FileNotes:
 
     def add(self, conversation: EncodedConversation, source: str = "") -> int:
         """Remembers a conversation; returns the number of its file."""
-        name = conversation.conversation.where.rpartition(":")[0]
+        name = conversation.conversation.location.rpartition(":")[0]
         number = self._numbers.setdefault((source, name), len(self.files))
         if number == len(self.files):
             self.files.append(FileNote(name, source))

@@ -1,4 +1,4 @@
-"""The gate before training: refuses data without loss tokens or ends, too long ones, and unfilled placeholders."""
+"""Gate before training: refuses data without loss tokens or ends, too long ones, and unfilled placeholders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompt templates that were left unfilled: the same {placeholder} in many rows."""
+"""Placeholders that a prompt template left unfilled: the same {placeholder} in many rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Placeholders:
             occurrences.count += 1
             self.most = max(self.most, occurrences.count)
             if len(occurrences.places) < _PLACES:
-                occurrences.places.append(conversation.where)
+                occurrences.places.append(conversation.location)
 
     def unfilled(self, most: float, total: int | None = None) -> dict[str, Occurrences]:
         """Those that more than the share `most` of the conversations hold, or of `total`.

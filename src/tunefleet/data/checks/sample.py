@@ -1,4 +1,4 @@
-"""An even sample of a stream of unknown length, from its first item to its last."""
+"""Even sample of a stream of unknown length, from its first item to its last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification of the loss mask: compared, on a few conversations, with what inference would do."""
+"""Verification of the loss mask: a few conversations are compared with what inference would do."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_boundary(conversation: Conversation, encoded: Encoded, template: ChatT
         trained_ids = encoded.tokens[: len(prompt_ids)].tolist()
         if full_text.startswith(prompt) and prompt_ids[: len(encoded.tokens)] != trained_ids:
             raise DataError(
-                f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
+                f"{conversation.location}: data.template: the prompt's last token merges with the answer's first "
                 f"(the prompt ends with {prompt[-12:]!r}), so training and inference would differ. "
                 "End the prompt without a space, and begin the answer with it."
             )
@@ -70,8 +70,8 @@ def _expect_one_beginning(conversation: Conversation, encoded: Encoded, tokenize
     first = tokenizer.bos_token_id
     if first is not None and encoded.tokens[:2].tolist() == [first, first]:
         raise DataError(
-            f"{conversation.where}: begins with {tokenizer.bos_token} twice. The template writes it once: take it out "
-            "of the template file, or out of the rows."
+            f"{conversation.location}: begins with {tokenizer.bos_token} twice. The template writes it once: take it "
+            "out of the template file, or out of the rows."
         )
 
 
@@ -84,9 +84,10 @@ def _expect_texts(conversation: Conversation, template: ChatTemplate, train_on: 
         texts = answers if template.marked else answers[number : number + 1]
         if content and not any(content[-1] in text for text in texts):
             raise DataError(
-                f"{conversation.where}: the chat template does not write the answer of message {turn + 1} behind its "
-                f"prompt ({content[-1][-40:]!r} is not there), so it would not be in the loss. Use data.template=plain "
-                "or chatml, or fix the template: {% if add_generation_prompt %} must end the prompt."
+                f"{conversation.location}: the chat template does not write the answer of message {turn + 1} behind "
+                f"its prompt ({content[-1][-40:]!r} is not there), so it would not be in the loss. Use "
+                "data.template=plain or chatml, or fix the template: "
+                "{% if add_generation_prompt %} must end the prompt."
             )
 
 
@@ -100,7 +101,7 @@ def _expect_first_tokens(
     masked = [start for start in starts if 0 < start < cut and not encoded.loss_mask[start]]
     if masked or encoded.loss_mask[: min([*starts, cut])].any():
         raise DataError(
-            f"{conversation.where}: the tokens in the loss do not begin where the prompt ends (token "
+            f"{conversation.location}: the tokens in the loss do not begin where the prompt ends (token "
             f"{(masked or starts)[0]}). Use data.template=plain; if it stays, the tokenizer tells wrong offsets."
         )
 
@@ -110,10 +111,10 @@ def _expect_stops(conversation: Conversation, encoded: Encoded, end: EndOfTurn, 
     for edge in edges.tolist():
         if encoded.tokens[edge] not in end.stops:
             raise DataError(
-                f"{conversation.where}: an answer ends with {tokenizer.decode(encoded.tokens[edge])!r}, and generation "
-                f"stops at {_names(end.stops, tokenizer)}: the model would not learn to stop. Use a template that ends "
-                "answers with {{ eos_token }}, such as plain, or a tokenizer that knows the template's end of turn as "
-                "one token."
+                f"{conversation.location}: an answer ends with {tokenizer.decode(encoded.tokens[edge])!r}, and "
+                f"generation stops at {_names(end.stops, tokenizer)}: the model would not learn to stop. Use a "
+                "template that ends answers with {{ eos_token }}, such as plain, or a tokenizer that knows the "
+                "template's end of turn as one token."
             )
 
 

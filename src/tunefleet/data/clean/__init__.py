@@ -1,1 +1,1 @@
-"""Which conversations are left out of training on purpose."""
+"""Cleaning: conversations that are left out of training on purpose."""

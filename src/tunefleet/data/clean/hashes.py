@@ -1,4 +1,4 @@
-"""Tables of 64-bit hashes: at 12 to 36 bytes each, where Python's own sets take a hundred and more."""
+"""Hash tables of 64-bit hashes: at 12 to 36 bytes each, where Python's own sets take a hundred and more."""
 
 from __future__ import annotations
 

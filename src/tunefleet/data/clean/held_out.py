@@ -1,4 +1,4 @@
-"""Rows held out for validation: drawn while rows stream by, the same whatever the run's seed."""
+"""Held-out rows for validation: drawn while rows stream by, the same whatever the run's seed."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class NearDuplicates:
         self._signatures[self._count] = signature
         self._count += 1
 
-    def _alike(self, left: NDArray[np.uint32], right: NDArray[np.uint32]) -> bool:
-        return float(np.mean(left == right)) >= self._similarity
+    def _alike(self, a: NDArray[np.uint32], b: NDArray[np.uint32]) -> bool:
+        return float(np.mean(a == b)) >= self._similarity
 
 
 def _keys(signature: NDArray[np.uint32]) -> list[int]:

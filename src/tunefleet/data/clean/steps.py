@@ -1,4 +1,4 @@
-"""The cleaning steps: which conversations are left out on purpose, in order, each step counted."""
+"""Cleaning steps: which conversations are left out on purpose, in order, each step counted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Cleaning:
         step = next((name for name, keeps in self._steps.items() if not keeps(conversation)), None)
         if step:
             self._counts[step] += 1
-            self._report(f"{conversation.where}: {step}\n")
+            self._report(f"{conversation.location}: {step}\n")
         return step is None
 
     def _report(self, line: str) -> None:

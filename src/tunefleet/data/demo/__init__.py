@@ -1,1 +1,1 @@
-"""Where does the demo's task come from? Spoken commands and JSON actions, generated without any download."""
+"""Demo task: spoken commands and JSON actions, generated without any download."""

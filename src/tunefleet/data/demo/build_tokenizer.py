@@ -1,4 +1,4 @@
-"""How was the demo's tokenizer made, and how does one make it again?
+"""Demo tokenizer: how it was made, to be made again.
 
     python -m tunefleet.data.demo.build_tokenizer [--out FOLDER]
 
@@ -81,8 +81,8 @@ def _untrained() -> Tokenizer:
 
 def _texts(row_count: int) -> list[str]:
     """The text that the trainer sees, one conversation a row."""
-    found = generate.rows("train", row_count)
-    return [f"User: {row['prompt']}\nAssistant: {row['completion']}" for row in found]
+    rows = generate.rows("train", row_count)
+    return [f"User: {row['prompt']}\nAssistant: {row['completion']}" for row in rows]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How does one make the demo's data: spoken commands and the JSON actions they stand for?
+"""Demo data: generates spoken commands and the JSON actions that they stand for.
 
     python -m tunefleet.data.demo.generate --split train --count 20
 
@@ -45,11 +45,11 @@ def _usable(split: str, pattern: str) -> bool:
 def patterns(split: str) -> dict[str, tuple[tuple[str, ...], ...]]:
     """Per intent, the templates a split draws from, each as its sentence patterns."""
     source = grammar.HELD_OUT_TEMPLATES if split == "unseen_templates" else grammar.TEMPLATES
-    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    by_intent: dict[str, tuple[tuple[str, ...], ...]] = {}
     for intent, templates in source.items():
         groups = (tuple(p for p in grammar.expand(t) if _usable(split, p)) for t in templates)
-        found[intent] = tuple(group for group in groups if group)
-    return found
+        by_intent[intent] = tuple(group for group in groups if group)
+    return by_intent
 
 
 def _row(split: str, rng: random.Random) -> dict[str, str]:
@@ -72,16 +72,16 @@ def rows(split: str, count: int, seed: int = 0) -> Iterator[dict[str, str]]:
 
 def _distinct(split: str, count: int, rng: random.Random) -> Iterator[dict[str, str]]:
     """Yield rows on the split's side of the sentence partition, none of them twice."""
-    seen: set[str] = set()
+    prompts: set[str] = set()
     misses = 0
-    while len(seen) < count:
+    while len(prompts) < count:
         row = _row(split, rng)
-        if row["prompt"] in seen or is_held_out_sentence(row["prompt"]) == (split == "train"):
+        if row["prompt"] in prompts or is_held_out_sentence(row["prompt"]) == (split == "train"):
             misses += 1
             if misses > _MAX_MISSES + 100 * count:
                 raise ValueError(f"split {split!r} has fewer than {count} distinct commands")
             continue
-        seen.add(row["prompt"])
+        prompts.add(row["prompt"])
         yield row
 
 

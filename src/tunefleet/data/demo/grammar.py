@@ -1,4 +1,4 @@
-"""Which intents does the demo's assistant know, and in which sentences may a user ask for them?
+"""Demo grammar: the intents of the assistant, and the sentences in which a user asks for them.
 
 A template is a sentence with `{slot}` blanks and `(this|that)` choices, which may be empty. `TEMPLATES`
 serve training, `HELD_OUT_TEMPLATES` only the split `unseen_templates`. `SLOT_ORDER` fixes the order of
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 
-_ASK = "(|please |can you |could you |i want you to )"
+_REQUEST = "(|please |can you |could you |i want you to )"
 
 SLOT_ORDER: dict[str, tuple[str, ...]] = {
     "play_music": ("song", "artist", "device"),
@@ -227,7 +227,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 def expand(template: str) -> list[str]:
     """List every sentence pattern of a template: all choices made, only `{slot}` blanks left."""
-    pieces = _CHOICE.split(template.replace("<ask>", _ASK))
+    pieces = _CHOICE.split(template.replace("<ask>", _REQUEST))
     choices = [piece.split("|") if index % 2 else [piece] for index, piece in enumerate(pieces)]
     return [" ".join("".join(parts).split()) for parts in itertools.product(*choices)]
 

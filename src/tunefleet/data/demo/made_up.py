@@ -1,4 +1,4 @@
-"""How does one make up words, so that a model has to copy what it cannot know?
+"""Made-up words: a model has to copy what it cannot know.
 
 Each letter is drawn from those that follow the letter before it somewhere in a word list: the words are
 as varied as names, and which piece of one comes next cannot be guessed. None of them is a word that
@@ -16,32 +16,32 @@ _LETTERS = range(4, 11)
 
 
 class Maker:
-    """Makes words of 4 to 10 letters like those of `words`, never one of `kept_out`."""
+    """Makes words of 4 to 10 letters like those of `examples`, never one of `kept_out`."""
 
-    def __init__(self, words: Iterable[str], kept_out: Collection[str]) -> None:
+    def __init__(self, examples: Iterable[str], kept_out: Collection[str]) -> None:
         self._kept_out = frozenset(form for word in kept_out for form in (word, f"{word}s", word.removesuffix("s")))
-        self._followers = _followers(words)
+        self._followers = _followers(examples)
 
-    def word(self, rng: random.Random) -> str:
+    def make(self, rng: random.Random) -> str:
         """One made-up word."""
         while True:
-            word = self._chain(rng)
-            if len(word) in _LETTERS and word not in self._kept_out:
-                return word
+            candidate = self._chain(rng)
+            if len(candidate) in _LETTERS and candidate not in self._kept_out:
+                return candidate
 
     def _chain(self, rng: random.Random) -> str:
         """Letters from the start to an end, at most one too many."""
-        word, letter = "", _START
-        while len(word) < _LETTERS.stop and (letter := rng.choice(self._followers[letter])) != _END:
-            word += letter
-        return word
+        letters, letter = "", _START
+        while len(letters) < _LETTERS.stop and (letter := rng.choice(self._followers[letter])) != _END:
+            letters += letter
+        return letters
 
 
-def _followers(words: Iterable[str]) -> dict[str, str]:
+def _followers(examples: Iterable[str]) -> dict[str, str]:
     """The letters that follow each letter, as often as they do."""
-    found: dict[str, str] = {}
-    for word in words:
-        letters = f"{_START}{word.replace(' ', '')}{_END}"
+    followers: dict[str, str] = {}
+    for example in examples:
+        letters = f"{_START}{example.replace(' ', '')}{_END}"
         for letter, follower in itertools.pairwise(letters):
-            found[letter] = found.get(letter, "") + follower
-    return found
+            followers[letter] = followers.get(letter, "") + follower
+    return followers

@@ -1,1 +1,1 @@
-"""How conversations become token ids and loss masks."""
+"""Encoding: from conversations to token ids and loss masks."""

@@ -1,4 +1,4 @@
-"""The end of a turn: the tokens at which generation stops, and the text that a template prints behind them."""
+"""End of turn: the tokens at which generation stops, and the text that a template prints behind them."""
 
 from __future__ import annotations
 

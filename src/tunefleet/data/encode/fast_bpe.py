@@ -1,4 +1,4 @@
-"""A faster tokenizer that gives the same tokens: tiktoken, for ASCII text and a byte-level BPE, where it is proven.
+"""Fast BPE: tiktoken gives the same tokens, for ASCII text and a byte-level BPE, where it is proven.
 
 Both split a text at the added tokens, then into words, and merge adjacent tokens of a word until none can be merged.
 The model's own tokenizer merges the *pair* that stands first in its list of merges; tiktoken merges the pair whose

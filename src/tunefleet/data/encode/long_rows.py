@@ -1,4 +1,4 @@
-"""The fate of a conversation that is longer than a sequence: cut, split into several parts, or left out."""
+"""Long rows: a conversation that is longer than a sequence is cut, split into several parts, or left out."""
 
 from __future__ import annotations
 

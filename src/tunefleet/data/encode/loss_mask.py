@@ -1,4 +1,4 @@
-"""The loss mask: from rendered conversations to token ids and which of them are in the loss."""
+"""Loss mask: from rendered conversations to token ids, and which of them are in the loss."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Encoder:
         for number, turn in enumerate(turns, 1):
             if turn.role == "assistant" and not turn.content.strip() and not turn.calls:
                 raise DataError(
-                    f"{conversation.where}: the answer (message {number}) is empty but for its end of sequence."
+                    f"{conversation.location}: the answer (message {number}) is empty but for its end of sequence."
                 )
         return replace(conversation, turns=tuple(turns))
 
@@ -158,7 +158,7 @@ def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:
 
 def _merge_error(conversation: Conversation, text: str, place: int) -> DataError:
     return DataError(
-        f"{conversation.where}: data.template: the prompt's last token merges with the answer's first "
+        f"{conversation.location}: data.template: the prompt's last token merges with the answer's first "
         f"(the prompt ends with {text[:place][-12:]!r}, the answer begins with "
         f"{text[place : place + 12]!r}), so training and inference would differ. End the prompt without a "
         "space, and begin the answer with it, or take white space from the beginning of the answer."

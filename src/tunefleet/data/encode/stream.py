@@ -1,4 +1,4 @@
-"""The stream from rows to tokens: a source of any size, in bounded memory, in the order of its rows, on all cores.
+"""Stream from rows to tokens: of any size, in bounded memory, in the order of the rows, on all cores.
 
 A chunk of rows is read, cleaned and rendered while the chunks before it are tokenised: the tokenizer's threads
 hold no lock of Python. Threads, not processes: a process would first import transformers for seconds, and

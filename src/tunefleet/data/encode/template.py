@@ -1,4 +1,4 @@
-"""The chat template: writes a conversation as text, and finds the characters of its answers."""
+"""Chat template: writes a conversation as text, and finds the characters of its answers."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class ChatTemplate:
         text = text if full_text.startswith(text) else self._without_close(text)
         if not full_text.startswith(text) or not text.startswith(prompt):
             raise DataError(
-                f"{conversation.where}: the chat template rewrites earlier text as the conversation grows, so "
+                f"{conversation.location}: the chat template rewrites earlier text as the conversation grows, so "
                 "which tokens are answers cannot be told. Use data.train_on=last, which asks for the last answer "
                 "alone, data.template=plain or chatml, or a file of your own with {% generation %} around answers."
             )
@@ -181,7 +181,7 @@ class ChatTemplate:
             except DataError as error:
                 has_question = any(turn.role == "user" for turn in conversation.turns[: prefix[0]])
                 hint = "" if has_question else " No question stands before the first answer, which many templates need."
-                raise DataError(f"{conversation.where}: {error}{hint}") from None
+                raise DataError(f"{conversation.location}: {error}{hint}") from None
         return prefixes[prefix]
 
     def _ahead(self, conversations: Sequence[Conversation], train_on: TrainOn) -> list[Prefixes]:
@@ -247,7 +247,7 @@ def _weighed(marks: Spans, conversation: Conversation, train_on: TrainOn) -> Spa
         return marks
     if len(marks) != len(answers):
         raise DataError(
-            f"{conversation.where}: the chat template marks {len(marks)} parts with {{% generation %}} and the "
+            f"{conversation.location}: the chat template marks {len(marks)} parts with {{% generation %}} and the "
             f"conversation has {len(answers)} answers, so which of them is left out cannot be told. "
             "Use data.train_on=response without weights, or data.template=plain or chatml."
         )
@@ -269,7 +269,7 @@ def _expect_functions(text: str, names: Sequence[str], conversation: Conversatio
     left_out = [name for name, times in Counter(names).items() if text.count(name) < times]
     if left_out:
         raise DataError(
-            f"{conversation.where}: data.template: the chat template does not write the function {left_out[0]!r}, "
+            f"{conversation.location}: data.template: the chat template does not write the function {left_out[0]!r}, "
             "so the model would not see it. Use one that knows tools, such as data.template=chatml."
         )
 

@@ -1,4 +1,4 @@
-"""The token cache: ids and loss masks of whole texts that were tokenised before, whatever length a sequence has."""
+"""Token cache: ids and masks of whole texts that were tokenised before, whatever length a sequence has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From texts to tokens that know their characters: by the model's own tokenizer, or by a faster one like it."""
+"""Tokenising: from texts to tokens that know their characters, by the model's tokenizer or a faster one like it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Tokenise:
             of_plain = _by_fast(plain, fast)
         except ValueError:  # a million spaces
             return _by_model(texts, self._model)
-        rest = _by_model([text for text in texts if not text.isascii()], self._model)
-        return _merged(of_plain, rest, np.array([text.isascii() for text in texts]))
+        of_unicode = _by_model([text for text in texts if not text.isascii()], self._model)
+        return _merged(of_plain, of_unicode, np.array([text.isascii() for text in texts]))
 
     def _faster(self, characters: int) -> FastBpe | None:
         """The faster one, if so many more characters are worth it, and there is one."""

@@ -1,4 +1,4 @@
-"""The check that a rendered text holds all of a conversation: chat templates leave parts out without a word."""
+"""Written parts: refuses a rendered text in which the chat template left a part of the conversation out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _expect(part: str, label: str, text: str, conversation: Conversation, number
     message = f"message {number + 1}"
     source = f"{label} of {message}" if label else f"{message}, by the {conversation.turns[number].role}"
     raise DataError(
-        f"{conversation.where}: data.template: the chat template does not write {sum(map(len, missing))} of {total} "
+        f"{conversation.location}: data.template: the chat template does not write {sum(map(len, missing))} of {total} "
         f"characters of {source} ({missing[0][:40]!r} is not there), so they would be dropped. Use a template that "
         "writes them, such as data.template=chatml, or take them out of the row."
     )

@@ -1,1 +1,1 @@
-"""How rows become conversations: `reading.Reader` recognises the format; a file for each family reads it."""
+"""Formats: from rows to conversations; `reading.Reader` recognises the format, a file for each family reads it."""

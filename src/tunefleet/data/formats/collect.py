@@ -1,4 +1,4 @@
-"""From the rows of a source to conversations, or to why a row is bad."""
+"""Collecting conversations: those of every row of a source, or why a row is bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversation: turns by role, the functions that may be called, and the row that it was read from."""
+"""Conversation: turns by role, the functions that may be called, and the place of the row."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order, and the functions that the assistant may call. `where` is file:line for messages."""
+    """Turns in order, and the functions that the assistant may call. `location` is file:line for messages."""
 
     turns: tuple[Turn, ...]
-    where: str
+    location: str
     tools: tuple[Mapping[str, Any], ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""The keys of rows, messages and tool calls that have a meaning: read, refused by name, or named once as not read."""
+"""Keys of rows, messages and tool calls: read, refused by name, or named once as not read."""
 
 from __future__ import annotations
 
@@ -115,19 +115,19 @@ class Keys:
         if extra:
             self._row(row, format, extra, conversations)
         if format is Format.TREE:
-            self._tree(row.values.get("tree", row.values.get("prompt", row.values)), row.where)
+            self._tree(row.values.get("tree", row.values.get("prompt", row.values)), row.location)
             return
         for column in ("messages", "conversations", "prompt", "completion", "chosen"):
             value = row.values.get(column)
             if isinstance(value, (list, dict)) and column in ROWS[format].read:
-                self._messages(value, row.where)
+                self._messages(value, row.location)
 
     def _row(self, row: Row, format: Format, extra: Iterable[str], conversations: Sequence[Sequence[Turn]]) -> None:
         for key in extra:
             value = row.values[key]
             if key in _CONTENT and not self.named_format:
                 self._expect_present(row, key, format, conversations)
-            self._check(f"column {key}", key, value, ROWS[format], row.where)
+            self._check(f"column {key}", key, value, ROWS[format], row.location)
 
     def _expect_present(self, row: Row, key: str, format: Format, conversations: Sequence[Sequence[Turn]]) -> None:
         """What another format would read is in the conversation already, such as a prompt beside its messages."""
@@ -138,39 +138,41 @@ class Keys:
         ):
             return
         raise DataError(
-            f"{row.where}: the column {key!r} would be dropped: this is read as {format.value}. "
+            f"{row.location}: the column {key!r} would be dropped: this is read as {format.value}. "
             f"Say which is meant with data.format, or leave it out with data.ignore_columns=[{key}]."
         )
 
-    def _messages(self, listed: Any, where: str) -> None:
+    def _messages(self, listed: Any, location: str) -> None:
         for number, message in enumerate([listed] if isinstance(listed, dict) else listed, 1):
             if isinstance(message, dict):
-                self._level(message, MESSAGE, "message", where, number)
+                self._level(message, MESSAGE, "message", location, number)
                 content = message.get("content")
                 for part in content if isinstance(content, list) else ():
-                    self._level(part, PART, "part of message", where, number)
+                    self._level(part, PART, "part of message", location, number)
 
-    def _tree(self, message: Any, where: str) -> None:
+    def _tree(self, message: Any, location: str) -> None:
         if isinstance(message, dict):
-            self._level(message, TREE_MESSAGE, "message", where, 0)
+            self._level(message, TREE_MESSAGE, "message", location, 0)
             replies = message.get("replies")
             for reply in replies if isinstance(replies, list) else ():
-                self._tree(reply, where)
+                self._tree(reply, location)
 
-    def _level(self, values: Mapping[str, Any], table: KnownKeys, level: str, where: str, number: int) -> None:
+    def _level(self, values: Mapping[str, Any], table: KnownKeys, level: str, location: str, number: int) -> None:
         for key in self._extra(table, values):
-            place = f"{where}: {level} {number}" if number else where
+            place = f"{location}: {level} {number}" if number else location
             self._check(f"{level.split()[0]} key {key}", key, values[key], table, place)
 
-    def _check(self, name: str, key: str, value: Any, table: KnownKeys, where: str) -> None:
+    def _check(self, name: str, key: str, value: Any, table: KnownKeys, location: str) -> None:
         if _is_empty(value) or key in table.ids:
             return
         if isinstance(value, Media):
-            raise DataError(f"{where}: {key!r} holds {value.kind}, and {_MEDIA}. {_LEAVE_OUT.format(key=key)}")
+            raise DataError(f"{location}: {key!r} holds {value.kind}, and {_MEDIA}. {_LEAVE_OUT.format(key=key)}")
         if key in table.refused and not _is_harmless(key, value):
-            raise DataError(f"{where}: the key {key!r} is not read: {table.refused[key]}. {_LEAVE_OUT.format(key=key)}")
+            raise DataError(
+                f"{location}: the key {key!r} is not read: {table.refused[key]}. {_LEAVE_OUT.format(key=key)}"
+            )
         if name not in self.unread and carries_text(value):
-            self.unread[name] = where
+            self.unread[name] = location
 
     def _extra(self, table: KnownKeys, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The keys that are not read; remembered, since few rows differ in their keys."""
@@ -185,11 +187,11 @@ _LEAVE_OUT = "Take it out of the data, or if it means nothing, leave it out with
 _CONTENT = frozenset().union(*COLUMNS.values()) - _ROW_MEANINGS - {*DESIRABLE[1:]}
 
 
-def expect_keys(values: Mapping[str, Any], names: Collection[str], where: str) -> None:
+def expect_keys(values: Mapping[str, Any], names: Collection[str], location: str) -> None:
     """Raises `DataError` where a call has a key that is not known: each of them may change what is called."""
     for key, value in values.items():
         if key not in names and not _is_empty(value):
-            raise DataError(f"{where}: the key {key!r} is not read. Known: {', '.join(sorted(names))}.")
+            raise DataError(f"{location}: the key {key!r} is not read. Known: {', '.join(sorted(names))}.")
 
 
 def carries_text(value: Any) -> bool:

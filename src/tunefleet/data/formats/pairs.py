@@ -1,4 +1,4 @@
-"""Formats of pairs: alpaca, prompt and completion, and plain text without either."""
+"""Pair formats: alpaca, prompt and completion, and plain text without either."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def prompt_completion(row: Row) -> tuple[Turn, ...]:
         return after_system(row, (*_history(row), *turns))
     questions, answers = get(row, "prompt", list), get(row, "completion", list)
     if len(questions) != len(answers):
-        raise DataError(f"{row.where}: prompt holds {len(questions)} texts and completion {len(answers)}.")
-    pairs = [turn for pair in zip(questions, answers, strict=True) for turn in _pair(pair, row.where)]
+        raise DataError(f"{row.location}: prompt holds {len(questions)} texts and completion {len(answers)}.")
+    pairs = [turn for pair in zip(questions, answers, strict=True) for turn in _pair(pair, row.location)]
     return after_system(row, (*_history(row), *pairs))
 
 
@@ -42,15 +42,15 @@ def plain_text(row: Row) -> tuple[Turn, ...]:
 
 def _history(row: Row) -> list[Turn]:
     """Earlier questions and answers, as pairs in the column `history`."""
-    history = listed(row.values.get("history"), f"{row.where}: history")
-    return [turn for pair in history for turn in _pair(pair, f"{row.where}: history")]
+    history = listed(row.values.get("history"), f"{row.location}: history")
+    return [turn for pair in history for turn in _pair(pair, f"{row.location}: history")]
 
 
 def _are_messages(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
-def _pair(pair: Any, where: str) -> tuple[Turn, Turn]:
+def _pair(pair: Any, location: str) -> tuple[Turn, Turn]:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-        raise DataError(f"{where}: {pair!r:.60} is no pair of question and answer.")
-    return Turn("user", text(pair[0], f"{where}: question")), Turn("assistant", text(pair[1], f"{where}: answer"))
+        raise DataError(f"{location}: {pair!r:.60} is no pair of question and answer.")
+    return Turn("user", text(pair[0], f"{location}: question")), Turn("assistant", text(pair[1], f"{location}: answer"))

@@ -1,4 +1,4 @@
-"""The reader of a source's rows: its format, which the first row decides for all, and their conversations."""
+"""Reader of a source's rows: the first one decides the format of all, and each becomes conversations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def recognise(row: Row, columns: Iterable[str] = ()) -> Format:
     if recognised is None:
         formats = "; ".join(f"{', '.join(sorted(keys))} ({format.value})" for format, keys in KEYS)
         raise UnknownFormat(
-            f"{row.where}: unknown format with keys {', '.join(row.values)}. Known: {formats}. "
+            f"{row.location}: unknown format with keys {', '.join(row.values)}. Known: {formats}. "
             "Name the columns, such as data.columns.prompt=COLUMN."
         )
     return recognised
@@ -84,10 +84,10 @@ class Reader:
         conversations = self._turns(format, row)
         self._keys.check(row, format, conversations)
         if is_chat and not (
-            weights.in_loss(_row_weights(row), row.where) and weights.is_desirable(row.values, row.where)
+            weights.in_loss(_row_weights(row), row.location) and weights.is_desirable(row.values, row.location)
         ):
             conversations = [tuple(replace(turn, in_loss=False) for turn in turns) for turns in conversations]
-        return [_checked(Conversation(turns, row.where, tools)) for turns in conversations]
+        return [_checked(Conversation(turns, row.location, tools)) for turns in conversations]
 
     @property
     def unread(self) -> Mapping[str, str]:
@@ -102,7 +102,7 @@ class Reader:
         if self._source.ignore_columns:
             self._unignored -= row.values.keys()
             ignored = self._source.ignore_columns
-            row = Row({key: value for key, value in row.values.items() if key not in ignored}, row.where)
+            row = Row({key: value for key, value in row.values.items() if key not in ignored}, row.location)
         return row_fields.renamed(row, self._source.columns)
 
     def finish(self) -> None:
@@ -134,7 +134,7 @@ class Reader:
         is_task = source.instruction or source.label_names or source.label_file or "label" in source.columns
         if format is Format.LABELLED and not is_task and "slots" not in row.values:
             raise UnknownFormat(
-                f"{row.where}: has text and label. Say what is to be trained: data.format=text (the texts, as they "
+                f"{row.location}: has text and label. Say what is to be trained: data.format=text (the texts, as they "
                 "stand) or data.format=labelled (the label of each text)."
             )
 
@@ -150,7 +150,7 @@ def _expect_fit(row: Row, names: set[str], format: Format) -> None:
     missing = min((keys - names for keyed, keys in KEYS if keyed is format), key=len)
     if missing:
         raise DataError(
-            f"{row.where}: no column {', '.join(sorted(missing))}; it has {', '.join(row.values)}. "
+            f"{row.location}: no column {', '.join(sorted(missing))}; it has {', '.join(row.values)}. "
             f"The first row is {format.value}, and a source has one format."
         )
 
@@ -161,15 +161,15 @@ def _row_weights(row: Row) -> dict[str, Any]:
 
 
 def _checked(conversation: Conversation) -> Conversation:
-    where = conversation.where
+    location = conversation.location
     answers = [(number, turn) for number, turn in enumerate(conversation.turns, 1) if turn.role in ("assistant", TEXT)]
     if not answers:
-        raise DataError(f"{where}: no assistant message, so there would be no loss tokens.")
+        raise DataError(f"{location}: no assistant message, so there would be no loss tokens.")
     if conversation.turns[0].role == "assistant":
         raise DataError(
-            f"{where}: the conversation begins with an answer. Put what it answers before it, or leave it out."
+            f"{location}: the conversation begins with an answer. Put what it answers before it, or leave it out."
         )
     for number, turn in answers:
         if not turn.content.strip() and not turn.calls:
-            raise DataError(f"{where}: the answer (message {number}) is empty.")
+            raise DataError(f"{location}: the answer (message {number}) is empty.")
     return conversation

@@ -1,4 +1,4 @@
-"""The slots of a command: the marked parts of its text, by name, beside its intent."""
+"""Slots of a command: the marked parts of its text, by name, beside its intent."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def with_slots(intent: str, row: Row) -> str:
 def _slots(row: Row) -> dict[str, Any]:
     parts = row.values["slots"]
     if not isinstance(parts, list) or not all(isinstance(part, dict) and "text" in part for part in parts):
-        raise DataError(f"{row.where}: slots is not {_SHAPE}.")
+        raise DataError(f"{row.location}: slots is not {_SHAPE}.")
     slots: dict[str, list[str]] = {}
     for part in parts:
         if part.get("entity") is not None:
-            name = text(part["entity"], f"{row.where}: entity")
-            slots.setdefault(name, []).append(text(part["text"], f"{row.where}: {name}").strip())
+            name = text(part["entity"], f"{row.location}: entity")
+            slots.setdefault(name, []).append(text(part["text"], f"{row.location}: {name}").strip())
     return {name: values[0] if len(values) == 1 else values for name, values in slots.items()}

@@ -1,4 +1,4 @@
-"""Formats of tasks: sentences to translate and texts to label, each made into a question with its answer."""
+"""Task formats: sentences to translate and texts to label, each made into a question with its answer."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def _label(row: Row, names: Sequence[str]) -> str:
     if isinstance(label, str):
         label = get(row, "label", str)
         if names and label not in names and label.isdecimal():  # of a CSV file
-            return _name(int(label), names, row.where)
+            return _name(int(label), names, row.location)
         if names and label not in names:
-            raise DataError(f"{row.where}: label is {label!r}, which is none of the {len(names)} names of labels.")
+            raise DataError(f"{row.location}: label is {label!r}, which is none of the {len(names)} names of labels.")
         return str(label)
-    return _name(int(label) if isinstance(label, bool) else get(row, "label", int), names, row.where)
+    return _name(int(label) if isinstance(label, bool) else get(row, "label", int), names, row.location)
 
 
-def _name(number: int, names: Sequence[str], where: str) -> str:
+def _name(number: int, names: Sequence[str], location: str) -> str:
     if not names:
-        raise DataError(f"{where}: label is {number}, and it has no name. Give data.label_names=[...].")
+        raise DataError(f"{location}: label is {number}, and it has no name. Give data.label_names=[...].")
     if not 0 <= number < len(names):
-        raise DataError(f"{where}: label is {number}, but there are {len(names)} names of labels, from 0 on.")
+        raise DataError(f"{location}: label is {number}, but there are {len(names)} names of labels, from 0 on.")
     return names[number]

@@ -1,4 +1,4 @@
-"""The format of message trees (OpenAssistant): the conversation whose answers were ranked best."""
+"""Tree format (OpenAssistant): the conversation whose answers were ranked best."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _LAST = 1_000_000  # of a reply without a rank
 def tree(row: Row) -> tuple[Turn, ...]:
     """From the root to the end of the best-ranked reply of each message, up to the last answer."""
     values = row.values
-    thread = _thread(values.get("tree", values.get("prompt", values)), row.where)
+    thread = _thread(values.get("tree", values.get("prompt", values)), row.location)
     answers = [i for i, turn in enumerate(thread) if turn.role == "assistant"]
     return tuple(thread[: answers[-1] + 1] if answers else thread)
 
 
-def _thread(message: Any, where: str) -> list[Turn]:
+def _thread(message: Any, location: str) -> list[Turn]:
     thread: list[Turn] = []
     while message:
-        thread.append(_turn(message, f"{where}: message {len(thread) + 1}"))
-        replies = listed(message.get("replies"), f"{where}: message {len(thread)}: replies")
+        thread.append(_turn(message, f"{location}: message {len(thread) + 1}"))
+        replies = listed(message.get("replies"), f"{location}: message {len(thread)}: replies")
         message = min((reply for reply in replies if _stands(reply)), key=_rank, default=None)
     return thread
 
@@ -39,8 +39,8 @@ def _rank(reply: Any) -> float:
     return rank if isinstance(rank, (int, float)) else _LAST
 
 
-def _turn(message: Any, where: str) -> Turn:
+def _turn(message: Any, location: str) -> Turn:
     role = ROLES.get(str(message.get("role")).lower()) if isinstance(message, dict) else None
     if role not in ("user", "assistant"):
-        raise DataError(f"{where} has no role prompter or assistant.")
-    return Turn(role, text(message.get("text"), f"{where}: text"))
+        raise DataError(f"{location} has no role prompter or assistant.")
+    return Turn(role, text(message.get("text"), f"{location}: text"))

@@ -1,4 +1,4 @@
-"""The weight of a message: in the loss or not, by weight (OpenAI), train, training (axolotl) and the like."""
+"""Weight of a message: whether it is in the loss, by weight (OpenAI), train, training (axolotl) and the like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tunefleet.base.errors import DataError
 from tunefleet.data.formats.keys import DESIRABLE, TURN_WEIGHTS
 
 
-def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> bool:
+def in_loss(message: Mapping[str, Any], location: str, is_answer: bool = True) -> bool:
     """Whether every spelling that the message has says 1, as a message without any is in the loss.
 
     Raises `DataError` for any other value: a token is in the loss or it is not, so that the loss of a step stays a
@@ -21,17 +21,19 @@ def in_loss(message: Mapping[str, Any], where: str, is_answer: bool = True) -> b
         if weight is None:
             continue
         if not isinstance(weight, bool | int | float) or weight not in (0, 1):
-            raise DataError(f"{where}: {key} is {weight!r}. Use 1 to put the message into the loss, 0 to leave it out.")
+            raise DataError(
+                f"{location}: {key} is {weight!r}. Use 1 to put the message into the loss, 0 to leave it out."
+            )
         if weight and not is_answer and key != "weight":
             raise DataError(
-                f"{where}: {key} is {weight!r} and only answers can be in the loss. Take it out, or use "
+                f"{location}: {key} is {weight!r} and only answers can be in the loss. Take it out, or use "
                 "data.train_on=all, which puts everything into it."
             )
         is_in_loss = is_in_loss and bool(weight)
     return is_in_loss
 
 
-def is_desirable(row: Mapping[str, Any], where: str) -> bool:
+def is_desirable(row: Mapping[str, Any], location: str) -> bool:
     """Whether the row is a good example, as KTO writes it in `label`: true or false. Raises `DataError`."""
     for key in DESIRABLE:
         label = row.get(key)
@@ -42,7 +44,7 @@ def is_desirable(row: Mapping[str, Any], where: str) -> bool:
                 return False
         elif isinstance(label, int | float):
             raise DataError(
-                f"{where}: {key} is {label!r}; here it says whether the answer is a good example, true or false. "
+                f"{location}: {key} is {label!r}; here it says whether the answer is a good example, true or false. "
                 f"If it means something else, leave it out with data.ignore_columns=[{key}]."
             )
     return True

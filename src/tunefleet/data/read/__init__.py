@@ -1,1 +1,1 @@
-"""How rows are read: files of every kind, data sets of the hub, the built-in demo."""
+"""Reading: rows from files of every kind, data sets of the hub, the built-in demo."""

@@ -1,4 +1,4 @@
-"""Rows that cannot be read: the run ends, or they are left out and written down."""
+"""Bad rows, which cannot be read: the run ends, or they are left out and written down."""
 
 from __future__ import annotations
 

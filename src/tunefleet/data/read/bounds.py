@@ -1,4 +1,4 @@
-"""The most rows that a file can hold, counted without reading them: for what is certain before the last of them."""
+"""Bounds on the rows of a file, counted without reading them: for what is certain before the last one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meaning of Arrow columns beyond what Arrow stores: JSON, names of labels, pictures, absent keys."""
+"""Features of Arrow columns beyond what Arrow stores: JSON, names of labels, pictures, absent keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _mean(stored: Any, feature: Any) -> Mean | None:
 
     named = feature.get("_type") if isinstance(feature, dict) else None
     if named in _MEDIA:
-        return lambda value, where: None if value is None else Media(str(named))
+        return lambda value, location: None if value is None else Media(str(named))
     if named == "Json" or getattr(stored, "extension_name", None) == "arrow.json":
         return decoded
     if named == "ClassLabel":
@@ -41,7 +41,7 @@ def _mean(stored: Any, feature: Any) -> Mean | None:
     if kinds.is_list(stored) or kinds.is_large_list(stored) or kinds.is_fixed_size_list(stored):
         return _list(_mean(stored.value_type, _item(feature)))
     if kinds.is_binary(stored) or kinds.is_large_binary(stored):
-        return lambda value, where: None if value is None else Media("bytes")
+        return lambda value, location: None if value is None else Media("bytes")
     return None
 
 
@@ -62,11 +62,11 @@ def _item(feature: Any) -> Any:
 def _struct(inner: Mapping[str, Mean | None]) -> Mean:
     means = {key: mean for key, mean in inner.items() if mean}
 
-    def mean(value: Any, where: str) -> Any:
+    def mean(value: Any, location: str) -> Any:
         if value is None:
             return None
         for key, inner_mean in means.items():
-            value[key] = inner_mean(value[key], where)
+            value[key] = inner_mean(value[key], location)
         return {key: part for key, part in value.items() if part is not None}
 
     return mean
@@ -75,8 +75,8 @@ def _struct(inner: Mapping[str, Mean | None]) -> Mean:
 def _list(inner: Mean | None) -> Mean | None:
     if inner is None:
         return None
-    return lambda value, where: None if value is None else [inner(part, where) for part in value]
+    return lambda value, location: None if value is None else [inner(part, location) for part in value]
 
 
 def _name_of(names: list[str]) -> Mean:
-    return lambda number, where: names[number] if number is not None and 0 <= number < len(names) else None
+    return lambda number, location: names[number] if number is not None and 0 <= number < len(names) else None

@@ -1,4 +1,4 @@
-"""Readers of one file as rows: a small one for each kind of file, behind a closed table."""
+"""File readers: a small one for each kind of file, behind a closed table."""
 
 from __future__ import annotations
 
@@ -76,8 +76,10 @@ _MARKUP = (".sgm", ".sgml", ".xml", ".tmx", ".xlf", ".xliff", ".html", ".htm", "
 _TAG = re.compile(rb"<(\?xml|!DOCTYPE|!--|srcset|refset|tstset|mteval|doc|seg|tmx|xliff|html|dataset|ts)\b", re.I)
 
 
-def _pair(source: bytes, target: bytes, where: str, target_where: str) -> Row:
-    return Row({"source": text_lines.text(source, where), "target": text_lines.text(target, target_where)}, where)
+def _pair(source: bytes, target: bytes, location: str, target_location: str) -> Row:
+    return Row(
+        {"source": text_lines.text(source, location), "target": text_lines.text(target, target_location)}, location
+    )
 
 
 def _text(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
@@ -85,8 +87,8 @@ def _text(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
         yield _caught(_line, line, f"{path}:{number}")
 
 
-def _line(line: bytes, where: str) -> Row:
-    return Row({"text": text_lines.text(line, where)}, where)
+def _line(line: bytes, location: str) -> Row:
+    return Row({"text": text_lines.text(line, location)}, location)
 
 
 def _filled(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -128,11 +130,11 @@ def _parses(line: bytes) -> bool:
 
 def _json_lines(path: Path) -> Iterator[_Value]:
     for number, line in _filled(path):
-        where = f"{path}:{number}"
+        location = f"{path}:{number}"
         try:
-            yield json_value.parsed(text_lines.text(line, where), where), where
+            yield json_value.parsed(text_lines.text(line, location), location), location
         except json.JSONDecodeError as error:
-            yield DataError(f"{where}: broken JSON: {error.msg}.")
+            yield DataError(f"{location}: broken JSON: {error.msg}.")
         except DataError as error:
             yield error
 
@@ -154,8 +156,8 @@ def _json_object(path: Path) -> Iterator[_Value]:
 
 def _json_list(path: Path) -> Iterator[_Value]:
     for number, (row, complaint) in enumerate(json_list.values(path), 1):
-        where = f"{path}: row {number}"
-        yield DataError(f"{where}: {complaint}.") if complaint else (row, where)
+        location = f"{path}: row {number}"
+        yield DataError(f"{location}: {complaint}.") if complaint else (row, location)
 
 
 def _parsed(path: Path) -> Any:
@@ -185,12 +187,12 @@ def _rows(values: Iterable[_Value]) -> Iterator[RowOrError]:
         if isinstance(item, DataError):
             yield item
             continue
-        value, where = item
+        value, location = item
         if type(value) not in _KINDS or first not in (None, type(value)):
-            yield DataError(f"{where}: {type(value).__name__} instead of {_KINDS[first or dict]}.")
+            yield DataError(f"{location}: {type(value).__name__} instead of {_KINDS[first or dict]}.")
             continue
         first = type(value)
-        yield Row(_by_column(value), where)
+        yield Row(_by_column(value), location)
 
 
 def _by_column(value: Any) -> dict[str, Any]:
@@ -218,16 +220,16 @@ def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[RowOrError]
     reader = csv.reader(decoded, strict=True, **dialect)
     names = _names(_first(reader, path), path) if header else None
     while True:
-        where = f"{path}:{reader.line_num + 1}"
+        location = f"{path}:{reader.line_num + 1}"
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield DataError(f"{where}: {_reason(error)}.")
+            yield DataError(f"{location}: {_reason(error)}.")
             continue
         if cells:
-            yield _caught(_row, cells, names, where)
+            yield _caught(_row, cells, names, location)
 
 
 def _first(reader: Iterator[list[str]], path: Path) -> list[str]:
@@ -251,14 +253,14 @@ def _names(cells: list[str], path: Path) -> list[str]:
     return cells
 
 
-def _row(cells: Sequence[str], names: Sequence[str] | None, where: str) -> Row:
+def _row(cells: Sequence[str], names: Sequence[str] | None, location: str) -> Row:
     if names and len(cells) != len(names):
-        raise DataError(f"{where}: {len(cells)} cells instead of {len(names)}.")
+        raise DataError(f"{location}: {len(cells)} cells instead of {len(names)}.")
     joined = "\n".join(cells)
-    text_lines.text(joined.encode(errors="surrogateescape"), where)
+    text_lines.text(joined.encode(errors="surrogateescape"), location)
     if "\0" in joined:
-        raise DataError(f"{where}: holds a NUL character, as UTF-16 does. Convert it: iconv -f utf-16 -t utf-8.")
-    return Row(dict(zip(names or map(str, range(len(cells))), cells, strict=True)), where)
+        raise DataError(f"{location}: holds a NUL character, as UTF-16 does. Convert it: iconv -f utf-16 -t utf-8.")
+    return Row(dict(zip(names or map(str, range(len(cells))), cells, strict=True)), location)
 
 
 _READERS: dict[FileType, Callable[[Path, SourceConfig], Iterator[RowOrError]]] = {

@@ -1,4 +1,4 @@
-"""The files of a data set of the Hugging Face hub: those of the cache, else fetched once."""
+"""Hugging Face hub: the files of a data set, from the cache, else fetched once."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ class Decoder:
 _decoder = Decoder()  # rows are read in one thread
 
 
-def parsed(text: str, where: str) -> Any:
+def parsed(text: str, location: str) -> Any:
     """The value that is all of `text`. Raises `JSONDecodeError`, or `AmbiguousJson`."""
     value = _decoder.decode(text)
     complaint = _decoder.complaint(value, text)
     if complaint:
-        raise AmbiguousJson(f"{where}: {complaint}.")
+        raise AmbiguousJson(f"{location}: {complaint}.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The meter of a preparation: how many rows and bytes of a source are read, for the progress line."""
+"""Meter of a preparation: how many rows and bytes of a source are read, for the progress line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of a row: values under our names for their columns, of the kind that is asked for."""
+"""Row fields: values under our names for their columns, of the kind that is asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def renamed(row: Row, columns: Mapping[str, str]) -> Row:
     if not columns:
         return row
     values = {name: find(row.values, column) for name, column in columns.items()}
-    return Row({**row.values, **{name: value for name, value in values.items() if value is not _ABSENT}}, row.where)
+    return Row({**row.values, **{name: value for name, value in values.items() if value is not _ABSENT}}, row.location)
 
 
 def has(row: Row, column: str) -> bool:
@@ -48,60 +48,60 @@ def get(row: Row, key: str, kind: type) -> Any:
     """The value of the column `key`. Raises `DataError` where it is missing or of another kind."""
     if key not in row.values:
         raise DataError(
-            f"{row.where}: no column {key!r}; it has {', '.join(row.values)}. Name it: data.columns.{key}=COLUMN."
+            f"{row.location}: no column {key!r}; it has {', '.join(row.values)}. Name it: data.columns.{key}=COLUMN."
         )
     value = row.values[key]
     if not isinstance(value, kind):
-        raise DataError(f"{row.where}: {key} is {type(value).__name__} instead of {kind.__name__}.")
-    return text(value, f"{row.where}: {key}") if kind is str else value
+        raise DataError(f"{row.location}: {key} is {type(value).__name__} instead of {kind.__name__}.")
+    return text(value, f"{row.location}: {key}") if kind is str else value
 
 
 def optional(row: Row, key: str) -> str:
     """The text of the column `key`, empty where the row has none."""
-    return optional_text(row.values.get(key), f"{row.where}: {key}")
+    return optional_text(row.values.get(key), f"{row.location}: {key}")
 
 
-def optional_text(value: Any, where: str) -> str:
+def optional_text(value: Any, location: str) -> str:
     """`value`, which is text; empty where it is null. Raises `DataError`."""
-    return "" if value is None else text(value, where)
+    return "" if value is None else text(value, location)
 
 
-def expect_characters(value: Any, where: str) -> None:
+def expect_characters(value: Any, location: str) -> None:
     """Raises `DataError` where a text or a key anywhere in `value` holds half a character."""
     if isinstance(value, str):
-        text(value, where)
+        text(value, location)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            text(key, f"{where}: a key")
-            expect_characters(inner, f"{where}: {key}")
+            text(key, f"{location}: a key")
+            expect_characters(inner, f"{location}: {key}")
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            expect_characters(inner, where)
+            expect_characters(inner, location)
 
 
-def text(value: Any, where: str) -> str:
+def text(value: Any, location: str) -> str:
     """`value`, which is text and can be written. Raises `DataError`."""
     if not isinstance(value, str):
-        raise DataError(f"{where} is {type(value).__name__} instead of text.")
+        raise DataError(f"{location} is {type(value).__name__} instead of text.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{where} holds half a character ({value[error.start]!r}) at {error.start}.") from None
+        raise DataError(f"{location} holds half a character ({value[error.start]!r}) at {error.start}.") from None
     return value
 
 
-def listed(value: Any, where: str) -> list[Any]:
+def listed(value: Any, location: str) -> list[Any]:
     """`value`, which is a list; nothing is an empty one. Raises `DataError`."""
     if value is not None and not isinstance(value, list):
-        raise DataError(f"{where} is {type(value).__name__} instead of list.")
+        raise DataError(f"{location} is {type(value).__name__} instead of list.")
     return value or []
 
 
-def decoded(value: Any, where: str) -> Any:
+def decoded(value: Any, location: str) -> Any:
     """`value`, parsed where it is JSON written as a text. Raises `DataError`."""
     if not isinstance(value, str):
         return value
     try:
-        return json_value.parsed(value, where)
+        return json_value.parsed(value, location)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: broken JSON: {error.msg}.") from None
+        raise DataError(f"{location}: broken JSON: {error.msg}.") from None

@@ -1,4 +1,4 @@
-"""The sources that a configuration names: those to train on, and those to validate with."""
+"""Sources that a configuration names: those to train on, and those to validate with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row as it stands in its source, and the place."""
+"""Row of a source: its values by column, and its place."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tunefleet.base.errors import DataError
 
 @dataclass(frozen=True)
 class Row:
-    """Values by column. `where` is file:line, or file: row N."""
+    """Values by column. `location` is file:line, or file: row N."""
 
     values: dict[str, Any]
-    where: str
+    location: str
 
 
 @dataclass(frozen=True)

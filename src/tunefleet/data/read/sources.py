@@ -1,4 +1,4 @@
-"""The sources of rows: files, folders and globs, the hub, the built-in demo; each row knows its place."""
+"""Sources of rows: files, folders and globs, the hub, the built-in demo; each row knows its place."""
 
 from __future__ import annotations
 

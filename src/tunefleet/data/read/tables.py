@@ -1,4 +1,4 @@
-"""Parquet and Arrow files as rows, by pyarrow, which is imported only here and only then."""
+"""Tables: Parquet and Arrow files as rows, by pyarrow, which is imported only here and only then."""
 
 from __future__ import annotations
 
@@ -95,17 +95,17 @@ def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[RowOrError]:
     for batch in batches:
         for values in _values(batch):
             number += 1
-            where = f"{path}: row {number}"
-            yield _row(values, meaning, where)
+            location = f"{path}: row {number}"
+            yield _row(values, meaning, location)
 
 
-def _row(values: dict[str, Any], meaning: Mapping[str, Mean], where: str) -> RowOrError:
+def _row(values: dict[str, Any], meaning: Mapping[str, Mean], location: str) -> RowOrError:
     try:
         for column, mean in meaning.items():
-            values[column] = mean(values[column], f"{where}: {column}")
+            values[column] = mean(values[column], f"{location}: {column}")
     except DataError as error:
         return error
-    return Row(values, where)
+    return Row(values, location)
 
 
 def _values(batch: Any) -> Iterator[dict[str, Any]]:

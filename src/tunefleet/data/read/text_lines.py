@@ -1,4 +1,4 @@
-"""Lines and bytes of a file, gzip or not, so that damage is named."""
+"""Text lines and bytes of a file, gzip or not, so that damage is named."""
 
 from __future__ import annotations
 
@@ -65,12 +65,14 @@ def on_one_line(path: Path) -> bool:
         return len(stream.readline(_BLOCK)) == _BLOCK
 
 
-def text(encoded: bytes, where: str) -> str:
+def text(encoded: bytes, location: str) -> str:
     """`encoded` as UTF-8. Raises `DataError`."""
     try:
         return encoded.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8 at byte {error.start}. Convert the file with `iconv -t utf-8`.") from None
+        raise DataError(
+            f"{location}: not UTF-8 at byte {error.start}. Convert the file with `iconv -t utf-8`."
+        ) from None
 
 
 def is_gzip(path: Path) -> bool:

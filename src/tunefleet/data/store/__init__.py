@@ -1,1 +1,1 @@
-"""How encoded conversations lie on the disk, and which of them a data set takes."""
+"""Store: encoded conversations on the disk, and the sequences that a data set packs of them."""

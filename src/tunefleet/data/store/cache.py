@@ -1,4 +1,4 @@
-"""The cache of prepared data: a folder named by all that they depend on, which one process at a time may write."""
+"""Cache of prepared data: a folder named by all that they depend on, which one process at a time may write."""
 
 from __future__ import annotations
 

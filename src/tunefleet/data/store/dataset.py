@@ -1,4 +1,4 @@
-"""A prepared data set: its arrays, memory-mapped, and the card that counts them."""
+"""Data set as it was prepared: its arrays, memory-mapped, and the card that counts them."""
 
 from __future__ import annotations
 

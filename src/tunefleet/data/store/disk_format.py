@@ -1,4 +1,4 @@
-"""The disk format of prepared data: the names and dtypes of its arrays, and what writes and reads each."""
+"""Disk format of prepared data: the names and dtypes of its arrays, and what writes and reads each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest of a data set: the size and CRC-32 of every file, written before it is published."""
+"""Manifest of a data set: the size and CRC-32 of every file, written before it is published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mixture of several sources: how often each row is taken, as a pure function of the seed."""
+"""Mixture of several sources: how often each row is taken, as a pure function of the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays on the disk that grow at their end: `.npy` files of one dimension."""
+"""Npy writer: arrays on the disk that grow at their end, `.npy` files of one dimension."""
 
 from __future__ import annotations
 

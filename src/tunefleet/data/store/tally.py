@@ -1,4 +1,4 @@
-"""The tally of a data set: counts from the lines of its store, each as often as it is taken."""
+"""Tally of a data set: counts from the lines of its store, each as often as it is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store writer: appends encoded conversations to a data set, with a line for each part.
+"""Store writer: appends encoded conversations to a data set, with a line for each part.
 
 Sequences of a data set are chosen and packed from these lines alone, whether a conversation is taken once, often or
 never.
