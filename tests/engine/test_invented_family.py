@@ -37,7 +37,10 @@ from tunefleet.runs.trajectory import rows
 LORA = {"name": "lora", "rank": 4}
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "tensor": ({"parallel": {"name": "tensor", "tensor": 2}}, "sharding its layers is exact"),
-    "sequence": ({"parallel": {"name": "sequence", "sequence": 2}}, "its loss on split rows is the one on whole rows"),
+    "sequence": (
+        {"parallel": {"name": "sequence", "sequence": 2}},
+        "its loss on split sequences is the one on whole sequences",
+    ),
     "pipeline": ({"parallel": {"name": "pipeline", "pipeline": 2}}, "which has no stages"),
     "packing": ({"data": {"packing": True}}, "its packed loss is the unpacked one"),
 }

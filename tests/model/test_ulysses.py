@@ -20,7 +20,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_shared_rows_equal_whole_ones_or_the_plan_refuses(name: str, two: Found) -> None:
+def test_split_sequences_equal_whole_ones_or_the_plan_refuses(name: str, two: Found) -> None:
     """Packed and padded rows (whose length the ranks do not divide), with activations computed again."""
     found = two[name]
     if EVERY[name]["model_type"] not in sequence.exact_families():

@@ -282,7 +282,7 @@ def test_a_name_must_be_able_to_be_a_folder_of_its_own(planned: Make, name: str)
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
-        ("rwkv", "it carries a state from token to token, which runs on into the next conversation of a row"),
+        ("rwkv", "it carries a state from token to token, which runs on into the next conversation of a sequence"),
         ("new", "it is not measured whether its packed loss is the unpacked one"),
     ],
 )

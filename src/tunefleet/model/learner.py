@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 
 from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model.tiled_loss import tiled_loss
-from tunefleet.model.ulysses import split_rows
+from tunefleet.model.ulysses import split_sequences
 
 
 class Learner(nn.Module):
     """A causal language model that takes a micro-batch and returns the sum of its token losses (fp32).
 
-    `sp_group` are sequence-parallel ranks: each calls it with its shard of the rows, and gets the loss of that.
+    `sp_group` are sequence-parallel ranks: each calls it with its shard of the sequences, and gets the loss of that.
     `tile` is how many tokens' logits exist at once; `agree` makes ranks compute equally many tiles.
     """
 
@@ -41,14 +41,14 @@ class Learner(nn.Module):
         if hasattr(model.config, "output_router_logits"):
             model.config.output_router_logits = False  # their own loss is not trained, and takes no 4-D mask
         if sp_group and model.is_gradient_checkpointing:  # what is computed again is computed outside of `forward`
-            recomputed = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), self._split_rows())}
+            recomputed = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), self._split_sequences())}
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=recomputed)
         self._loss_mask: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._only_loss_tokens)
 
     def forward(self, batch: MicroBatch) -> Tensor:
         """The sum over the positions that have a label of -log p(label), a scalar; 0 where there is none."""
-        with self._split_rows():
+        with self._split_sequences():
             if self._tile:
                 return tiled_loss(self.model, self._inputs(batch), batch.labels, self._tile, self._agree)
             self._loss_mask = batch.labels != IGNORED
@@ -59,7 +59,7 @@ class Learner(nn.Module):
                 self._loss_mask = None
 
     def outputs(self, batch: MicroBatch) -> Tensor:
-        """What the model's output projection gives: logits [rows, length, vocabulary]."""
+        """What the model's output projection gives: logits [sequences, length, vocabulary]."""
         return cast(Tensor, self.model(**self._inputs(batch)).logits)
 
     def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
@@ -70,8 +70,8 @@ class Learner(nn.Module):
             "use_cache": False,
         }
 
-    def _split_rows(self) -> AbstractContextManager[None]:
-        return split_rows(self.model, self._sp_group) if self._sp_group else nullcontext()
+    def _split_sequences(self) -> AbstractContextManager[None]:
+        return split_sequences(self.model, self._sp_group) if self._sp_group else nullcontext()
 
     def _mask(self, batch: MicroBatch) -> Tensor | dict[str, Tensor] | None:
         """None is plain causal attention: padding lies on the right, where no label looks."""
@@ -91,7 +91,7 @@ class Learner(nn.Module):
         return cast(torch.dtype, self.model.dtype)
 
     def _only_loss_tokens(self, head: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Cuts the hidden states [rows, length, width] to [loss tokens, width] before the output projection.
+        """Cuts the hidden states [sequences, length, width] to [loss tokens, width] before the output projection.
 
         A hook on the model's own head, so that what a family does after it (scaling, soft caps) stays.
         Outside of `forward`, as in generation, it does nothing.
@@ -100,7 +100,7 @@ class Learner(nn.Module):
 
 
 def segment_mask(segments: Tensor, dtype: torch.dtype, window: int | None = None) -> Tensor:
-    """The additive attention mask [rows, 1, length, length] for packed rows: 0 where a token may look.
+    """The additive attention mask [sequences, 1, length, length] for packed sequences: 0 where a token may look.
 
     A token sees itself and earlier tokens of its own segment, within `window` where there is one.
     Padding is a segment of its own, so that no row of the mask is empty (softmax would give NaN).
@@ -127,14 +127,14 @@ def _let_alibi_see_segments(base: nn.Module) -> None:
     """Lets BLOOM take a 4-D mask: it counts how far away a key is (ALiBi) in a 2-D mask only.
 
     A key's position is one less than the tokens that it sees, so positions restart in every segment. Softmax
-    forgets a constant, and distances within a segment are all that remains; rounding is as in a row of its own.
+    forgets a constant, and distances within a segment are all that remains; rounding is as in a sequence of its own.
     """
     original = getattr(base, "build_alibi_tensor", None)
     if original is None:
         return
 
     def restarting(mask: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
-        """The bias of every key [rows * heads, 1, length] under a mask of two or four dimensions."""
+        """The bias of every key [sequences * heads, 1, length] under a mask of two or four dimensions."""
         if mask.ndim == 2:
             return cast(Tensor, original(mask, heads, dtype))
         positions = (mask[:, 0] == 0).sum(-1) - 1

@@ -68,7 +68,7 @@ class Stage(nn.Module):
         return self.compute(self._micro_batches.popleft(), None if self.is_first else hidden_in)
 
     def compute(self, batch: MicroBatch, hidden_in: Tensor | None) -> Tensor:
-        """Hidden states [rows, length, width] for the next stage; the last stage gives the sum of token losses.
+        """Hidden states [sequences, length, width] for the next stage; the last stage gives the sum of token losses.
 
         `hidden_in` are the hidden states of the stage before, None in the first one.
         """

@@ -23,7 +23,7 @@ from tunefleet.libraries import torch_private
 def tiled_loss(
     model: PreTrainedModel, inputs: Mapping[str, Any], labels: Tensor, tile: int, agree: Callable[[int], int]
 ) -> Tensor:
-    """The sum of token losses at `labels` [rows, length], with logits of at most `tile` tokens at once.
+    """The sum of token losses at `labels` [sequences, length], with logits of at most `tile` tokens at once.
 
     `agree` turns this rank's number of tiles into that of all ranks: under ZeRO-3 each use of the output projection
     gathers it, so ranks that use it more often than others would wait forever.

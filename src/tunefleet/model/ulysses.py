@@ -1,11 +1,11 @@
-"""How does attention see whole rows, when each rank holds a shard of their tokens?
+"""How does attention see whole sequences, when each rank holds a shard of their tokens?
 
 Ulysses (Jacobs et al. 2023, https://arxiv.org/abs/2309.14509): an all-to-all before attention gives a rank all
 tokens of some heads, another one after it gives back all heads of its own tokens. Every rank computes as much of
-a causal row as the others do.
+a causal sequence as the others do.
 
-DeepSpeed's UlyssesSPAttentionHF drops the attention mask, so that conversations of a packed row would see each other,
-and takes the place of "sdpa" for every model of the process. This one is in effect within `split_rows` only.
+DeepSpeed's UlyssesSPAttentionHF drops the attention mask, so that conversations of a packed sequence would see each
+other, and takes the place of "sdpa" for every model of the process. This one holds within `split_sequences` only.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _groups: list[ProcessGroup] = []
 
 
 @contextmanager
-def split_rows(model: PreTrainedModel, sp_group: ProcessGroup) -> Iterator[None]:
-    """Within, `model` computes this rank's shard of rows [rows, length / ranks]. A collective of `sp_group`.
+def split_sequences(model: PreTrainedModel, sp_group: ProcessGroup) -> Iterator[None]:
+    """Within, `model` computes this rank's shard of sequences [sequences, length / ranks]. A collective of `sp_group`.
 
     transformers makes no mask for an attention that it does not know: without one, attention is causal over
-    the whole row; with a 4-D mask, that is of the whole row.
+    the whole sequence; with a 4-D mask, that is of the whole sequence.
     """
     _groups.append(sp_group)
     try:
@@ -54,12 +54,15 @@ class _Heads:
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
 ) -> tuple[Tensor, None]:
-    """From [rows, heads, part, width] of own tokens to their attention over whole rows, [rows, part, heads, width]."""
+    """From [sequences, heads, part, width] of own tokens to [sequences, part, heads, width], their attention.
+
+    They attend over whole sequences.
+    """
     sp_group = _groups[-1]
     key, value = (_repeated_heads(heads, sp_group.size()) for heads in (key, value))
-    query, key, value = (_whole_rows(shard, sp_group) for shard in (query, key, value))
+    query, key, value = (_whole_sequences(shard, sp_group) for shard in (query, key, value))
     length = query.shape[2]
-    assert attention_mask is None or attention_mask.shape[-2:] == (length, length), "a mask of a part of the rows"
+    assert attention_mask is None or attention_mask.shape[-2:] == (length, length), "a mask of a part of the sequences"
     own_heads = _Heads(query.shape[1] // key.shape[1], getattr(module, "is_causal", True))
     output, _ = sdpa_attention_forward(own_heads, query, key, value, attention_mask, **settings)
     return _own_tokens(output, sp_group), None
@@ -69,24 +72,24 @@ AttentionInterface.register(_NAME, _attention)
 
 
 def _repeated_heads(heads: Tensor, ranks: int) -> Tensor:
-    """Repeats key or value heads [rows, heads, part, width] until every rank gets the same number of them.
+    """Repeats key or value heads [sequences, heads, part, width] until every rank gets the same number of them.
 
     With `ranks` a divisor of the query heads, every query head still finds its own key head.
     """
     return heads.repeat_interleave(ranks // gcd(ranks, heads.shape[1]), dim=1)
 
 
-def _whole_rows(shard: Tensor, sp_group: ProcessGroup) -> Tensor:
-    """[rows, heads, part, width] of own tokens to [rows, heads / ranks, length, width] of own heads."""
-    rows, heads, part, width = shard.shape
-    sent = shard.reshape(rows, sp_group.size(), heads // sp_group.size(), part, width)
+def _whole_sequences(shard: Tensor, sp_group: ProcessGroup) -> Tensor:
+    """[sequences, heads, part, width] of own tokens to [sequences, heads / ranks, length, width] of own heads."""
+    sequences, heads, part, width = shard.shape
+    sent = shard.reshape(sequences, sp_group.size(), heads // sp_group.size(), part, width)
     return _all_to_all(sent.transpose(0, 1), sp_group).permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 
 def _own_tokens(output: Tensor, sp_group: ProcessGroup) -> Tensor:
-    """[rows, length, heads / ranks, width] of own heads to [rows, part, heads, width] of own tokens."""
-    rows, length, heads, width = output.shape
-    sent = output.reshape(rows, sp_group.size(), length // sp_group.size(), heads, width)
+    """[sequences, length, heads / ranks, width] of own heads to [sequences, part, heads, width] of own tokens."""
+    sequences, length, heads, width = output.shape
+    sent = output.reshape(sequences, sp_group.size(), length // sp_group.size(), heads, width)
     return _all_to_all(sent.transpose(0, 1), sp_group).permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 

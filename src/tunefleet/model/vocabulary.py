@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def check_vocabulary(rows: int, tokenizer: Any) -> None:
-    """Raises `ConfigError` where the tokenizer has an id beyond the model's embedding of `rows` tokens.
+def check_vocabulary(vocab_rows: int, tokenizer: Any) -> None:
+    """Raises `ConfigError` where the tokenizer has an id beyond the model's embedding of `vocab_rows` tokens.
 
     Not the number of tokens but the largest id counts: a vocabulary may have holes.
     """
     token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    if largest >= rows:
+    if largest >= vocab_rows:
         raise ConfigError(
-            f"model.tokenizer: its token {token!r} has the id {largest}, and the model only {rows} embeddings "
-            f"(0 to {rows - 1}). Give the model's own tokenizer with model.tokenizer=FOLDER."
+            f"model.tokenizer: its token {token!r} has the id {largest}, and the model only {vocab_rows} embeddings "
+            f"(0 to {vocab_rows - 1}). Give the model's own tokenizer with model.tokenizer=FOLDER."
         )
 
 

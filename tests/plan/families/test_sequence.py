@@ -1,4 +1,4 @@
-"""Does the plan refuse to split rows where that would train another loss, and name the nearest legal degree?"""
+"""Does the plan refuse to split sequences where that would train another loss, and name the nearest legal degree?"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["bloom", "gptj", "mpt", "falcon", "gemma2", "mamba", "never-heard-of"])
 def test_families_that_cannot_are_refused_with_the_reason(tmp_path: Path, family: str) -> None:
     said = "\n".join(refused(tmp_path, 2, {**LLAMA, "model_type": family}))
-    assert f"parallel.sequence: rows of mine cannot be split: it is of the family {family}, and " in said
+    assert f"parallel.sequence: sequences of mine cannot be split: it is of the family {family}, and " in said
     assert "Use parallel.sequence=1." in said
 
 

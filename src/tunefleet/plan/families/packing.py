@@ -1,7 +1,7 @@
-"""May a row of this model hold several conversations, and why not?
+"""May a sequence of this model hold several conversations, and why not?
 
-`tests/model/test_packing_families.py` measures what every file of `known/` says: loss and gradients of packed rows are
-those of the conversations one by one, or they are not.
+`tests/model/test_packing_families.py` measures what every file of `known/` says: loss and gradients of packed sequences
+are those of the conversations one by one, or they are not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def windowed_families() -> tuple[str, ...]:
 
 
 def refusal(architecture: Architecture, length: int) -> str | None:
-    """Why rows of `length` tokens of several conversations would train another loss; None where they do not."""
+    """Why sequences of `length` tokens of several conversations would train another loss; None where they do not."""
     packing = architecture.family.packing
     if not isinstance(packing, Packing):
         return packing

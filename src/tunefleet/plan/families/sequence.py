@@ -1,7 +1,7 @@
-"""May the rows of this model be split over sequence-parallel ranks?
+"""May the sequences of this model be split over sequence-parallel ranks?
 
-`tests/model/test_ulysses.py` measures what every file of `known/` says: loss and gradients of split rows are those of
-whole ones, or not.
+`tests/model/test_ulysses.py` measures what every file of `known/` says: loss and gradients of split sequences are those
+of whole ones, or not.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from tunefleet.plan.families.registry import families_that
 
 
 def exact_families() -> tuple[str, ...]:
-    """The model_types whose loss on split rows equals that on whole ones."""
+    """The model_types whose loss on split sequences equals that on whole ones."""
     return families_that(lambda family: isinstance(family.packing, Packing) and not family.sequence)
 
 
 def refusal(architecture: Architecture, length: int) -> str | None:
-    """Why split rows of `length` tokens would train another loss; None where they do not."""
+    """Why split sequences of `length` tokens would train another loss; None where they do not."""
     family = architecture.family
     if family.sequence:
         return family.sequence
     if not isinstance(family.packing, Packing):
-        return "it is not measured whether its loss on split rows is the one on whole rows"
+        return "it is not measured whether its loss on split sequences is the one on whole sequences"
     return unused_window(architecture) or stretching(architecture, length)

@@ -1,4 +1,4 @@
-"""Which rows does a model take: how long, and with how many conversations in each?"""
+"""Which sequences does a model take: how long, and with how many conversations in each?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tunefleet.plan.families.architecture import Architecture
 
 
 def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]:
-    """Packed rows must have the loss of their conversations one by one."""
+    """Packed sequences must have the loss of their conversations one by one."""
     reason = packing.refusal(architecture, config.train.sequence_length) if config.data.packing else None
     if not reason:
         return []
@@ -19,7 +19,7 @@ def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]
 
 
 def positions(config: RunConfig, architecture: Architecture) -> list[str]:
-    """A row has no more tokens than the model has positions."""
+    """A sequence has no more tokens than the model has positions."""
     longest = _max_positions(architecture)
     if not longest or config.train.sequence_length <= longest:
         return []

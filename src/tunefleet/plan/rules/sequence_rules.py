@@ -9,7 +9,7 @@ from tunefleet.plan.rules.request import Request
 
 
 def with_pipeline(config: RunConfig) -> list[str]:
-    """Stages pass whole rows on."""
+    """Stages pass whole sequences on."""
     degree, stages = config.parallel.sequence, config.parallel.pipeline
     if degree == 1 or stages == 1:
         return []
@@ -20,13 +20,13 @@ def with_pipeline(config: RunConfig) -> list[str]:
 
 
 def model(request: Request) -> list[str]:
-    """The rows of the model can be split, and the degree divides its heads."""
+    """The sequences of the model can be split, and the degree divides its heads."""
     config, architecture = request.config, request.architecture
     if config.parallel.sequence == 1 or architecture is None:
         return []
     if reason := refusal(architecture, config.train.sequence_length):
         return [
-            f"parallel.sequence: rows of {config.model.name} cannot be split: it is of the family "
+            f"parallel.sequence: sequences of {config.model.name} cannot be split: it is of the family "
             f"{architecture.model_type}, and {reason}. Use parallel.sequence=1."
         ]
     return _heads(config, architecture, request.given_processes or 0)

@@ -32,5 +32,5 @@ FAMILIES = (
         pipeline=StageModules(),
         tiny={"tie_word_embeddings": False},
     ),
-    Family("llama4_text", packing="it attends in chunks that are counted from the start of a row"),
+    Family("llama4_text", packing="it attends in chunks that are counted from the start of a sequence"),
 )
