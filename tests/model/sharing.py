@@ -20,36 +20,36 @@ def differences(folder: Path, names: list[str]) -> dict[str, dict[str, float] | 
     """How far loss or gradients of shared rows are from those of whole ones, for each family; or the error."""
     torch.set_num_threads(1)
     group = join()
-    found: dict[str, dict[str, float] | str] = {}
+    by_family: dict[str, dict[str, float] | str] = {}
     for name in names:
         try:
-            found[name] = _measured(name, group)
+            by_family[name] = _measured(name, group)
         except (RuntimeError, ValueError, AssertionError) as error:
-            found[name] = f"{type(error).__name__}: {error}"
+            by_family[name] = f"{type(error).__name__}: {error}"
     group.destroy()
-    return found
+    return by_family
 
 
 def _measured(name: str, group: ProcessGroup) -> dict[str, float]:
-    whole, model = Learner(built(EVERY[name])).train(), built(EVERY[name])
+    reference, model = Learner(built(EVERY[name])).train(), built(EVERY[name])
     if model.supports_gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     parts = Learner(model, sp_group=group.adjacent_ranks(group.size)).train()
     assert PACKED.segments is not None
     one_segment = replace(PACKED, segments=torch.ones_like(PACKED.segments))
-    packed = answer(whole, [PACKED])
+    packed = answer(reference, [PACKED])
     return {
-        "packed": _far(_together(parts, PACKED, group), packed),
-        "no segments": _far(_together(parts, one_segment, group), packed),
-        "padded": _far(_together(parts, PADDED, group), answer(whole, [PADDED])),
+        "packed": _difference(_sharded_answer(parts, PACKED, group), packed),
+        "no segments": _difference(_sharded_answer(parts, one_segment, group), packed),
+        "padded": _difference(_sharded_answer(parts, PADDED, group), answer(reference, [PADDED])),
     }
 
 
-def _far(one: Answer, other: Answer) -> float:
-    return max(apart(one[0], other[0]), gradients_apart(one[1], other[1]))
+def _difference(answer_1: Answer, answer_2: Answer) -> float:
+    return max(apart(answer_1[0], answer_2[0]), gradients_apart(answer_1[1], answer_2[1]))
 
 
-def _together(parts: Learner, batch: MicroBatch, group: ProcessGroup) -> Answer:
+def _sharded_answer(parts: Learner, batch: MicroBatch, group: ProcessGroup) -> Answer:
     """The loss and the gradients of all ranks, each with its part of the rows."""
     loss, gradients = answer(parts, [sequence_shard(batch, group.rank, group.size)])
     for gradient in gradients.values():

@@ -37,8 +37,8 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: weight.clone() for name, weight in model.state_dict().items()}
 
 
-def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    a, b = weights(one), weights(other)
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    a, b = weights(first), weights(second)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -61,16 +61,16 @@ def test_from_scratch_is_fp32_on_the_cpu_without_cache(family: str) -> None:
 
 
 def test_the_architecture_is_left_as_it_was() -> None:
-    given = architecture("gpt_neox", rope_scaling=None)
-    before = json.dumps(given, sort_keys=True)
-    build(Sources(None, "", Architecture(given)), seed=0)
-    assert json.dumps(given, sort_keys=True) == before
+    config = architecture("gpt_neox", rope_scaling=None)
+    original = json.dumps(config, sort_keys=True)
+    build(Sources(None, "", Architecture(config)), seed=0)
+    assert json.dumps(config, sort_keys=True) == original
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_gradient_checkpointing_as_asked(wanted: bool) -> None:
-    model = build(Sources(None, "", Architecture(architecture("opt"))), seed=0, gradient_checkpointing=wanted)
-    assert model.is_gradient_checkpointing is wanted
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_gradient_checkpointing_as_asked(checkpointing: bool) -> None:
+    model = build(Sources(None, "", Architecture(architecture("opt"))), seed=0, gradient_checkpointing=checkpointing)
+    assert model.is_gradient_checkpointing is checkpointing
 
 
 def test_pretrained_weights_are_those_of_the_folder(folder: Path) -> None:
@@ -82,17 +82,17 @@ def test_pretrained_weights_are_those_of_the_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("family", "implementation"), [("llama", "sdpa"), ("gptj", "eager"), ("gemma2", "eager")])
-@pytest.mark.parametrize("asked", [None, "flex_attention"])
+@pytest.mark.parametrize("attention", [None, "flex_attention"])
 def test_attention_is_sdpa_where_the_family_has_it(
-    tmp_path: Path, family: str, implementation: str, asked: str | None
+    tmp_path: Path, family: str, implementation: str, attention: str | None
 ) -> None:
     """Whatever config.json asks for: the learner's masks are for these two."""
-    given = EVERY[family] | ({"attn_implementation": asked} if asked else {})
-    model = build(Sources(None, "", Architecture(given)), seed=0)
+    config = EVERY[family] | ({"attn_implementation": attention} if attention else {})
+    model = build(Sources(None, "", Architecture(config)), seed=0)
     assert model.config._attn_implementation == implementation
     model.save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(given))
-    assert build(Sources(str(tmp_path), "", Architecture(given)), seed=0).config._attn_implementation == implementation
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert build(Sources(str(tmp_path), "", Architecture(config)), seed=0).config._attn_implementation == implementation
 
 
 def test_half_precision_files_become_fp32(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ def test_half_precision_files_become_fp32(tmp_path: Path) -> None:
 
 def change_weights(folder: Path, name: str, weight: torch.Tensor | None) -> None:
     path = folder / "model.safetensors"
-    held = load_file(path)
-    assert name in held
-    held.pop(name)
-    save_file(held if weight is None else {**held, name: weight}, path, metadata={"format": "pt"})
+    file_weights = load_file(path)
+    assert name in file_weights
+    file_weights.pop(name)
+    save_file(file_weights if weight is None else {**file_weights, name: weight}, path, metadata={"format": "pt"})
 
 
 NAME = "model.layers.1.mlp.up_proj.weight"
@@ -148,19 +148,19 @@ def test_a_real_pretrained_model_loads() -> None:
 
 
 def test_a_saved_tokenizer_loads_as_it_was(tmp_path: Path) -> None:
-    own = tiny_tokenizer()
-    own.chat_template = "{{ messages }}"
-    own.save_pretrained(tmp_path)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ messages }}"
+    tokenizer.save_pretrained(tmp_path)
     loaded = tokenizers.load(str(tmp_path), "llama")
     text = "Wörter, 中国 🎉</s>"
-    assert loaded(text)["input_ids"] == own(text)["input_ids"]
+    assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
     assert (loaded.pad_token, loaded.eos_token, loaded.chat_template) == ("<pad>", "</s>", "{{ messages }}")
 
 
 def test_without_padding_token_the_end_pads(tmp_path: Path) -> None:
-    own = tiny_tokenizer()
-    own.pad_token = None
-    own.save_pretrained(tmp_path)
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
     loaded = tokenizers.load(str(tmp_path), "llama")
     assert loaded.pad_token_id == loaded.eos_token_id == 2
 

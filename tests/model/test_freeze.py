@@ -25,9 +25,9 @@ def test_a_tied_weight_has_both_names() -> None:
 def test_a_pattern_that_names_nothing_is_told_with_near_names() -> None:
     with pytest.raises(
         ConfigError, match=r"model\.decoder\.embed_tokns\.weight matches no weight.*embed_tokens"
-    ) as told:
+    ) as caught:
         freeze(tiny_model("opt"), ("model.decoder.embed_tokns.weight", "*.layers.0.*", "layers.1.fc9.weight"))
-    assert len(told.value.complaints) == 2
+    assert len(caught.value.complaints) == 2
 
 
 def test_a_weight_must_be_trainable() -> None:

@@ -36,7 +36,7 @@ def micro_batch(labelled: float = 0.4, lengths: tuple[int, ...] = (12, 7, 3)) ->
     )
 
 
-class Seen:
+class RecordedShapes:
     """Shapes of everything that leaves the output projection."""
 
     def __init__(self, model: Any) -> None:
@@ -59,10 +59,10 @@ def test_the_loss_is_the_plain_one(family: str) -> None:
             logits = model(input_ids=batch.tokens[row : row + 1, :length]).logits[0]
             labels = batch.labels[row, :length]
             expected += functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
-        found = Learner(model)(batch)
-    assert found.shape == ()
-    assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+        loss = Learner(model)(batch)
+    assert loss.shape == ()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -83,11 +83,11 @@ def test_gradients_are_those_of_the_full_logits(family: str) -> None:
 def test_logits_are_computed_only_where_a_label_is(family: str) -> None:
     model = tiny_model(family)
     learner = Learner(model)
-    seen = Seen(model)
+    recorded = RecordedShapes(model)
     batch = micro_batch()
     learner(batch)
-    assert seen.shapes == [(int((batch.labels != IGNORED).sum()), VOCABULARY)]
-    assert seen.shapes[0][0] < ROWS * LENGTH / 2
+    assert recorded.shapes == [(int((batch.labels != IGNORED).sum()), VOCABULARY)]
+    assert recorded.shapes[0][0] < ROWS * LENGTH / 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -95,13 +95,13 @@ def test_outside_of_the_learner_every_position_has_logits(family: str) -> None:
     """Control, and what generation and evaluation by others need."""
     model = tiny_model(family)
     learner = Learner(model)
-    seen = Seen(model)
+    recorded = RecordedShapes(model)
     batch = micro_batch()
     learner(batch)
     assert model(input_ids=batch.tokens).logits.shape == (ROWS, LENGTH, VOCABULARY)
-    made = model.generate(input_ids=batch.tokens[:1], max_new_tokens=3, do_sample=False, eos_token_id=None)
-    assert made.shape == (1, LENGTH + 3)
-    assert len(seen.shapes) == 2 + 3
+    generated = model.generate(input_ids=batch.tokens[:1], max_new_tokens=3, do_sample=False, eos_token_id=None)
+    assert generated.shape == (1, LENGTH + 3)
+    assert len(recorded.shapes) == 2 + 3
 
 
 def test_a_failed_forward_leaves_the_model_whole() -> None:
@@ -152,13 +152,13 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 def may_look(segments: Tensor, window: int | None) -> Tensor:
     """Written out, position by position."""
     rows, length = segments.shape
-    seen = torch.zeros(rows, length, length, dtype=torch.bool)
+    visible = torch.zeros(rows, length, length, dtype=torch.bool)
     for row in range(rows):
         for i in range(length):
             for j in range(i + 1):
-                near = window is None or i - j < window
-                seen[row, i, j] = near and segments[row, i] == segments[row, j]
-    return seen
+                in_window = window is None or i - j < window
+                visible[row, i, j] = in_window and segments[row, i] == segments[row, j]
+    return visible
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -173,10 +173,10 @@ def test_who_sees_whom(dtype: torch.dtype, window: int | None) -> None:
 
 
 def test_no_token_sees_the_future_or_another_segment() -> None:
-    seen = segment_mask(SEGMENTS, torch.float32)[:, 0] == 0
-    assert not seen.triu(1).any()
-    assert not (seen & (SEGMENTS[:, :, None] != SEGMENTS[:, None, :])).any()
-    assert seen.diagonal(dim1=1, dim2=2).all()  # so that no row is empty
+    visible = segment_mask(SEGMENTS, torch.float32)[:, 0] == 0
+    assert not visible.triu(1).any()
+    assert not (visible & (SEGMENTS[:, :, None] != SEGMENTS[:, None, :])).any()
+    assert visible.diagonal(dim1=1, dim2=2).all()  # so that no row is empty
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -184,12 +184,12 @@ def test_attention_with_the_mask_is_finite_and_ignores_what_is_masked(dtype: tor
     draw = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(3, 2, 8, 4, generator=draw).to(dtype) for _ in range(3))
     mask = segment_mask(SEGMENTS, dtype)
-    before = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    packed_attention = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     value[0, :, :3] = 50.0  # another segment than positions 3, 4 and 5
     after = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    assert before.isfinite().all()
-    assert torch.equal(before[0, :, 3:], after[0, :, 3:])
-    assert not torch.equal(before[0, :, :3], after[0, :, :3])
+    assert packed_attention.isfinite().all()
+    assert torch.equal(packed_attention[0, :, 3:], after[0, :, 3:])
+    assert not torch.equal(packed_attention[0, :, :3], after[0, :, :3])
 
 
 def test_the_mask_has_the_number_format_of_the_attention() -> None:
@@ -210,12 +210,12 @@ def test_blooms_bias_restarts_in_every_segment(dtype: torch.dtype) -> None:
     segments = torch.tensor([[1] * lengths[0] + [2] * lengths[1]])
     bias = Learner(tiny_bloom()).model.base_model.build_alibi_tensor
     packed = bias(segment_mask(segments, dtype), 4, dtype)
-    alone = [bias(torch.ones(1, length, dtype=torch.int64), 4, dtype) for length in lengths]
+    unpacked = [bias(torch.ones(1, length, dtype=torch.int64), 4, dtype) for length in lengths]
     assert packed.shape == (4, 1, sum(lengths))
-    assert torch.equal(packed, torch.cat(alone, dim=-1))
+    assert torch.equal(packed, torch.cat(unpacked, dim=-1))
     running = bias(torch.ones(1, sum(lengths), dtype=torch.int64), 4, dtype)[:, 0, lengths[0] :]
     distances = running - running[:, :1]
-    assert torch.equal(distances, alone[1][:, 0]) == (dtype == torch.float32)  # the control
+    assert torch.equal(distances, unpacked[1][:, 0]) == (dtype == torch.float32)  # the control
 
 
 def test_blooms_bias_of_padded_prompts_is_its_own() -> None:

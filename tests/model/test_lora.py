@@ -34,25 +34,25 @@ def test_every_family_takes_an_adapter_and_gives_it_back(family: str) -> None:
     model: Any = build(Sources(None, "", Architecture(EVERY[family])), 0)
     head = model.get_output_embeddings()
     layers = [name for name, m in model.named_modules() if isinstance(m, LINEAR) and m is not head]
-    before = set(model.state_dict())
+    weight_names = set(model.state_dict())
     adapter = _adapter(model, family)
     layers = targeted(layers, adapter.targets)
     attach(model, adapter, 0, None)
     assert model.get_output_embeddings() is head
-    found = [name for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
-    assert found == layers
-    learning = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert learning
-    assert all("lora_" in name for name in learning)
+    lora_layers = [name for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
+    assert lora_layers == layers
+    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert trainable
+    assert all("lora_" in name for name in trainable)
     _stir(model)
     trained = _logits(model)
-    whole = merge(model, adapter, dict(model.state_dict()))
-    assert set(whole.state_dict()) == before
+    merged = merge(model, adapter, dict(model.state_dict()))
+    assert set(merged.state_dict()) == weight_names
     logits = _logits(model)
     assert torch.equal(logits, trained)  # and the model is as it was
     model.disable_adapters()
     assert not torch.allclose(_logits(model), logits, atol=1e-3)  # control: the adapter changes what it says
-    model.load_state_dict(_renamed(whole.state_dict(), model))
+    model.load_state_dict(_renamed(merged.state_dict(), model))
     assert torch.allclose(_logits(model), logits, atol=1e-4)
 
 
@@ -60,9 +60,9 @@ def _adapter(model: Any, family: str) -> AdapterConfig:
     """LoRA on every linear layer, or on those that the message names."""
     if not family.startswith("deepseek"):
         return LORA
-    with pytest.raises(ConfigError, match=r"cannot put an adapter on down_proj, gate_proj, up_proj") as told:
+    with pytest.raises(ConfigError, match=r"cannot put an adapter on down_proj, gate_proj, up_proj") as refusal:
         attach(copy.deepcopy(model), LORA, 0, None)
-    (listed,) = re.findall(r"Use adapter\.targets=\[(.*)\]", str(told.value))
+    (listed,) = re.findall(r"Use adapter\.targets=\[(.*)\]", str(refusal.value))
     return replace(LORA, targets=tuple(listed.split(",")))
 
 
@@ -82,33 +82,33 @@ def _stir(model: Any) -> None:
 
 def _logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model.eval()(input_ids=TOKENS).logits
-    return found
+        logits: torch.Tensor = model.eval()(input_ids=TOKENS).logits
+    return logits
 
 
 @pytest.mark.parametrize("settings", [{}, {"dora": True}, {"rslora": True}, {"targets": ("q_proj",)}], ids=str)
 def test_an_adapter_starts_as_the_seed_says_and_changes_nothing(settings: dict[str, Any]) -> None:
     adapter = AdapterConfig(name=AdapterName.LORA, rank=4, **settings)
-    plain, one, same, other = (tiny_model("llama") for _ in range(4))
-    for model, seed in ((one, 3), (same, 3), (other, 4)):
+    plain, first, repeated, different = (tiny_model("llama") for _ in range(4))
+    for model, seed in ((first, 3), (repeated, 3), (different, 4)):
         torch.rand(seed)  # the state of the generator before does not matter
         attach(model, adapter, seed, None)
-    assert torch.allclose(_logits(one), _logits(plain), atol=1e-5)
-    first = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
-    assert torch.equal(one.state_dict()[first], same.state_dict()[first])
-    assert not torch.equal(one.state_dict()[first], other.state_dict()[first])
+    assert torch.allclose(_logits(first), _logits(plain), atol=1e-5)
+    weight_name = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
+    assert torch.equal(first.state_dict()[weight_name], repeated.state_dict()[weight_name])
+    assert not torch.equal(first.state_dict()[weight_name], different.state_dict()[weight_name])
 
 
 def test_it_starts_alike_beside_weights_of_16_bits() -> None:
     """As ZeRO-3 reads them from a file; peft would round the adapter's first weights too."""
-    whole, half = tiny_model("llama"), tiny_model("llama").half()
-    for model in (whole, half):
+    fp32, fp16 = tiny_model("llama"), tiny_model("llama").half()
+    for model in (fp32, fp16):
         attach(model, LORA, 3, None)
-    halves = half.state_dict()
-    for name, value in whole.state_dict().items():
+    fp16_weights = fp16.state_dict()
+    for name, value in fp32.state_dict().items():
         if "lora_" in name:
-            assert halves[name].dtype == torch.float32
-            assert torch.equal(halves[name], value)
+            assert fp16_weights[name].dtype == torch.float32
+            assert torch.equal(fp16_weights[name], value)
 
 
 def test_a_target_that_is_not_there_is_named() -> None:
@@ -128,9 +128,9 @@ def test_merging_rounds_once() -> None:
     exact = layer.base_layer.weight.float() + 8.0 * (
         layer.lora_B["default"].weight.float() @ layer.lora_A["default"].weight.float()
     )
-    found = merge(model, LORA, weights).state_dict()[f"{name}.weight"]
-    assert found.dtype == torch.bfloat16
-    assert torch.equal(found, exact.to(torch.bfloat16))
+    merged = merge(model, LORA, weights).state_dict()[f"{name}.weight"]
+    assert merged.dtype == torch.bfloat16
+    assert torch.equal(merged, exact.to(torch.bfloat16))
 
 
 @pytest.mark.parametrize("defended", [True, False], ids=["merged", "control"])
@@ -143,6 +143,6 @@ def test_a_head_of_its_own_is_merged_with_the_rest(monkeypatch: pytest.MonkeyPat
     _stir(model)
     if not defended:
         monkeypatch.setattr("tunefleet.model.lora._is_tied", lambda model: True)
-    whole = merge(model, LORA, dict(model.state_dict()))
-    assert torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight) is defended
-    assert whole.config.tie_word_embeddings is not defended
+    merged = merge(model, LORA, dict(model.state_dict()))
+    assert torch.equal(merged.get_output_embeddings().weight, model.lm_head.weight) is defended
+    assert merged.config.tie_word_embeddings is not defended

@@ -31,7 +31,7 @@ DEPTH = {"gpt2": "n_layer"}
 WINDOWED = {"mistral": {"sliding_window": 4}, "qwen2": {"use_sliding_window": True, "sliding_window": 4}}
 
 
-def whole(family: str, **changes: Any) -> Any:
+def whole_model(family: str, **changes: Any) -> Any:
     if family == "deep":
         return build(Sources(None, "", Architecture(DEEP | changes)), 0)
     deeper = {DEPTH.get(family, "num_hidden_layers"): 4}
@@ -56,12 +56,12 @@ def through(stages: list[Stage], rows: MicroBatch) -> Any:
 
 def gradients(parts: list[Any]) -> dict[str, Any]:
     """Of every weight, by its name in the whole model; copies of a tied one are added up."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for part in parts:
         for name, weight in part.model.named_parameters():
-            known = "head" if name in ("lm_head.weight", "embed_out.weight") else name
-            found[known] = found.get(known, 0) + weight.grad
-    return found
+            shared_name = "head" if name in ("lm_head.weight", "embed_out.weight") else name
+            by_name[shared_name] = by_name.get(shared_name, 0) + weight.grad
+    return by_name
 
 
 def test_every_family_with_stages_is_tested() -> None:
@@ -72,7 +72,7 @@ def test_every_family_with_stages_is_tested() -> None:
 @pytest.mark.parametrize("boundaries", [(0, 1, 4), (0, 2, 3, 4), (0, 1, 2, 3, 4)])
 @pytest.mark.parametrize("family", [*FAMILIES, "deep"])
 def test_the_loss_is_the_whole_models(family: str, boundaries: tuple[int, ...], packed: bool) -> None:
-    model, rows = whole(family), batch([0, 1, 2] if packed else [1], packed)
+    model, rows = whole_model(family), batch([0, 1, 2] if packed else [1], packed)
     assert torch.equal(through(cut(model, boundaries), rows), Learner(model)(rows))
 
 
@@ -80,7 +80,7 @@ def test_the_loss_is_the_whole_models(family: str, boundaries: tuple[int, ...], 
 @pytest.mark.parametrize("family", [*FAMILIES, "deep"])
 def test_gradients_are_the_whole_models(family: str, checkpointing: bool, tile: int | None) -> None:
     """With two micro-batches on their way, as in a pipeline: what is computed again belongs to the older one."""
-    model = whole(family).train()
+    model = whole_model(family).train()
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     stages, learner = cut(model, (0, 2, 4), tile), Learner(model)
@@ -90,18 +90,18 @@ def test_gradients_are_the_whole_models(family: str, checkpointing: bool, tile: 
     for loss in waiting:
         loss.backward()
     sum(learner(batch(rows)) for rows in ([0], [1, 2])).backward()
-    found, expected = gradients(stages), gradients([learner])
+    actual, expected = gradients(stages), gradients([learner])
     if stages[0].is_tied:  # the whole model counts both uses of the weight at once
         name = next(n for n, w in stages[0].model.named_parameters() if w is stages[0].tied_weight)
-        found[name] = found[name] + found.pop("head")
-    assert found.keys() == expected.keys()
+        actual[name] = actual[name] + actual.pop("head")
+    assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(actual[name], gradient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("family", "tied"), [("opt", True), ("llama", False), ("gpt2", True)])
 def test_a_stage_holds_its_own_weights_under_their_own_names(family: str, tied: bool) -> None:
-    model = whole(family)
+    model = whole_model(family)
     stages = cut(model, (0, 1, 3, 4))
     names = [set(stage.model.state_dict()) for stage in stages]
     assert set.union(*names) == set(model.state_dict())
@@ -113,7 +113,7 @@ def test_a_stage_holds_its_own_weights_under_their_own_names(family: str, tied: 
 
 
 def test_stages_that_are_given_different_rows_say_so() -> None:
-    first, last = cut(whole("llama"), (0, 2, 4))
+    first, last = cut(whole_model("llama"), (0, 2, 4))
     hidden = first.compute(batch([0]), None)
     with pytest.raises(AssertionError, match="different micro-batches"):
         last.compute(batch([1]), hidden)
@@ -121,7 +121,7 @@ def test_stages_that_are_given_different_rows_say_so() -> None:
 
 def test_control_segments_matter_in_every_stage() -> None:
     """What isolates conversations is each stage's own mask: an OPT without it in one stage has another loss."""
-    stages, rows = cut(whole("opt"), (0, 2, 4)), batch([0, 2])
+    stages, rows = cut(whole_model("opt"), (0, 2, 4)), batch([0, 2])
     with torch.no_grad():
         mixed = stages[1].compute(replace(rows, segments=None), stages[0].compute(rows, None))
         right = through(stages, rows)

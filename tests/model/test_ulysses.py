@@ -10,22 +10,24 @@ from tunefleet.plan.families import sequence
 
 CLOSE = 1e-5
 """fp32, relative; measured are up to 7e-7 for losses and 3e-6 for gradients."""
-Found = dict[str, dict[str, float] | str]
+Differences = dict[str, dict[str, float] | str]
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    found: Found = run_in_ranks("tests.model.sharing:differences", 2, tmp_path_factory.mktemp("two"), list(EVERY))[0]
-    return found
+def two(tmp_path_factory: pytest.TempPathFactory) -> Differences:
+    differences: Differences = run_in_ranks(
+        "tests.model.sharing:differences", 2, tmp_path_factory.mktemp("two"), list(EVERY)
+    )[0]
+    return differences
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_split_sequences_equal_whole_ones_or_the_plan_refuses(name: str, two: Found) -> None:
+def test_split_sequences_equal_whole_ones_or_the_plan_refuses(name: str, two: Differences) -> None:
     """Packed and padded rows (whose length the ranks do not divide), with activations computed again."""
-    found = two[name]
+    differences = two[name]
     if EVERY[name]["model_type"] not in sequence.exact_families():
-        assert isinstance(found, str)
+        assert isinstance(differences, str)
         return
-    assert isinstance(found, dict), found
-    assert max(found["packed"], found["padded"]) < CLOSE
-    assert found["no segments"] > 0.1  # the control
+    assert isinstance(differences, dict), differences
+    assert max(differences["packed"], differences["padded"]) < CLOSE
+    assert differences["no segments"] > 0.1  # the control

@@ -63,11 +63,11 @@ def test_an_end_that_pads_is_no_padding_row() -> None:
     assert special_ids(without_padding())["pad_token_id"] is None
 
 
-OTHER = {"bos_token_id": 5, "eos_token_id": [6, 7], "pad_token_id": 0}  # 0 is the tokenizer's <s>
+OTHER_IDS = {"bos_token_id": 5, "eos_token_id": [6, 7], "pad_token_id": 0}  # 0 is the tokenizer's <s>
 
 
 def test_ids_that_differ_are_named() -> None:
-    assert other_ids(OTHER, tiny_tokenizer()) == {
+    assert other_ids(OTHER_IDS, tiny_tokenizer()) == {
         "bos_token_id": (5, 0),
         "eos_token_id": ([6, 7], 2),
         "pad_token_id": (0, 1),
@@ -79,8 +79,8 @@ def test_ids_that_differ_are_named() -> None:
 @pytest.mark.parametrize("tokenizer", [tiny_tokenizer(), without_padding()], ids=["pads", "ends"])
 def test_from_scratch_every_family_takes_the_tokenizers_ids(name: str, tokenizer: Any) -> None:
     """So no token of a text is the padding row, which stays zero."""
-    given = {**EVERY[name], "vocab_size": 320, "bos_token_id": 7, "eos_token_id": 8, "pad_token_id": 0}
-    model = build(Sources(None, "", Architecture(given)), seed=0, tokenizer=tokenizer)
+    config = {**EVERY[name], "vocab_size": 320, "bos_token_id": 7, "eos_token_id": 8, "pad_token_id": 0}
+    model = build(Sources(None, "", Architecture(config)), seed=0, tokenizer=tokenizer)
     ids = special_ids(tokenizer)
     for config in (model.config, model.generation_config):
         assert {key: getattr(config, key) for key in ids} == ids
@@ -92,17 +92,19 @@ def test_control_without_the_tokenizer_a_token_of_every_text_is_never_trained() 
     assert not bool((model.get_input_embeddings().weight[0] != 0).any())
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_files_take_the_ids_of_another_tokenizer(tmp_path: Path, own: bool) -> None:
-    tiny_model("opt", vocab_size=320, **OTHER).save_pretrained(tmp_path)
-    sources = Sources(str(tmp_path), str(tmp_path) if own else "other", Architecture({}))
+@pytest.mark.parametrize("is_models_own", [True, False])
+def test_files_take_the_ids_of_another_tokenizer(tmp_path: Path, is_models_own: bool) -> None:
+    tiny_model("opt", vocab_size=320, **OTHER_IDS).save_pretrained(tmp_path)
+    sources = Sources(str(tmp_path), str(tmp_path) if is_models_own else "other", Architecture({}))
     model = build(sources, seed=0, tokenizer=without_padding())
     model(input_ids=torch.tensor([[0, 4, 9]])).logits.sum().backward()
     is_trained = bool((model.get_input_embeddings().weight.grad[0] != 0).any())
     ends = [model.config.eos_token_id, model.generation_config.eos_token_id]
     assert model.config.bos_token_id == model.generation_config.bos_token_id == 0
     assert ends == [2, 2]
-    assert model.config.pad_token_id == (0 if own else None)  # as plain transformers trains the model as published
+    assert model.config.pad_token_id == (
+        0 if is_models_own else None
+    )  # as plain transformers trains the model as published
     assert is_trained  # tied: also where the embedding has a padding row
 
 
@@ -110,5 +112,5 @@ def test_further_ends_of_the_models_own_files_stay(tmp_path: Path) -> None:
     tiny_model("llama", vocab_size=320, eos_token_id=[2, 9]).save_pretrained(tmp_path)
     model = build(Sources(str(tmp_path), str(tmp_path), Architecture({})), seed=0, tokenizer=tiny_tokenizer())
     assert model.config.eos_token_id == model.generation_config.eos_token_id == [2, 9]
-    other = build(Sources(str(tmp_path), "other", Architecture({})), seed=0, tokenizer=tiny_tokenizer())
-    assert other.config.eos_token_id == other.generation_config.eos_token_id == 2
+    foreign = build(Sources(str(tmp_path), "other", Architecture({})), seed=0, tokenizer=tiny_tokenizer())
+    assert foreign.config.eos_token_id == foreign.generation_config.eos_token_id == 2

@@ -102,11 +102,11 @@ def test_count_equals_the_built_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_another_number_of_layers_equals_the_built_model(name: str) -> None:
-    before = copy.deepcopy(PUBLISHED[name])
+    original = copy.deepcopy(PUBLISHED[name])
     shallow = with_layers(PUBLISHED[name], 2)
     assert count(shallow).total == built(shallow)
     assert dimensions(shallow).layers == 2
-    assert PUBLISHED[name] == before
+    assert PUBLISHED[name] == original
 
 
 TINY = {name: shape for name, shape in EVERY.items() if shape["model_type"] in FAMILIES}
@@ -183,10 +183,10 @@ def test_tied_weights_are_counted_once(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_left_out_keys_mean_what_transformers_means(family: str) -> None:
-    kept = with_layers(smallest(family), 2)
+    required = with_layers(smallest(family), 2)
     optional = ("tie_word_embeddings", "head_dim", "word_embed_proj_dim", "attention_bias", "mlp_bias")
-    kept = {key: value for key, value in kept.items() if key not in optional}
-    assert count(kept).total == built(kept)
+    required = {key: value for key, value in required.items() if key not in optional}
+    assert count(required).total == built(required)
 
 
 def test_layer_kinds_of_the_old_depth_are_dropped() -> None:
@@ -244,7 +244,7 @@ def test_unknown_family_is_named_with_the_known_ones() -> None:
     ],
 )
 def test_missing_key_is_named(name: str, key: str) -> None:
-    architecture = {other: value for other, value in PUBLISHED[name].items() if other != key}
+    architecture = {setting: value for setting, value in PUBLISHED[name].items() if setting != key}
     with pytest.raises(ValueError, match=f"lacks the key {key}"):
         count(architecture)
 

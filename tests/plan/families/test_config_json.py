@@ -28,9 +28,9 @@ def planned(tmp_path: Path, changes: dict[str, Any], filed: dict[str, Any] = LLA
     contents = {"config.json": json.dumps(filed), "model.safetensors": "", "tokenizer.json": "{}"}
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
-    found = sources(ModelConfig(path=str(tmp_path), architecture=changes, **model), None)
-    assert set(found.changed) == set(changes)
-    return found.architecture.to_json()
+    architecture_sources = sources(ModelConfig(path=str(tmp_path), architecture=changes, **model), None)
+    assert set(architecture_sources.changed) == set(changes)
+    return architecture_sources.architecture.to_json()
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ NEW = {**LLAMA, "rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, "f
 )
 def test_old_names_reach_files_of_transformers_5(tmp_path: Path, changes: dict[str, Any], rope: dict[str, Any]) -> None:
     """Beside `rope_parameters` transformers looks at no `rope_theta`."""
-    found = planned(tmp_path, changes, NEW)
-    assert found == {**LLAMA, "rope_parameters": rope}
+    config = planned(tmp_path, changes, NEW)
+    assert config == {**LLAMA, "rope_parameters": rope}
 
 
 def test_rotary_embeddings_of_each_kind_of_layer_are_named_one_by_one(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_folder_without_a_description_says_so(tmp_path: Path) -> None:
 def test_changes_of_a_published_architecture() -> None:
     model = ModelConfig(init=Init.RANDOM, published=LLAMA, architecture={"hidden_size": 32}, tokenizer="demo")
     assert sources(model, None).architecture.config == {**LLAMA, "hidden_size": 32}
-    whole = ModelConfig(init=Init.RANDOM, published=LLAMA, architecture={"model_type": "gpt2"}, tokenizer="demo")
-    assert sources(whole, None).architecture.config == {"model_type": "gpt2"}
+    replaced = ModelConfig(init=Init.RANDOM, published=LLAMA, architecture={"model_type": "gpt2"}, tokenizer="demo")
+    assert sources(replaced, None).architecture.config == {"model_type": "gpt2"}
 
 
 @pytest.mark.parametrize(

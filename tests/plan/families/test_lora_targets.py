@@ -82,8 +82,8 @@ def test_there_is_nothing_to_count_without_an_adapter() -> None:
 
 
 def test_the_summary_says_how_many_parameters_are_trainable(tmp_path: Path) -> None:
-    said = tiny_plan(tmp_path, adapter=LORA).summary()["adapter"]
-    assert said == "LoRA of rank 4 on all-linear: 3.58k of 26k parameters are trainable (13.81%)"
+    summary = tiny_plan(tmp_path, adapter=LORA).summary()["adapter"]
+    assert summary == "LoRA of rank 4 on all-linear: 3.58k of 26k parameters are trainable (13.81%)"
     assert "adapter" not in tiny_plan(tmp_path).summary()
 
 

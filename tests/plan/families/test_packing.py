@@ -18,9 +18,9 @@ LONG_ROPE = {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}
 
 @pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
 def test_every_model_of_the_configuration_may_pack(file: Path) -> None:
-    found = re.findall(r"model_type: (\S+)", file.read_text())
-    assert set(found) <= set(packing.exact_families())
-    assert found or file.stem == "hf"  # whose family is that of the folder
+    model_types = re.findall(r"model_type: (\S+)", file.read_text())
+    assert set(model_types) <= set(packing.exact_families())
+    assert model_types or file.stem == "hf"  # whose family is that of the folder
 
 
 def refusal(length: int = 8, **config: Any) -> str | None:

@@ -37,8 +37,8 @@ def test_key_heads_may_be_fewer_than_the_degree(tmp_path: Path) -> None:
 
 
 def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
-    said = "\n".join(refused(tmp_path, 2, LLAMA, pipeline=2))
-    assert "parallel.sequence: 2 cannot be combined with parallel.pipeline=2. Use parallel.pipeline=1" in said
+    message = "\n".join(refused(tmp_path, 2, LLAMA, pipeline=2))
+    assert "parallel.sequence: 2 cannot be combined with parallel.pipeline=2. Use parallel.pipeline=1" in message
     assert refused(tmp_path, 2, LLAMA, tensor=2, zero_stage=1) == (
         "parallel: tensor(2) with sequence(2) is not offered: both shard the heads. "
         "Use parallel.sequence=1, or parallel.tensor=1.",
@@ -47,9 +47,9 @@ def test_other_degrees_are_not_combined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["bloom", "gptj", "mpt", "falcon", "gemma2", "mamba", "never-heard-of"])
 def test_families_that_cannot_are_refused_with_the_reason(tmp_path: Path, family: str) -> None:
-    said = "\n".join(refused(tmp_path, 2, {**LLAMA, "model_type": family}))
-    assert f"parallel.sequence: sequences of mine cannot be split: it is of the family {family}, and " in said
-    assert "Use parallel.sequence=1." in said
+    message = "\n".join(refused(tmp_path, 2, {**LLAMA, "model_type": family}))
+    assert f"parallel.sequence: sequences of mine cannot be split: it is of the family {family}, and " in message
+    assert "Use parallel.sequence=1." in message
 
 
 def test_an_embedding_that_looks_at_the_longest_conversation_is_refused_beyond_its_length() -> None:
@@ -72,7 +72,8 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
 
 def test_deepspeed_counts_sequence_ranks_as_data_parallel_ones(tmp_path: Path) -> None:
     plan = planned(tmp_path, 2, LLAMA, ranks=4)
-    told = plan.engine
+    engine_config = plan.engine
     assert (plan.layout.data_parallel, plan.layout.replicas, plan.batch.total) == (2, 4, 8)
-    assert told["train_batch_size"] == 4 * told["train_micro_batch_size_per_gpu"] * told["gradient_accumulation_steps"]
+    micro, steps = engine_config["train_micro_batch_size_per_gpu"], engine_config["gradient_accumulation_steps"]
+    assert engine_config["train_batch_size"] == 4 * micro * steps
     assert not [note for note in plan.notes if "shards nothing" in note]

@@ -17,9 +17,9 @@ from tunefleet.plan.families.architecture import Architecture
 TENSOR = {"name": "tensor", "zero_stage": 0, "tensor": 2}
 
 
-def planned(folder: Path, found: dict[str, Any], ranks: int = 2, **changes: Any) -> Any:
+def planned(folder: Path, config: dict[str, Any], ranks: int = 2, **changes: Any) -> Any:
     groups = {key: changes.pop(key) for key in list(changes) if isinstance(changes[key], dict)}
-    model = {"name": "mine", "init": "random", "architecture": found}
+    model = {"name": "mine", "init": "random", "architecture": config}
     return tiny_plan(folder, model=model, ranks=ranks, parallel={**TENSOR, **changes}, **groups)
 
 
@@ -59,17 +59,17 @@ def test_a_divided_pipeline_hands_whole_tensors_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", sorted({a["model_type"] for a in EVERY.values()} - set(tensor.sharded_families())))
 def test_a_family_that_cannot_be_divided_is_refused_with_its_reason(family: str, tmp_path: Path) -> None:
-    found = next(found for found in EVERY.values() if found["model_type"] == family)
+    config = next(config for config in EVERY.values() if config["model_type"] == family)
     with pytest.raises(ConfigError) as caught:
-        planned(tmp_path, found)
+        planned(tmp_path, config)
     (complaint,) = caught.value.complaints
     assert complaint.startswith(f"parallel.tensor: the layers of mine cannot be sharded: it is of the family {family},")
-    assert str(tensor.refusal(Architecture(found))) in complaint
+    assert str(tensor.refusal(Architecture(config))) in complaint
     assert complaint.endswith("Use parallel.tensor=1; zero3 shards any weights.")
 
 
 def test_divided_families_are_families_that_the_tests_know() -> None:
-    assert set(tensor.sharded_families()) <= {found["model_type"] for found in EVERY.values()}
+    assert set(tensor.sharded_families()) <= {config["model_type"] for config in EVERY.values()}
     assert set(tensor.sharded_families()) <= set(packing.exact_families())
 
 
@@ -96,10 +96,10 @@ def test_a_degree_that_does_not_divide(changes: dict[str, Any], degree: int, com
 
 
 def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
-    found = architecture("llama")
-    del found["num_attention_heads"], found["num_key_value_heads"]
+    config = architecture("llama")
+    del config["num_attention_heads"], config["num_key_value_heads"]
     with pytest.raises(ConfigError, match="does not say how many heads"):
-        planned(tmp_path, found)
+        planned(tmp_path, config)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_model_that_does_not_say_its_heads(tmp_path: Path) -> None:
 def test_what_cannot_be_combined(changes: dict[str, Any], complaint: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         planned(tmp_path, architecture("opt"), ranks=4, **changes)
-    (found,) = caught.value.complaints  # one mistake, one answer; plan/choose/test_typed_advice.py types the advice
-    assert complaint in found
+    (message,) = caught.value.complaints  # one mistake, one answer; plan/choose/test_typed_advice.py types the advice
+    assert complaint in message
 
 
 def test_tensor_ranks_on_two_machines_are_pointed_out(tmp_path: Path) -> None:

@@ -99,17 +99,17 @@ def test_missing_tokenizer(tmp_path: Path) -> None:
 
 
 def test_pretrained_weights_do_not_take_the_tokenizer_of_the_data(tmp_path: Path) -> None:
-    other = model_folder(tmp_path / "other")
+    sibling = model_folder(tmp_path / "other")
     folder = model_folder(tmp_path / "model", "tokenizer.json")
-    (complaint,) = complaints(ModelConfig(path=str(folder)), data_tokenizer=str(other))
+    (complaint,) = complaints(ModelConfig(path=str(folder)), data_tokenizer=str(sibling))
     assert complaint.startswith("model.tokenizer:")
 
 
 def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "model.safetensors", "tokenizer.json")
     (folder / "config.json").write_text("[]")
-    found = complaints(ModelConfig(path=str(folder), num_layers=1))
-    assert [complaint.split(":")[0] for complaint in found] == [
+    found_sources = complaints(ModelConfig(path=str(folder), num_layers=1))
+    assert [complaint.split(":")[0] for complaint in found_sources] == [
         "model.num_layers",
         "model.path",
         str(folder / "config.json"),
@@ -118,7 +118,7 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (b'{"model_type": "op', "cannot be read"),
         (b"", "cannot be read"),
@@ -128,11 +128,11 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     ],
     ids=["half", "empty", "bytes", "list", "no type"],
 )
-def test_a_damaged_config(tmp_path: Path, content: bytes, why: str) -> None:
+def test_a_damaged_config(tmp_path: Path, content: bytes, reason: str) -> None:
     folder = model_folder(tmp_path)
     (folder / "config.json").write_bytes(content)
     (complaint,) = complaints(ModelConfig(path=str(folder)))
-    assert complaint.startswith(f"{folder / 'config.json'}: {why}")
+    assert complaint.startswith(f"{folder / 'config.json'}: {reason}")
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_from_scratch_with_the_tokenizer_of_the_data(tmp_path: Path) -> None:
 
 
 def test_the_models_own_tokenizer_comes_first(tmp_path: Path) -> None:
-    own, path, data = (model_folder(tmp_path / name) for name in ("own", "path", "data"))
-    assert sources(scratch(tokenizer=str(own), path=str(path)), str(data)).tokenizer == str(own)
+    tokenizer_files, path, data = (model_folder(tmp_path / name) for name in ("own", "path", "data"))
+    assert sources(scratch(tokenizer=str(tokenizer_files), path=str(path)), str(data)).tokenizer == str(tokenizer_files)
     assert sources(scratch(path=str(path)), str(data)).tokenizer == str(path)
 
 
