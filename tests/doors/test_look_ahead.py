@@ -19,6 +19,7 @@ from tunefleet.base.errors import DONE, DataError
 from tunefleet.base.status import State, Status
 from tunefleet.doors import look_ahead, submit
 from tunefleet.plan import Plan
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 
 __all__ = ["fake"]
@@ -29,7 +30,9 @@ LOOK = look_ahead.expect_readable  # what the fixture takes away
 def reading(folder: Path, name: str = "run", tokenizer: str = str(BUILT_IN_TOKENIZERS["demo"]), **data: Any) -> Plan:
     """A job that reads the file rows.jsonl, whose tokenizer is real."""
     made = plan(folder, name)
-    sources = replace(made.sources, tokenizer=tokenizer, architecture={**OPT, "vocab_size": 50_000})
+    sources = replace(
+        made.sources, tokenizer=tokenizer, architecture=Architecture.from_json({**OPT, "vocab_size": 50_000})
+    )
     config = replace(made.config, data=replace(made.config.data, **data))
     return replace(made, sources=sources, config=config)
 
