@@ -30,7 +30,7 @@ class ParallelConfig:
     name: str = "ddp"
     """The strategy's name."""
     zero_stage: int = ranged(0, at_least=0, at_most=3)
-    """What data-parallel ranks share out: 0 nothing, 1 optimizer states, 2 + gradients, 3 + parameters."""
+    """What is sharded over data-parallel ranks: 0 nothing, 1 optimizer states, 2 + gradients, 3 + parameters."""
     tensor: int = ranged(1, at_least=1)
     """Processes that share every layer: each computes a part of its heads and of its feed-forward."""
     pipeline: int = ranged(1, at_least=1)
