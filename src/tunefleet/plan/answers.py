@@ -23,13 +23,13 @@ def resolved(config: RunConfig, degrees: Layout, parameters: int | None) -> RunC
 
 def is_cheap(config: RunConfig, degrees: Layout, parameters: int | None) -> bool:
     """Whether every process has the whole model, and it is small for its device."""
-    whole = config.parallel.zero_stage < 3 and degrees.tensor * degrees.pipeline == 1
-    return whole and parameters is not None and parameters <= _CHEAP[degrees.device]
+    is_whole = config.parallel.zero_stage < 3 and degrees.tensor * degrees.pipeline == 1
+    return is_whole and parameters is not None and parameters <= _CHEAP[degrees.device]
 
 
 def describe(config: EvaluationConfig) -> str:
     """What is measured and when, for the summary of a run."""
-    when = f"loss every {config.every}, and" if config.every and not config.every.is_never else "loss"
-    some = {ALL: "all", 0: f"no answers (evaluation.generate_rows={FEW} generates some)"}
-    answers = some.get(config.generate_rows, str(config.generate_rows))
-    return f"{when} at the end; {answers}" + (" answers of each split" if config.generate_rows else "")
+    loss = f"loss every {config.every}, and" if config.every and not config.every.is_never else "loss"
+    named = {ALL: "all", 0: f"no answers (evaluation.generate_rows={FEW} generates some)"}
+    answers = named.get(config.generate_rows, str(config.generate_rows))
+    return f"{loss} at the end; {answers}" + (" answers of each split" if config.generate_rows else "")

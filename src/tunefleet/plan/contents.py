@@ -55,36 +55,37 @@ def read(plan: Plan, hub: HubFiles, roles: Iterable[Role] = Role) -> Contents:
 
     A file that is not there has none: its name is missing.
     """
-    wanted = {role: dict(_FILES[role](plan, hub)) for role in roles}
+    files = {role: dict(_FILES[role](plan, hub)) for role in roles}
     digest_of = _digest(plan)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         digests = {
-            role: dict(zip(named, pool.map(digest_of, named.values()), strict=True)) for role, named in wanted.items()
+            role: dict(zip(named, pool.map(digest_of, named.values()), strict=True)) for role, named in files.items()
         }
     if Role.MODEL in digests:
         digests[Role.MODEL][_ARCHITECTURE] = _architecture(plan)
     return {role.value: named for role, named in digests.items()}
 
 
-def changes(then: Contents, now: Contents, plan: Plan) -> list[str]:
+def changes(earlier: Contents, current: Contents, plan: Plan) -> list[str]:
     """What differs, a line for each file of `plan`; of roles that both know."""
     return [
-        f"{role} {_where(plan, role, name)}: {_short(then[role].get(name))} then, {_short(now[role].get(name))} now"
-        for role in sorted(then.keys() & now.keys())
-        for name in sorted(then[role].keys() | now[role].keys())
-        if then[role].get(name) != now[role].get(name)
+        f"{role} {_location(plan, role, name)}: "
+        f"{_short(earlier[role].get(name))} then, {_short(current[role].get(name))} now"
+        for role in sorted(earlier.keys() & current.keys())
+        for name in sorted(earlier[role].keys() | current[role].keys())
+        if earlier[role].get(name) != current[role].get(name)
     ]
 
 
-def expect_same(plan: Plan, then: Contents, now: Contents, next_move: str) -> None:
+def expect_same(plan: Plan, earlier: Contents, current: Contents, next_move: str) -> None:
     """Raises `RunError` where a file of the run holds something else now, or is gone, or is new."""
-    if found := changes(then, now, plan):
-        more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-        listed = "; ".join(found[:_SHOWN] + more)
+    if differences := changes(earlier, current, plan):
+        more = [f"and {len(differences) - _SHOWN} more"] if len(differences) > _SHOWN else []
+        listed = "; ".join(differences[:_SHOWN] + more)
         raise RunError(f"{plan.name}: files that it reads are not what they were at its start: {listed}. {next_move}")
 
 
-def _where(plan: Plan, role: str, name: str) -> str:
+def _location(plan: Plan, role: str, name: str) -> str:
     folders = {Role.TOKENIZER.value: plan.sources.tokenizer, Role.MODEL.value: plan.sources.weights}
     folder = folders.get(role)
     return str(Path(folder) / name) if folder and name != _ARCHITECTURE else name
@@ -97,11 +98,11 @@ def _short(value: str | None) -> str:
 def _digest(plan: Plan) -> Callable[[Path], str]:
     memory = Path(plan.config.data.cache) / "digests"
 
-    def of(path: Path) -> str:
+    def digest_of(path: Path) -> str:
         weights = any(path.match(pattern) for pattern in _WEIGHTS)
         return (sampled(path) if weights else digest(path, memory)).hex()
 
-    return of
+    return digest_of
 
 
 def _architecture(plan: Plan) -> str:
@@ -116,8 +117,8 @@ def _data(plan: Plan, hub: HubFiles) -> _Named:
         for path in data_files.local_files(source):
             yield str(path), path
         if named := data_files.hub_name(str(source.path)):
-            where = " ".join(word for word in (source.path, source.subset) if word)
-            yield from ((f"{where} {path.name}", path) for path in hub(named, source))
+            name = " ".join(part for part in (source.path, source.subset) if part)
+            yield from ((f"{name} {path.name}", path) for path in hub(named, source))
 
 
 def _template(plan: Plan, hub: HubFiles) -> _Named:
@@ -141,8 +142,8 @@ def _model(plan: Plan, hub: HubFiles) -> _Named:
 def _in_folder(folder: str, patterns: Iterable[str]) -> _Named:
     """Files by their names in `folder`: a newer snapshot of the hub is another folder with the same names."""
     root = Path(folder)
-    there = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    return ((str(path.relative_to(root)), path) for path in sorted(there))
+    files = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    return ((str(path.relative_to(root)), path) for path in sorted(files))
 
 
 _FILES: Mapping[Role, Callable[[Plan, HubFiles], _Named]] = {

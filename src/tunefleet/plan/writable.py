@@ -22,8 +22,8 @@ def expect_writable(plan: Plan) -> None:
 def obstacle(folder: Path) -> str:
     """Why `folder` cannot be made or written; empty where it can."""
     try:
-        there = next(path for path in (folder, *folder.parents) if _is_there(path))
-        return _obstacle(there)
+        existing = next(path for path in (folder, *folder.parents) if _is_there(path))
+        return _obstacle(existing)
     except OSError as error:
         return f"{folder}: {error.strerror}"
 
@@ -37,18 +37,18 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _obstacle(there: Path) -> str:
+def _obstacle(folder: Path) -> str:
     """The same for the nearest folder above it that is there."""
-    if there.is_symlink() and not there.exists():
-        return f"{there} is a link to {os.readlink(there)}, which is not there"
-    if not there.is_dir():
-        return f"{there} is a file"
-    if not os.access(there, os.W_OK | os.X_OK):
-        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
-        return f"{there} lies on a disk that is read-only" if read_only else f"{there} may not be written by you"
-    disk = os.statvfs(there)
+    if folder.is_symlink() and not folder.exists():
+        return f"{folder} is a link to {os.readlink(folder)}, which is not there"
+    if not folder.is_dir():
+        return f"{folder} is a file"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        return f"{folder} is on a disk that is read-only" if read_only else f"{folder} may not be written by you"
+    disk = os.statvfs(folder)
     if disk.f_blocks and disk.f_bavail * disk.f_frsize < _ENOUGH:
-        return f"the disk of {there} is full"
+        return f"the disk of {folder} is full"
     if disk.f_files and not disk.f_favail:
-        return f"the disk of {there} takes no more files"
+        return f"the disk of {folder} takes no more files"
     return ""

@@ -73,7 +73,7 @@ def foreseen(shape: dict[str, Any], packed: bool, precision: str, checkpointing:
     said = kept_by(shape, task, Spread(zero_stage=int(precision == "bf16")), on_gpu=False)
     other = ROWS * LENGTH * shape["vocab_size"] * (LOSS_BYTES - 4)
     return (
-        said.kept
+        said.saved
         + said.mask
         + said.loss
         - other
@@ -115,16 +115,16 @@ def test_degrees_divide() -> None:
     whole = kept_by(shape, Work(ROWS, LENGTH), Spread(zero_stage=1))
     halves = kept_by(shape, Work(ROWS, LENGTH), Spread(zero_stage=1, sequence=2))
     tensor = kept_by(shape, Work(ROWS, LENGTH), Spread(zero_stage=1, tensor=2))
-    assert halves.kept == pytest.approx(whole.kept / 2, abs=1)
+    assert halves.saved == pytest.approx(whole.saved / 2, abs=1)
     assert halves.loss == pytest.approx(whole.loss / 2, abs=1)
-    assert whole.kept / 2 < tensor.kept < whole.kept  # norms are computed by every tensor peer
+    assert whole.saved / 2 < tensor.saved < whole.saved  # norms are computed by every tensor peer
 
 
 def test_a_pipeline_s_first_stage_has_as_many_micro_batches_as_stages() -> None:
     shape = larger("llama")
     one = kept_by(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1))
     four = kept_by(shape, Work(1, LENGTH, accumulation=8), Spread(zero_stage=1, pipeline=4))
-    assert four.kept == one.kept  # a quarter of the layers, four times
+    assert four.saved == one.saved  # a quarter of the layers, four times
 
 
 def test_the_last_stage_alone_has_logits_and_one_micro_batch() -> None:
@@ -132,12 +132,12 @@ def test_the_last_stage_alone_has_logits_and_one_micro_batch() -> None:
     first, last = kept_by(shape, task, spread), kept_by(shape, task, spread, stage=3)
     assert first.loss == 0
     assert last.loss == kept_by(shape, task, Spread(zero_stage=1)).loss
-    assert last.kept < first.kept / 2
+    assert last.saved < first.saved / 2
 
 
 def test_in_tiles_only_one_of_them_has_logits() -> None:
     shape = larger("llama")
     whole, tiled = (kept_by(shape, Work(ROWS, LENGTH, tile=t), Spread(zero_stage=1)) for t in (None, 16))
-    assert tiled.kept == whole.kept
+    assert tiled.saved == whole.saved
     assert whole.loss - tiled.loss == (ROWS * LENGTH - 16) * shape["vocab_size"] * LOSS_BYTES
     assert kept_by(shape, Work(ROWS, LENGTH, tile=10_000), Spread(zero_stage=1)) == whole

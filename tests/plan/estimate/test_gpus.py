@@ -8,7 +8,7 @@ import pytest
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.plan.estimate import gpus
-from tunefleet.plan.estimate.gpus import GPUS, cluster, host_memory, this
+from tunefleet.plan.estimate.gpus import GPUS, cluster, host_memory, this_machine
 from tunefleet.plan.processes.machine import Machine
 
 
@@ -88,7 +88,7 @@ def test_mistakes_in_an_own_machine(tmp_path: Path, text: str, complaints: list[
 
 def test_this_host_has_memory() -> None:
     assert (host_memory() or 0) > 0.1
-    assert this(Machine(gpus=0, cores=2)).host_memory == host_memory()
+    assert this_machine(Machine(gpus=0, cores=2)).host_memory == host_memory()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_nvidia_smi_says(
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     gpus._installed.cache_clear()
-    found = this(Machine(gpus=1, cores=2)).gpu
+    found = this_machine(Machine(gpus=1, cores=2)).gpu
     gpus._installed.cache_clear()
     assert found is not None
     assert found.memory == pytest.approx(memory, abs=0.02)

@@ -26,11 +26,11 @@ AUTO = "auto"
 
 def cluster_of(config: RunConfig, machine: Machine) -> Cluster:
     """What the run will be on, as far as it is known. Raises `ConfigError` where `plan.machine` names no machine."""
-    if config.plan.machine and config.plan.machine != gpus.THIS:
+    if config.plan.machine and config.plan.machine != gpus.THIS_MACHINE:
         return gpus.cluster(config.plan.machine)
     if expected(config.launch) and not config.plan.machine:
         return Cluster("the machines of the job", config.launch.nodes, config.launch.gpus_per_node)
-    return gpus.this(machine)
+    return gpus.this_machine(machine)
 
 
 def estimate(config: RunConfig, layout: Layout, architecture: Architecture, cluster: Cluster) -> Forecast:

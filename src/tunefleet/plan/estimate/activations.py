@@ -33,98 +33,127 @@ _ATTENTION_DROPOUTS = ("attention_dropout", "attn_pdrop")
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes on one device: kept until the backward pass, masks, the loss, what one layer needs at once, one tensor."""
+    """Bytes on one device: saved for the backward pass, masks, the loss, what one layer needs at once, one tensor."""
 
-    kept: int
+    saved: int
     mask: int
     loss: int
     layer: int
     largest: int
 
 
+@dataclass(frozen=True)
+class _Bytes:
+    """Bytes of a number: in matrix products, and in the residual stream, which autocast keeps in fp32."""
+
+    product: int
+    stream: int
+
+    @staticmethod
+    def per_number(precision: Precision, spread: Spread) -> _Bytes:
+        if precision is Precision.FP32:
+            return _Bytes(4, 4)
+        return _Bytes(2, 2 if spread.zero_stage else 4)
+
+
 def activations(architecture: Architecture, work: Work, spread: Spread, stage: Stage, on_gpu: bool) -> Activations:
-    """What micro-batches of `work` keep in `stage`. Raises ValueError for a family that cannot be counted."""
-    size = architecture.dimensions
+    """What micro-batches of `work` save in `stage`. Raises ValueError for a family that cannot be counted."""
+    size, bytes_of = architecture.dimensions, _Bytes.per_number(work.precision, spread)
     tokens = work.tokens / spread.sequence
-    width, stream = _widths(work.precision, spread)
-    layer = tokens * _layer(architecture, work, spread, on_gpu)
-    boundary = tokens * size.hidden * stream
-    kept = stage.blocks * (boundary if work.checkpointing else layer) * stage.in_flight + boundary
-    labelled = tokens * work.learning * stage.last
+    layer = tokens * _layer(architecture, work, spread, bytes_of, on_gpu)
+    boundary = tokens * size.hidden * bytes_of.stream
+    in_each_block = boundary if work.checkpointing else layer
+    recomputed = layer if work.checkpointing else 2 * tokens * (size.hidden + size.ffn) * bytes_of.product
     return Activations(
-        kept=round(kept),
-        mask=work.rows * work.length**2 * width * _kinds_of_mask(architecture) if work.packed else 0,
-        loss=round(min(labelled, work.tile or labelled) * size.vocab * LOSS_BYTES + labelled * size.hidden * width),
-        layer=round(layer) if work.checkpointing else round(2 * tokens * (size.hidden + size.ffn) * width),
-        largest=round(tokens * max(size.hidden, size.ffn) * width / spread.tensor),
+        saved=round(stage.blocks * in_each_block * stage.in_flight + boundary),
+        mask=_mask(architecture, work, bytes_of) if work.packed else 0,
+        loss=_loss(architecture, work, tokens, bytes_of) if stage.last else 0,
+        layer=round(recomputed),
+        largest=round(tokens * max(size.hidden, size.ffn) * bytes_of.product / spread.tensor),
     )
 
 
-def _widths(precision: Precision, spread: Spread) -> tuple[int, int]:
-    """Bytes of a number in matrix products, and in the stream between them: autocast keeps the latter in fp32."""
-    if precision is Precision.FP32:
-        return 4, 4
-    return 2, 2 if spread.zero_stage else 4
+def _mask(architecture: Architecture, work: Work, bytes_of: _Bytes) -> int:
+    """A number for each pair of tokens; full and sliding layers have a mask each."""
+    layer_types = set(architecture.config.get("layer_types") or ())
+    return work.rows * work.length**2 * bytes_of.product * max(1, len(layer_types))
 
 
-def _layer(architecture: Architecture, work: Work, spread: Spread, on_gpu: bool) -> float:
-    """Bytes a token in one layer."""
+def _loss(architecture: Architecture, work: Work, tokens: float, bytes_of: _Bytes) -> int:
+    """Logits of the labelled tokens, of a tile of them at a time, and their hidden states."""
+    size, labelled = architecture.dimensions, tokens * work.labelled
+    at_once = min(labelled, work.tile or labelled)
+    return round(at_once * size.vocab * LOSS_BYTES + labelled * size.hidden * bytes_of.product)
+
+
+def _layer(architecture: Architecture, work: Work, spread: Spread, bytes_of: _Bytes, on_gpu: bool) -> float:
+    """Bytes a token in one layer. Tensor-parallel ranks share attention and feed-forward, and repeat the rest."""
     size, block = architecture.dimensions, architecture.activations
-    width, stream = _widths(work.precision, spread)
-    norms = block.norms * size.hidden * _norm(block.norm, width, stream)
-    dropped = 2 * size.hidden * (1 if on_gpu else width) * any(architecture.config.get(key) for key in _DROPOUTS)
-    copies = 2 * size.hidden * _casts(block) if stream > width else 0
-    split = _attention(architecture, work, width, on_gpu) + _feed_forward(architecture, width)
-    return norms + dropped + copies + split / spread.tensor
+    norms = block.norms * size.hidden * _norm(block.norm, bytes_of)
+    repeated = norms + _dropout_masks(architecture, bytes_of, on_gpu) + _casts(size.hidden, block, bytes_of)
+    sharded = _attention(architecture, work, bytes_of, on_gpu) + _feed_forward(architecture, bytes_of)
+    return repeated + sharded / spread.tensor
 
 
-def _casts(block: BlockActivations) -> int:
+def _dropout_masks(architecture: Architecture, bytes_of: _Bytes, on_gpu: bool) -> int:
+    """After attention and after the feed-forward; torch's CPU kernel keeps them as numbers."""
+    if not any(architecture.config.get(key) for key in _DROPOUTS):
+        return 0
+    return 2 * architecture.dimensions.hidden * (1 if on_gpu else bytes_of.product)
+
+
+def _casts(hidden: int, block: BlockActivations, bytes_of: _Bytes) -> int:
     """Autocast turns the same input to 16 bits again for each matrix: queries, keys, values, gate and up."""
-    return (0 if block.one_qkv_product else 2) + (1 if block.gated and not block.one_gate_up_product else 0)
+    if bytes_of.stream == bytes_of.product:
+        return 0
+    attention = 0 if block.one_qkv_product else 2
+    feed_forward = 1 if block.gated and not block.one_gate_up_product else 0
+    return 2 * hidden * (attention + feed_forward)
 
 
-def _norm(norm: Norm, width: int, stream: int) -> int:
+def _norm(norm: Norm, bytes_of: _Bytes) -> int:
     """Bytes of an element: the input, the normalised values where the norm is written out, the output."""
     return {
-        Norm.LAYER: stream + width,
-        Norm.LAYER_WRITTEN_OUT: 12 + width,
-        Norm.RMS: 4 + stream + width,
-        Norm.RMS_FP32: 4 + 4 + width,
+        Norm.LAYER: bytes_of.stream + bytes_of.product,
+        Norm.LAYER_WRITTEN_OUT: 12 + bytes_of.product,
+        Norm.RMS: 4 + bytes_of.stream + bytes_of.product,
+        Norm.RMS_FP32: 4 + 4 + bytes_of.product,
     }[norm]
 
 
-def _attention(architecture: Architecture, work: Work, width: int, on_gpu: bool) -> float:
-    """Bytes a token: projections, and scores where the implementation keeps them."""
+def _attention(architecture: Architecture, work: Work, bytes_of: _Bytes, on_gpu: bool) -> float:
+    """Bytes a token: projections, and scores where the implementation saves them."""
     size, block = architecture.dimensions, architecture.activations
-    queries = size.heads * size.head_dim
-    keys = queries if work.packed else size.kv_heads * size.head_dim  # a mask makes SDPA repeat them for every head
-    bytes_ = width * (2 * queries + 2 * keys) + 4 * size.heads
+    queries, keys = size.heads * size.head_dim, size.kv_heads * size.head_dim
+    attended = queries if work.packed else keys  # a mask makes SDPA repeat keys and values for every head
+    saved: float = bytes_of.product * (2 * queries + 2 * attended) + 4 * size.heads
     if block.head_norms:
-        bytes_ += (queries + size.kv_heads * size.head_dim) * (4 + width)
-    dropout = any(architecture.config.get(key) for key in _ATTENTION_DROPOUTS)
+        saved += (queries + keys) * (4 + bytes_of.product)
     if block.values_are_views:  # the product stays whole, beside rotated queries and keys
-        bytes_ += width * (queries + size.kv_heads * size.head_dim)
+        saved += bytes_of.product * (queries + keys)
+    dropout = any(architecture.config.get(key) for key in _ATTENTION_DROPOUTS)
     if block.scores or (dropout and not on_gpu):  # torch's CPU kernel has no dropout
-        bytes_ += size.heads * work.length * _score(block, width, dropout)
-    return bytes_
+        saved += size.heads * work.length * _score(block, bytes_of, dropout)
+    return saved
 
 
-def _score(block: BlockActivations, width: int, dropout: bool) -> int:
+def _score(block: BlockActivations, bytes_of: _Bytes, dropout: bool) -> int:
     """Bytes of one score: the softmax (fp32), its 16-bit copy, a soft cap before it, dropout behind it."""
-    copy = 2 if width == 2 else 0
-    capped = width if block.capped_scores else 0
-    return 4 + copy + capped + (2 * width if dropout else 0)
+    copy = 2 if bytes_of.product == 2 else 0
+    capped = bytes_of.product if block.capped_scores else 0
+    dropped = 2 * bytes_of.product if dropout else 0
+    return 4 + copy + capped + dropped
 
 
-def _feed_forward(architecture: Architecture, width: int) -> float:
+def _feed_forward(architecture: Architecture, bytes_of: _Bytes) -> float:
     """Bytes a token; a mixture of experts computes some of them for each token."""
     size, experts = architecture.dimensions, architecture.active_experts
-    gathered = 2 * size.hidden * width * experts if experts > 1 else 0
-    return width * size.ffn * _inner(architecture) * experts + gathered
+    gathered = 2 * size.hidden * bytes_of.product * experts if experts > 1 else 0
+    return bytes_of.product * size.ffn * _inner_tensors(architecture) * experts + gathered
 
 
-def _inner(architecture: Architecture) -> int:
-    """How many tensors of the inner width are kept."""
+def _inner_tensors(architecture: Architecture) -> int:
+    """How many tensors of the inner width are saved."""
     block = architecture.activations
     if block.gated:
         return 4
@@ -135,8 +164,3 @@ def _inner(architecture: Architecture) -> int:
     if activation.startswith("relu"):
         return 1
     return 5 if activation in _IN_PYTHON else 2
-
-
-def _kinds_of_mask(architecture: Architecture) -> int:
-    """Full and sliding layers have a mask each."""
-    return max(1, len(set(architecture.config.get("layer_types") or ())))

@@ -17,7 +17,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import GIB
 from tunefleet.plan.processes.machine import Machine
 
-THIS = "this"
+THIS_MACHINE = "this"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ GPUS: dict[str, Gpu] = {
 class Cluster:
     """`hosts` machines with `gpus` devices each; without GPUs a host is all that there is.
 
-    `gpu` is None for CPUs, and where nobody knows what the GPUs are. Memory in GiB; None is unknown.
+    `gpu` is None for CPUs, and where the kind of GPU is unknown. Memory in GiB; None is unknown.
     """
 
     name: str
@@ -79,30 +79,31 @@ class Cluster:
         """The machine that a plan is made for."""
         if self.hosts == 1:
             return Machine(gpus=self.gpus, cores=cores * max(1, self.gpus))
-        here = max(1, self.gpus)
-        return Machine(self.gpus, cores * here, world_size=self.hosts * here, processes_here=here)
+        processes = max(1, self.gpus)
+        cores *= processes
+        return Machine(self.gpus, cores, world_size=self.hosts * processes, processes_here=processes)
 
 
 _SYNTAX = re.compile(r"(?:(?P<hosts>\d+)x)?(?P<gpus>\d+)x(?P<kind>[A-Za-z][\w-]*)")
 
 
-def cluster(words: str) -> Cluster:
+def cluster(name: str) -> Cluster:
     """`8xH100-80G`, `2x8xA100-40G` (hosts x GPUs), `this`, or a YAML file. Raises `ConfigError` for anything else."""
-    if words == THIS:
-        return this()
-    if words.endswith((".yaml", ".yml")):
-        return _from_file(Path(words))
-    found = _SYNTAX.fullmatch(words)
-    if not found:
+    if name == THIS_MACHINE:
+        return this_machine()
+    if name.endswith((".yaml", ".yml")):
+        return _from_file(Path(name))
+    match = _SYNTAX.fullmatch(name)
+    if not match:
         raise ConfigError(
-            f"plan.machine: {words!r} is not a machine. Allowed: 8xH100-80G, 2x8xA100-40G (hosts x GPUs), this, "
+            f"plan.machine: {name!r} is not a machine. Allowed: 8xH100-80G, 2x8xA100-40G (hosts x GPUs), this, "
             "or a YAML file with hosts, gpus and what a GPU has (docs/planner.md)."
         )
-    hosts, gpus, kind = int(found["hosts"] or 1), int(found["gpus"]), found["kind"]
+    hosts, gpus, kind = int(match["hosts"] or 1), int(match["gpus"]), match["kind"]
     if not hosts or not gpus:
-        raise ConfigError(f"plan.machine: {words} has no GPUs. Leave it out for this machine's CPU.")
+        raise ConfigError(f"plan.machine: {name} has no GPUs. Leave it out for this machine's CPU.")
     gpu = _named(kind)
-    return Cluster(words, hosts, gpus, gpu, gpu.host * gpus)
+    return Cluster(name, hosts, gpus, gpu, gpu.host * gpus)
 
 
 def _named(kind: str) -> Gpu:
@@ -112,21 +113,21 @@ def _named(kind: str) -> Gpu:
     name = names.get(kind.lower()) or (short[0] if len(short) == 1 else None)
     if name:
         return GPUS[name]
-    near = short or difflib.get_close_matches(kind.upper(), GPUS, n=2) or list(GPUS)
+    similar = short or difflib.get_close_matches(kind.upper(), GPUS, n=2) or list(GPUS)
     raise ConfigError(
-        f"plan.machine: no GPU is called {kind}. Known: {', '.join(near)}. "
+        f"plan.machine: no GPU is called {kind}. Known: {', '.join(similar)}. "
         "Another one is described in a YAML file (docs/planner.md)."
     )
 
 
 def _from_file(path: Path) -> Cluster:
-    """A machine of a person's own: `hosts`, `gpus`, `gpu` (a known name) or its numbers, `host_memory`."""
+    """A machine of the user's own: `hosts`, `gpus`, `gpu` (a known name) or its numbers, `host_memory`."""
     values = _read(path)
-    known = {"hosts", "gpus", "gpu", "host_memory"} | {field.name for field in fields(Gpu)}
+    keys = {"hosts", "gpus", "gpu", "host_memory"} | {field.name for field in fields(Gpu)}
     numbers = {key: value for key, value in values.items() if key != "gpu"}
-    bad = sorted(key for key in values if key not in known)
+    bad = sorted(key for key in values if key not in keys)
     wrong = sorted(key for key, value in numbers.items() if not isinstance(value, (int, float)) or not value > 0)
-    complaints = [f"{path}: unknown key {key}. Known: {', '.join(sorted(known))}." for key in bad]
+    complaints = [f"{path}: unknown key {key}. Known: {', '.join(sorted(keys))}." for key in bad]
     complaints += [f"{path}: {key} must be a number above 0, not {values[key]!r}." for key in wrong if key not in bad]
     if complaints:
         raise ConfigError(*complaints)
@@ -157,24 +158,24 @@ def _read(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def this(machine: Machine | None = None) -> Cluster:
+def this_machine(machine: Machine | None = None) -> Cluster:
     """This machine: GPUs as nvidia-smi names them, memory as /proc says. Without asking torch."""
-    found = machine or Machine.this()
+    machine = machine or Machine.this()
     memory = host_memory()
-    if not found.gpus:
-        return Cluster(THIS, host_memory=memory)
+    if not machine.gpus:
+        return Cluster(THIS_MACHINE, host_memory=memory)
     gpu = _installed()
-    return Cluster(THIS, gpus=found.gpus, gpu=gpu, host_memory=memory)
+    return Cluster(THIS_MACHINE, gpus=machine.gpus, gpu=gpu, host_memory=memory)
 
 
 def host_memory() -> float | None:
-    """GiB of this host; of its control group where that has less. None where nobody says."""
+    """GiB of this host; of its control group where that has less. None where neither says it."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"MemTotal:\s+(\d+) kB", text)
-    limits = [int(found[1]) / 2**20] if found else []
+    total = re.search(r"MemTotal:\s+(\d+) kB", text)
+    limits = [int(total[1]) / 2**20] if total else []
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with_limit = Path(name).read_text().strip() if Path(name).exists() else ""
         limits += [int(with_limit) / GIB] if with_limit.isdigit() else []
@@ -186,8 +187,8 @@ def _installed() -> Gpu | None:
     """What nvidia-smi says of the first GPU; its speed where we know the name."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()[0]
-        name, memory = said.rsplit(",", 1)
+        line = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()[0]
+        name, memory = line.rsplit(",", 1)
         return _like(name, float(memory) / 1024)
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
@@ -196,6 +197,6 @@ def _installed() -> Gpu | None:
 def _like(name: str, memory: float) -> Gpu:
     """The known GPU of that name and about that memory, else one of unknown speed. torch has about 1 % less."""
     plain = name.replace(" ", "").upper()
-    near = [gpu for known, gpu in GPUS.items() if known.split("-")[0] in plain and abs(gpu.memory - memory) < 6]
-    known = near[0] if near else Gpu(memory, 0, 16, 1.25, 64)
-    return replace(known, memory=min(known.memory, memory * 0.99))
+    similar = [gpu for kind, gpu in GPUS.items() if kind.split("-")[0] in plain and abs(gpu.memory - memory) < 6]
+    gpu = similar[0] if similar else Gpu(memory, 0, 16, 1.25, 64)
+    return replace(gpu, memory=min(gpu.memory, memory * 0.99))

@@ -97,22 +97,22 @@ def total(items: tuple[Item, ...], phase: Phase) -> int:
 def memory(architecture: Architecture, spread: Spread, work: Work, on_gpu: bool, processes_here: int) -> Memory:
     """The memory of a run: its fullest stage stands for all. Raises ValueError for a family that cannot be counted."""
     stages = dict.fromkeys(stages_of(architecture, spread, work.accumulation))
-    found = [_of_stage(architecture, spread, work, stage, on_gpu, processes_here) for stage in stages]
-    return max(found, key=lambda one: one.device_bytes)
+    memories = [_of_stage(architecture, spread, work, stage, on_gpu, processes_here) for stage in stages]
+    return max(memories, key=lambda memory: memory.device_bytes)
 
 
 def _of_stage(
     architecture: Architecture, spread: Spread, work: Work, stage: Stage, on_gpu: bool, processes_here: int
 ) -> Memory:
-    size = _Sizes.of(architecture, spread, work, stage)
-    kept = activations(architecture, work, spread, stage, on_gpu)
+    size = _Sizes.in_stage(architecture, spread, work, stage)
+    tensors = activations(architecture, work, spread, stage, on_gpu)
     states = list(_states(size, spread, work))
-    here = (Place.NONE,) if on_gpu else (Place.NONE, Place.CPU)
-    device = [item for place, item in states if place in here]
-    device += [*_buffers(size, spread, work, on_gpu), *_activations(kept, on_gpu)]
+    on_device = (Place.NONE,) if on_gpu else (Place.NONE, Place.CPU)
+    device = [item for place, item in states if place in on_device]
+    device += [*_buffers(size, spread, work, on_gpu), *_activations(tensors, on_gpu)]
     device = [item for item in device if item.bytes]
     device += _overhead(tuple(device), spread, on_gpu)
-    outside = [item for place, item in states if place is Place.CPU and place not in here]
+    outside = [item for place, item in states if place is Place.CPU and place not in on_device]
     host = [_times(item, processes_here) for item in [*outside, *_start(size, spread, work, on_gpu, device)]]
     disk = [_times(item, processes_here) for place, item in states if place is Place.NVME]
     return Memory(tuple(device), tuple(item for item in host if item.bytes), tuple(disk))
@@ -120,45 +120,52 @@ def _of_stage(
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Elements on one device: all weights, those that learn, and bytes of one of each."""
+    """Elements: all weights of the model, those of this stage, the trainable ones of these, and bytes of a weight."""
 
-    whole: int
-    here: int
+    model: int
+    staged: int
     trained: int
     largest: int
     width: int  # bytes of a weight
-    low: bool  # whether products are in 16 bits
+    is_16bit: bool  # whether products are in 16 bits
     tied: bool  # whether embedding and head are one
 
     @staticmethod
-    def of(architecture: Architecture, spread: Spread, work: Work, stage: Stage) -> _Sizes:
-        """Tensor peers split the blocks, not the embeddings. The last stage has a copy of a tied embedding."""
+    def in_stage(architecture: Architecture, spread: Spread, work: Work, stage: Stage) -> _Sizes:
+        """Tensor-parallel ranks shard the blocks, not the embeddings. The last stage has a copy of a tied embedding."""
         counted, shape = architecture.parameters, architecture.dimensions
         head = counted.head if stage.first else counted.head or counted.embedding
         ends = counted.embedding * stage.first + (head + counted.outside) * stage.last
-        here = round(counted.layers / shape.layers * stage.blocks / spread.tensor + ends)
-        share = 1.0 if work.trained is None else work.trained / counted.total
-        low = work.precision is not Precision.FP32
-        width = 2 if low and spread.zero_stage else 4
-        words = shape.vocab * (stage.first or stage.last)
-        largest = max(words, shape.ffn) * shape.hidden
-        tied = not counted.head
-        return _Sizes(counted.total, here, round(here * share), min(round(here * share), largest), width, low, tied)
+        staged = round(counted.layers / shape.layers * stage.blocks / spread.tensor + ends)
+        trainable = 1.0 if work.trained is None else work.trained / counted.total
+        trained = round(staged * trainable)
+        is_16bit = work.precision is not Precision.FP32
+        vocab_rows = shape.vocab * (stage.first or stage.last)
+        largest = max(vocab_rows, shape.ffn) * shape.hidden
+        return _Sizes(
+            model=counted.total,
+            staged=staged,
+            trained=trained,
+            largest=min(trained, largest),
+            width=2 if is_16bit and spread.zero_stage else 4,
+            is_16bit=is_16bit,
+            tied=not counted.head,
+        )
 
 
 def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, Item]]:
     """What training must remember, and where: ZeRO, figure 1."""
-    weights = size.here * size.width
+    weights = size.staged * size.width
     if work.quantised:  # linear layers in 4 bits with their constants; the embedding stays as it is
-        weights = round((size.here - size.largest) * _FOUR_BITS) + size.largest * size.width
+        weights = round((size.staged - size.largest) * _FOUR_BITS) + size.largest * size.width
     yield spread.parameters_on, Item("parameters", weights // spread.share(3))
-    if size.low and spread.zero_stage == 0:
-        yield Place.NONE, Item("autocast's 16-bit copies", size.here * 2, Phase.FORWARD | Phase.BACKWARD)
+    if size.is_16bit and spread.zero_stage == 0:
+        yield Place.NONE, Item("autocast's 16-bit copies", size.staged * 2, Phase.FORWARD | Phase.BACKWARD)
     if spread.zero_stage and not (spread.zero_stage == 3 and size.width == 4):
         yield spread.optimizer_on, Item("master weights (fp32)", size.trained * 4 // spread.share(1))
     if spread.copy_among > 1:
-        yield Place.NONE, Item("second copy of the parameters", size.here * size.width // spread.copy_among)
-    yield Place.CPU, Item("buffers of the drive", spread.drive_buffer * size.width)
+        yield Place.NONE, Item("second copy of the parameters", size.staged * size.width // spread.copy_among)
+    yield Place.CPU, Item("buffers of NVMe offload", spread.drive_buffer * size.width)
     yield spread.optimizer_on, Item("optimizer states", size.trained * work.state_bytes // spread.share(1))
     yield _gradients(size, spread, work)
 
@@ -166,9 +173,9 @@ def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, I
 def _gradients(size: _Sizes, spread: Spread, work: Work) -> tuple[Place, Item]:
     """They are there during the forward pass where a step has several micro-batches, or DeepSpeed keeps a buffer."""
     fp16 = work.precision is Precision.FP16  # DeepSpeed accumulates fp16 gradients as they are
-    kept = spread.zero_stage == 3 or (spread.zero_stage == 1 and size.width == 2 and not fp16)
+    persist = spread.zero_stage == 3 or (spread.zero_stage == 1 and size.width == 2 and not fp16)
     width = 2 if fp16 and spread.zero_stage else 4
-    phases = Phase.ALWAYS if kept or work.accumulation > 1 else Phase.BACKWARD | Phase.SUM | Phase.UPDATE
+    phases = Phase.ALWAYS if persist or work.accumulation > 1 else Phase.BACKWARD | Phase.SUM | Phase.UPDATE
     place = spread.optimizer_on if spread.optimizer_on is Place.CPU else Place.NONE
     return place, Item("gradients", size.trained * width // spread.share(2), phases)
 
@@ -182,7 +189,7 @@ def _buffers(size: _Sizes, spread: Spread, work: Work, on_gpu: bool) -> Iterator
     copies = 2 if size.tied else 1  # a tied embedding has two gradients before they are one
     yield Item("largest gradient", size.largest * copies * size.width, Phase.BACKWARD)
     if spread.zero_stage == 3:
-        live = min(size.here, LIVE + PREFETCH) * size.width
+        live = min(size.staged, LIVE + PREFETCH) * size.width
         yield Item("gathered parameters", live, Phase.FORWARD | Phase.BACKWARD)
     if not on_gpu:  # torch's Adam is not fused there: two temporaries of the largest tensor
         largest = size.trained // spread.share(1) if spread.zero_stage else size.largest
@@ -193,10 +200,10 @@ def _zero_buffers(size: _Sizes, spread: Spread, on_gpu: bool) -> Iterator[Item]:
     """Buckets are asked for whole, whatever the model's size; a CPU gives memory only to what is written of them."""
     touched = min(BUCKET, size.trained)
     width = 4 if spread.zero_stage == 1 else size.width
-    formats = 2 if spread.zero_stage == 3 and size.low else 1  # stage 3 has one for each number format
+    formats = 2 if spread.zero_stage == 3 and size.is_16bit else 1  # stage 3 has one for each number format
     bucket = BUCKET * width * formats if on_gpu else touched * width
     yield Item("buckets of gradients", bucket, Phase.ALWAYS if spread.zero_stage == 3 else Phase.BACKWARD)
-    if spread.shards > 1 and size.low:
+    if spread.shards > 1 and size.is_16bit:
         yield Item("bucket in fp32 for the sum", touched * 4, Phase.BACKWARD)
     if spread.optimizer_on is Place.NONE:
         flat = size.trained // spread.share(1)
@@ -204,13 +211,13 @@ def _zero_buffers(size: _Sizes, spread: Spread, on_gpu: bool) -> Iterator[Item]:
         yield Item("flat gradients of the update", 4 * at_once, Phase.UPDATE)
 
 
-def _activations(kept: Activations, on_gpu: bool) -> Iterator[Item]:
+def _activations(tensors: Activations, on_gpu: bool) -> Iterator[Item]:
     """On a CPU small tensors come from the heap of C, which gradients pin before it could shrink again."""
-    pinned = not on_gpu and kept.largest < _HEAP
-    yield Item("activations", kept.kept, Phase.ALWAYS if pinned else Phase.FORWARD)
-    yield Item("attention mask", kept.mask, Phase.FORWARD | Phase.BACKWARD)
-    yield Item("logits and loss", kept.loss, Phase.FORWARD)
-    yield Item("one layer at work", kept.layer, Phase.BACKWARD)
+    pinned = not on_gpu and tensors.largest < _HEAP
+    yield Item("activations", tensors.saved, Phase.ALWAYS if pinned else Phase.FORWARD)
+    yield Item("attention mask", tensors.mask, Phase.FORWARD | Phase.BACKWARD)
+    yield Item("logits and loss", tensors.loss, Phase.FORWARD)
+    yield Item("one layer at work", tensors.layer, Phase.BACKWARD)
 
 
 def _overhead(items: tuple[Item, ...], spread: Spread, on_gpu: bool) -> list[Item]:
@@ -234,10 +241,10 @@ def _start(size: _Sizes, spread: Spread, work: Work, on_gpu: bool, device: list[
         return device
     one_by_one = work.from_files and spread.copy_among == 1 and spread.parameters_on is not Place.NVME
     if one_by_one:
-        share = size.whole // spread.share(3) if size.low and spread.zero_stage == 3 else 0
+        share = size.model // spread.share(3) if size.is_16bit and spread.zero_stage == 3 else 0
         start = Item("weights at the start, read one by one (fp32)", (size.largest + share) * 4, Phase.START)
     else:
-        start = Item("the whole model at the start (fp32)", size.whole * 4, Phase.START)
+        start = Item("the whole model at the start (fp32)", size.model * 4, Phase.START)
     return [Item("Python and libraries", round(_PROCESS_WITH_GPU), Phase.START | Phase.ALWAYS), start]
 
 

@@ -51,8 +51,8 @@ def boundaries(architecture: Architecture, stages: int, partition: Partition) ->
     besides = [0] * stages
     if partition is Partition.PARAMETERS:
         besides[0], besides[-1] = weight.embedding, weight.outside + (weight.head or weight.embedding)
-    held = _evenly(blocks, weight.layers // blocks, besides)
-    return tuple(sum(held[:stage]) for stage in range(stages + 1))
+    blocks_of = _evenly(blocks, weight.layers // blocks, besides)
+    return tuple(sum(blocks_of[:stage]) for stage in range(stages + 1))
 
 
 def _evenly(blocks: int, block: int, besides: list[int]) -> list[int]:
@@ -60,11 +60,11 @@ def _evenly(blocks: int, block: int, besides: list[int]) -> list[int]:
 
     Early stages keep the activations of more micro-batches, and so should not be the heavy ones.
     """
-    held = [1] * len(besides)
+    counts = [1] * len(besides)
     for _ in range(blocks - len(besides)):
-        lightest = min(reversed(range(len(held))), key=lambda stage: besides[stage] + held[stage] * block)
-        held[lightest] += 1
-    return held
+        lightest = min(reversed(range(len(counts))), key=lambda stage: besides[stage] + counts[stage] * block)
+        counts[lightest] += 1
+    return counts
 
 
 def idle(stages: int, accumulation: int) -> float:
@@ -74,5 +74,5 @@ def idle(stages: int, accumulation: int) -> float:
 
 def describe(stages: tuple[int, ...], accumulation: int) -> str:
     """The stages as the summary of a run tells them."""
-    held = ", ".join(f"{first}-{end - 1}" for first, end in pairwise(stages))
-    return f"blocks {held}; each stage waits for {idle(len(stages) - 1, accumulation):.0%} of a step"
+    blocks = ", ".join(f"{first}-{end - 1}" for first, end in pairwise(stages))
+    return f"blocks {blocks}; each stage waits for {idle(len(stages) - 1, accumulation):.0%} of a step"

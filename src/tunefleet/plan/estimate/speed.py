@@ -67,10 +67,10 @@ def speed(architecture: Architecture, spread: Spread, work: Work, machine: Clust
     gpu = machine.gpu
     if gpu is None or not gpu.tflops:
         return Speed(flops, sum(sent.values()), tokens, None, None)
-    again = 4 / 3 if work.checkpointing else 1
+    recompute = 4 / 3 if work.checkpointing else 1
     bubble = 1 + (spread.pipeline - 1) / work.accumulation
     waiting = bubble * _unevenness(architecture, spread, work)
-    compute = flops * again * waiting / (spread.world_size * gpu.tflops * 1e12 * gpu.mfu)
+    compute = flops * recompute * waiting / (spread.world_size * gpu.tflops * 1e12 * gpu.mfu)
     within = {"tensor": gpu.link, "sequence": gpu.link, "pipeline": _between(spread, machine, gpu)}
     across = _between(spread, machine, gpu)
     seconds = sum(bytes_ / (within.get(kind, across) * 1e9) for kind, bytes_ in sent.items())
@@ -91,44 +91,44 @@ def _between(spread: Spread, machine: Cluster, gpu: Gpu) -> float:
 
 
 def _sent(architecture: Architecture, spread: Spread, work: Work) -> dict[str, float]:
-    """Bytes that one process sends in a step, by whom it talks with."""
-    size, here = architecture.dimensions, _weights_here(architecture, spread)
-    trained = here if work.trained is None else min(work.trained, here)
+    """Bytes that one process sends in a step, by the group that it communicates with."""
+    size, weights = architecture.dimensions, _stage_weights(architecture, spread)
+    trained = weights if work.trained is None else min(work.trained, weights)
     width = 4 if work.precision.value == "fp32" else 2
     layer = work.tokens / spread.sequence * size.hidden * width * size.layers / spread.pipeline
-    again = 1.5 if work.checkpointing else 1
+    recompute = 1.5 if work.checkpointing else 1
     return {
-        "data": _data(here, trained, spread, work, width) * (spread.shards - 1) / spread.shards,
-        "tensor": 4 * again * 2 * layer * work.accumulation * (spread.tensor - 1) / spread.tensor,
-        "sequence": 8 * again * layer * work.accumulation * (spread.sequence - 1) / spread.sequence,
+        "data": _data(weights, trained, spread, work, width) * (spread.shards - 1) / spread.shards,
+        "tensor": 4 * recompute * 2 * layer * work.accumulation * (spread.tensor - 1) / spread.tensor,
+        "sequence": 8 * recompute * layer * work.accumulation * (spread.sequence - 1) / spread.sequence,
         "pipeline": 2 * work.tokens * size.hidden * width * work.accumulation * (spread.pipeline > 1),
     }
 
 
-def _data(here: float, trained: float, spread: Spread, work: Work, width: int) -> float:
+def _data(weights: float, trained: float, spread: Spread, work: Work, width: int) -> float:
     """Gradients are summed in fp32; ZeRO-2 and 3 do so after every micro-batch."""
     if spread.zero_stage == 0:
         return 2 * 4 * trained
     if spread.zero_stage == 3:
         gathers = 3 if work.checkpointing else 2
-        return work.accumulation * (gathers * width * here + 4 * trained)
+        return work.accumulation * (gathers * width * weights + 4 * trained)
     times = work.accumulation if spread.zero_stage == 2 else 1
     return times * 2 * 4 * trained + width * trained
 
 
-def _weights_here(architecture: Architecture, spread: Spread) -> float:
+def _stage_weights(architecture: Architecture, spread: Spread) -> float:
     return architecture.parameters.total / (spread.tensor * spread.pipeline)
 
 
 def _offload(architecture: Architecture, spread: Spread, work: Work, machine: Cluster) -> float:
     """Seconds over PCIe and to the disks: gradients out, weights back; states in and out of a disk."""
-    here = _weights_here(architecture, spread)
-    trained = (here if work.trained is None else min(work.trained, here)) / spread.share(1)
+    weights = _stage_weights(architecture, spread)
+    trained = (weights if work.trained is None else min(work.trained, weights)) / spread.share(1)
     seconds = 0.0
     if spread.optimizer_on is not Place.NONE:
         seconds += trained * 6 / (_PCIE * 1e9)
     if spread.parameters_on is not Place.NONE:
-        seconds += 2 * work.accumulation * here * 2 / spread.share(3) / (_PCIE * 1e9)
+        seconds += 2 * work.accumulation * weights * 2 / spread.share(3) / (_PCIE * 1e9)
     if spread.optimizer_on is Place.NVME:
         seconds += 2 * trained * 12 * min(spread.world_size, max(1, machine.gpus)) / (_NVME * 1e9)
     return seconds

@@ -1,4 +1,4 @@
-"""What does one process compute at once: rows, number format, what it keeps for the backward pass?"""
+"""What does one process compute at once: rows, dtype, what it saves for the backward pass?"""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def state_bytes(optimizer: OptimizerConfig) -> int:
 class Work:
     """A micro-batch of `rows` x `length` tokens, `accumulation` of them in a step.
 
-    `learning` is the share of tokens that have a label: 1 is the most that may be. `trained` is the number of
-    parameters that learn, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
+    `labelled` is the part of the tokens that have a label: 1 is the most that may be. `trained` is the number of
+    trainable parameters, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
     is how many tokens have logits at once, None for all. `quantised` is whether frozen weights of linear layers have
     4 bits, `from_files` whether weights lie in files.
     """
@@ -46,7 +46,7 @@ class Work:
     precision: Precision = Precision.BF16
     checkpointing: bool = False
     state_bytes: int = 8
-    learning: float = 1.0
+    labelled: float = 1.0
     trained: int | None = None
     tile: int | None = None
     quantised: bool = False
@@ -59,7 +59,7 @@ class Work:
 
 
 def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
-    """The work of a run. `trained` is how many parameters learn, where not all do."""
+    """The work of a run. `trained` is how many parameters are trainable, where not all are."""
     train = config.train
     return Work(
         rows=split.micro,

@@ -1,4 +1,4 @@
-"""What SLURM is asked for: from the settings of `launch` to options of sbatch that cannot smuggle in shell."""
+"""What is SLURM asked for: from the settings of `launch` to options of sbatch that cannot smuggle in shell."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TEXT = re.compile(r"[^\x00-\x1f\x7f\'\"`$\\;\u0085\u2028\u2029]+")
 _LINE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\u0085\u2028\u2029]+")
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
 _MEMORY = re.compile(r"\d+[KMGT]?", re.IGNORECASE)
-_SAME = ("partition", "account", "qos", "constraint", "gres", "nodelist", "exclude", "reservation", "dependency")
-_TEXTS = (*_SAME, "mail_type", "mail_user", "python")
+_SAME_NAMES = ("partition", "account", "qos", "constraint", "gres", "nodelist", "exclude", "reservation", "dependency")
+_TEXTS = (*_SAME_NAMES, "mail_type", "mail_user", "python")
 _TYPED = {
     "time": "time",
     "mem": "memory",
@@ -27,19 +27,17 @@ _TYPED = {
     "ntasks-per-node": "processes",
     "tasks-per-node": "processes",
     "signal": "signal_before",
-    **{name.replace("_", "-"): name for name in (*_SAME, "mail_type", "mail_user", "exclusive")},
+    **{name.replace("_", "-"): name for name in (*_SAME_NAMES, "mail_type", "mail_user", "exclusive")},
 }
-_OWN = {"array", "chdir", "comment", "error", "export", "job-name", "ntasks", "open-mode", "output", "parsable"} | {
-    "requeue",
-    "no-requeue",
-    "wait",
-    "wrap",
+_SET_BY_TUNEFLEET = {
+    *("array", "chdir", "comment", "error", "export", "job-name", "ntasks", "open-mode", "output", "parsable"),
+    *("requeue", "no-requeue", "wait", "wrap"),
 }
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job of SLURM: `options` of sbatch by their long names, with _ for -; `minutes` is its time limit."""
+    """A SLURM job: `options` of sbatch by their long names, with _ for -; `minutes` is its time limit."""
 
     nodes: int
     tasks_per_node: int
@@ -53,14 +51,14 @@ class Job:
         return self.nodes * self.gpus_per_node * self.minutes / 60
 
     def summary(self) -> str:
-        """The job as a person asks for it."""
-        each = f"{self.gpus_per_node} GPUs" if self.gpus_per_node else f"{self.tasks_per_node} processes"
+        """The job as the user asks for it."""
+        per_node = f"{self.gpus_per_node} GPUs" if self.gpus_per_node else f"{self.tasks_per_node} processes"
         cost = f", at most {self.gpu_hours:g} GPU-hours" if self.gpu_hours else ""
-        return f"SLURM, {self.nodes} nodes x {each}, limit {clock(self.minutes * 60)}{cost}"
+        return f"SLURM, {self.nodes} nodes x {per_node}, limit {clock(self.minutes * 60)}{cost}"
 
 
 def promised(launch: LaunchConfig) -> Machine:
-    """The machines that the job will have, as one; nobody needs to be on them to plan."""
+    """The machines that the job will have, as one; none of them is needed to plan."""
     tasks = launch.processes or launch.gpus_per_node or 1
     cores = (launch.cpus_per_task or 1) * tasks
     return Machine(gpus=launch.gpus_per_node, cores=cores, world_size=launch.nodes * tasks, processes_here=tasks)
@@ -102,7 +100,7 @@ def expected(launch: LaunchConfig) -> bool:
 
 def _options(launch: LaunchConfig, tasks: int, limit: int) -> dict[str, Any]:
     """Everything for sbatch but the name, the comment and the files of output, which the submission knows."""
-    wanted: dict[str, Any] = {
+    options: dict[str, Any] = {
         "nodes": launch.nodes,
         "ntasks_per_node": tasks,
         "time": limit,
@@ -113,18 +111,18 @@ def _options(launch: LaunchConfig, tasks: int, limit: int) -> dict[str, Any]:
         "mail_type": launch.mail_type,
         "mail_user": launch.mail_user,
         "requeue": True,
-        **{name: getattr(launch, name) for name in _SAME},
+        **{name: getattr(launch, name) for name in _SAME_NAMES},
         **{key.replace("-", "_"): value or True for key, value in launch.extra.items()},
     }
-    return {key: value for key, value in wanted.items() if value is not None}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _bad_texts(launch: LaunchConfig) -> list[str]:
-    given = {name: getattr(launch, name) for name in _TEXTS}
-    bad = [name for name, value in given.items() if value is not None and not _TEXT.fullmatch(value)]
+    texts = {name: getattr(launch, name) for name in _TEXTS}
+    bad = [name for name, value in texts.items() if value is not None and not _TEXT.fullmatch(value)]
     complaints = [
-        f"launch.{name}: {given[name]!r} has characters that a shell would act on. Leave them out."
-        if given[name]
+        f"launch.{name}: {texts[name]!r} has characters that a shell would act on. Leave them out."
+        if texts[name]
         else f"launch.{name}: is empty. Leave it out, or give null."
         for name in bad
     ]
@@ -134,21 +132,21 @@ def _bad_texts(launch: LaunchConfig) -> list[str]:
 
 
 def _bad_lines(launch: LaunchConfig) -> list[str]:
-    """Lines of `setup` are shell, but each is one line; words for srun are quoted, and are one line too."""
-    found = [("setup", line) for line in launch.setup] + [("srun_args", word) for word in launch.srun_args]
+    """Lines of `setup` are shell, but each is one line; arguments of srun are quoted, and are one line too."""
+    lines = [("setup", line) for line in launch.setup] + [("srun_args", argument) for argument in launch.srun_args]
     return [
-        f"launch.{name}: {line!r} is not one line. Give a list." for name, line in found if not _LINE.fullmatch(line)
+        f"launch.{name}: {line!r} is not one line. Give a list." for name, line in lines if not _LINE.fullmatch(line)
     ]
 
 
 def _bad_gres(launch: LaunchConfig) -> list[str]:
-    """GPUs that nobody would use, or processes without one."""
-    found = re.search(r"\bgpu(?::[^:,\s]+)?:(\d+)", launch.gres or "")
-    if not found or int(found[1]) == launch.gpus_per_node:
+    """GPUs without a process, or processes without one."""
+    match = re.search(r"\bgpu(?::[^:,\s]+)?:(\d+)", launch.gres or "")
+    if not match or int(match[1]) == launch.gpus_per_node:
         return []
     return [
-        f"launch.gres: asks for {found[1]} GPUs of each machine, and launch.gpus_per_node is {launch.gpus_per_node}. "
-        f"Set launch.gpus_per_node={found[1]}."
+        f"launch.gres: asks for {match[1]} GPUs of each machine, and launch.gpus_per_node is {launch.gpus_per_node}. "
+        f"Set launch.gpus_per_node={match[1]}."
     ]
 
 
@@ -159,7 +157,7 @@ def _bad_extra(launch: LaunchConfig) -> list[str]:
             complaints.append(
                 f"launch.extra: {key!r} is no long option of sbatch, such as licenses. Leave the dashes out."
             )
-        elif key in _OWN:
+        elif key in _SET_BY_TUNEFLEET:
             complaints.append(f"launch.extra.{key}: tunefleet sets this itself.")
         elif key in _TYPED:
             complaints.append(f"launch.extra.{key}: use launch.{_TYPED[key]}.")

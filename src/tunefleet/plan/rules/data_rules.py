@@ -48,28 +48,28 @@ def _cleaning(clean: CleanConfig) -> list[str]:
     return complaints
 
 
-def _source(where: str, source: SourceConfig) -> list[str]:
+def _source(prefix: str, source: SourceConfig) -> list[str]:
     return [
-        *_path(f"{where}.path", source),
-        *(f"{where}.{key}: {path} is not a file on this machine." for key, path in _files(source) if _absent(path)),
-        *_columns(f"{where}.columns", source),
-        *(c for key, known in _PLACES.items() for c in _places(f"{where}.{key}", getattr(source, key), known)),
-        *_labels(where, source),
-        *_asks(where, source),
+        *_path(f"{prefix}.path", source),
+        *(f"{prefix}.{key}: {path} is not a file on this machine." for key, path in _files(source) if _absent(path)),
+        *_columns(f"{prefix}.columns", source),
+        *(c for key, names in _PLACES.items() for c in _places(f"{prefix}.{key}", getattr(source, key), names)),
+        *_labels(prefix, source),
+        *_instruction_format(prefix, source),
     ]
 
 
-def _path(where: str, source: SourceConfig) -> list[str]:
+def _path(prefix: str, source: SourceConfig) -> list[str]:
     if source.path is None:
-        return [f"{where}: not set. Give the file of training rows: {where}=FILE."]
+        return [f"{prefix}: not set. Give the file of training rows: {prefix}=FILE."]
     if source.path == data_files.DEMO or data_files.hub_name(source.path):
         return []
     if not data_files.is_local(source.path):
-        return [f"{where}: {source.path} is no name of the hub. Allowed: hub:OWNER/NAME, hub:OWNER/NAME/FILE."]
+        return [f"{prefix}: {source.path} is no name of the hub. Allowed: hub:OWNER/NAME, hub:OWNER/NAME/FILE."]
     try:
         data_files.files_of(source)
     except ConfigError as error:
-        return [f"{where}: {complaint}" for complaint in error.complaints]
+        return [f"{prefix}: {complaint}" for complaint in error.complaints]
     return []
 
 
@@ -81,37 +81,37 @@ def _absent(path: str | None) -> bool:
     return path is not None and not Path(path).is_file()
 
 
-def _columns(where: str, source: SourceConfig) -> list[str]:
-    known = set().union(*COLUMNS.values()) if source.format is Format.AUTO else COLUMNS[source.format]
+def _columns(prefix: str, source: SourceConfig) -> list[str]:
+    columns = set().union(*COLUMNS.values()) if source.format is Format.AUTO else COLUMNS[source.format]
     return [
-        f"{where}.{name}: no column of {source.format.value} rows.{did_you_mean(name, sorted(known))}"
+        f"{prefix}.{name}: no column of {source.format.value} rows.{did_you_mean(name, sorted(columns))}"
         for name in source.columns
-        if name not in known
+        if name not in columns
     ]
 
 
-def _places(where: str, instruction: str | None, known: Iterable[str]) -> list[str]:
+def _places(prefix: str, instruction: str | None, placeholders: Iterable[str]) -> list[str]:
     if instruction is None:
         return []
-    allowed = " ".join(f"{{{name}}}" for name in sorted(known))
+    allowed = " ".join(f"{{{name}}}" for name in sorted(placeholders))
     try:
         used = {name for _, name, _, _ in Formatter().parse(instruction) if name is not None}
     except ValueError as error:
-        return [f"{where}: {instruction!r}: {error}. A brace that is meant as such is doubled."]
-    wrong = used - set(known)
-    return [f"{where}: {instruction!r} asks for {sorted(wrong)}. Known: {allowed}."] if wrong or not used else []
+        return [f"{prefix}: {instruction!r}: {error}. A brace that is meant as such is doubled."]
+    wrong = used - set(placeholders)
+    return [f"{prefix}: {instruction!r} asks for {sorted(wrong)}. Known: {allowed}."] if wrong or not used else []
 
 
-def _labels(where: str, source: SourceConfig) -> list[str]:
-    both = source.label_names and source.label_file
-    return [f"{where}.label_file: label_names is set too. Leave out one of them."] if both else []
+def _labels(prefix: str, source: SourceConfig) -> list[str]:
+    is_given_twice = source.label_names and source.label_file
+    return [f"{prefix}.label_file: label_names is set too. Leave out one of them."] if is_given_twice else []
 
 
-def _asks(where: str, source: SourceConfig) -> list[str]:
+def _instruction_format(prefix: str, source: SourceConfig) -> list[str]:
     if source.format in (Format.AUTO, Format.PARALLEL, Format.LABELLED) or not source.instruction:
         return []
     return [
-        f"{where}.instruction: is for parallel and labelled rows, not for {source.format.value} rows. Leave it out."
+        f"{prefix}.instruction: is for parallel and labelled rows, not for {source.format.value} rows. Leave it out."
     ]
 
 
@@ -132,10 +132,10 @@ def _beside_mix(data: DataConfig) -> list[str]:
     reads = (
         {f.name for f in fields(SourceConfig)} - {"path", "target_path", "max_rows"} if data.validation_path else set()
     )
-    given = [f.name for f in fields(SourceConfig) if getattr(data, f.name) != getattr(_DEFAULT, f.name)]
+    changed = [f.name for f in fields(SourceConfig) if getattr(data, f.name) != getattr(_DEFAULT, f.name)]
     return [
         f"data.{name}: is not read where data.mix is set. Set it for the sources that need it: data.mix[0].{name}=..."
-        for name in given
+        for name in changed
         if name not in reads
     ]
 
