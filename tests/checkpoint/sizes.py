@@ -23,9 +23,9 @@ def parts_of_runs(folder: Path, cases: list[dict[str, Any]]) -> list[Any]:
     """Each case goes on with its run up to step `until`, and saves; the losses of its steps, or why it cannot."""
     torch.set_num_threads(1)
     group = join()
-    found = [_part(group, **case) for case in cases]
+    results = [_part(group, **case) for case in cases]
     group.destroy()
-    return found
+    return results
 
 
 def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list[float] | str:
@@ -35,7 +35,7 @@ def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list
     built = engine(plan, group)
     store = CheckpointStore(plan.paths.checkpoints, plan.identity, group, 1, seed=plan.config.train.seed)
     try:
-        with patch.object(reshard, "_mend", _nothing if forget else reshard._mend):
+        with patch.object(reshard, "_mend", _leave_unchanged if forget else reshard._mend):
             state = store.restore(built) or RunState()
     except RunError as error:
         return str(error)
@@ -60,5 +60,5 @@ def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list
     return losses
 
 
-def _nothing(engine: Any, settings: Any, step: int) -> None:
+def _leave_unchanged(engine: Any, settings: Any, step: int) -> None:
     pass

@@ -35,7 +35,7 @@ ALL = {
     FORGOTTEN: ({"stage": 3, "forget": True}, (2, 1), (1, 4)),
     REFUSED: ({"stage": 2, **SGD}, (2, 1), (1, 4)),
 }
-WHOLE: Mapping[str, dict[str, Any]] = {
+UNINTERRUPTED: Mapping[str, dict[str, Any]] = {
     "whole": {},
     "grouped": {"packed": False},
     "bf16": {"stage": 3, "precision": "bf16"},
@@ -47,56 +47,56 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """The losses of both parts of every run; and of the same in one piece."""
     folder = tmp_path_factory.mktemp("sizes")
 
-    def together(names: list[str], part: int, ranks: int) -> dict[str, Any]:
-        mine = [name for name in names if ALL[name][1 + part][0] == ranks]
-        cases = [_case(folder, name, (5, 12)[part], ALL[name][1 + part][1], ALL[name][0]) for name in mine]
+    def in_one_start(names: list[str], part: int, ranks: int) -> dict[str, Any]:
+        names_here = [name for name in names if ALL[name][1 + part][0] == ranks]
+        cases = [_case(folder, name, (5, 12)[part], ALL[name][1 + part][1], ALL[name][0]) for name in names_here]
         if ranks == 1 and not part:
-            cases += [_case(folder, name, 12, 4, settings) for name, settings in WHOLE.items()]
-            mine += WHOLE
-        found = run_in_ranks("tests.checkpoint.sizes:parts_of_runs", ranks, folder, cases)[0]
-        return dict(zip(mine, found, strict=True))
+            cases += [_case(folder, name, 12, 4, settings) for name, settings in UNINTERRUPTED.items()]
+            names_here += UNINTERRUPTED
+        results = run_in_ranks("tests.checkpoint.sizes:parts_of_runs", ranks, folder, cases)[0]
+        return dict(zip(names_here, results, strict=True))
 
-    first, last = ({**together(list(ALL), part, 1), **together(list(ALL), part, 2)} for part in (0, 1))
+    first, last = ({**in_one_start(list(ALL), part, 1), **in_one_start(list(ALL), part, 2)} for part in (0, 1))
     return {name: [losses, last.get(name, [])] for name, losses in first.items()}
 
 
 def _case(folder: Path, name: str, until: int, micro: int, settings: dict[str, Any]) -> dict[str, Any]:
-    where = folder / name
-    where.mkdir(exist_ok=True)
-    return {"run": str(where), "until": until, "micro": micro, **settings}
+    run_folder = folder / name
+    run_folder.mkdir(exist_ok=True)
+    return {"run": str(run_folder), "until": until, "micro": micro, **settings}
 
 
-def _whole(followed: dict[str, list[Any]], name: str) -> list[float]:
+def _uninterrupted(followed: dict[str, list[Any]], name: str) -> list[float]:
     settings = ALL[name][0]
-    of = "bf16" if "precision" in settings else "whole" if settings.get("packed", True) else "grouped"
-    losses: list[float] = followed[of][0]
+    reference = "bf16" if "precision" in settings else "whole" if settings.get("packed", True) else "grouped"
+    losses: list[float] = followed[reference][0]
     return losses
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_with_other_processes_or_another_split(followed: dict[str, list[Any]], name: str) -> None:
-    before, after = followed[name]
-    assert (len(before), len(after)) == (5, 7), after
+    first_part, second_part = followed[name]
+    assert (len(first_part), len(second_part)) == (5, 7), second_part
     tolerance = 1e-3 if "bf16" in name else 1e-5
-    np.testing.assert_allclose([*before, *after], _whole(followed, name), rtol=tolerance)
+    np.testing.assert_allclose([*first_part, *second_part], _uninterrupted(followed, name), rtol=tolerance)
 
 
 def test_control_deepspeed_alone_spoils_adam_at_stage_3(followed: dict[str, list[Any]]) -> None:
-    after, whole = followed[FORGOTTEN][1], _whole(followed, FORGOTTEN)
-    assert after[0] == pytest.approx(whole[5], rel=1e-5)  # the weights are right
-    assert abs(after[-1] / whole[-1] - 1) > 1e-3
+    second_part, uninterrupted = followed[FORGOTTEN][1], _uninterrupted(followed, FORGOTTEN)
+    assert second_part[0] == pytest.approx(uninterrupted[5], rel=1e-5)  # the weights are right
+    assert abs(second_part[-1] / uninterrupted[-1] - 1) > 1e-3
 
 
 def test_control_the_losses_of_the_steps_differ(followed: dict[str, list[Any]]) -> None:
     """Else a run that began its data anew would pass."""
-    whole = followed["whole"][0]
-    assert not np.allclose(whole[:7], whole[5:], rtol=1e-2)
-    assert not np.allclose(whole, followed["grouped"][0], rtol=1e-2)
+    uninterrupted = followed["whole"][0]
+    assert not np.allclose(uninterrupted[:7], uninterrupted[5:], rtol=1e-2)
+    assert not np.allclose(uninterrupted, followed["grouped"][0], rtol=1e-2)
 
 
 def test_where_it_cannot_the_number_of_processes_is_named(followed: dict[str, list[Any]]) -> None:
-    before, refusal = followed[REFUSED]
-    assert len(before) == 5
+    first_part, refusal = followed[REFUSED]
+    assert len(first_part) == 5
     assert "sharded over 2 ranks, and this run has 1. Only as many can resume: launch.processes=2." in refusal
 
 

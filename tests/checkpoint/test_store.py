@@ -48,10 +48,10 @@ def store(folder: Path, identity: str = "mine", keep: int = 2) -> CheckpointStor
     return CheckpointStore(folder, identity, SingleProcess(), keep)
 
 
-def chosen(folder: Path, identity: str = "mine") -> Checkpoint:
-    found = newest(folder, identity, SingleProcess())
-    assert found is not None
-    return found
+def newest_checkpoint(folder: Path, identity: str = "mine") -> Checkpoint:
+    checkpoint = newest(folder, identity, SingleProcess())
+    assert checkpoint is not None
+    return checkpoint
 
 
 STATE = RunState(step=7, position=56, tokens=1000, loss_tokens=400, skipped=1)
@@ -62,7 +62,7 @@ def test_what_was_saved_is_restored(tmp_path: Path) -> None:
     engine = Engine(b"")
     assert store(tmp_path).restore(engine) == STATE
     assert (engine.content, engine.step) == (b"abc", 7)
-    assert (chosen(tmp_path).shards / "weights.pt").read_bytes() == b"abc"
+    assert (newest_checkpoint(tmp_path).shards / "weights.pt").read_bytes() == b"abc"
 
 
 def test_nothing_saved_is_nothing_restored(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["flipped", "shortened", "removed"])
 def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     store(tmp_path).save(Engine(), STATE)
-    path = chosen(tmp_path).shards / "weights.pt"
+    path = newest_checkpoint(tmp_path).shards / "weights.pt"
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     {
@@ -143,11 +143,11 @@ def test_another_number_of_ranks_reseeds_where_the_engine_is_reshardable(tmp_pat
 
     rng.seed_all(3, rank=0)
     store(tmp_path).save(Engine(), STATE)
-    same = draw(seed=3)
+    same_ranks = draw(seed=3)
     manifest = tmp_path / "step-00000007" / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
     anew = draw(seed=3)
-    assert anew != same
+    assert anew != same_ranks
     assert anew == draw(seed=3) != draw(seed=4)
     rng.seed_all(3, rank=0)
     assert anew != torch.rand(3).tolist()  # not what the run drew at its start
@@ -156,7 +156,7 @@ def test_another_number_of_ranks_reseeds_where_the_engine_is_reshardable(tmp_pat
 def test_a_checkpoint_holds_the_texts_of_its_run(tmp_path: Path) -> None:
     texts = {"chat_template.jinja": "{{ messages }} 好"}
     CheckpointStore(tmp_path, "identity", SingleProcess(), 1, texts).save(Engine(b"abc"), STATE)
-    saved = chosen(tmp_path, "identity").folder / "chat_template.jinja"
+    saved = newest_checkpoint(tmp_path, "identity").folder / "chat_template.jinja"
     assert saved.read_text(encoding="utf-8") == "{{ messages }} 好"
     saved.write_text("changed")
     with pytest.raises(RunError, match="changed since it was saved"):
@@ -187,12 +187,12 @@ LYING = {
 }
 
 
-@pytest.mark.parametrize("how", LYING)
-def test_without_a_pointer_the_newest_that_is_whole_counts_and_it_is_said(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("damage_kind", LYING)
+def test_without_a_pointer_the_newest_that_is_whole_counts_and_it_is_said(tmp_path: Path, damage_kind: str) -> None:
     """The pointer's absence was a silent start from zero."""
     save(tmp_path, 5, 10, 15)
     damage(tmp_path, 15)
-    LYING[how](tmp_path / "latest.json")
+    LYING[damage_kind](tmp_path / "latest.json")
     state, content, note = restored(tmp_path)
     assert (state, content) == (RunState(step=10), b"10")
     assert "latest.json: " in note
@@ -223,11 +223,11 @@ def test_a_pointer_to_nothing_does_not_start_from_zero(tmp_path: Path) -> None:
 EMPTY: Mapping[str, Any] = {"no files": {"files": {}}, "no ranks": {"ranks": 0}, "no state": {"state": {"stap": 1}}}
 
 
-@pytest.mark.parametrize("how", EMPTY)
-def test_a_manifest_that_vouches_for_nothing_is_no_checkpoint(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("damage_kind", EMPTY)
+def test_a_manifest_that_vouches_for_nothing_is_no_checkpoint(tmp_path: Path, damage_kind: str) -> None:
     save(tmp_path, 5, 10)
     manifest = tmp_path / "step-00000010" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **EMPTY[how]}))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **EMPTY[damage_kind]}))
     state, content, note = restored(tmp_path)
     assert (state, content) == (RunState(step=5), b"5")
     assert "step-00000010/manifest.json: cannot be read" in note
@@ -246,9 +246,9 @@ def test_a_step_that_is_saved_again_is_replaced(tmp_path: Path) -> None:
     """Another one was named in latest.json, and the run has come to the same step again."""
     save(tmp_path, 5, 10)
     files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
-    again = store(tmp_path)
-    assert again.restore(Engine()) == RunState(step=5)
-    again.save(Engine(b"another ten"), RunState(step=10))
+    resumed = store(tmp_path)
+    assert resumed.restore(Engine()) == RunState(step=5)
+    resumed.save(Engine(b"another ten"), RunState(step=10))
     assert restored(tmp_path) == (RunState(step=10), b"another ten", "")
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000005", "step-00000010"]
 
@@ -286,10 +286,12 @@ def test_a_crash_while_a_step_is_replaced_loses_nothing(tmp_path: Path, monkeypa
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-00000010"]
 
 
-@pytest.mark.parametrize(("keep", "left"), [(1, [7]), (2, [7, 15]), (3, [7, 10, 15])])
-def test_what_was_just_saved_stays_whatever_the_names_of_the_others(tmp_path: Path, keep: int, left: list[int]) -> None:
+@pytest.mark.parametrize(("keep", "remaining"), [(1, [7]), (2, [7, 15]), (3, [7, 10, 15])])
+def test_what_was_just_saved_stays_whatever_the_names_of_the_others(
+    tmp_path: Path, keep: int, remaining: list[int]
+) -> None:
     save(tmp_path, 5, 10, 15)
     files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
     save(tmp_path, 7, keep=keep)
-    assert sorted(path.name for path in tmp_path.glob("step-*")) == [f"step-{step:08d}" for step in left]
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == [f"step-{step:08d}" for step in remaining]
     assert restored(tmp_path) == (RunState(step=7), b"7", "")

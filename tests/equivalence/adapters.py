@@ -98,10 +98,10 @@ def plain(plan: Plan) -> dict[str, list[float]]:
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-    return {"losses": losses, "norms": norms, "weights": learnt(model, model.state_dict())}
+    return {"losses": losses, "norms": norms, "weights": trainable_sample(model, model.state_dict())}
 
 
-def learnt(model: Any, weights: dict[str, torch.Tensor]) -> list[float]:
+def trainable_sample(model: Any, weights: dict[str, torch.Tensor]) -> list[float]:
     """A sample of what learns."""
     names = sorted(name for name, weight in model.named_parameters() if weight.requires_grad)
     return [float(v) for name in names for v in weights[name].detach().float().flatten()[::7]]
@@ -111,9 +111,9 @@ def all_cases(folder: Path, cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Every case: its trajectory, the same resumed halfway, its exports, and logits to compare them with."""
     torch.set_num_threads(1)
     group = join()
-    found = [_case(folder, tuple(case), group) for case in cases]  # type: ignore[arg-type]
+    results = [_case(folder, tuple(case), group) for case in cases]  # type: ignore[arg-type]
     group.destroy()
-    return found
+    return results
 
 
 def _case(folder: Path, case: Case, group: Any) -> dict[str, Any]:
@@ -127,17 +127,17 @@ def _case(folder: Path, case: Case, group: Any) -> dict[str, Any]:
     weights = _weights(built)
     _export(folder / name, plan, built, group)
     built.close()
-    again = _engine(plan, group)
-    state = store.restore(again)
+    restored = _engine(plan, group)
+    state = store.restore(restored)
     assert state is not None
-    resumed = list(_steps(again, _batches(plan, group, state.position), plan, STEPS - HALFWAY))
-    same = [torch.equal(weight, weights[n]) for n, weight in _weights(again).items()]
-    again.close()
-    found = {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results]}
-    found |= {"resumed": [r.loss for r in resumed], "same weights": all(same)}  # type: ignore[dict-item]
-    found |= {"weights": learnt(built.kept, weights) if weights else []}
+    resumed = list(_steps(restored, _batches(plan, group, state.position), plan, STEPS - HALFWAY))
+    equal = [torch.equal(weight, weights[n]) for n, weight in _weights(restored).items()]
+    restored.close()
+    report = {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results]}
+    report |= {"resumed": [r.loss for r in resumed], "same weights": all(equal)}  # type: ignore[dict-item]
+    report |= {"weights": trainable_sample(built.trained_model, weights) if weights else []}
     return {
-        **found,
+        **report,
         "bytes": _bytes(folder / name),
         "refusal": _other_base(plan, group, store) if case in OTHER_BASE else "",
     }
@@ -153,7 +153,7 @@ def _engine(plan: Plan, group: Any, seed: int = 11) -> Any:
     set_trainable(plan, model)
     steps = Horizon(total=trajectory.STEPS, warmup=trajectory.WARMUP, steps_per_epoch=10)
     built = engine_for(plan, group, model, steps)
-    built.kept = model  # type: ignore[attr-defined]
+    built.trained_model = model  # type: ignore[attr-defined]
     return built
 
 
@@ -183,7 +183,7 @@ def _weights(engine: Any) -> dict[str, torch.Tensor]:
 
 
 def _export(folder: Path, plan: Plan, engine: Any, group: Any) -> None:
-    words = tokenizer.load(str(BUILT_IN_TOKENIZERS["demo"]), "opt")
+    demo_tokenizer = tokenizer.load(str(BUILT_IN_TOKENIZERS["demo"]), "opt")
     with torch.no_grad():
         logits = engine.model.eval()(input_ids=torch.tensor(TOKENS)).logits
     engine.model.train()
@@ -192,10 +192,9 @@ def _export(folder: Path, plan: Plan, engine: Any, group: Any) -> None:
         engine._plan = replace(plan, config=config)  # what is gathered depends on it
         weights = engine.weights()
         if weights is not None:
-            template = prepare.chat_template(plan.config.data, words)
-            export_format.stage(
-                engine._plan, folder / ("whole" if merge else "adapter"), engine.model, weights, words, template
-            )
+            template = prepare.chat_template(plan.config.data, demo_tokenizer)
+            staged = folder / ("whole" if merge else "adapter")
+            export_format.stage(engine._plan, staged, engine.model, weights, demo_tokenizer, template)
     engine._plan = plan
     if group.rank == 0:
         torch.save(logits, folder / "logits.pt")

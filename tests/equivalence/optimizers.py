@@ -24,7 +24,7 @@ STEPS = 5
 MORE = 2  # steps after what was saved
 _CONF = Path(__file__).parents[2] / "conf"
 ELEMENTWISE = ("adamw", "adam", "lion", "adagrad", "sgd")
-WHOLE = ("adafactor", "muon")
+UNSHARDED = ("adafactor", "muon")
 SHARED_OUT = ("zero1", "zero2", "zero3", "zero2_offload", "zero3_offload")
 LR = {"sgd": 0.1, "adagrad": 0.03, "lion": 3e-4, "adafactor": 0.03}
 
@@ -56,12 +56,12 @@ class Row:
     def plan(self, folder: Path, ranks: int = 2, parallel: str | None = None) -> Plan:
         """The plan of this row, or of the same optimizer with another strategy."""
         optimizer = yaml.safe_load((_CONF / "optimizer" / f"{self.optimizer}.yaml").read_text())
-        own = {"lr": LR.get(self.optimizer, 3e-3), "weight_decay": 0.1, "cpu_kernel": self.cpu_kernel}
+        settings = {"lr": LR.get(self.optimizer, 3e-3), "weight_decay": 0.1, "cpu_kernel": self.cpu_kernel}
         return tiny_plan(
             folder,
             ranks=ranks,
             parallel=yaml.safe_load((_CONF / "parallel" / f"{parallel or self.parallel}.yaml").read_text()),
-            optimizer={**optimizer, **own},
+            optimizer={**optimizer, **settings},
             micro_batch=4 // ranks,
             global_batch=4,
             precision=self.precision,
@@ -72,7 +72,7 @@ class Row:
 ROWS = (
     *(Row(optimizer, strategy) for optimizer in ELEMENTWISE for strategy in SHARED_OUT),
     *(Row(optimizer, "ddp") for optimizer in ELEMENTWISE),
-    *(Row(optimizer, "ddp", saves=True) for optimizer in WHOLE),
+    *(Row(optimizer, "ddp", saves=True) for optimizer in UNSHARDED),
     Row("adamw", "zero2_offload", saves=True, precision="bf16"),
     Row("lion", "zero3_offload", saves=True, precision="bf16"),
     *(Row("adamw", strategy, saves=True, precision="bf16", masters=False) for strategy in ("zero1", "zero2", "zero3")),
@@ -94,9 +94,9 @@ def followed(folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any
     """Every row, one engine after another."""
     torch.set_num_threads(1)
     group = join()
-    found = [_follow(Row(**row), folder / str(number), group) for number, row in enumerate(rows)]
+    results = [_follow(Row(**row), folder / str(number), group) for number, row in enumerate(rows)]
     group.destroy()
-    return found
+    return results
 
 
 def _follow(row: Row, folder: Path, group: Any) -> dict[str, Any]:
@@ -105,13 +105,13 @@ def _follow(row: Row, folder: Path, group: Any) -> dict[str, Any]:
     plan = row.plan(folder)
     built = trajectory.engine(plan, group)
     results = _steps(plan, group, built, 0, STEPS)
-    found = {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results]}
+    report = {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results]}
     weights = {name: weight.clone() for name, weight in (built.weights() or {}).items()}  # it trains on
-    found |= {"weights": trajectory.sampled(weights)}
+    report |= {"weights": trajectory.sampled(weights)}
     if row.saves:
-        return found | _saved(row, folder, group, built, weights)
+        return results | _saved(row, folder, group, built, weights)
     built.close()
-    return found
+    return results
 
 
 def _saved(row: Row, folder: Path, group: Any, built: Any, weights: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -119,10 +119,10 @@ def _saved(row: Row, folder: Path, group: Any, built: Any, weights: dict[str, to
     built.save(folder / "saved", "shards")
     went_on = _steps(plan, group, built, STEPS, MORE)
     built.close()
-    again = trajectory.engine(plan, group)
-    again.restore(folder / "saved", "shards", STEPS)
-    went_on_again = _steps(plan, group, again, STEPS, MORE)
-    again.close()
+    restored = trajectory.engine(plan, group)
+    restored.restore(folder / "saved", "shards", STEPS)
+    went_on_again = _steps(plan, group, restored, STEPS, MORE)
+    restored.close()
     saved = Checkpoint(folder / "saved", RunState(step=STEPS), group.size)
     return {
         "went_on": [[r.loss, r.gradient_norm] for r in went_on],
@@ -151,6 +151,6 @@ def on_parts(folder: Path, argument: Any) -> list[float]:
     parallel = replace(plan.config.parallel, name="zero2", zero_stage=2)
     config = replace(plan.config, parallel=parallel)
     engine = engine_config(parallel, config.train, plan.batch, plan.layout)
-    found = trajectory.trained(replace(plan, config=config, engine=engine), group, STEPS)
+    results = trajectory.trained(replace(plan, config=config, engine=engine), group, STEPS)
     group.destroy()
-    return found["losses"]
+    return results["losses"]

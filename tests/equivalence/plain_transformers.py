@@ -25,18 +25,23 @@ LORA = {"r": 4, "lora_alpha": 8}
 
 def rendered(rows: Path, tokenizer: Path) -> list[tuple[list[int], list[int]]]:
     """(tokens, labels) of every row; the answer is what the prompt does not begin with."""
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    loaded_tokenizer = AutoTokenizer.from_pretrained(tokenizer)
     pairs = []
     for line in rows.read_text().splitlines():
         messages = json.loads(line)["messages"]
-        prompt, whole = (
-            words(words.apply_chat_template(part, add_generation_prompt=ask, tokenize=False), add_special_tokens=False)
-            for part, ask in ((messages[:-1], True), (messages, False))
+        prompt, text = (
+            _encoded(loaded_tokenizer, part, add_prompt)
+            for part, add_prompt in ((messages[:-1], True), (messages, False))
         )
         length = len(prompt["input_ids"])
-        assert whole["input_ids"][:length] == prompt["input_ids"]
-        pairs.append((whole["input_ids"], [-100] * length + whole["input_ids"][length:]))
+        assert text["input_ids"][:length] == prompt["input_ids"]
+        pairs.append((text["input_ids"], [-100] * length + text["input_ids"][length:]))
     return pairs
+
+
+def _encoded(tokenizer: Any, messages: list[dict[str, str]], add_prompt: bool) -> Any:
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=add_prompt, tokenize=False)
+    return tokenizer(text, add_special_tokens=False)
 
 
 def learning_rate(step: int) -> float:
@@ -68,8 +73,8 @@ def optimizer_of(model: Any) -> torch.optim.AdamW:
     """Matrices decay, but not embeddings (a tied head is one), biases and norms."""
     trainable = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     decays = [weight for name, weight in trainable if weight.ndim > 1 and "embed" not in name]
-    rest = [weight for name, weight in trainable if not (weight.ndim > 1 and "embed" not in name)]
-    groups = [{"params": decays, "weight_decay": WEIGHT_DECAY}, {"params": rest, "weight_decay": 0.0}]
+    undecayed = [weight for name, weight in trainable if not (weight.ndim > 1 and "embed" not in name)]
+    groups = [{"params": decays, "weight_decay": WEIGHT_DECAY}, {"params": undecayed, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, betas=BETAS, eps=EPS)
 
 
@@ -87,10 +92,10 @@ def trained(
     optimizer = optimizer_of(model)
     torch.manual_seed(DROPOUT_SEED)
     losses, norms = [], []
-    for number, chosen in enumerate(steps):
+    for number, step_rows in enumerate(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(number)
-        loss = model(**_padded([pairs[row] for row in chosen])).loss
+        loss = model(**_padded([pairs[row] for row in step_rows])).loss
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)))
         optimizer.step()

@@ -56,7 +56,7 @@ class Strategy:
         return ranks // (degrees[0] * degrees[1] * degrees[2])
 
 
-_BOTH = ("gpt_neox", "mistral", "qwen2")  # families that have stages and are divided
+_STAGED_AND_SHARDED = ("gpt_neox", "mistral", "qwen2")  # families that have stages and are divided
 _EXACT = {"quantized_weights": False, "quantized_gradients": False}
 
 TABLE = (
@@ -80,7 +80,7 @@ TABLE = (
     Strategy("tensor_zero2", ranks=(4,), precisions=("fp32",), splits=(2,)),
     Strategy("pipeline_zero1", ranks=(2, 4), splits=(1,)),
     Strategy("tensor_pipeline", ranks=(4,), splits=(1, 2)),
-    Strategy("tensor_pipeline", (4,), ("fp32",), splits=(1,), models=_BOTH, settings={"zero_stage": 0}),
+    Strategy("tensor_pipeline", (4,), ("fp32",), splits=(1,), models=_STAGED_AND_SHARDED, settings={"zero_stage": 0}),
     Strategy("tensor_pipeline", ranks=(8,), precisions=("fp32",), splits=(1,)),
     Strategy("zero2_offload", ranks=(2,), precisions=("fp32",), splits=(2,), settings={"tensor": 2}, models=("llama",)),
     Strategy("single", ranks=(1,)),
@@ -136,7 +136,7 @@ def cases(ranks: int) -> list[Case]:
     Where a strategy has OPT and Llama, every second of its cases is redundant, chosen so that each model, split,
     precision and start (from scratch or files) meets each other one, with other numbers of ranks the other ones.
     """
-    found = []
+    cases = []
     for number, strategy in enumerate(TABLE):
         if ranks in strategy.ranks and (gpus() >= ranks or not strategy.gpu_only):
             widest = GLOBAL_BATCH // strategy.copies(ranks)
@@ -148,8 +148,8 @@ def cases(ranks: int) -> list[Case]:
                 for j, model in enumerate(strategy.models):
                     files = (i + i // 2 + j * (not halved) + number // 2 + place) % 2 == 0
                     redundant = halved and (i + j + number + place) % 2 == 1
-                    found.append(Case(number, model, ranks, micro, precision, files, redundant))
-    return found
+                    cases.append(Case(number, model, ranks, micro, precision, files, redundant))
+    return cases
 
 
 def parameters(ranks: int) -> list[Any]:

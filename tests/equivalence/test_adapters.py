@@ -33,8 +33,11 @@ CASES: list[Case] = [
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    found = run_in_ranks("tests.equivalence.adapters:all_cases", 2, folder, CASES)[0]
-    return {case: {**one, "folder": folder / "-".join(map(str, case))} for case, one in zip(CASES, found, strict=True)}
+    results = run_in_ranks("tests.equivalence.adapters:all_cases", 2, folder, CASES)[0]
+    return {
+        case: {**result, "folder": folder / "-".join(map(str, case))}
+        for case, result in zip(CASES, results, strict=True)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +49,24 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_follows_plain_peft(case: Case, trained: dict[Case, dict[str, Any]], reference: dict[Any, Any]) -> None:
-    ours, theirs = trained[case], reference[case[0], case[1]]
+    followed, expected = trained[case], reference[case[0], case[1]]
     tolerance = 1e-5 if case[3] == "fp32" else 0.03
-    np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=tolerance)
-    np.testing.assert_allclose(ours["norms"], theirs["norms"], rtol=tolerance * 5)
+    np.testing.assert_allclose(followed["losses"], expected["losses"], rtol=tolerance)
+    np.testing.assert_allclose(followed["norms"], expected["norms"], rtol=tolerance * 5)
     if case[3] == "fp32":
-        largest = np.abs(theirs["weights"]).max()
-        np.testing.assert_allclose(ours["weights"], theirs["weights"], atol=1e-4 * largest, rtol=0)
-    assert theirs["losses"][-1] < theirs["losses"][0] - 0.01
+        largest = np.abs(expected["weights"]).max()
+        np.testing.assert_allclose(followed["weights"], expected["weights"], atol=1e-4 * largest, rtol=0)
+    assert expected["losses"][-1] < expected["losses"][0] - 0.01
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_resumes_bit_equal_from_a_checkpoint_without_frozen_weights(
     case: Case, trained: dict[Case, dict[str, Any]]
 ) -> None:
-    found = trained[case]
-    assert found["resumed"] == found["losses"][HALFWAY:]
-    assert found["same weights"]
-    assert len(found["losses"]) == STEPS
+    results = trained[case]
+    assert results["resumed"] == results["losses"][HALFWAY:]
+    assert results["same weights"]
+    assert len(results["losses"]) == STEPS
 
 
 @pytest.mark.parametrize("case", adapters.OTHER_BASE, ids=str)
@@ -84,12 +87,12 @@ def test_both_exports_give_the_logits_of_training(case: Case, trained: dict[Case
     torch.set_num_threads(1)
     folder = trained[case]["folder"]
     logits = torch.load(folder / "logits.pt")
-    whole = AutoModelForCausalLM.from_pretrained(folder / "whole", dtype="auto")
+    exported = AutoModelForCausalLM.from_pretrained(folder / "whole", dtype="auto")
     base = AutoModelForCausalLM.from_pretrained(folder / "base", dtype="auto")
     beside = PeftModel.from_pretrained(base, str(folder / "adapter"), autocast_adapter_dtype=False)
     tolerance = 2e-6 if case[3] == "fp32" else 2**-6  # merged weights are rounded once more: 8 bits of mantissa
-    for model in (whole, beside):
+    for model in (exported, beside):
         with torch.no_grad():
-            found = model.eval()(input_ids=torch.tensor(TOKENS)).logits
-        assert found.dtype == logits.dtype
-        assert float((found - logits).abs().max()) <= tolerance
+            results = model.eval()(input_ids=torch.tensor(TOKENS)).logits
+        assert results.dtype == logits.dtype
+        assert float((results - logits).abs().max()) <= tolerance

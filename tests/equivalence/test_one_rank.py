@@ -33,7 +33,7 @@ def test_the_reference_learns_something(reference: dict[str, Trajectory]) -> Non
     """Those that follow the whole table; the families that are only cut into stages move more slowly."""
     for name in MODELS:
         assert reference[name]["losses"][-1] < reference[name]["losses"][0] - 0.1, name
-    assert all(np.isfinite(found["norms"]).all() for found in reference.values())
+    assert all(np.isfinite(trajectory["norms"]).all() for trajectory in reference.values())
 
 
 def test_control_mean_of_means_is_another_loss(tmp_path: Path, reference: dict[str, Trajectory]) -> None:

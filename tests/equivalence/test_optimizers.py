@@ -22,7 +22,7 @@ from tests.equivalence.optimizers import COMPILED, ROWS, Row, reference
 from tests.ranks import run_in_ranks
 from tests.selection import selected, with_marks
 
-Found = dict[Row, list[dict[str, Any]]]
+Results = dict[Row, list[dict[str, Any]]]
 
 
 def compiler() -> bool:
@@ -34,7 +34,7 @@ SAVED = [row for row in ALL if row.saves]
 
 
 @pytest.fixture(scope="module")
-def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
+def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder, rows = tmp_path_factory.mktemp("followed"), selected(request, "row")
     results = run_in_ranks("tests.equivalence.optimizers:followed", 2, folder, [asdict(row) for row in rows])
     return dict(zip(rows, zip(*results, strict=True), strict=True))  # type: ignore[arg-type]
@@ -47,20 +47,21 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[
 
 
 @pytest.mark.parametrize("row", with_marks(ALL, lambda row: row.redundant), ids=str)
-def test_follows_the_plain_loop(row: Row, followed: Found, plain: dict[str, Any]) -> None:
-    ours, theirs = followed[row][0], plain[row.optimizer]
+def test_follows_the_plain_loop(row: Row, followed: Results, plain: dict[str, Any]) -> None:
+    trajectory, expected = followed[row][0], plain[row.optimizer]
     tolerance = 0.03 if row.precision == "bf16" else 2e-5 if row.optimizer == "muon" else 1e-5
-    np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=tolerance)
-    np.testing.assert_allclose(ours["norms"], theirs["norms"], rtol=tolerance * (50 if row.optimizer == "muon" else 5))
+    np.testing.assert_allclose(trajectory["losses"], expected["losses"], rtol=tolerance)
+    norm_tolerance = tolerance * (50 if row.optimizer == "muon" else 5)
+    np.testing.assert_allclose(trajectory["norms"], expected["norms"], rtol=norm_tolerance)
     if row.precision == "fp32":
-        largest = np.abs(theirs["weights"]).max()
+        largest = np.abs(expected["weights"]).max()
         atol = (1e-3 if row.optimizer == "muon" else 1e-4) * largest
-        off = np.abs(np.array(ours["weights"]) - theirs["weights"]) > atol
+        off = np.abs(np.array(trajectory["weights"]) - expected["weights"]) > atol
         assert off.mean() <= (0.01 if row.optimizer in ("lion", "adagrad") else 0.0)
 
 
 @pytest.mark.parametrize("row", SAVED, ids=str)
-def test_goes_on_from_what_it_saved(row: Row, followed: Found) -> None:
+def test_goes_on_from_what_it_saved(row: Row, followed: Results) -> None:
     """Bit by bit."""
     assert followed[row]
     for rank in followed[row]:
@@ -68,14 +69,14 @@ def test_goes_on_from_what_it_saved(row: Row, followed: Found) -> None:
 
 
 @pytest.mark.parametrize("row", SAVED, ids=str)
-def test_a_checkpoint_exports_what_was_trained(row: Row, followed: Found) -> None:
+def test_a_checkpoint_exports_what_was_trained(row: Row, followed: Results) -> None:
     assert followed[row][0]["exports_differ"] == []
 
 
 def test_every_optimizer_learns(plain: dict[str, dict[str, list[float]]]) -> None:
     assert plain
-    for name, found in plain.items():
-        assert found["losses"][-1] < found["losses"][0] - 0.01, name  # in five steps, Adagrad the least
+    for name, trajectory in plain.items():
+        assert trajectory["losses"][-1] < trajectory["losses"][0] - 0.01, name  # in five steps, Adagrad the least
 
 
 def test_control_adafactor_on_parts_of_matrices_is_another_optimizer(tmp_path: Path, plain: dict[str, Any]) -> None:

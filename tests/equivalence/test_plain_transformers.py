@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ours(folder: Path) -> dict[Run, dict[str, Any]]:
+def our_runs(folder: Path) -> dict[Run, dict[str, Any]]:
     results = {}
     for ranks in (1, 2):
         runs = [run for run in RUNS if run.ranks == ranks]
@@ -58,7 +58,7 @@ def ours(folder: Path) -> dict[Run, dict[str, Any]]:
     return results
 
 
-def theirs(folder: Path, run: Run, conversations: list[list[list[int]]]) -> dict[str, Any]:
+def plain_loop(folder: Path, run: Run, conversations: list[list[list[int]]]) -> dict[str, Any]:
     """The plain loop over the same rows."""
     torch.set_num_threads(1)
     pairs = plain_transformers.rendered(folder / "chats.jsonl", folder / "words")
@@ -69,10 +69,10 @@ def theirs(folder: Path, run: Run, conversations: list[list[list[int]]]) -> dict
 
 
 @pytest.mark.parametrize("run", RUNS, ids=str)
-def test_trains_as_the_plain_loop(folder: Path, ours: dict[Run, dict[str, Any]], run: Run) -> None:
-    plain = theirs(folder, run, ours[run]["conversations"])
-    np.testing.assert_allclose(ours[run]["losses"], plain["losses"], rtol=1e-6)
-    np.testing.assert_allclose(ours[run]["norms"], plain["norms"], rtol=1e-5)
+def test_trains_as_the_plain_loop(folder: Path, our_runs: dict[Run, dict[str, Any]], run: Run) -> None:
+    plain = plain_loop(folder, run, our_runs[run]["conversations"])
+    np.testing.assert_allclose(our_runs[run]["losses"], plain["losses"], rtol=1e-6)
+    np.testing.assert_allclose(our_runs[run]["norms"], plain["norms"], rtol=1e-5)
     weights = torch.load(folder / f"{run}.pt")
     assert weights.keys() == plain["weights"].keys()
     largest = max(float(weight.abs().max()) for weight in plain["weights"].values())
@@ -83,9 +83,9 @@ def test_trains_as_the_plain_loop(folder: Path, ours: dict[Run, dict[str, Any]],
 
 
 @pytest.mark.parametrize("run", RUNS, ids=str)
-def test_every_row_comes_once_in_an_epoch(folder: Path, ours: dict[Run, dict[str, Any]], run: Run) -> None:
+def test_every_row_comes_once_in_an_epoch(folder: Path, our_runs: dict[Run, dict[str, Any]], run: Run) -> None:
     """Of unpacked rows, 18 in steps of four: the first four steps hold 16 different ones."""
-    steps = [[tuple(tokens) for tokens in step] for step in ours[run]["conversations"]]
+    steps = [[tuple(tokens) for tokens in step] for step in our_runs[run]["conversations"]]
     if not run.packed:
         assert len({row for step in steps[:4] for row in step}) == 16
     rows = {tuple(tokens) for tokens, _ in plain_transformers.rendered(folder / "chats.jsonl", folder / "words")}
@@ -93,12 +93,12 @@ def test_every_row_comes_once_in_an_epoch(folder: Path, ours: dict[Run, dict[str
     assert len(rows) == 18
 
 
-def test_control_the_plain_loop_sees_dropout(folder: Path, ours: dict[Run, dict[str, Any]]) -> None:
+def test_control_the_plain_loop_sees_dropout(folder: Path, our_runs: dict[Run, dict[str, Any]]) -> None:
     """Weights from files in evaluation mode, as they were trained once, are far away."""
     (run,) = (run for run in RUNS if run.dropout)
     without = Run(**{**vars(run), "dropout": 0.0})
-    plain = theirs(folder, without, ours[run]["conversations"])
-    assert abs(ours[run]["losses"][0] / plain["losses"][0] - 1) > 1e-4
+    plain = plain_loop(folder, without, our_runs[run]["conversations"])
+    assert abs(our_runs[run]["losses"][0] / plain["losses"][0] - 1) > 1e-4
 
 
 def imported(source: str) -> set[str]:

@@ -24,17 +24,17 @@ from tunefleet.runs.trainable_model import build_model
 from tunefleet.runs.trajectory import Trajectory, model, trained
 
 
-def all_cases(folder: Path, asked: Sequence[dict[str, Any]]) -> list[Trajectory]:
+def all_cases(folder: Path, cases_as_dicts: Sequence[dict[str, Any]]) -> list[Trajectory]:
     """Every case, in the ranks that are there."""
     torch.set_num_threads(1)
     group = join()
     if group.rank == 0:
-        for name in {case["model"] for case in asked}:
+        for name in {case["model"] for case in cases_as_dicts}:
             model(Architecture(ARCHITECTURES[name])).save_pretrained(folder / name)
     group.barrier()
-    found = [_trained(Case(**case), folder, group) for case in asked]
+    trajectories = [_trained(Case(**case), folder, group) for case in cases_as_dicts]
     group.destroy()
-    return found
+    return trajectories
 
 
 def _trained(case: Case, folder: Path, group: Group) -> Trajectory:
@@ -44,15 +44,15 @@ def _trained(case: Case, folder: Path, group: Group) -> Trajectory:
 
 def followed_by(ranks: int, folder: Path, cases: Sequence[Case]) -> dict[Case, Trajectory]:
     """Cases of the table for so many ranks, which are started once."""
-    asked = [asdict(case) for case in cases]
-    results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, asked)
+    cases_as_dicts = [asdict(case) for case in cases]
+    results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, cases_as_dicts)
     return dict(zip(cases, results[0], strict=True))
 
 
 def furthest(case: Case, followed: dict[Case, Trajectory], reference: dict[str, Trajectory]) -> list[Comparison]:
     """The quantities that are further from the plain loop than is allowed."""
-    found = compare(case.model, reference[case.model], followed[case], Precision(case.precision))
-    return [one for one in found if not one.right]
+    trajectories = compare(case.model, reference[case.model], followed[case], Precision(case.precision))
+    return [comparison for comparison in trajectories if not comparison.is_within_tolerance]
 
 
 def mean_of_means(plan: Plan, batches: Sequence[MicroBatch]) -> float:

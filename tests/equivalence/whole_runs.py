@@ -41,7 +41,7 @@ class Run:
     dropout: float = 0.0
 
     def __str__(self) -> str:
-        more = [word for word in ("packed", "lora", "dropout") if getattr(self, word)]
+        more = [flag for flag in ("packed", "lora", "dropout") if getattr(self, flag)]
         start = "files" if self.files else "scratch"
         return "-".join([self.model, self.parallel, f"{self.ranks}x{self.micro_batch}", start, *more])
 
@@ -64,9 +64,9 @@ def inputs(folder: Path) -> None:
         question = {"role": "user", "content": f"What is {'so ' * (number % 4)}{number}?"}
         rows.append({"messages": [question, {"role": "assistant", "content": answer}]})
     (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = tiny_tokenizer()
-    words.chat_template = TEMPLATE
-    words.save_pretrained(folder / "words")
+    text_tokenizer = tiny_tokenizer()
+    text_tokenizer.chat_template = TEMPLATE
+    text_tokenizer.save_pretrained(folder / "words")
 
 
 def plan_of(folder: Path, run: Run) -> Plan:

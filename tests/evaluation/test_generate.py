@@ -42,17 +42,17 @@ def engine(family: str = "llama", **changes: Any) -> PlainModel:
 class Rank(SingleProcess):
     """One of several ranks: keeps what it would hand round, and gets `others` besides."""
 
-    def __init__(self, rank: int, size: int, others: Any = None) -> None:
+    def __init__(self, rank: int, size: int, other_ranks: Any = None) -> None:
         self.rank, self.size = rank, size
-        self.others = others or []
-        self.own: dict[int, str] = {}
+        self.other_ranks = other_ranks or []
+        self.own_value: dict[int, str] = {}
 
     def gather(self, value: Any) -> list[Any]:
-        self.own = value
-        return [dict.fromkeys(range(len(PROMPTS)), ""), *self.others, value]
+        self.own_value = value
+        return [dict.fromkeys(range(len(PROMPTS)), ""), *self.other_ranks, value]
 
 
-def alone(model: Any, tokenizer: Any, prompts: list[str], limits: Limits = LIMITS) -> list[str]:
+def in_one_process(model: Any, tokenizer: Any, prompts: list[str], limits: Limits = LIMITS) -> list[str]:
     return answers(model, SingleProcess(), tokenizer, prompts, limits)
 
 
@@ -63,38 +63,38 @@ def test_answers_are_those_of_each_prompt_alone(tokenizer: Any, name: str) -> No
     expected = []
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"]
-        made = model.model.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=2, pad_token_id=1)
-        expected.append(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True).strip())
-    assert alone(model, tokenizer, PROMPTS) == expected
+        answer_tokens = model.model.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=2, pad_token_id=1)
+        expected.append(tokenizer.decode(answer_tokens[0, ids.shape[1] :], skip_special_tokens=True).strip())
+    assert in_one_process(model, tokenizer, PROMPTS) == expected
     assert len(set(expected)) > 2  # the prompts can be told apart by their answers
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_the_batch_size_does_not_matter(tokenizer: Any, size: int) -> None:
     model = engine()
-    found = alone(model, tokenizer, PROMPTS, Limits(size, 6, 60))
-    assert found == alone(model, tokenizer, PROMPTS)
+    texts = in_one_process(model, tokenizer, PROMPTS, Limits(size, 6, 60))
+    assert texts == in_one_process(model, tokenizer, PROMPTS)
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_ranks_share_the_prompts_and_agree(tokenizer: Any, ranks: int) -> None:
     model = engine()
-    expected = alone(model, tokenizer, PROMPTS)
+    expected = in_one_process(model, tokenizer, PROMPTS)
     groups = [Rank(number, ranks) for number in range(ranks)]
     for group in groups:
         answers(model, group, tokenizer, PROMPTS, LIMITS)
-    shares = [set(group.own) for group in groups]
+    shares = [set(group.own_value) for group in groups]
     assert sum(map(len, shares)) == len(PROMPTS)  # each prompt once
     assert set.union(*shares) == set(range(len(PROMPTS)))
-    merged = {number: text for group in groups for number, text in group.own.items()}
+    merged = {number: text for group in groups for number, text in group.own_value.items()}
     assert [merged[number] for number in range(len(PROMPTS))] == expected
-    last = Rank(0, ranks, [group.own for group in groups])
+    last = Rank(0, ranks, [group.own_value for group in groups])
     assert answers(model, last, tokenizer, PROMPTS, LIMITS) == expected
 
 
 def test_control_the_ranks_compute_the_very_batches_of_one_rank(tokenizer: Any) -> None:
-    batches = [batch for number in range(2) for batch in heard(Rank(number, 2), tokenizer)]
-    assert sorted(batches, key=str) == sorted(heard(SingleProcess(), tokenizer), key=str)
+    batches = [batch for number in range(2) for batch in prompts_seen(Rank(number, 2), tokenizer)]
+    assert sorted(batches, key=str) == sorted(prompts_seen(SingleProcess(), tokenizer), key=str)
 
 
 # --- what the model is asked
@@ -107,12 +107,12 @@ class Parrot(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
 
-    def generate(self, **asked: Any) -> torch.Tensor:
+    def generate(self, **settings: Any) -> torch.Tensor:
         assert not self.training
-        self.asked.append(asked)
-        ids = asked["input_ids"]
+        self.calls.append(settings)
+        ids = settings["input_ids"]
         return torch.cat([ids, ids[:, -2:], torch.full((len(ids), 1), 2)], dim=1)
 
 
@@ -127,67 +127,71 @@ class Stub:
         return nullcontext()
 
 
-def heard(group: Any, tokenizer: Any, sharded: bool = False) -> list[list[list[int]]]:
+def prompts_seen(group: Any, tokenizer: Any, sharded: bool = False) -> list[list[list[int]]]:
     stub = Stub(sharded)
     answers(stub, group, tokenizer, PROMPTS, LIMITS)
-    return [asked["input_ids"].tolist() for asked in stub.model.asked]
+    return [settings["input_ids"].tolist() for settings in stub.model.calls]
 
 
 def test_answers_without_the_prompt_and_its_end(tokenizer: Any) -> None:
     stub = Stub()
-    found = alone(stub, tokenizer, ["x y z", "abc"])
-    assert found == ["z", "bc"]
+    texts = in_one_process(stub, tokenizer, ["x y z", "abc"])
+    assert texts == ["z", "bc"]
 
 
 def test_prompts_are_padded_on_the_left_and_masked(tokenizer: Any) -> None:
     stub = Stub()
-    alone(stub, tokenizer, ["x y z", "x"])
-    [asked] = stub.model.asked
-    ids, mask = asked["input_ids"], asked["attention_mask"]
+    in_one_process(stub, tokenizer, ["x y z", "x"])
+    [settings] = stub.model.calls
+    ids, mask = settings["input_ids"], settings["attention_mask"]
     assert mask.tolist() == [[0] * (ids.shape[1] - 1) + [1], [1] * ids.shape[1]]
     assert (ids[mask == 0] == tokenizer.pad_token_id).all()
 
 
 def test_generation_is_greedy_and_ends_at_the_end_token(tokenizer: Any) -> None:
     stub = Stub()
-    alone(stub, tokenizer, ["x"])
-    [asked] = stub.model.asked
-    wanted = {"do_sample": False, "eos_token_id": 2, "pad_token_id": 1, "max_new_tokens": 6, "synced_gpus": False}
-    assert {key: asked[key] for key in wanted} == wanted
+    in_one_process(stub, tokenizer, ["x"])
+    [settings] = stub.model.calls
+    expected = {"do_sample": False, "eos_token_id": 2, "pad_token_id": 1, "max_new_tokens": 6, "synced_gpus": False}
+    assert {key: settings[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize(("length", "new_tokens", "kept", "made"), [(20, 6, 14, 6), (20, 15, 10, 10), (9, 99, 5, 4)])
-def test_a_long_prompt_is_cut_on_the_left(tokenizer: Any, length: int, new_tokens: int, kept: int, made: int) -> None:
+@pytest.mark.parametrize(
+    ("length", "new_tokens", "prompt_tokens", "answer_tokens"), [(20, 6, 14, 6), (20, 15, 10, 10), (9, 99, 5, 4)]
+)
+def test_a_long_prompt_is_cut_on_the_left(
+    tokenizer: Any, length: int, new_tokens: int, prompt_tokens: int, answer_tokens: int
+) -> None:
     """Its end is what the answer follows from; the answer keeps at most half of the length."""
     stub = Stub()
     prompt = " ".join(f"word{i}" for i in range(30))
-    whole = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    assert len(whole) > length
-    alone(stub, tokenizer, [prompt], Limits(2, new_tokens, length))
-    [asked] = stub.model.asked
-    assert asked["input_ids"].tolist() == [whole[-kept:]]
-    assert asked["max_new_tokens"] == made
+    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert len(prompt_ids) > length
+    in_one_process(stub, tokenizer, [prompt], Limits(2, new_tokens, length))
+    [settings] = stub.model.calls
+    assert settings["input_ids"].tolist() == [prompt_ids[-prompt_tokens:]]
+    assert settings["max_new_tokens"] == answer_tokens
 
 
 def test_no_special_tokens_are_put_before_a_prompt() -> None:
     """The template has written them; this tokenizer would write <s> once more."""
     tokenizer = tokenizers.load(str(shared_data("stories260k/hf")), "llama")
     stub = Stub()
-    alone(stub, tokenizer, ["<s>Once"])
-    assert stub.model.asked[0]["input_ids"][0].tolist().count(tokenizer.bos_token_id) == 1
+    in_one_process(stub, tokenizer, ["<s>Once"])
+    assert stub.model.calls[0]["input_ids"][0].tolist().count(tokenizer.bos_token_id) == 1
     assert tokenizer("<s>Once")["input_ids"].count(tokenizer.bos_token_id) == 2  # control
 
 
 @pytest.mark.parametrize(("sharded", "calls"), [(False, [2, 1]), (True, [2, 2])])
 def test_sharded_ranks_compute_together(tokenizer: Any, sharded: bool, calls: list[int]) -> None:
     """Three batches over two ranks: with shards the second rank must join the third, or both wait for ever."""
-    assert [len(heard(Rank(number, 2), tokenizer, sharded)) for number in range(2)] == calls
+    assert [len(prompts_seen(Rank(number, 2), tokenizer, sharded)) for number in range(2)] == calls
 
 
 def test_sharded_ranks_stop_together(tokenizer: Any) -> None:
     stub = Stub(sharded=True)
     answers(stub, Rank(0, 2), tokenizer, PROMPTS, LIMITS)
-    assert all(asked["synced_gpus"] for asked in stub.model.asked)
+    assert all(settings["synced_gpus"] for settings in stub.model.calls)
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -200,7 +204,7 @@ def test_no_prompts_have_no_answers(tokenizer: Any, sharded: bool, ranks: int) -
 def test_the_model_is_left_as_it_was(tokenizer: Any, training: bool) -> None:
     stub = Stub()
     stub.model.train(training)
-    alone(stub, tokenizer, ["x"])
+    in_one_process(stub, tokenizer, ["x"])
     assert stub.model.training is training
 
 
@@ -208,14 +212,14 @@ def test_the_loss_after_answers_is_the_loss_before(tokenizer: Any) -> None:
     """With dropout: an evaluation of loss and answers must not depend on which comes first."""
     model = engine("opt", dropout=0.5)
     [batch] = in_order(dataset_of([(list(range(3, 23)), [True] * 20)]), None, 1, 0, 1, 1, False)
-    before = model.loss(batch)
-    alone(model, tokenizer, PROMPTS[:2])
-    assert model.loss(batch) == before
+    loss_before = model.loss(batch)
+    in_one_process(model, tokenizer, PROMPTS[:2])
+    assert model.loss(batch) == loss_before
 
 
 def test_the_tokenizer_is_left_as_it_was(tokenizer: Any) -> None:
     tokenizer.padding_side = tokenizer.truncation_side = "right"
-    alone(Stub(), tokenizer, ["x", "y z"])
+    in_one_process(Stub(), tokenizer, ["x", "y z"])
     assert (tokenizer.padding_side, tokenizer.truncation_side) == ("right", "right")
 
 
@@ -224,18 +228,18 @@ def test_a_pretrained_model_tells_its_story() -> None:
     tokenizer = tokenizers.load(str(folder), "llama")
     model = PlainModel(Learner(build(Sources(str(folder), str(folder), Architecture({})), 0)))
     prompts = ["<s>Once upon a time", "<s>Lily and Tom went to the park. They"]
-    found = alone(model, tokenizer, prompts, Limits(2, 40, 512))
-    assert found[0].startswith(", there was a little girl named Lily. She loved to play outside in the park.")
-    assert found == [alone(model, tokenizer, [prompt], Limits(1, 40, 512))[0] for prompt in prompts]
+    texts = in_one_process(model, tokenizer, prompts, Limits(2, 40, 512))
+    assert texts[0].startswith(", there was a little girl named Lily. She loved to play outside in the park.")
+    assert texts == [in_one_process(model, tokenizer, [prompt], Limits(1, 40, 512))[0] for prompt in prompts]
 
 
 def test_an_answer_ends_at_the_templates_end_of_turn_too(tokenizer: Any) -> None:
     """And what a model says behind it, or the end itself where it is no special token, is not part of the answer."""
     stub = Stub()
-    free = alone(stub, tokenizer, ["x y z"])
+    free = in_one_process(stub, tokenizer, ["x y z"])
     end = tokenizer("y", add_special_tokens=False)["input_ids"][-1]
-    assert alone(stub, tokenizer, ["x y z"], Limits(3, 6, 60, (2, end))) == [free[0].partition("y")[0].strip()]
-    assert stub.model.asked[-1]["eos_token_id"] == [2, end]
+    assert in_one_process(stub, tokenizer, ["x y z"], Limits(3, 6, 60, (2, end))) == [free[0].partition("y")[0].strip()]
+    assert stub.model.calls[-1]["eos_token_id"] == [2, end]
 
 
 # --- how many are right

@@ -12,14 +12,14 @@ torch.set_num_threads(1)
 
 def test_it_follows_torchs() -> None:
     torch.manual_seed(0)
-    ours, theirs = (nn.Parameter(torch.ones(5, 3)) for _ in range(2))
+    weight, reference = (nn.Parameter(torch.ones(5, 3)) for _ in range(2))
     optimizers = (
-        Adagrad([{"params": [ours], "weight_decay": 0.1}], lr=0.3, eps=1e-10),
-        torch.optim.Adagrad([theirs], lr=0.3, eps=1e-10, weight_decay=0.1),
+        Adagrad([{"params": [weight], "weight_decay": 0.1}], lr=0.3, eps=1e-10),
+        torch.optim.Adagrad([reference], lr=0.3, eps=1e-10, weight_decay=0.1),
     )
     for _ in range(5):
-        ours.grad = torch.randn(5, 3)
-        theirs.grad = ours.grad.clone()
+        weight.grad = torch.randn(5, 3)
+        reference.grad = weight.grad.clone()
         for optimizer in optimizers:
             optimizer.step()
-    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(weight, reference)

@@ -127,11 +127,11 @@ NEEDS_A_GPU = (OptimizerName.ADAMW_8BIT,)
 def test_without_gradient_only_decayed_weights_shrink(name: OptimizerName) -> None:
     """What the groups are for, seen in the weights after a step."""
     model = tiny_model("llama")
-    before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
+    first_weights = {key: weight.detach().clone() for key, weight in model.named_parameters()}
     decayed, spared = split(model)
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
     build_optimizer(config(name=name, lr=0.5), model).step()
     after = dict(model.named_parameters())
-    assert all(torch.allclose(after[key], before[key] * (1 - 0.5 * DECAY)) for key in decayed)
-    assert all(torch.equal(after[key], before[key]) for key in spared)
+    assert all(torch.allclose(after[key], first_weights[key] * (1 - 0.5 * DECAY)) for key in decayed)
+    assert all(torch.equal(after[key], first_weights[key]) for key in spared)

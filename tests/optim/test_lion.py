@@ -42,11 +42,11 @@ class CopySign(Lion):
 def unseen_row_moves(kind: type[Lion]) -> bool:
     """An embedding whose row 2 no token asks for."""
     table = nn.Embedding(3, 4)
-    before = table.weight.detach().clone()
+    first_table = table.weight.detach().clone()
     table(torch.tensor([0, 1])).sum().backward()  # type: ignore[no-untyped-call]
     kind(table.parameters(), LR, BETAS).step()
-    assert not torch.equal(table.weight[:2], before[:2])
-    return not torch.equal(table.weight[2], before[2])
+    assert not torch.equal(table.weight[:2], first_table[:2])
+    return not torch.equal(table.weight[2], first_table[2])
 
 
 def test_a_row_without_gradient_stays() -> None:
@@ -58,6 +58,6 @@ def test_control_a_sign_that_is_never_zero_moves_it() -> None:
 
 
 def test_a_weight_without_any_gradient_stays() -> None:
-    kept = weight(1.0, 2.0)
-    Lion([{"params": [kept], "weight_decay": DECAY}], LR, BETAS).step()
-    assert kept.tolist() == [1.0, 2.0]
+    unused = weight(1.0, 2.0)
+    Lion([{"params": [unused], "weight_decay": DECAY}], LR, BETAS).step()
+    assert unused.tolist() == [1.0, 2.0]

@@ -26,10 +26,10 @@ def rates(
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("warmup", [1, 2, 10, 100])
 def test_warm_up_rises_in_equal_steps_to_the_peak(name: ScheduleName, warmup: int) -> None:
-    found = rates(name, 200, warmup)
-    assert found[0] == pytest.approx(PEAK / warmup)
-    assert found[:warmup] == pytest.approx([PEAK * (step + 1) / warmup for step in range(warmup)])
-    assert max(found) == found[warmup - 1] == PEAK
+    lrs = rates(name, 200, warmup)
+    assert lrs[0] == pytest.approx(PEAK / warmup)
+    assert lrs[:warmup] == pytest.approx([PEAK * (step + 1) / warmup for step in range(warmup)])
+    assert max(lrs) == lrs[warmup - 1] == PEAK
 
 
 @pytest.mark.parametrize("name", ENDING)
@@ -47,25 +47,25 @@ def test_the_floor_comes_after_the_last_step(name: ScheduleName, floor: float, w
 def test_every_step_trains(name: ScheduleName, total: int) -> None:
     """With any warm-up and any final decay; the smallest is that of a long polynomial, (1 / 10) ** 2."""
     for warmup, decay in itertools.product({0, 1, 2, total // 2, total - 1, total}, {0, 1, total // 2, total}):
-        found = rates(name, total, min(warmup, total), decay=decay)
-        assert min(found) > 0.99 * PEAK / total**2, (warmup, decay, found)
-        assert max(found) == PEAK
+        lrs = rates(name, total, min(warmup, total), decay=decay)
+        assert min(lrs) > 0.99 * PEAK / total**2, (warmup, decay, lrs)
+        assert max(lrs) == PEAK
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_zero_that_was_asked_for_stays(name: ScheduleName) -> None:
     """The control: who steps on after the end of a schedule without a floor trains nothing."""
-    found = learning_rate(ScheduleConfig(name=name), PEAK, 10, 10, 2, 5)
-    assert (found == pytest.approx(0.0, abs=1e-18)) is (name in ENDING)
+    lrs = learning_rate(ScheduleConfig(name=name), PEAK, 10, 10, 2, 5)
+    assert (lrs == pytest.approx(0.0, abs=1e-18)) is (name in ENDING)
 
 
 @pytest.mark.parametrize("name", FALLING)
 @pytest.mark.parametrize(("total", "warmup"), [(50, 0), (50, 7), (1000, 30)])
 def test_after_warm_up_it_only_falls(name: ScheduleName, total: int, warmup: int) -> None:
-    found = rates(name, total, warmup, floor=0.1)[warmup:]
-    assert all(a > b for a, b in itertools.pairwise(found))
-    assert found[0] == PEAK
-    assert min(found) > 0.1 * PEAK
+    lrs = rates(name, total, warmup, floor=0.1)[warmup:]
+    assert all(a > b for a, b in itertools.pairwise(lrs))
+    assert lrs[0] == PEAK
+    assert min(lrs) > 0.1 * PEAK
 
 
 def test_the_shapes_by_their_formulas() -> None:
@@ -87,18 +87,18 @@ def test_polynomial_by_its_formula() -> None:
 
 
 def test_wsd_is_stable_and_falls_at_the_end() -> None:
-    found = rates(ScheduleName.WSD, 100, 10, floor=0.2, decay=20)
-    assert found[9:81] == [PEAK] * 72
-    assert found[80:] == pytest.approx([PEAK * (1 - 0.8 * step / 20) for step in range(20)])
+    lrs = rates(ScheduleName.WSD, 100, 10, floor=0.2, decay=20)
+    assert lrs[9:81] == [PEAK] * 72
+    assert lrs[80:] == pytest.approx([PEAK * (1 - 0.8 * step / 20) for step in range(20)])
     assert rates(ScheduleName.WSD, 100, 10, decay=0)[-1] == PEAK
     assert rates(ScheduleName.WSD, 100, 90, decay=40)[90:] == pytest.approx([PEAK * (1 - s / 10) for s in range(10)])
 
 
 def test_inverse_sqrt_at_known_steps() -> None:
-    found = rates(ScheduleName.INVERSE_SQRT, 1000, 10)
-    assert found[9] == PEAK
-    assert found[39] == pytest.approx(PEAK / 2)  # the fortieth step: sqrt(10 / 40)
-    assert found[999] == pytest.approx(PEAK / 10)
+    lrs = rates(ScheduleName.INVERSE_SQRT, 1000, 10)
+    assert lrs[9] == PEAK
+    assert lrs[39] == pytest.approx(PEAK / 2)  # the fortieth step: sqrt(10 / 40)
+    assert lrs[999] == pytest.approx(PEAK / 10)
     assert rates(ScheduleName.INVERSE_SQRT, 1000, 10, floor=0.5)[999] == pytest.approx(PEAK * 0.55)
     assert rates(ScheduleName.INVERSE_SQRT, 5, 0)[:4] == pytest.approx(
         [PEAK, PEAK / math.sqrt(2), PEAK / math.sqrt(3), PEAK / 2]
@@ -112,8 +112,8 @@ def test_constant_stays_at_the_peak(floor: float) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_warm_up_of_all_steps_ends_at_the_peak(name: ScheduleName) -> None:
-    found = rates(name, 10, 10)
-    assert found == pytest.approx([PEAK * (step + 1) / 10 for step in range(10)])
+    lrs = rates(name, 10, 10)
+    assert lrs == pytest.approx([PEAK * (step + 1) / 10 for step in range(10)])
 
 
 @pytest.mark.parametrize("name", SHAPES)

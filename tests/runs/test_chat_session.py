@@ -17,8 +17,8 @@ from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.runs.chat_session import converse, single_turns
 
 PAIR = [{"role": "user", "content": "play jazz"}, {"role": "assistant", "content": "ok"}]
-ONE = {"messages": [{"role": "system", "content": "be short"}, *PAIR]}
-TWO = {"messages": [*PAIR, *PAIR]}
+ONE_QUESTION = {"messages": [{"role": "system", "content": "be short"}, *PAIR]}
+TWO_QUESTIONS = {"messages": [*PAIR, *PAIR]}
 
 
 def questions(folder: Path, rows: list[Any], **settings: Any) -> int:
@@ -30,7 +30,12 @@ def questions(folder: Path, rows: list[Any], **settings: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"), [([ONE] * 3, 1), ([ONE, TWO, ONE], 2), ([{"text": "once upon a time"}], 0)]
+    ("rows", "expected"),
+    [
+        ([ONE_QUESTION] * 3, 1),
+        ([ONE_QUESTION, TWO_QUESTIONS, ONE_QUESTION], 2),
+        ([{"text": "once upon a time"}], 0),
+    ],
 )
 def test_the_card_says_how_many_questions_a_conversation_has(tmp_path: Path, rows: list[Any], expected: int) -> None:
     assert questions(tmp_path, rows, template="plain") == expected
@@ -53,13 +58,13 @@ def test_a_run_knows_it(tmp_path: Path, card: dict[str, int], expected: bool) ->
 )
 def test_what_the_model_is_asked(remembers: bool, prompts: list[str]) -> None:
     """The demo's second question stood behind its first one, which no training row ever did."""
-    asked, replies = list[str](), list[str]()
+    prompts_given, replies = list[str](), list[str]()
 
     def answer(messages: list[dict[str, str]]) -> str:
-        asked.append("|".join(message["content"] for message in messages))
+        prompts_given.append("|".join(message["content"] for message in messages))
         return messages[-1]["content"].upper()
 
     lines = iter(["a", "b", "/new", "c", None])
     converse(answer, lambda: next(lines), replies.append, remembers)
-    assert asked == prompts
+    assert prompts_given == prompts
     assert replies == ["A", "B", "C"]

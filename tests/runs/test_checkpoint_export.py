@@ -18,11 +18,11 @@ from tunefleet.runs.checkpoint_export import exported
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     """A run with an export of step 5."""
-    made = tiny_plan(tmp_path)
-    with delivery.staging(made.paths.export) as staged:
+    run_plan = tiny_plan(tmp_path)
+    with delivery.staging(run_plan.paths.export) as staged:
         (staged / "model.safetensors").write_bytes(b"weights")
-        delivery.deliver(staged, made.paths.export, {"step": 5, "merged": made.config.adapter.merge})
-    return made
+        delivery.deliver(staged, run_plan.paths.export, {"step": 5, "merged": run_plan.config.adapter.merge})
+    return run_plan
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from tunefleet.runs import checkpoint_files
 def test_an_export_has_the_template_of_the_checkpoint(tmp_path: Path) -> None:
     """A template file of the user's may have been edited since."""
     source = find("plain", None)
-    mine = tmp_path / "mine.jinja"
-    mine.write_text("edited")
+    own_template = tmp_path / "mine.jinja"
+    own_template.write_text("edited")
     plan = tiny_plan(tmp_path)
-    config = replace(plan.config, data=replace(plan.config.data, template=str(mine)))
+    config = replace(plan.config, data=replace(plan.config.data, template=str(own_template)))
     plan = replace(plan, config=config)
     checkpoint = plan.paths.checkpoints / "step-00000001"
     assert checkpoint_files.chat_template(plan, tiny_tokenizer(), checkpoint).source == "edited"  # control
     files.write_text(checkpoint / checkpoint_files.CHAT_TEMPLATE, source)
     assert checkpoint_files.chat_template(plan, tiny_tokenizer(), checkpoint).source == source
-    mine.unlink()  # nor is it needed any more
+    own_template.unlink()  # nor is it needed any more
     assert checkpoint_files.chat_template(plan, tiny_tokenizer(), checkpoint).source == source

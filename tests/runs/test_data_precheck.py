@@ -12,6 +12,7 @@ import pytest
 from tests.plans import OPT, tiny_plan
 from tunefleet.config.data import MixedSource, OnBadRow
 from tunefleet.plan import Plan
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import BUILT_IN_TOKENIZERS
 from tunefleet.runs import data_precheck
 
@@ -21,7 +22,7 @@ GOOD = '{"prompt": "a", "completion": "b c"}\n'
 def reading(folder: Path, **data: Any) -> Plan:
     """A run that reads the file rows.jsonl, whose tokenizer is real."""
     plan = tiny_plan(folder)
-    architecture = {**OPT, "vocab_size": 50_000}
+    architecture = Architecture.from_json({**OPT, "vocab_size": 50_000})
     sources = replace(plan.sources, tokenizer=str(BUILT_IN_TOKENIZERS["demo"]), architecture=architecture)
     config = replace(plan.config, data=replace(plan.config.data, **data))
     return replace(plan, sources=sources, config=config)
@@ -68,8 +69,8 @@ def test_every_file_and_every_source_is_looked_at(tmp_path: Path) -> None:
         rows(tmp_path, f"part{number:02}.jsonl", GOOD)
     part = '{"prompt": "a"}\n'
     rows(tmp_path, "part39.jsonl", part)
-    other, unseen = rows(tmp_path, "other.jsonl", part), rows(tmp_path, "unseen.jsonl", GOOD, "{\n")
-    mix = (MixedSource(path=f"{tmp_path}/part*.jsonl"), MixedSource(path=other))
+    second_source, unseen = rows(tmp_path, "other.jsonl", part), rows(tmp_path, "unseen.jsonl", GOOD, "{\n")
+    mix = (MixedSource(path=f"{tmp_path}/part*.jsonl"), MixedSource(path=second_source))
     messages = complaints(tmp_path, mix=mix, path=None, validation_path=unseen)
     assert [line.split(": ")[0].removeprefix(f"{tmp_path}/") for line in messages] == [
         "part39.jsonl:1", "other.jsonl:1", "unseen.jsonl:2"

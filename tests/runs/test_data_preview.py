@@ -14,6 +14,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.data.shown_rows import Choice
 from tunefleet.plan import Plan
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.runs import data_preview
 
 ROWS = [{"prompt": f"turn on light {n}", "completion": "I have turned on the light. " * n} for n in range(1, 5)]
@@ -25,8 +26,9 @@ def plan(folder: Path, **data: Any) -> Plan:
     tiny_tokenizer().save_pretrained(folder / "tokenizer")
     settings = {"path": str(folder / "rows.jsonl"), "tokenizer": str(folder / "tokenizer"), "template": "plain"}
     settings |= {"cache": str(folder / "cache"), "validation_rows": 0, "packing": False}
-    made = tiny_plan(folder, data={**settings, **data})
-    return replace(made, sources=replace(made.sources, architecture={**made.sources.architecture, "vocab_size": 320}))
+    run_plan = tiny_plan(folder, data={**settings, **data})
+    architecture = Architecture.from_json({**run_plan.sources.architecture.to_json(), "vocab_size": 320})
+    return replace(run_plan, sources=replace(run_plan.sources, architecture=architecture))
 
 
 def test_pieces_are_the_text_and_those_in_the_loss_the_answer(tmp_path: Path) -> None:
@@ -43,8 +45,8 @@ def test_a_cut_is_marked_with_the_tokens_that_are_gone(tmp_path: Path) -> None:
     [row] = data_preview.rows(plan(tmp_path), Choice(None, 4, None, "train"))
     assert row.truncated
     assert row.tokens == 48
-    [(_, lost)] = row.cuts
-    assert lost > 0
+    [(_, cut_tokens)] = row.cuts
+    assert cut_tokens > 0
 
 
 def test_parts_of_a_conversation_are_numbered(tmp_path: Path) -> None:
@@ -60,9 +62,9 @@ def test_an_unknown_split_is_named_with_those_that_there_are(tmp_path: Path) -> 
 
 
 def test_lengths_are_those_of_every_conversation(tmp_path: Path) -> None:
-    made = plan(tmp_path)
-    lengths = data_preview.lengths(made)["train"]
-    shown = data_preview.rows(made, Choice(4, None, None, "train"))
+    run_plan = plan(tmp_path)
+    lengths = data_preview.lengths(run_plan)["train"]
+    shown = data_preview.rows(run_plan, Choice(4, None, None, "train"))
     assert lengths.tokens.tolist() == [row.tokens for row in shown]
     assert lengths.loss_tokens.tolist() == [row.loss_tokens for row in shown]
     assert all(0 <= share < 1 for share in lengths.padding.values())

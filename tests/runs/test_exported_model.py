@@ -20,15 +20,15 @@ def test_a_processor_without_16_bit_products_uses_fp32(
     half: bool, expected: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = tiny_plan(tmp_path, "llama")
-    whole = AutoModelForCausalLM.from_config(AutoConfig.for_model(**LLAMA)).to(torch.bfloat16)
+    original = AutoModelForCausalLM.from_config(AutoConfig.for_model(**LLAMA)).to(torch.bfloat16)
     with delivery.staging(plan.paths.export) as staged:
-        whole.save_pretrained(staged)
+        original.save_pretrained(staged)
         delivery.deliver(staged, plan.paths.export, {"merged": True})
     monkeypatch.setattr(Machine, "this", staticmethod(lambda: Machine(fast_bf16=half)))
-    used = exported_model.in_own_dtype(plan).model
-    assert used.dtype is expected
-    for weight, given in zip(used.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(weight.float(), given.float())
+    model = exported_model.in_own_dtype(plan).model
+    assert model.dtype is expected
+    for weight, saved_weight in zip(model.parameters(), original.parameters(), strict=True):
+        assert torch.equal(weight.float(), saved_weight.float())
     (plan.paths.export / "model.safetensors").write_bytes(b"another")
     with pytest.raises(RunError, match=r"model\.safetensors: missing or changed since it was saved"):
         exported_model.in_own_dtype(plan)

@@ -15,6 +15,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.plan import Plan
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.runs import inputs as inputs_module
 from tunefleet.runs import saved_tokenizer
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
@@ -29,10 +30,11 @@ def plan(tmp_path: Path) -> Plan:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = {"path": str(tmp_path / "rows.jsonl"), "template": "plain", "packing": False, "validation_rows": 0}
     data |= {"cache": str(tmp_path / "cache"), "tokenizer": str(tmp_path / "own")}
-    made = tiny_plan(tmp_path, micro_batch=2, data={**data, "tokenizer": str(tmp_path / "tokenizer")})
+    run_plan = tiny_plan(tmp_path, micro_batch=2, data={**data, "tokenizer": str(tmp_path / "tokenizer")})
     tiny_tokenizer().save_pretrained(tmp_path / "own")
-    architecture = {**made.sources.architecture, "vocab_size": 320}
-    return replace(made, sources=replace(made.sources, tokenizer=str(tmp_path / "own"), architecture=architecture))
+    architecture = Architecture.from_json({**run_plan.sources.architecture.to_json(), "vocab_size": 320})
+    sources = replace(run_plan.sources, tokenizer=str(tmp_path / "own"), architecture=architecture)
+    return replace(run_plan, sources=sources)
 
 
 def tokens(plan: Plan, inputs: RunInputs, position: int, count: int, group: Any = None) -> list[Any]:
@@ -73,7 +75,7 @@ def test_the_copy_of_the_tokenizer_in_the_run_directory_is_read(plan: Plan, tmp_
 def test_a_vocabulary_without_room_is_refused_before_anything_is_prepared(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    architecture = {**plan.sources.architecture, "vocab_size": 97}
-    monkeypatch.setattr(inputs_module, "prepare", lambda *given: pytest.fail("prepared"))
+    architecture = Architecture.from_json({**plan.sources.architecture.to_json(), "vocab_size": 97})
+    monkeypatch.setattr(inputs_module, "prepare", lambda *arguments: pytest.fail("prepared"))
     with pytest.raises(ConfigError, match="only 97 embeddings"):
         load_inputs(replace(plan, sources=replace(plan.sources, architecture=architecture)))

@@ -29,11 +29,11 @@ def test_nothing_is_said_where_nothing_changed(checkpoint: Path, tmp_path: Path)
 def test_another_number_of_threads_is_said_with_the_setting_that_keeps_it(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    then = torch.get_num_threads()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: then + 3)
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 3)
     [note] = resume_checks.notes(checkpoint, tiny_plan(tmp_path))
-    assert note.startswith(f"CPU threads were {then} and are {then + 3}: sums differ in their last bits")
-    assert note.endswith(f"train.threads={then} keeps their number.")
+    assert note.startswith(f"CPU threads were {threads} and are {threads + 3}: sums differ in their last bits")
+    assert note.endswith(f"train.threads={threads} keeps their number.")
 
 
 def test_other_processes_torch_and_devices_are_said(

@@ -20,8 +20,8 @@ ROW = "Add two numbers"
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     tiny_tokenizer().save_pretrained(tmp_path / "theirs")
-    made = tiny_plan(tmp_path)
-    return replace(made, sources=replace(made.sources, tokenizer=str(tmp_path / "theirs")))
+    run_plan = tiny_plan(tmp_path)
+    return replace(run_plan, sources=replace(run_plan.sources, tokenizer=str(tmp_path / "theirs")))
 
 
 def edited(folder: Path) -> None:
@@ -33,18 +33,18 @@ def edited(folder: Path) -> None:
 
 
 def test_a_tokenizer_that_is_edited_later_is_not_the_runs(plan: Plan, tmp_path: Path) -> None:
-    then = saved_tokenizer.load(plan)(ROW).input_ids
+    first_ids = saved_tokenizer.load(plan)(ROW).input_ids
     saved_tokenizer.save(plan)
     edited(tmp_path / "theirs")
     saved_tokenizer.save(plan)  # once: a second start keeps the first copy
-    assert saved_tokenizer.load(plan)(ROW).input_ids == then
+    assert saved_tokenizer.load(plan)(ROW).input_ids == first_ids
     shutil.rmtree(plan.paths.tokenizer)
-    assert saved_tokenizer.load(plan)(ROW).input_ids != then  # control
+    assert saved_tokenizer.load(plan)(ROW).input_ids != first_ids  # control
 
 
 def test_a_tokenizer_that_is_gone_is_still_there(plan: Plan, tmp_path: Path) -> None:
-    then = saved_tokenizer.load(plan)(ROW).input_ids
+    first_ids = saved_tokenizer.load(plan)(ROW).input_ids
     saved_tokenizer.save(plan)
     shutil.rmtree(tmp_path / "theirs")
-    assert saved_tokenizer.load(plan)(ROW).input_ids == then
+    assert saved_tokenizer.load(plan)(ROW).input_ids == first_ids
     assert not list(plan.paths.root.glob("*.tmp"))

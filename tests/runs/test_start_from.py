@@ -33,8 +33,8 @@ def trained(folder: Path) -> Plan:
 
 
 def test_it_begins_with_the_trained_weights_and_tokenizer(tmp_path: Path) -> None:
-    before = trained(tmp_path)
-    saved = load_file(before.paths.export / "model.safetensors")
+    first_run = trained(tmp_path)
+    saved = load_file(first_run.paths.export / "model.safetensors")
     plan = tiny_plan(tmp_path, start_from="first", max_steps=80)
     begun = build.build(plan.sources, seed=0).state_dict()
     assert all(torch.equal(begun[name], weight) for name, weight in saved.items())

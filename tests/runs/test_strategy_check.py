@@ -15,7 +15,7 @@ PLAIN: Trajectory = {"losses": [4.0, 3.0], "norms": [2.0, 1.0], "weights": [0.5,
 
 def wrong(**changes: list[float]) -> list[str]:
     comparisons = compare("opt", PLAIN, {**PLAIN, **changes}, Precision.FP32)
-    return [each.quantity for each in comparisons if not each.is_within_tolerance]
+    return [comparison.quantity for comparison in comparisons if not comparison.is_within_tolerance]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ RUNS = {
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return {
-        name: run_in_ranks("tests.runs.training:followed", 1, tmp_path_factory.mktemp(name), words)[0]
-        for name, words in RUNS.items()
+        name: run_in_ranks("tests.runs.training:followed", 1, tmp_path_factory.mktemp(name), overrides)[0]
+        for name, overrides in RUNS.items()
     }
 
 

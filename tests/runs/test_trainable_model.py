@@ -39,6 +39,6 @@ def test_with_an_adapter_its_matrices_alone_are(tmp_path: Path, rank: int) -> No
 
 
 def test_first_weights_depend_on_the_seed_alone(tmp_path: Path) -> None:
-    first, again, other = (build_model(tiny_plan(tmp_path, seed=seed), None).state_dict() for seed in (1, 1, 2))
-    assert all(first[name].equal(again[name]) for name in first)
-    assert not all(first[name].equal(other[name]) for name in first)
+    first, repeated, other_seed = (build_model(tiny_plan(tmp_path, seed=seed), None).state_dict() for seed in (1, 1, 2))
+    assert all(first[name].equal(repeated[name]) for name in first)
+    assert not all(first[name].equal(other_seed[name]) for name in first)

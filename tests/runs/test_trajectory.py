@@ -25,13 +25,15 @@ def test_the_plain_loop_is_the_same_twice_and_learns(plan: Plan) -> None:
     assert {len(first["losses"]), len(first["norms"])} == {8}
 
 
-def test_rows_are_full_and_no_two_are_alike() -> None:
+def test_sequences_are_full_and_no_two_are_alike() -> None:
     data = trajectory.rows()
-    lengths = [sum(len(tokens) for tokens, _ in data.row(number)) for number in range(len(data))]
+    lengths = [sum(len(tokens) for tokens, _ in data.sequence(number)) for number in range(len(data))]
     assert max(lengths) <= trajectory.ROW
     assert np.mean(lengths) > 0.8 * trajectory.ROW
-    rows = {tuple(token for tokens, _ in data.row(number) for token in tokens.tolist()) for number in range(len(data))}
-    assert len(rows) == len(data)
+    sequences = {
+        tuple(token for tokens, _ in data.sequence(number) for token in tokens.tolist()) for number in range(len(data))
+    }
+    assert len(sequences) == len(data)
 
 
 def test_a_sample_has_every_weight_but_the_biases_of_keys() -> None:

@@ -51,7 +51,7 @@ def test_every_split_with_rows_has_a_loss_and_a_perplexity(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the model is asked; it answers all but the second question as the data do."""
     calls: list[Any] = []
 
@@ -68,26 +68,26 @@ def matched(folder: Path, **changes: Any) -> tuple[dict[str, Any], list[Sample]]
     return validation.exact_matches(tiny_plan(folder, **changes), model, SingleProcess(), inputs())
 
 
-def test_exact_match_is_the_fraction_of_answers_that_are_the_datas(tmp_path: Path, asked: list[Any]) -> None:
+def test_exact_match_is_the_fraction_of_answers_that_are_the_datas(tmp_path: Path, calls: list[Any]) -> None:
     record, samples = matched(tmp_path)
     assert record == {"evaluation/seen/exact_match": 0.75, "evaluation/seen/answers": 4}
     assert [sample.is_exact_match for sample in samples] == [True, False, True, True]
     assert samples[1] == Sample("seen", "question 1", "answer 1", "no")
 
 
-def test_as_many_questions_as_wanted_are_asked_evenly_spaced(tmp_path: Path, asked: list[Any]) -> None:
+def test_as_many_questions_as_wanted_are_asked_evenly_spaced(tmp_path: Path, calls: list[Any]) -> None:
     matched(tmp_path, evaluation={"generate_rows": 2})
-    [(prompts, _)] = asked
+    [(prompts, _)] = calls
     assert prompts == ["prompt 1", "prompt 3"]
 
 
-def test_no_questions_are_no_record(tmp_path: Path, asked: list[Any]) -> None:
+def test_no_questions_are_no_record(tmp_path: Path, calls: list[Any]) -> None:
     assert matched(tmp_path, evaluation={"generate_rows": 0}) == ({}, [])
-    assert asked == []
+    assert calls == []
 
 
-def test_answers_stop_at_the_end_of_the_turn_and_of_the_sequence(tmp_path: Path, asked: list[Any]) -> None:
+def test_answers_stop_at_the_end_of_the_turn_and_of_the_sequence(tmp_path: Path, calls: list[Any]) -> None:
     model: Any = None
     validation.exact_matches(tiny_plan(tmp_path), model, SingleProcess(), inputs("gemma"))
-    [(_, limits)] = asked
+    [(_, limits)] = calls
     assert limits.stops == (2, 320)

@@ -22,23 +22,24 @@ SMALL = ["data.max_rows=64", "data.validation_rows=6", "evaluation.generate_rows
 SMALL += ["train.micro_batch=2", "train.sequence_length=64", "evaluation.max_new_tokens=8", "train.max_steps=4"]
 
 
-def planned(folder: Path, *words: str) -> Plan:
+def planned(folder: Path, *overrides: str) -> Plan:
     """The plan of a small run of the demo, saved as its launcher would."""
-    own = [f"output_dir={folder}", f"data.cache={folder}/cache"]
-    plan = make(from_overrides([*SMALL, *own, *words]), Machine(cores=1, world_size=int(os.environ["WORLD_SIZE"])))
+    folders = [f"output_dir={folder}", f"data.cache={folder}/cache"]
+    machine = Machine(cores=1, world_size=int(os.environ["WORLD_SIZE"]))
+    plan = make(from_overrides([*SMALL, *folders, *overrides]), machine)
     plan.save()
     return plan
 
 
-def followed(folder: Path, words: list[str]) -> dict[str, Any]:
+def followed(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Metrics and status of a run, and what is measured afterwards, as in training and in fp32."""
-    plan = planned(folder, "name=run", *words)
+    plan = planned(folder, "name=run", *overrides)
     code = train(plan)
-    now = status.read(plan.paths.status)
-    found = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": now and now.step}
+    final_status = status.read(plan.paths.status)
+    report = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": final_status and final_status.step}
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
         measured, record, _ = evaluate(plan)
         plain = PlainModel(exported_model.exported_learner(plan, torch.float32))
-        found |= {"measured": measured, "again": record, "loss": now and now.loss}
-        found["in fp32"] = validation.losses(plan, plain, SingleProcess(), load_inputs(plan))
-    return found
+        report |= {"measured": measured, "again": record, "loss": final_status and final_status.loss}
+        report["in fp32"] = validation.losses(plan, plain, SingleProcess(), load_inputs(plan))
+    return report

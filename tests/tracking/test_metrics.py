@@ -58,19 +58,19 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:
 
 
 def test_trackers_tell_everyone_in_order() -> None:
-    told: list[str] = []
+    records: list[str] = []
 
     class Tracker:
         def __init__(self, name: str) -> None:
             self.name = name
 
         def log(self, record: dict[str, Any]) -> None:
-            told.append(f"{self.name} {record['step']}")
+            records.append(f"{self.name} {record['step']}")
 
         def finish(self, summary: dict[str, Any]) -> None:
-            told.append(f"{self.name} done")
+            records.append(f"{self.name} done")
 
     trackers = Trackers([Tracker("a"), Tracker("b")])
     trackers.log({"step": 1})
     trackers.finish({})
-    assert told == ["a 1", "b 1", "a done", "b done"]
+    assert records == ["a 1", "b 1", "a done", "b done"]

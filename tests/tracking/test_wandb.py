@@ -59,12 +59,12 @@ def test_without_a_server_the_run_is_kept_offline_with_the_command_that_sends_it
 ) -> None:
     """Also of a firewall that drops everything, and of a key that is refused."""
     report, folder = runs[kind]
-    (kept,) = folder.glob("*/wandb/offline-run-*")
+    (run_folder,) = folder.glob("*/wandb/offline-run-*")
     assert reason in report["lines"][0]
     assert report["lines"][0].endswith("; the run is saved offline")
     assert report["lines"][1].startswith("Weights & Biases: send the run with: wandb sync ")
-    assert report["lines"][1].endswith(f"/{kept.parent.parent.name}/wandb/{kept.name}")
-    assert b"by_tokens/loss" in next(kept.glob("*.wandb")).read_bytes()
+    assert report["lines"][1].endswith(f"/{run_folder.parent.parent.name}/wandb/{run_folder.name}")
+    assert b"by_tokens/loss" in next(run_folder.glob("*.wandb")).read_bytes()
     assert report["warned"] == []
 
 
@@ -84,9 +84,9 @@ def test_a_black_hole_is_known_in_five_seconds(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_server_that_falls_silent_stops_nothing_and_the_run_can_be_sent_later(runs: dict[str, Any]) -> None:
     report, folder = runs["silent later"]
-    (kept,) = folder.glob("*/wandb/run-*")
+    (run_folder,) = folder.glob("*/wandb/run-*")
     assert report["warned"] == ["Weights & Biases stopped: no answer at the end. metrics.jsonl has everything."]
-    assert report["lines"][-1].endswith(f"/wandb/{kept.name}")
+    assert report["lines"][-1].endswith(f"/wandb/{run_folder.name}")
     assert report["finished"] < 3.0 + 2
 
 

@@ -35,9 +35,9 @@ def test_without_a_key_it_is_offline_and_with_one_online(monkeypatch: pytest.Mon
 
 
 def test_wandbs_own_names_of_the_modes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for typed, meant in (("run", "online"), ("dryrun", "offline"), ("online", "online")):
+    for typed, mode_name in (("run", "online"), ("dryrun", "offline"), ("online", "online")):
         monkeypatch.setenv("WANDB_MODE", typed)
-        assert mode(WandbMode.AUTO) == meant
+        assert mode(WandbMode.AUTO) == mode_name
 
 
 def test_a_key_in_the_environment_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,9 +67,9 @@ def test_a_key_for_a_server_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[int, str]]:
-    there = {code: answering(code) for code in (200, 401, 404, 500)}
-    yield {code: f"http://127.0.0.1:{server.server_port}" for code, server in there.items()}
-    for server in there.values():
+    servers = {code: answering(code) for code in (200, 401, 404, 500)}
+    yield {code: f"http://127.0.0.1:{server.server_port}" for code, server in servers.items()}
+    for server in servers.values():
         server.shutdown()
         server.server_close()
 

@@ -63,9 +63,9 @@ def answering(code: int = 200) -> Any:
 
 def dead_port() -> int:
     """A port that nobody listens at."""
-    with socket.socket() as there:
-        there.bind(("127.0.0.1", 0))
-        return int(there.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def black_hole() -> int:

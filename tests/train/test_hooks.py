@@ -19,12 +19,12 @@ class Ranks:
     rank, size = 0, 2
 
     def __init__(self, due: Sequence[int] = ()) -> None:
-        self.asked = 0
+        self.agreements = 0
         self._due = due
 
     def agree(self, code: int) -> int:
-        self.asked += 1
-        return max(code, self._due[self.asked - 1] if self.asked <= len(self._due) else 0)
+        self.agreements += 1
+        return max(code, self._due[self.agreements - 1] if self.agreements <= len(self._due) else 0)
 
     def total(self, numbers: Sequence[float]) -> list[float]:
         raise NotImplementedError
@@ -38,13 +38,13 @@ class Ranks:
 
 def done(pace: Pace, group: Ranks, seconds_a_step: float = 10.0, steps: int = 20) -> list[int]:
     """The steps after which it was done, on a clock that moves by `seconds_a_step`."""
-    now, found = [0.0], list[int]()
-    hooks = Hooks(group, clock=lambda: now[0])
-    hooks.add("act", pace, lambda state, result: found.append(state.step))
+    clock, steps_done = [0.0], list[int]()
+    hooks = Hooks(group, clock=lambda: clock[0])
+    hooks.add("act", pace, lambda state, result: steps_done.append(state.step))
     for step in range(1, steps + 1):
-        now[0] += seconds_a_step
+        clock[0] += seconds_a_step
         hooks.run(RunState(step=step), RESULT)
-    return found
+    return steps_done
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_when_it_is_done(pace: Pace, expected: list[int]) -> None:
 
 def test_a_rank_whose_clock_is_slow_does_it_with_the_others() -> None:
     """Saving is collective: what is due on one is done on all, and counted from there."""
-    others = Ranks(due=[0, 0, 0, 1])
-    assert done(Pace(seconds=60), others, steps=12) == [4, 10]
+    slow_others = Ranks(due=[0, 0, 0, 1])
+    assert done(Pace(seconds=60), slow_others, steps=12) == [4, 10]
 
 
 def test_ranks_ask_each_other_at_every_step_or_never() -> None:
@@ -75,4 +75,4 @@ def test_ranks_ask_each_other_at_every_step_or_never() -> None:
     by_time, by_steps = Ranks(), Ranks()
     done(Pace(seconds=60), by_time)
     done(Pace(steps=3), by_steps)
-    assert (by_time.asked, by_steps.asked) == (20, 0)
+    assert (by_time.agreements, by_steps.agreements) == (20, 0)

@@ -16,9 +16,9 @@ from tunefleet.train.stop import Reason, Stop
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    saved_handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     yield
-    for number, handler in before.items():
+    for number, handler in saved_handlers.items():
         signal.signal(number, handler)
 
 
