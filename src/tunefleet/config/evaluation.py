@@ -21,7 +21,7 @@ class EvaluationConfig:
     max_rows: int | None = ranged(None, at_least=1)
     """Validation rows of each split that enter the loss, drawn evenly over it; null is all."""
     batch: int = ranged(8, at_least=1)
-    """Rows of one forward pass."""
+    """Sequences of one forward pass."""
     generate_rows: int = ranged(AUTO, at_least=0, named={"auto": AUTO, "all": ALL})
     """Conversations of each split that are answered by greedy generation at the end, drawn evenly over it, or `all`;
     `auto` is 5 where that is cheap (every process has the whole model; on a CPU at most 100M parameters), else 0."""

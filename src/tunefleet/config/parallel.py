@@ -38,7 +38,7 @@ class ParallelConfig:
     partition: Partition = Partition.PARAMETERS
     """Pipeline: what its stages have alike: `parameters` (embedding and head counted), or blocks (`uniform`)."""
     sequence: int = ranged(1, at_least=1)
-    """Processes that share every row: each computes a part of its tokens."""
+    """Processes that share every sequence: each computes a part of its tokens."""
     max_processes: int | None = ranged(None, at_least=1)
     """The most processes that this strategy can use; null is any number."""
     offload_optimizer: Place = Place.NONE

@@ -31,21 +31,21 @@ class OnOom(Enum):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The training loop. A row is `sequence_length` tokens when packing is on, else one conversation."""
+    """The training loop. A sequence is `sequence_length` tokens when packing is on, else one conversation."""
 
     micro_batch: int = ranged(4, at_least=1, named={"auto": 0})
-    """Rows that one process computes at once; `auto` takes the most that the forecast says fit (global_batch stays)."""
+    """Sequences that one process computes at once; `auto` takes the most that the forecast says fit (global_batch stays)."""
     global_batch: int | None = ranged(None, at_least=1)
-    """Rows of one optimizer step over all processes; null is micro_batch x processes."""
+    """Sequences of one optimizer step over all processes; null is micro_batch x processes."""
     start_from: str | None = None
     """A finished run, by its name or directory, whose trained weights are the first ones of a new run, which has a
-    schedule, an optimizer and an order of rows of its own. Give the model that it was given (docs/runs.md)."""
+    schedule, an optimizer and an order of sequences of its own. Give the model that it was given (docs/runs.md)."""
     epochs: float = ranged(1.0, above=0)
-    """Passes over the training rows; ignored where `max_steps` is set."""
+    """Passes over the training data; ignored where `max_steps` is set."""
     max_steps: int | None = ranged(None, at_least=1)
     """Optimizer steps; null takes `epochs`."""
     sequence_length: int = ranged(512, at_least=8)
-    """Tokens of a packed row, and the most that is kept of one conversation."""
+    """Tokens of a packed sequence, and the most that is kept of one conversation."""
     precision: Precision = Precision.AUTO
     """Number format of weights and activations; `auto` is bf16, and fp32 on a CPU that does not compute with bf16."""
     master_weights: bool = True

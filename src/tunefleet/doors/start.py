@@ -161,9 +161,9 @@ def expect_own(plan: Plan) -> None:
 
 
 def _rows_of_a_step(saved: Plan, plan: Plan) -> str:
-    """How a run resumes with another number of processes: its steps keep their rows."""
+    """How a run resumes with another number of processes: its steps keep their sequences."""
     had, has = saved.batch.total, plan.batch.total
-    return f" Its steps have {had} rows, not {has}: train.global_batch={had} keeps them." if had != has else ""
+    return f" Its steps have {had} sequences, not {has}: train.global_batch={had} keeps them." if had != has else ""
 
 
 def _more_steps(saved: Plan, plan: Plan) -> str:
