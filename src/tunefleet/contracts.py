@@ -1,4 +1,4 @@
-"""What the rooms promise each other: the values and protocols that the training loop is written against."""
+"""What do the rooms promise each other? The values and protocols that the training loop is written against."""
 
 from __future__ import annotations
 

@@ -206,6 +206,15 @@ def test_what_is_saved_is_read_back_equal(planned: Make) -> None:
     assert Plan.read(plan.paths.root) == plan
 
 
+def test_a_plan_of_another_version_is_refused_with_the_name_that_is_unknown(planned: Make) -> None:
+    """As it was: what is now `overrides` was another name."""
+    plan = planned()
+    plan.save()
+    plan.paths.plan.write_text(plan.paths.plan.read_text().replace('"overrides"', '"words"'))
+    with pytest.raises(RunError, match=r"plan\.json: of another version of tunefleet: .*words"):
+        Plan.read(plan.paths.root)
+
+
 def test_no_plan_there(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run: it has no plan\.json"):
         Plan.read(tmp_path)

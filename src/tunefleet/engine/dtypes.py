@@ -1,4 +1,4 @@
-"""Dtypes: the one of torch that `train.precision` means."""
+"""Which dtype of torch does `train.precision` mean?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a run is, in optimizer steps, once the number of rows is known."""
+"""How long is a run, in optimizer steps, once the number of rows is known?"""
 
 from __future__ import annotations
 

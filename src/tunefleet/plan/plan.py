@@ -1,4 +1,4 @@
-"""The Plan: everything decided before a run starts, frozen, and saved as plan.json."""
+"""What is the Plan: everything decided before a run starts, frozen, and saved as plan.json?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that say `auto`: the simplest strategy and the largest micro-batch that the forecast says fit."""
+"""What does `auto` choose: the simplest strategy and the largest micro-batch that the forecast says fit?"""
 
 from __future__ import annotations
 

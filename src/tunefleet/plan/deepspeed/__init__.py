@@ -1,1 +1,1 @@
-"""What DeepSpeed is told: the only place that spells its keys."""
+"""What DeepSpeed is given: the only place that spells its keys."""

@@ -1,4 +1,4 @@
-"""What DeepSpeed is told: the only place that spells its keys (https://www.deepspeed.ai/docs/config-json/)."""
+"""What is DeepSpeed given: its configuration (https://www.deepspeed.ai/docs/config-json/), in literal values?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
 
 
 def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
-    """How DeepSpeed calls the split of a step's rows: sequence peers are for it as if each had rows of its own."""
+    """The split of a step's rows; DeepSpeed counts sequence-parallel ranks as if each had rows of its own."""
     return {
         "train_batch_size": batch.total * degrees.sequence,
         "train_micro_batch_size_per_gpu": batch.micro,
@@ -48,5 +48,5 @@ def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
     return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
 
 
-_PIPELINE = {"pipeline": {"pipe_partitioned": False, "grad_partitioned": False}}  # tensor peers send whole tensors
+_PIPELINE = {"pipeline": {"pipe_partitioned": False, "grad_partitioned": False}}  # ranks send whole tensors
 _NO_CLIP = 1e30  # 0 would turn the gradient norm off with the clipping

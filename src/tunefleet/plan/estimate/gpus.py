@@ -1,4 +1,4 @@
-"""What can a machine hold and compute: named GPUs, hosts, and the words for a cluster such as 2x8xA100-40G."""
+"""What can a machine hold and compute: named GPUs, hosts, and clusters as they are typed, such as 2x8xA100-40G?"""
 
 from __future__ import annotations
 

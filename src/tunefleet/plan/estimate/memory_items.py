@@ -165,7 +165,7 @@ def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, I
         yield spread.optimizer_on, Item("master weights (fp32)", size.trained * 4 // spread.share(1))
     if spread.copy_among > 1:
         yield Place.NONE, Item("second copy of the parameters", size.staged * size.width // spread.copy_among)
-    yield Place.CPU, Item("buffers of NVMe offload", spread.drive_buffer * size.width)
+    yield Place.CPU, Item("buffers of NVMe offload", spread.nvme_buffer * size.width)
     yield spread.optimizer_on, Item("optimizer states", size.trained * work.state_bytes // spread.share(1))
     yield _gradients(size, spread, work)
 
@@ -200,7 +200,7 @@ def _zero_buffers(size: _Sizes, spread: Spread, on_gpu: bool) -> Iterator[Item]:
     """Buckets are asked for whole, whatever the model's size; a CPU gives memory only to what is written of them."""
     touched = min(BUCKET, size.trained)
     width = 4 if spread.zero_stage == 1 else size.width
-    formats = 2 if spread.zero_stage == 3 and size.is_16bit else 1  # stage 3 has one for each number format
+    formats = 2 if spread.zero_stage == 3 and size.is_16bit else 1  # stage 3 has one for each dtype
     bucket = BUCKET * width * formats if on_gpu else touched * width
     yield Item("buckets of gradients", bucket, Phase.ALWAYS if spread.zero_stage == 3 else Phase.BACKWARD)
     if spread.shards > 1 and size.is_16bit:

@@ -1,10 +1,11 @@
-"""How long does a step take: arithmetic of the model, what is sent, and what a machine is assumed to do of it.
+"""How long does a step take: arithmetic of the model, what is sent, and what a machine is assumed to do of it?
 
 Arithmetic: 6 N + 12 L H Q T FLOPs a token (Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B), with N without
 embeddings that are only looked up; computing activations again adds a third. What is sent: ZeRO section 7 (an
 all-reduce moves 2 Ψ, gathering and scattering Ψ each), Megatron (arXiv:1909.08053) four all-reduces a layer for
-tensor peers, Ulysses (arXiv:2309.14509) eight all-to-alls a layer, and 1F1B's bubble (arXiv:2104.04473), in which
-all wait for the slowest stage. Nothing of it is assumed to overlap, so the time is rather too long than too short.
+tensor-parallel ranks, Ulysses (arXiv:2309.14509) eight all-to-alls a layer, and 1F1B's bubble (arXiv:2104.04473), in
+which all wait for the slowest stage. Nothing of it is assumed to overlap, so the time is rather too long than too
+short.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How is one model spread: what the ranks share out, what is split, what lies outside the devices?"""
+"""How is one model spread: what is sharded over ranks, what is split, what is offloaded?"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tunefleet.plan.processes.layout import Layout, second_copy_ranks
 class Spread:
     """A strategy as the memory plan sees it: ZeRO's stage, degrees, and what is offloaded where.
 
-    `copy_among` ranks keep a second copy of the parameters among them (ZeRO++), 1 is no copy; `drive_buffer` is how
-    many numbers the buffers of a drive hold; `partition` is what the stages of a pipeline have alike.
+    `copy_among` ranks keep a second copy of the parameters among them (ZeRO++), 1 is no copy; `nvme_buffer` is how
+    many numbers the buffers of NVMe offload hold; `partition` is what the stages of a pipeline have alike.
     """
 
     zero_stage: int = 0
@@ -24,12 +24,12 @@ class Spread:
     optimizer_on: Place = Place.NONE
     parameters_on: Place = Place.NONE
     copy_among: int = 1
-    drive_buffer: int = 0
+    nvme_buffer: int = 0
     partition: Partition = Partition.PARAMETERS
 
     @property
     def shards(self) -> int:
-        """Ranks that hold the same layers: ZeRO shares out over data-parallel ranks and sequence peers alike."""
+        """Ranks that hold the same layers: ZeRO shards over data-parallel and sequence-parallel ranks alike."""
         return self.data_parallel * self.sequence
 
     @property
@@ -38,7 +38,7 @@ class Spread:
         return self.shards * self.tensor * self.pipeline
 
     def share(self, since_stage: int) -> int:
-        """Over how many ranks a state is shared out that ZeRO shares from `since_stage` on."""
+        """Over how many ranks a state is sharded that ZeRO shards from `since_stage` on."""
         return self.shards if self.zero_stage >= since_stage else 1
 
 
@@ -49,13 +49,13 @@ def spread(parallel: ParallelConfig, layout: Layout) -> Spread:
 
 
 def with_strategy(degrees: Spread, parallel: ParallelConfig, processes_here: int) -> Spread:
-    """The same degrees with what `parallel` shares out and offloads."""
-    on_drive = Place.NVME in (parallel.offload_optimizer, parallel.offload_parameters)
+    """The same degrees with what `parallel` shards and offloads."""
+    on_nvme = Place.NVME in (parallel.offload_optimizer, parallel.offload_parameters)
     return replace(
         degrees,
         zero_stage=parallel.zero_stage,
         optimizer_on=parallel.offload_optimizer,
         parameters_on=parallel.offload_parameters,
         copy_among=second_copy_ranks(parallel, processes_here),
-        drive_buffer=parallel.nvme_buffers * parallel.nvme_buffer_size if on_drive else 0,
+        nvme_buffer=parallel.nvme_buffers * parallel.nvme_buffer_size if on_nvme else 0,
     )

@@ -1,4 +1,4 @@
-"""How the rows of one optimizer step are split: micro-batch x accumulation x data-parallel."""
+"""How are the rows of one optimizer step split: micro-batch x accumulation x data-parallel?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the processes are divided: the degrees of parallelism and their product."""
+"""How are the processes laid out: the degrees of parallelism and their product?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tunefleet.plan.processes.machine import Machine
 class Layout:
     """`world_size` processes, of which `data_parallel` groups read different rows.
 
-    Ranks count tensor (or sequence) peers first, then data-parallel groups, then pipeline stages: peers that talk
-    most are on one machine. DeepSpeed's topologies have the same order.
+    Ranks count tensor- (or sequence-) parallel ranks first, then data-parallel groups, then pipeline stages: ranks
+    that communicate most are on one machine. DeepSpeed's topologies have the same order.
     """
 
     world_size: int
@@ -29,23 +29,23 @@ class Layout:
 
     @property
     def replicas(self) -> int:
-        """Processes over which gradients are summed and ZeRO shares out: sequence peers are among them."""
+        """Processes over which gradients are summed and ZeRO shards: sequence-parallel ranks are among them."""
         return self.data_parallel * self.sequence
 
     def data_rank(self, rank: int) -> int:
-        """Which share of the rows process `rank` reads: peers of one model copy read the same."""
+        """Which part of the rows process `rank` reads: the ranks of one copy of the model read the same."""
         return rank // (self.tensor * self.sequence) % self.data_parallel
 
     def counts_tokens(self, rank: int) -> bool:
-        """Whether process `rank` counts its tokens: tensor peers and stages have the same, sequence peers parts."""
+        """Whether process `rank` counts its tokens: tensor-parallel ranks and stages have the same ones."""
         return rank % self.tensor == 0 and rank < self.world_size // self.pipeline
 
     def is_leader(self, rank: int) -> bool:
-        """Whether process `rank` speaks for its copy of the model: the first of its peers in the first stage."""
+        """Whether process `rank` leads its copy of the model: the first rank of the first stage."""
         return self.counts_tokens(rank) and rank % (self.tensor * self.sequence) == 0
 
     def rng_rank(self, rank: int) -> int:
-        """Which random numbers process `rank` draws: tensor peers drop the same activations out."""
+        """Whose random numbers process `rank` draws: tensor-parallel ranks drop the same activations out."""
         return rank // self.tensor
 
     def stage(self, rank: int) -> int:

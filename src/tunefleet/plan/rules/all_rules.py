@@ -1,4 +1,4 @@
-"""Every rule of the plan, once: which complaints does a run that is asked for meet?"""
+"""Which complaints does a run meet that is asked for? Every rule of the plan, once."""
 
 from __future__ import annotations
 

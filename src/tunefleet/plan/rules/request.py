@@ -1,4 +1,4 @@
-"""What do the rules look at: a run that is asked for, as far as it is decided."""
+"""What do the rules look at: a run that is asked for, as far as it is decided?"""
 
 from __future__ import annotations
 
