@@ -47,7 +47,7 @@ class TrainConfig:
     sequence_length: int = ranged(512, at_least=8)
     """Tokens of a packed sequence, and the most that is kept of one conversation."""
     precision: Precision = Precision.AUTO
-    """Number format of weights and activations; `auto` is bf16, and fp32 on a CPU that does not compute with bf16."""
+    """Dtype of weights and activations; `auto` is bf16, and fp32 on a CPU that does not compute with bf16."""
     master_weights: bool = True
     """bf16 at ZeRO stages 1 to 3: whether fp32 copies of weights are updated. Without them moments are bf16 too, and
     updates much smaller than a weight are lost."""
