@@ -59,7 +59,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is: saved in every checkpoint. `position` counts rows taken from the data's order."""
+    """How far a run is: saved in every checkpoint. `position` counts sequences taken from the data's order."""
 
     step: int = 0
     position: int = 0

@@ -208,7 +208,7 @@ _CHANGES: Settings = {
         "max_unfilled": _data(1.0, path="unfilled.jsonl", max_truncated=1.0),
         "packing": _data(False),
         "group_by_length": _data("never", seen.batches, packing=False),
-        "workers": ShownBy("tests/data/batches/test_loader.py::test_a_killed_worker_is_named_with_its_rows_at_once"),
+        "workers": ShownBy("tests/data/batches/test_loader.py::test_a_killed_worker_is_named_with_its_batch_at_once"),
         "tokenizer": _data("other/tokenizer", seen.planned),
         "cache": _data("elsewhere", seen.cached),
     },

@@ -52,7 +52,9 @@ def test_one_rank_without_memory(
     going_on = planned(tmp_path, "going-on", "launch.processes=2", "train.on_oom=split", "checkpoint.every=1")
     assert start(going_on, CPU) == 0
     heard = capfd.readouterr()
-    assert "rank 1 of 2 failed: out of memory with 16 rows = 8 micro x 1 accumulation x 2 data-parallel" in heard.err
+    assert (
+        "rank 1 of 2 failed: out of memory with 16 sequences = 8 micro x 1 accumulation x 2 data-parallel" in heard.err
+    )
     assert "GiB were expected. CUDA out of memory. Tried to allocate 2.00 GiB." in heard.err
     assert "Next: it resumes with train.micro_batch=4" in heard.err
     assert "note: memory ran out with train.micro_batch=8: resuming with 4" in heard.out

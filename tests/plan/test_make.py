@@ -380,5 +380,5 @@ def test_the_summary_tells_the_choices(planned: Make) -> None:
     summary = planned(launch={"processes": 2}, optimizer={"lr": 0.001}).summary()
     assert summary["model"] == "tiny (opt): 6.56k parameters, from scratch"
     assert summary["spread"] == "ddp on 2 cpu processes, bf16"
-    assert summary["batch"] == "8 rows = 4 micro x 1 accumulation x 2 data-parallel"
+    assert summary["batch"] == "8 sequences = 4 micro x 1 accumulation x 2 data-parallel"
     assert summary["optimizer"] == "adamw, lr 0.001, cosine after 3% of warm-up"

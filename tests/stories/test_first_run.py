@@ -24,7 +24,7 @@ def test_says_what_is_about_to_run(demo: tuple[Path, str]) -> None:
     folder, printed = demo
     name = run_folder(folder).name
     assert f"saved to   outputs/{name}" in printed
-    assert "8 rows = 4 micro x 2 accumulation x 1 data-parallel" in printed
+    assert "8 sequences = 4 micro x 2 accumulation x 1 data-parallel" in printed
     assert "opt-tiny (opt): " in printed
     assert "demo: 300 conversations in " in printed
 

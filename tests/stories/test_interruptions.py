@@ -154,7 +154,7 @@ def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     words = [*SMALL, *LEFT, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
     said = _under(tmp_path, launcher, *words)
-    assert "4 rows = 2 micro x 1 accumulation x 2 data-parallel" in said
+    assert "4 sequences = 2 micro x 1 accumulation x 2 data-parallel" in said
     assert said.count("step 3/3") == 1
     assert status(run_folder(tmp_path))["state"] == "finished"
     before = metrics(run_folder(tmp_path))

@@ -34,7 +34,7 @@ class TrainConfig:
     """The training loop. A sequence is `sequence_length` tokens when packing is on, else one conversation."""
 
     micro_batch: int = ranged(4, at_least=1, named={"auto": 0})
-    """Sequences that one process computes at once; `auto` takes the most that the forecast says fit (global_batch stays)."""
+    """Sequences that one process computes at once; `auto` is the most that fit by the forecast (global_batch stays)."""
     global_batch: int | None = ranged(None, at_least=1)
     """Sequences of one optimizer step over all processes; null is micro_batch x processes."""
     start_from: str | None = None

@@ -79,9 +79,9 @@ class ProcessGroup:
 
 
 class DataParallelGroup:
-    """The copies of the model as a group: the ranks of one copy read the same rows, and a token counts once.
+    """The copies of the model as a group: the ranks of one copy read the same sequences, and a token counts once.
 
-    `rank` is the part of the rows that this process reads, of `size` parts.
+    `rank` is the part of the sequences that this process reads, of `size` parts.
     """
 
     def __init__(self, group: ProcessGroup, layout: Layout) -> None:

@@ -71,7 +71,7 @@ def joined(stage: Any, layout: Layout) -> PipelineModule:
             layers,
             topology=tensor_parallel.topology(layout),
             partition_method=f"type:^{kind.__name__}$",  # one of this kind for each rank
-            dynamic_shape=True,  # rows are padded to the longest of their micro-batch
+            dynamic_shape=True,  # sequences are padded to the longest of their micro-batch
         )
 
 

@@ -1,4 +1,4 @@
-"""Evaluation loss: the mean over all loss tokens of held-out rows."""
+"""Evaluation loss: the mean over all loss tokens of validation data."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def load_inputs(plan: Plan) -> RunInputs:
 
 
 def training_batches(plan: Plan, group: Group, inputs: RunInputs, position: int) -> OrderedBatches:
-    """This rank's training rows from `position` on."""
+    """This rank's training sequences from `position` on."""
     config = plan.config.data
     return OrderedBatches(
         inputs.data.train,

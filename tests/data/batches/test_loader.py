@@ -93,7 +93,7 @@ def test_workers_draw_nothing_from_the_random_states_of_training(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("workers_gone")
-def test_a_killed_worker_is_named_with_its_sequences_at_once(tmp_path: Path) -> None:
+def test_a_killed_worker_is_named_with_its_batch_at_once(tmp_path: Path) -> None:
     data = mapped(tmp_path)
     rows = Order(sequence_lengths(data), 3, SPLIT.total, Grouping.STEP).sequences(0, 12 * SPLIT.micro)
     one = batches(data, 2)

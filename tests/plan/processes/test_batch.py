@@ -44,4 +44,4 @@ def test_a_batch_that_does_not_divide_names_the_nearest_that_do(wanted: int, nea
 
 
 def test_says_where_the_number_comes_from() -> None:
-    assert str(Batch(4, 8, 2)) == "64 rows = 4 micro x 8 accumulation x 2 data-parallel"
+    assert str(Batch(4, 8, 2)) == "64 sequences = 4 micro x 8 accumulation x 2 data-parallel"

@@ -1,4 +1,4 @@
-"""How are the rows of one optimizer step split: micro-batch x accumulation x data-parallel?"""
+"""How are the sequences of one optimizer step split: micro-batch x accumulation x data-parallel?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunefleet.config.train import TrainConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows: each process computes `micro` at once, `accumulation` times a step."""
+    """Sequences: each process computes `micro` at once, `accumulation` times a step."""
 
     micro: int
     accumulation: int
@@ -18,12 +18,12 @@ class Batch:
 
     @property
     def total(self) -> int:
-        """Rows of one optimizer step over all processes."""
+        """Sequences of one optimizer step over all processes."""
         return self.micro * self.accumulation * self.data_parallel
 
     def __str__(self) -> str:
         return (
-            f"{self.total} rows = {self.micro} micro x {self.accumulation} accumulation "
+            f"{self.total} sequences = {self.micro} micro x {self.accumulation} accumulation "
             f"x {self.data_parallel} data-parallel"
         )
 
