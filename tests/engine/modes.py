@@ -19,7 +19,7 @@ from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import DataParallelGroup, join
 from tunefleet.engine.zero import ZeroEngine
-from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.build import build
 from tunefleet.plan.horizon import Horizon

@@ -22,7 +22,7 @@ from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.engine.group import DataParallelGroup, join
-from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.build import build
 from tunefleet.model.export import export

@@ -16,7 +16,7 @@ from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Evaluable, Group, RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
-from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.export import export
 from tunefleet.plan.plan import Plan

@@ -14,7 +14,7 @@ from tests.ranks import run_in_ranks
 from tests.shared import tiny_tokenizer
 from tunefleet.data.batches.order import in_order
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
-from tunefleet.evaluation.generate import answers
+from tunefleet.evaluation.generation import answers
 from tunefleet.evaluation.loss import mean_loss
 from tunefleet.model.learner import Learner
 from tunefleet.runs.trajectory import rows

@@ -15,7 +15,7 @@ from tunefleet.data import prepare
 from tunefleet.data.encode.template import find
 from tunefleet.data.store.dataset import Example
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
-from tunefleet.evaluation.generate import Limits
+from tunefleet.evaluation.generation import Limits
 from tunefleet.model.learner import Learner
 from tunefleet.runs import validation
 from tunefleet.runs.validation import Sample

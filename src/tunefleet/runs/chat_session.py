@@ -11,7 +11,7 @@ from tunefleet.base import files
 from tunefleet.data import prepare
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.engine.plain_model import SingleProcess
-from tunefleet.evaluation.generate import Limits, answers
+from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model
 from tunefleet.runs.checkpoint_export import exported

@@ -12,7 +12,7 @@ from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.batches.order import in_order
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.store.dataset import Example
-from tunefleet.evaluation.generate import Limits, answers, exact_match
+from tunefleet.evaluation.generation import Limits, answers, exact_match
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.inputs import RunInputs

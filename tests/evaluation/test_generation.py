@@ -13,7 +13,7 @@ from tests.families import EVERY
 from tests.shared import dataset_of, shared_data, tiny_model
 from tunefleet.data.batches.order import in_order
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
-from tunefleet.evaluation.generate import Limits, answers, exact_match
+from tunefleet.evaluation.generation import Limits, answers, exact_match
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
