@@ -6,11 +6,11 @@ from typing import Any
 
 from tests.shared import TINY, architecture
 
-Architecture = dict[str, Any]
+Config = dict[str, Any]
 
-_LLAMA: Architecture = {**architecture("llama"), "head_dim": 8}
+_LLAMA: Config = {**architecture("llama"), "head_dim": 8}
 _GPT = architecture("gpt2")
-_NEOX: Architecture = {**architecture("gpt_neox"), "embed_dropout": 0.0, "resid_dropout": 0.0}
+_NEOX: Config = {**architecture("gpt_neox"), "embed_dropout": 0.0, "resid_dropout": 0.0}
 _LAYERS = {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 64, "expansion_ratio": 2}
 _WINDOW = {"sliding_window": 4}
 _MIXED = {**_WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
@@ -35,20 +35,20 @@ _LATENT = {
 }
 
 
-def _of(base: Architecture, family: str, *changes: Architecture, **more: Any) -> Architecture:
+def _of(base: Config, family: str, *changes: Config, **more: Any) -> Config:
     """`base`, changed and renamed to `family`; no family drops anything out."""
     dropouts = dict.fromkeys(("hidden_dropout", "residual_dropout", "resid_pdrop", "embd_pdrop"), 0.0)
-    merged: Architecture = {**base, **dropouts}
+    merged: Config = {**base, **dropouts}
     for change in (*changes, more):
         merged.update(change)
     return {**merged, "model_type": family}
 
 
-def _llama(family: str, *changes: Architecture, **more: Any) -> Architecture:
+def _llama(family: str, *changes: Config, **more: Any) -> Config:
     return _of(_LLAMA, family, *changes, **more)
 
 
-PLAIN: dict[str, Architecture] = {family: architecture(family) for family in TINY} | {
+PLAIN: dict[str, Config] = {family: architecture(family) for family in TINY} | {
     "apertus": _llama("apertus"),
     "arcee": _llama("arcee"),
     "biogpt": _of(_NEOX, "biogpt", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
@@ -98,7 +98,7 @@ PLAIN: dict[str, Architecture] = {family: architecture(family) for family in TIN
 }
 """Families without a window, or with theirs switched off."""
 
-WINDOWED: dict[str, Architecture] = {
+WINDOWED: dict[str, Config] = {
     "cohere2": _llama("cohere2", _MIXED, logit_scale=0.25),
     "exaone4": _llama("exaone4", _MIXED),
     "gemma2": _llama("gemma2", _MIXED, _GEMMA, attn_logit_softcapping=5.0, final_logit_softcapping=3.0),
@@ -122,7 +122,7 @@ WINDOWED: dict[str, Architecture] = {
 }
 """Families with a window of 4 tokens, in every layer or in some."""
 
-VARIANTS: dict[str, Architecture] = {
+VARIANTS: dict[str, Config] = {
     "gpt_bigcode, a key for each head": _of(_GPT, "gpt_bigcode", multi_query=False),
     "qwen2, window switched off": _llama("qwen2", _WINDOW, use_sliding_window=False),
     "falcon, new decoder": _of(_NEOX, "falcon", alibi=False, new_decoder_architecture=True, num_kv_heads=2),
@@ -133,13 +133,13 @@ VARIANTS: dict[str, Architecture] = {
     ),
 }
 
-EVERY: dict[str, Architecture] = PLAIN | WINDOWED | VARIANTS
+EVERY: dict[str, Config] = PLAIN | WINDOWED | VARIANTS
 """Every tiny architecture that packing is claimed exact for."""
 
 _STATE = {"state_size": 4, "expand": 2}
 _DELTA = {f"linear_{name}": 2 for name in ("num_key_heads", "num_value_heads")}
 _DELTA |= {f"linear_{name}": 8 for name in ("key_head_dim", "value_head_dim")}
-INEXACT: dict[str, Architecture] = {
+INEXACT: dict[str, Config] = {
     "bamba": _llama("bamba", mamba_n_heads=4, mamba_d_head=16, mamba_d_state=4, attn_layer_indices=[1]),
     "falcon, alibi": _of(_NEOX, "falcon", alibi=True),
     "falcon_h1": _llama("falcon_h1", mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_d_state=4),

@@ -9,7 +9,15 @@ import torch
 from torch import distributed
 
 from tests.families import EVERY
-from tests.model.test_packing_families import PACKED, PADDED, Answer, answer, apart, built, gradients_apart
+from tests.model.test_packing_families import (
+    PACKED,
+    PADDED,
+    Answer,
+    answer,
+    built,
+    gradient_difference,
+    relative_difference,
+)
 from tunefleet.contracts import MicroBatch
 from tunefleet.engine.group import ProcessGroup, join
 from tunefleet.engine.sequence_shard import sequence_shard
@@ -46,7 +54,7 @@ def _measured(name: str, group: ProcessGroup) -> dict[str, float]:
 
 
 def _difference(answer_1: Answer, answer_2: Answer) -> float:
-    return max(apart(answer_1[0], answer_2[0]), gradients_apart(answer_1[1], answer_2[1]))
+    return max(relative_difference(answer_1[0], answer_2[0]), gradient_difference(answer_1[1], answer_2[1]))
 
 
 def _sharded_answer(parts: Learner, batch: MicroBatch, group: ProcessGroup) -> Answer:

@@ -47,14 +47,14 @@ def handed_over(folder: Path, model: Any) -> Path:
 def read_back(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Path]]:
     """Exported models, read by a fresh process that knows nothing of tunefleet."""
     root = tmp_path_factory.mktemp("exports")
-    found = {}
+    exports = {}
     for number, (name, (family, changes)) in enumerate(CASES.items()):
         model = tiny_model(family, seed=number, vocab_size=320, **changes)
-        found[name] = model, handed_over(root / str(number), model)
+        exports[name] = model, handed_over(root / str(number), model)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    folders = [str(folder) for _, folder in found.values()]
+    folders = [str(folder) for _, folder in exports.values()]
     subprocess.run([sys.executable, "-c", READ, *folders], check=True, env=environment, timeout=300)
-    return found
+    return exports
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -133,19 +133,19 @@ def test_a_crash_midway_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_a_crash_midway_keeps_an_older_export(tmp_path: Path) -> None:
     handed_over(tmp_path / "final", tiny_model("opt", seed=1, vocab_size=320))
-    before = {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()}
+    original = {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()}
     model = tiny_model("opt", seed=2, vocab_size=320)
     with pytest.raises(Crash):
         export(tmp_path / "final", model, model.state_dict(), crashing_tokenizer(), TEMPLATE)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "final").iterdir()} == original
 
 
 def test_a_newer_export_replaces_an_older_one(tmp_path: Path) -> None:
     handed_over(tmp_path / "final", tiny_model("opt", seed=1, vocab_size=320))
     (tmp_path / "final" / "README.md").write_text("the user's own")
-    before = (tmp_path / "final" / "model.safetensors").read_bytes()
+    original = (tmp_path / "final" / "model.safetensors").read_bytes()
     handed_over(tmp_path / "final", tiny_model("opt", seed=2, vocab_size=320))
-    assert (tmp_path / "final" / "model.safetensors").read_bytes() != before
+    assert (tmp_path / "final" / "model.safetensors").read_bytes() != original
     assert (tmp_path / "final" / "README.md").read_text() == "the user's own"
 
 
@@ -200,7 +200,7 @@ def test_the_special_tokens_are_those_of_the_tokenizer_that_was_trained(tmp_path
     model = tiny_model("llama", vocab_size=320, bos_token_id=101, eos_token_id=102, pad_token_id=103)
     export(tmp_path / "final", model, model.state_dict(), tiny_tokenizer(), TEMPLATE, (2, 7))
     read = [json.loads((tmp_path / "final" / f"{name}.json").read_text()) for name in ("config", "generation_config")]
-    assert [(one["bos_token_id"], one["eos_token_id"], one["pad_token_id"]) for one in read] == [
+    assert [(ids["bos_token_id"], ids["eos_token_id"], ids["pad_token_id"]) for ids in read] == [
         (0, 2, 1),
         (0, [2, 7], 1),
     ]
@@ -220,11 +220,11 @@ def test_how_the_tokenizer_was_loaded_is_not_handed_over(tmp_path: Path) -> None
     tokenizer = load(str(tmp_path / "given"), "llama")
     model = tiny_model("llama", vocab_size=320)
     export(tmp_path / "final", model, model.state_dict(), tokenizer, TEMPLATE)
-    given, final = (json.loads((tmp_path / n / "tokenizer_config.json").read_text()) for n in ("given", "final"))
-    assert final.keys() <= given.keys()
+    original, final = (json.loads((tmp_path / n / "tokenizer_config.json").read_text()) for n in ("given", "final"))
+    assert final.keys() <= original.keys()
     tokenizer.save_pretrained(tmp_path / "control")
     control = json.loads((tmp_path / "control" / "tokenizer_config.json").read_text())
-    assert {"local_files_only", "is_local"} <= control.keys() - given.keys()
+    assert {"local_files_only", "is_local"} <= control.keys() - original.keys()
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.5])
@@ -234,5 +234,5 @@ def test_a_head_of_its_own_is_not_called_tied(tmp_path: Path, scale: float) -> N
     model.lm_head.weight = torch.nn.Parameter(model.model.embed_tokens.weight.detach() * scale)
     export(tmp_path / "final", model, dict(model.state_dict()), tiny_tokenizer(), TEMPLATE)
     assert json.loads((tmp_path / "final" / "config.json").read_text())["tie_word_embeddings"] is (scale == 1.0)
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "final")
-    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+    reloaded = AutoModelForCausalLM.from_pretrained(tmp_path / "final")
+    assert torch.equal(reloaded.lm_head.weight, model.lm_head.weight)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.families import EVERY
-from tests.model.test_packing_families import PACKED, answer, apart, built, gradients_apart
+from tests.model.test_packing_families import PACKED, answer, built, gradient_difference, relative_difference
 from tests.shared import tiny_model
 from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model.learner import Learner
@@ -35,8 +35,8 @@ def test_tiles_equal_the_whole(name: str) -> None:
     learner = Learner(built(EVERY[name]), tile=TILE).train()
     logit_counts = watched(learner.model)
     loss, gradients = answer(learner, [PACKED])
-    assert apart(loss, expected) < 1e-6
-    assert gradients_apart(gradients, expected_gradients) < 1e-5
+    assert relative_difference(loss, expected) < 1e-6
+    assert gradient_difference(gradients, expected_gradients) < 1e-5
     learning = int((PACKED.labels != IGNORED).sum())
     assert max(logit_counts) <= TILE < learning
     assert sum(logit_counts) == 2 * learning  # once in each direction
@@ -65,5 +65,5 @@ def test_rows_where_nothing_learns_lose_nothing(family: str) -> None:
 def test_the_bf16_of_autocast_is_kept_when_computed_again() -> None:
     untiled = answer(Learner(tiny_model("llama")).train(), [PACKED], bf16=True)
     tiled = answer(Learner(tiny_model("llama"), tile=TILE).train(), [PACKED], bf16=True)
-    assert apart(tiled[0], untiled[0]) < 1e-5
-    assert gradients_apart(tiled[1], untiled[1]) < 0.02  # bf16 gradients of the tiles are rounded one by one
+    assert relative_difference(tiled[0], untiled[0]) < 1e-5
+    assert gradient_difference(tiled[1], untiled[1]) < 0.02  # bf16 gradients of the tiles are rounded one by one
