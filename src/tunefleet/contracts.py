@@ -1,4 +1,4 @@
-"""What do the rooms promise each other? The values and protocols that the training loop is written against."""
+"""Contracts of the rooms: the values and protocols that the training loop is written against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dtype of torch does `train.precision` mean?"""
+"""Dtypes of torch for `train.precision`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights are frozen? They stay out of checkpoints, so a checkpoint says by a number which they were."""
+"""Frozen weights: they stay out of checkpoints, which hold a number that tells which they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long is the gradient of the whole model, where a rank has a part of it, and how is it clipped?"""
+"""Gradient clipping by the global norm, where a rank has a part of the gradient."""
 
 from __future__ import annotations
 

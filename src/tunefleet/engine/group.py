@@ -1,4 +1,4 @@
-"""How do the processes of a run find each other, and agree on small things?"""
+"""Process group of a run: how its processes find each other, and agree on small values."""
 
 from __future__ import annotations
 

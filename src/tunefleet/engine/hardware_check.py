@@ -1,4 +1,4 @@
-"""Is the hardware there that was planned? Asked in every rank, before the first step."""
+"""Hardware check: every rank looks, before the first step, whether what was planned is there."""
 
 from __future__ import annotations
 

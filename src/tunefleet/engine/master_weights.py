@@ -1,4 +1,4 @@
-"""Where do fp32 master weights start: at the weights as they were read, not at their 16-bit copies?"""
+"""fp32 master weights: they start at the weights as they were read, not at their 16-bit copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can NVMe hold here what does not fit in memory, and can that be saved?"""
+"""NVMe offload: whether it can work on this machine, and can be saved."""
 
 from __future__ import annotations
 

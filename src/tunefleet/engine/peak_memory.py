@@ -1,4 +1,4 @@
-"""How much memory has this process held at most?"""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 

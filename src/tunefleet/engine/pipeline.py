@@ -1,4 +1,4 @@
-"""How is an optimizer step computed through the stages of a pipeline, by DeepSpeed's 1F1B schedule?"""
+"""Pipeline engine: an optimizer step through the stages of a pipeline, by DeepSpeed's 1F1B schedule."""
 
 from __future__ import annotations
 

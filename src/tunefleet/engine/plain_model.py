@@ -1,4 +1,4 @@
-"""How does a model compute without DeepSpeed, in one process, behind the same seam as the engines?"""
+"""Plain model: computes without DeepSpeed, in one process, behind the same seam as the engines."""
 
 from __future__ import annotations
 

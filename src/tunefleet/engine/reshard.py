@@ -1,4 +1,4 @@
-"""How do shards that one number of processes saved become another's? Through DeepSpeed's universal checkpoint."""
+"""Resharding: shards of one number of processes become another's, through DeepSpeed's universal checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of the sequences is a rank's, where sequence-parallel ranks split every one?"""
+"""Sequence shard: the part of every sequence that is a rank's, where sequence-parallel ranks split them."""
 
 from __future__ import annotations
 

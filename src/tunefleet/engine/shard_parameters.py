@@ -1,4 +1,4 @@
-"""How do weights come to their device at the start, so that no rank holds more than it keeps?"""
+"""Sharding parameters at the start: weights come to their device, and no rank holds more than it keeps."""
 
 from __future__ import annotations
 

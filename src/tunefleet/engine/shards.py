@@ -1,4 +1,4 @@
-"""How are DeepSpeed's files read without running what is in them: pickles that may hold values, and no code?"""
+"""Shard files of DeepSpeed: read without running what is in them: pickles that may hold values, and no code."""
 
 from __future__ import annotations
 

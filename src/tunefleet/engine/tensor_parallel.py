@@ -1,4 +1,4 @@
-"""How do tensor-parallel ranks shard the layers of a model, and gather whole weights again?"""
+"""Tensor parallelism: ranks shard the layers of a model, and gather whole weights again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is an optimizer step computed under DeepSpeed ZeRO, stages 0 to 3, with a token-weighted loss?"""
+"""ZeRO engine: an optimizer step under DeepSpeed ZeRO, stages 0 to 3, with a token-weighted loss."""
 
 from __future__ import annotations
 

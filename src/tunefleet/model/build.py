@@ -1,4 +1,4 @@
-"""How a model comes to be: from the files of a folder, or from scratch."""
+"""Building a model: from the files of a folder, or from scratch."""
 
 from __future__ import annotations
 

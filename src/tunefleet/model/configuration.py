@@ -1,4 +1,4 @@
-"""Which configuration of transformers does a plan's architecture become: every setting obeyed, or refused."""
+"""Configuration of transformers for a plan's architecture: every setting obeyed, or refused."""
 
 from __future__ import annotations
 

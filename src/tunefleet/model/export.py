@@ -1,4 +1,4 @@
-"""How a trained model is written: the files of a folder that plain transformers loads."""
+"""Export of a trained model: the files of a folder that plain transformers loads."""
 
 from __future__ import annotations
 

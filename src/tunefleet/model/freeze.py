@@ -1,4 +1,4 @@
-"""Which weights are frozen: those whose names match a pattern."""
+"""Freezing weights: those whose names match a pattern."""
 
 from __future__ import annotations
 

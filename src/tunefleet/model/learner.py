@@ -1,4 +1,4 @@
-"""What a forward pass computes: the sum of token losses, with logits only where a label is."""
+"""Learner: a forward pass to the sum of token losses, with logits only where a label is."""
 
 from __future__ import annotations
 

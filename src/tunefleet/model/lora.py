@@ -1,4 +1,4 @@
-"""How is LoRA put into a model and merged again: matrices beside linear layers, through peft."""
+"""LoRA in a model, through peft: matrices beside linear layers, put in and merged again."""
 
 from __future__ import annotations
 

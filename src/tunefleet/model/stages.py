@@ -1,4 +1,4 @@
-"""What a stage of a pipeline computes: the model itself, with stand-ins in the place of what other stages hold."""
+"""Stage of a pipeline: the model itself, with stand-ins in the place of what other stages hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a loss computed without the logits of all its tokens at once?
+"""Tiled loss: computed without the logits of all its tokens at once.
 
 Tokens go through the output projection in tiles; the logits of a tile are forgotten, and computed again in the
 backward pass (Bekman et al. 2025, Arctic Long Sequence Training, https://arxiv.org/abs/2506.13996).

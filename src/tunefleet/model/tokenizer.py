@@ -1,4 +1,4 @@
-"""How text becomes tokens: loads a fast tokenizer from a folder of this machine."""
+"""Tokenizer: a fast one, loaded from a folder of this machine."""
 
 from __future__ import annotations
 

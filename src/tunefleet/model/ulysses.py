@@ -1,4 +1,4 @@
-"""How does attention see whole sequences, when each rank holds a shard of their tokens?
+"""Ulysses attention: whole sequences for some heads, when each rank holds a shard of their tokens.
 
 Ulysses (Jacobs et al. 2023, https://arxiv.org/abs/2309.14509): an all-to-all before attention gives a rank all
 tokens of some heads, another one after it gives back all heads of its own tokens. Every rank computes as much of

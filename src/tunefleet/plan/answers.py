@@ -1,4 +1,4 @@
-"""How many answers does `evaluation.generate_rows=auto` generate at the end of a run?"""
+"""Answers that `evaluation.generate_rows=auto` generates at the end of a run: how many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the files hold that a run reads: a digest of each when it is submitted, compared before it starts?"""
+"""Contents of the files that a run reads: a digest of each when it is submitted, compared before it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long is a run, in optimizer steps, once the number of rows is known?"""
+"""Horizon: the length of a run in optimizer steps, once the number of rows is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the Plan come about: from a configuration and a machine to everything that needs no torch?"""
+"""Making the Plan: from a configuration and a machine to everything that needs no torch."""
 
 from __future__ import annotations
 

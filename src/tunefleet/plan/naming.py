@@ -1,4 +1,4 @@
-"""What is a run called that has no `name`: data, model, strategy, and what sets its settings apart?"""
+"""Name of a run that has none: data, model, strategy, and what sets its settings apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is the Plan: everything decided before a run starts, frozen, and saved as plan.json?"""
+"""Plan: everything decided before a run starts, frozen, and saved as plan.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dtype does `train.precision=auto` mean, and which are slow on this machine?"""
+"""Precision: the dtype that `train.precision=auto` means, and those that are slow on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model does a run begin with that starts from the weights that another run has trained?"""
+"""Starting weights: the finished run whose trained weights a new run begins with."""
 
 from __future__ import annotations
 

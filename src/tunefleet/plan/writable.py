@@ -1,4 +1,4 @@
-"""Can the run's directory be written, before any work is done for it?"""
+"""Writable run directory: tried before any work is done for it."""
 
 from __future__ import annotations
 

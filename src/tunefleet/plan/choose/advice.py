@@ -1,4 +1,4 @@
-"""What would fit, best first: the same run with other settings, each as the overrides to type?"""
+"""Advice: what would fit, best first: the same run with other settings, each as the overrides to type."""
 
 from __future__ import annotations
 

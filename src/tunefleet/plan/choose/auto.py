@@ -1,4 +1,4 @@
-"""What does `auto` choose: the simplest strategy and the largest micro-batch that the forecast says fit?"""
+"""`auto`: the simplest strategy and the largest micro-batch that fit by the forecast."""
 
 from __future__ import annotations
 

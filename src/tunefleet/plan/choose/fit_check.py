@@ -1,4 +1,4 @@
-"""Does a run fit its machine? If not it is refused, before anything is started or submitted."""
+"""Fit check: a run that does not fit its machine is refused, before anything is started or submitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows when memory runs out: the same step in smaller micro-batches, or the next setting to try?"""
+"""Out of memory: the same step in smaller micro-batches, or the next setting to try."""
 
 from __future__ import annotations
 

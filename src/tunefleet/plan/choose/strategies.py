@@ -1,4 +1,4 @@
-"""Which strategies are tried where one is to be chosen or advised, from the simplest on?"""
+"""Strategies that are tried where one is to be chosen or advised, from the simplest on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is DeepSpeed's AutoTP given: every weight of a tensor-parallel plan by name?"""
+"""AutoTP configuration: every weight of a tensor-parallel plan by name."""
 
 from __future__ import annotations
 

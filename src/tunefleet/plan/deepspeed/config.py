@@ -1,4 +1,4 @@
-"""What is DeepSpeed given: its configuration (https://www.deepspeed.ai/docs/config-json/), in literal values?"""
+"""DeepSpeed configuration (https://www.deepspeed.ai/docs/config-json/), in literal values."""
 
 from __future__ import annotations
 

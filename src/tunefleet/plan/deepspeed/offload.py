@@ -1,4 +1,4 @@
-"""How are offloading and ZeRO++ spelt for DeepSpeed?"""
+"""Offload configuration: offloading and ZeRO++ as DeepSpeed spells them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many bytes does a forward pass leave for the backward pass, layer by layer?
+"""Activations: bytes that a forward pass leaves for the backward pass, layer by layer.
 
 The method is Korthikanti et al. 2022 (arXiv:2205.05198, section 4): a sum over the tensors that autograd keeps. Their
 34 sbh + 5 as²b is for Megatron; ours is derived for what transformers and our learner compute:

@@ -1,4 +1,4 @@
-"""Does a run fit on a machine, with how much room, and how fast is it?"""
+"""Forecast: whether a run fits on a machine, with how much room, and how fast it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can a machine hold and compute: named GPUs, hosts, and clusters as they are typed, such as 2x8xA100-40G?"""
+"""GPUs, hosts and clusters by name, as they are typed, such as 2x8xA100-40G: what they hold and compute."""
 
 from __future__ import annotations
 

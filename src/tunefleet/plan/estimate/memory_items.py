@@ -1,4 +1,4 @@
-"""How much memory does a run take on each device and on each host, item by item?
+"""Memory of a run on each device and on each host, item by item.
 
 Parameters, gradients and optimizer states follow Rajbhandari et al. 2020 (ZeRO, arXiv:1910.02054, section 3 and
 figure 1). What DeepSpeed adds to the paper is read from its source (0.19): an fp32 accumulator of gradients, buckets of

@@ -1,4 +1,4 @@
-"""Which blocks of a model does each stage of a pipeline hold?"""
+"""Pipeline stages: the blocks of a model that each of them holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long does a step take: arithmetic of the model, what is sent, and what a machine is assumed to do of it?
+"""Speed: arithmetic of a step, what is sent, and how much of a machine's peak is assumed.
 
 Arithmetic: 6 N + 12 L H Q T FLOPs a token (Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B), with N without
 embeddings that are only looked up; computing activations again adds a third. What is sent: ZeRO section 7 (an

@@ -1,4 +1,4 @@
-"""How is one model spread: what is sharded over ranks, what is split, what is offloaded?"""
+"""Spread of one model: what is sharded over ranks, what is split, what is offloaded."""
 
 from __future__ import annotations
 

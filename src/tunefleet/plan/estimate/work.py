@@ -1,4 +1,4 @@
-"""What does one process compute at once: rows, dtype, what it saves for the backward pass?"""
+"""Work of one process at once: sequences, dtype, what it saves for the backward pass."""
 
 from __future__ import annotations
 

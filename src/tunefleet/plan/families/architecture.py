@@ -1,4 +1,4 @@
-"""What is the architecture of a model: its config.json, parsed once, with its family's facts, sizes and counts."""
+"""Architecture of a model: its config.json, parsed once, with its family's facts, sizes and counts."""
 
 from __future__ import annotations
 

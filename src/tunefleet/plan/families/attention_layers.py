@@ -1,4 +1,4 @@
-"""Which linear layers does attention have, and how many parameters has a linear layer?"""
+"""Attention layers: the linear layers of attention, and the parameters of a linear layer."""
 
 from __future__ import annotations
 

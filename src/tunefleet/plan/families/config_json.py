@@ -1,4 +1,4 @@
-"""What is in the config.json of a model: its files' or its published one, as `model.architecture` changes it."""
+"""config.json of a model: its files' or its published one, as `model.architecture` changes it."""
 
 from __future__ import annotations
 

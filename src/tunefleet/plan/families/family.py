@@ -1,4 +1,4 @@
-"""What is a family of models: every fact that the planner, LoRA, tensor parallelism, packing and stages read of one.
+"""Family of models: every fact that the planner, LoRA, tensor parallelism, packing and stages read of one.
 
 A family is the `model_type` of a config.json. It is added in one file of `known/`; what its file leaves out is refused.
 """

@@ -1,4 +1,4 @@
-"""What do Llama and its kin have alike: grouped heads, a feed-forward of gate, up and down, norms without bias?"""
+"""Llama and its kin: grouped heads, a feed-forward of gate, up and down, norms without bias."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parameters of LoRA are trainable beside frozen weights, and how many are they?"""
+"""LoRA targets: the trainable parameters beside frozen weights, and their number."""
 
 from __future__ import annotations
 

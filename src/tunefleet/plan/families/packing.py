@@ -1,4 +1,4 @@
-"""May a sequence of this model hold several conversations, and why not?
+"""Packing of a family: whether a sequence may hold several conversations, and the reason where not.
 
 `tests/model/test_packing_families.py` measures what every file of `known/` says: loss and gradients of packed sequences
 are those of the conversations one by one, or they are not.

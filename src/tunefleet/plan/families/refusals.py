@@ -1,4 +1,4 @@
-"""Why several families cannot be sharded, split or packed: reasons that more than one file of `known/` gives."""
+"""Refusals: reasons that more than one file of `known/` gives for what cannot be sharded, split or packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which families are known? All that the files of `known/` list: a new file there is all that a new family needs."""
+"""Registry of families: all that the files of `known/` list; a new file there is all that a new family needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May the sequences of this model be split over sequence-parallel ranks?
+"""Sequence parallelism of a family: whether its sequences may be split over ranks.
 
 `tests/model/test_ulysses.py` measures what every file of `known/` says: loss and gradients of split sequences are those
 of whole ones, or not.

@@ -1,4 +1,4 @@
-"""Which weights do tensor-parallel ranks shard, and why not those of every model?
+"""Tensor parallelism of a family: the weights that its ranks shard, and the reason where they cannot.
 
 `tests/engine/test_tensor_families.py` measures every family that has a plan: losses, gradient norms and trained
 weights of two tensor-parallel ranks are those of one process.

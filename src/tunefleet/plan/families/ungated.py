@@ -1,4 +1,4 @@
-"""What do GPT-2 and its kin have alike: a feed-forward of two matrices, norms and projections with bias?"""
+"""GPT-2 and its kin: a feed-forward of two matrices, norms and projections with bias."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a path of data stand for: the demo, a data set of the hub, or which files of this machine?"""
+"""Data files of a path: the demo, a data set of the hub, or files of this machine."""
 
 from __future__ import annotations
 

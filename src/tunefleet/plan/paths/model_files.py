@@ -1,4 +1,4 @@
-"""Where a model's files are on this machine: weights, config.json and tokenizer, without the network."""
+"""Model files on this machine: weights, config.json and tokenizer, without the network."""
 
 from __future__ import annotations
 

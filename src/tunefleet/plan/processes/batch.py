@@ -1,4 +1,4 @@
-"""How are the sequences of one optimizer step split: micro-batch x accumulation x data-parallel?"""
+"""Batch: the sequences of one optimizer step as micro-batch x accumulation x data-parallel."""
 
 from __future__ import annotations
 

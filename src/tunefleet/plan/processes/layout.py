@@ -1,4 +1,4 @@
-"""How are the processes laid out: the degrees of parallelism and their product?"""
+"""Layout of the processes: the degrees of parallelism and their product."""
 
 from __future__ import annotations
 

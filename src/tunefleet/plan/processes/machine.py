@@ -1,4 +1,4 @@
-"""What does this machine have: GPUs, cores, and ranks that a launcher has started already?"""
+"""Machine: its GPUs, its cores, and the ranks that a launcher has started already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who started this process: what torchrun, deepspeed, mpirun and srun set about its rank, if they agree?
+"""Ranks that a launcher has started: what torchrun, deepspeed, mpirun and srun set, if they agree.
 
 A launcher may have started another one: srun a torchrun on each host, which starts the ranks. So launchers are read
 from the innermost on; the innermost says which rank this is, and those around it must say the same, or have started

@@ -1,4 +1,4 @@
-"""How many points of a grid run here in parallel, and which part of the machine does each one have?"""
+"""Slots of a grid: how many of its points run here in parallel, and which part of the machine each one has."""
 
 from __future__ import annotations
 

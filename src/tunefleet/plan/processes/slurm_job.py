@@ -1,4 +1,4 @@
-"""What is SLURM asked for: from the settings of `launch` to options of sbatch that cannot smuggle in shell?"""
+"""SLURM job: settings of `launch` as options of sbatch, which cannot smuggle in shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can LoRA, QLoRA and frozen weights not be combined with, and what to use instead?"""
+"""Rules of LoRA, QLoRA and frozen weights: what they cannot be combined with, and what to use instead."""
 
 from __future__ import annotations
 

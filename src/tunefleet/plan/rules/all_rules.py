@@ -1,4 +1,4 @@
-"""Which complaints does a run meet that is asked for? Every rule of the plan, once."""
+"""All rules of the plan, each once: the complaints about a run that is asked for."""
 
 from __future__ import annotations
 

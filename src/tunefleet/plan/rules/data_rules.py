@@ -1,4 +1,4 @@
-"""Which settings of data cannot work, as far as that can be told without reading a row?"""
+"""Rules of data: settings that cannot work, as far as that can be told without reading a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sequences does a model take: how long, and with how many conversations in each?"""
+"""Rules of models: how long their sequences may be, and with how many conversations in each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is worth knowing about a run although nothing is wrong with it?"""
+"""Notes: what is worth knowing about a run although nothing is wrong with it."""
 
 from __future__ import annotations
 

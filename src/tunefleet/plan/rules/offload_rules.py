@@ -1,4 +1,4 @@
-"""Where are offloading and ZeRO++ legal, and what to use instead?"""
+"""Rules of offloading and ZeRO++: where they are legal, and what to use instead."""
 
 from __future__ import annotations
 

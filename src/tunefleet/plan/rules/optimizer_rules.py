@@ -1,4 +1,4 @@
-"""Which optimizer goes with which strategy, which settings it reads, and what computes it?"""
+"""Rules of optimizers: which strategies they go with, which settings they read, what computes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can a pipeline not be combined with, and which models have stages?"""
+"""Rules of pipelines: what they cannot be combined with, and which models have stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dtype goes with which strategy and device?"""
+"""Rules of precision: which dtype goes with which strategy and device."""
 
 from __future__ import annotations
 

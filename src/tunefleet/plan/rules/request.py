@@ -1,4 +1,4 @@
-"""What do the rules look at: a run that is asked for, as far as it is decided?"""
+"""Request: a run that is asked for, as far as it is decided, as the rules see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings of a run as a whole cannot work: its name, its folder, how often it is recorded?"""
+"""Rules of a run as a whole: its name, its folder, how often it is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can sequence parallelism not be combined with, and which models can be split so?"""
+"""Rules of sequence parallelism: what it cannot be combined with, and which models can be split so."""
 
 from __future__ import annotations
 

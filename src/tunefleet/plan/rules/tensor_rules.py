@@ -1,4 +1,4 @@
-"""What can tensor parallelism not be combined with, and what to use instead?"""
+"""Rules of tensor parallelism: what it cannot be combined with, and what to use instead."""
 
 from __future__ import annotations
 
