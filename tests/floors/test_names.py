@@ -55,7 +55,7 @@ def test_control_names_that_say_nothing_are_counted(source: str, names: list[str
 
 
 def test_module_names_are_unique() -> None:
-    """A command of doors/ or a group of config/ may have the name of what it is about: the folder makes the difference."""
+    """A command of doors/ or a group of config/ may have the name of what it is about: its folder tells them apart."""
     counts = Counter(path.stem for path in files(SRC) if not path.stem.startswith("__"))
     assert {name for name, count in counts.items() if count > 1} == NAMESAKES
 

@@ -1,4 +1,4 @@
-"""Do a model and its tokenizer go together: rows of the embedding, ids of special tokens."""
+"""Vocabulary: whether a model and its tokenizer go together: rows of the embedding, ids of special tokens."""
 
 from __future__ import annotations
 
