@@ -121,6 +121,18 @@ def test_every_file_that_the_map_names_is_there() -> None:
     assert sorted(name for name in named if not any((root / name).exists() for root in roots)) == []
 
 
+def stations(document: str) -> list[tuple[str, str]]:
+    """(name, file) of each station of the two ways whose name is a class."""
+    return re.findall(r"^.{21}([A-Z]\w+) +\S.*  ([a-z_]+(?:/\w+)*\.py)$", document, re.MULTILINE)
+
+
+def test_every_station_has_its_name_in_its_file() -> None:
+    named = stations((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    texts = {file: (ROOT / "src" / "tunefleet" / file).read_text(encoding="utf-8") for _, file in named}
+    assert [(name, file) for name, file in named if not re.search(rf"\b{name}\b", texts[file])] == []
+
+
 def test_control_a_file_that_is_gone_is_seen() -> None:
     assert paths("`base/gone.py` and `plan/`\n   Row   data/read/source_row.py\n") == {
         "base/gone.py",
