@@ -109,9 +109,9 @@ def _follow(row: Row, folder: Path, group: Any) -> dict[str, Any]:
     weights = {name: weight.clone() for name, weight in (built.weights() or {}).items()}  # it trains on
     report |= {"weights": trajectory.sampled(weights)}
     if row.saves:
-        return results | _saved(row, folder, group, built, weights)
+        return report | _saved(row, folder, group, built, weights)
     built.close()
-    return results
+    return report
 
 
 def _saved(row: Row, folder: Path, group: Any, built: Any, weights: dict[str, torch.Tensor]) -> dict[str, Any]:
