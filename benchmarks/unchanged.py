@@ -83,7 +83,7 @@ def _numbers(tree: Path, words: list[str], renamed: dict[str, str]) -> Numbers:
         run = plan.parent
         return {
             "metrics": [_record(json.loads(line), renamed) for line in (run / "metrics.jsonl").open()],
-            "samples": [json.loads(line) for line in (run / "samples.jsonl").open()],
+            "samples": [_record(json.loads(line), renamed) for line in (run / "samples.jsonl").open()],
             "weights": {path.name: _digest(path) for path in sorted((run / "export").glob("*.safetensors"))},
             "data": Counter(_digest(path) for path in (folder / "cache").rglob("*.npy")),
         }
