@@ -74,7 +74,7 @@ def test_a_killed_worker_ends_the_run_with_its_rows_and_nobody_is_left(tmp_path:
     assert process.wait(timeout=120) == 1
     said = (tmp_path / "output.txt").read_text()
     assert "tunefleet: rank 1 of 2 failed: a worker process of the data (pid " in said.splitlines()[-1]
-    assert "was killed by SIGKILL at the micro-batch of rows " in said.splitlines()[-1]
+    assert "was killed by SIGKILL at the micro-batch of sequences " in said.splitlines()[-1]
     assert "Traceback" not in (run_folder(tmp_path) / "logs" / "rank1.log").read_text()
     _expect_gone(family)
     assert "resuming from step" in train(tmp_path, *words, "data.workers=0")
