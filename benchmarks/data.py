@@ -98,7 +98,7 @@ def _prepared(chosen: argparse.Namespace) -> Told:
         "seconds": seconds,
         "cpu": cpu,
         "conversations": card.conversations,
-        "rows": card.rows,
+        "rows": card.sequences,
         "tokens": card.tokens,
         "loss_tokens": card.loss_tokens,
         "filled": card.filled,
@@ -142,7 +142,7 @@ def _tell(name: str, told: list[Told]) -> None:
 
 
 def _median(told: list[Told], what: str = "seconds") -> float:
-    return statistics.median(one[what] for one in told)
+    return float(statistics.median(one[what] for one in told))
 
 
 def _arguments() -> argparse.Namespace:

@@ -33,7 +33,7 @@ ARCHITECTURE: dict[str, Any] = {
 
 def main() -> None:
     """One line for each number of tokens in a tile; 0 is no tiles."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--tiles", type=int, nargs="+", default=[0, 1024, 256])
     asked.add_argument("--one", type=int, help=argparse.SUPPRESS)
     chosen = asked.parse_args()

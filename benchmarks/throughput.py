@@ -167,7 +167,7 @@ def _by_hand(plan: Any, data: Any) -> Callable[[], float]:
                 hidden = model.model(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False)[0]
                 chosen = labels >= 0
                 loss = cross_entropy(model.lm_head(hidden[chosen]).float(), labels[chosen], reduction="sum") / learning
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
