@@ -7,19 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.doors.runs import planned_run, status_of
 from tests.launch.fakes import FakeSlurm, installed, queued
-from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.errors import DONE, FAILED
-from tunefleet.base.status import Cause, State, Status
+from tunefleet.base.status import Cause, State
 from tunefleet.doors.cancel import cancel
-from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
 Capture = pytest.CaptureFixture[str]
@@ -41,23 +38,6 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return installed(tmp_path / "bin", monkeypatch)
 
 
-def run(folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **now: Any) -> Run:
-    made = tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
-    plan = replace(made, name=name, run_dir=str(folder / "outputs" / name))
-    plan.save()
-    if slurm:
-        queued(folder / "outputs", [plan.paths])
-    if state:
-        status.write(plan.paths.status, Status(state, **now))
-    return Run(plan.paths)
-
-
-def kept(one: Run) -> Status:
-    now = status.read(one.paths.status)
-    assert now
-    return now
-
-
 @pytest.fixture
 def training(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that saves when it is asked to end."""
@@ -75,7 +55,7 @@ def training(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_run_here_is_asked_to_save_or_killed(
     tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture, at_once: bool, code: int
 ) -> None:
-    one = run(tmp_path, pid=training.pid)
+    one = planned_run(tmp_path, pid=training.pid)
     cancel([one], at_once)
     assert training.wait(timeout=20) == code
     assert (tmp_path / "saved").exists() is not at_once
@@ -90,10 +70,10 @@ def test_other_processes_are_left_alone(
     tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture
 ) -> None:
     """The number in the file of a run that ended may be somebody else's by now."""
-    ended = run(tmp_path, "ended", State.FINISHED, pid=training.pid)
-    silent = run(tmp_path, "silent", State.RUNNING, pid=training.pid, updated=time.time() - 3600)
-    never = run(tmp_path, "never", None)
-    elsewhere = run(tmp_path, "elsewhere", State.RUNNING, pid=training.pid, host="elsewhere")
+    ended = planned_run(tmp_path, "ended", State.FINISHED, pid=training.pid)
+    silent = planned_run(tmp_path, "silent", State.RUNNING, pid=training.pid, updated=time.time() - 3600)
+    never = planned_run(tmp_path, "never", None)
+    elsewhere = planned_run(tmp_path, "elsewhere", State.RUNNING, pid=training.pid, host="elsewhere")
     cancel([ended, silent, never, elsewhere], at_once=True)
     time.sleep(0.1)
     assert training.poll() is None
@@ -114,7 +94,7 @@ def test_a_process_that_ends_at_this_moment(
     process = subprocess.Popen([sys.executable, "-IS", "-c", ""])
     process.wait(timeout=20)
     monkeypatch.setattr(status, "is_alive", lambda pid: True)
-    cancel([run(tmp_path, pid=process.pid)], at_once=False)
+    cancel([planned_run(tmp_path, pid=process.pid)], at_once=False)
     assert capsys.readouterr().out == "run: has just ended\n"
 
 
@@ -131,11 +111,11 @@ def test_a_job_leaves_the_queue_or_is_asked_to_save(
     tmp_path: Path, fake: FakeSlurm, state: State, line: str, at_once: bool, words: list[str], left: State
 ) -> None:
     fake.says("squeue", line)
-    one = run(tmp_path, state=state, slurm=True)
+    one = planned_run(tmp_path, state=state, slurm=True)
     cancel([one], at_once)
     (said,) = fake.calls("scancel")
     assert [word for word in said if word != "--quiet"] == words
-    assert kept(one).state is left
+    assert status_of(one).state is left
     assert one.paths.cancelled.exists()
 
 
@@ -155,10 +135,10 @@ def test_a_run_is_not_cancelled_where_slurm_refuses(
 ) -> None:
     fake.says("squeue", squeue(line, "12"))
     fake.says("scancel", code=1, error=REFUSED)
-    one = run(tmp_path, state=state, slurm=True)
-    before = kept(one)
+    one = planned_run(tmp_path, state=state, slurm=True)
+    before = status_of(one)
     assert cancel([one], at_once=False) == FAILED
-    assert kept(one) == before
+    assert status_of(one) == before
     assert not one.paths.cancelled.exists()
     assert not one.paths.stop.exists()
     assert "run: not cancelled: scancel: scancel: error: Unable to contact" in (said := capsys.readouterr().out)
@@ -170,21 +150,21 @@ def test_a_run_is_not_cancelled_where_slurm_refuses(
 
 
 def test_what_slurm_has_cancelled_before_it_failed_is_cancelled(tmp_path: Path, fake: FakeSlurm) -> None:
-    runs = [run(tmp_path, name, State.QUEUED) for name in "abc"]
+    runs = [planned_run(tmp_path, name, State.QUEUED) for name in "abc"]
     queued(tmp_path / "outputs", [one.paths for one in runs])
     fake.says("squeue", squeue("PENDING", "12_0", "12_1", "12_2"))
     fake.does("scancel", f"printf '12_1|PENDING|Priority|\\n' >{fake.folder}/squeue.answer; exit 1")
     assert cancel(runs, at_once=False) == FAILED
-    assert [kept(one).state for one in runs] == [State.CANCELLED, State.QUEUED, State.CANCELLED]
+    assert [status_of(one).state for one in runs] == [State.CANCELLED, State.QUEUED, State.CANCELLED]
     assert [one.paths.cancelled.exists() for one in runs] == [True, False, True]
 
 
 def test_nothing_is_cancelled_where_slurm_answers_nothing_at_all(tmp_path: Path, fake: FakeSlurm) -> None:
-    one = run(tmp_path, state=State.QUEUED, slurm=True)
+    one = planned_run(tmp_path, state=State.QUEUED, slurm=True)
     for program in ("squeue", "scancel"):
         fake.says(program, code=1, error=REFUSED)
     assert cancel([one], at_once=False) == FAILED
-    assert kept(one).state is State.QUEUED
+    assert status_of(one).state is State.QUEUED
     assert not one.paths.cancelled.exists()
 
 
@@ -192,7 +172,7 @@ def test_cancelled_runs_leave_the_queue_as_long_as_they_are_in_it(
     tmp_path: Path, fake: FakeSlurm, capsys: Capture
 ) -> None:
     """A run whose files say that it is over, and whose job waits: a version before this one wrote the state first."""
-    one = run(tmp_path, state=State.CANCELLED, slurm=True)
+    one = planned_run(tmp_path, state=State.CANCELLED, slurm=True)
     fake.says("squeue", squeue("PENDING", "12"))
     assert cancel([one], at_once=False) == DONE
     assert fake.calls("scancel") == [["--quiet", "12"]]
@@ -204,12 +184,12 @@ def test_cancelled_runs_leave_the_queue_as_long_as_they_are_in_it(
 
 
 def test_slurm_is_asked_before_the_state_is_written(tmp_path: Path, fake: FakeSlurm) -> None:
-    one = run(tmp_path, state=State.QUEUED, slurm=True)
+    one = planned_run(tmp_path, state=State.QUEUED, slurm=True)
     fake.says("squeue", squeue("PENDING", "12"))
     fake.does("scancel", f"cat {one.paths.status} >{tmp_path}/before")
     cancel([one], at_once=False)
     assert '"queued"' in (tmp_path / "before").read_text()
-    assert kept(one).state is State.CANCELLED
+    assert status_of(one).state is State.CANCELLED
 
 
 ALIKE = [pytest.param(reader, marks=pytest.mark.exhaustive) for reader in ("| true", ">&-", "2>&- | head -1")]
@@ -218,7 +198,7 @@ READERS = ["| head -1", ">/dev/full", *ALIKE]  # tests/base/test_stdio.py has al
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_sweep_is_cancelled_whoever_reads_what_is_printed(tmp_path: Path, fake: FakeSlurm, reader: str) -> None:
-    runs = [run(tmp_path, f"run-with-a-long-name-{number:03d}", State.QUEUED) for number in range(205)]
+    runs = [planned_run(tmp_path, f"run-with-a-long-name-{number:03d}", State.QUEUED) for number in range(205)]
     queued(tmp_path / "outputs", [one.paths for one in runs])
     jobs = [f"12_{number}" for number in range(205)]
     fake.says("squeue", squeue("PENDING", *jobs))
@@ -230,4 +210,4 @@ def test_a_sweep_is_cancelled_whoever_reads_what_is_printed(tmp_path: Path, fake
     calls = fake.calls("scancel")
     assert [job for call in calls for job in call[1:]] == jobs
     assert max(len(call) for call in calls) == 101
-    assert {kept(one).state for one in runs} == {State.CANCELLED}
+    assert {status_of(one).state for one in runs} == {State.CANCELLED}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.launch.fakes import FakeSlurm, installed, queued
-from tests.plans import tiny_plan
-from tunefleet.base import status
-from tunefleet.base.status import State, Status
+from tests.doors.runs import planned_run
+from tests.launch.fakes import FakeSlurm, installed
+from tunefleet.base.status import State
 from tunefleet.doors import control, grid
 from tunefleet.doors.compose import from_overrides
 from tunefleet.launch import provenance
@@ -52,28 +50,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     return started
 
 
-def run(folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **now: Any) -> Run:
-    made = tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
-    plan = replace(made, name=name, run_dir=str(folder / "outputs" / name))
-    plan.save()
-    if slurm:
-        queued(folder / "outputs", [plan.paths])
-    if state:
-        status.write(plan.paths.status, Status(state, **now))
-    return Run(plan.paths)
-
-
-def kept(one: Run) -> Status:
-    now = status.read(one.paths.status)
-    assert now
-    return now
-
-
 # resume and retry
 
 
 def test_resume_takes_saved_plans_here_and_to_slurm(tmp_path: Path, fake: FakeSlurm, started: Started) -> None:
-    runs = [run(tmp_path, "a", State.INTERRUPTED), run(tmp_path, "b", State.CANCELLED, slurm=True)]
+    runs = [planned_run(tmp_path, "a", State.INTERRUPTED), planned_run(tmp_path, "b", State.CANCELLED, slurm=True)]
     assert control.resume(runs) == 0
     assert (started.here, started.jobs) == (["a"], ["b"])
 
@@ -81,7 +62,7 @@ def test_resume_takes_saved_plans_here_and_to_slurm(tmp_path: Path, fake: FakeSl
 def test_retry_takes_only_what_failed_or_was_preempted(
     tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture
 ) -> None:
-    runs = [run(tmp_path, state.value, state) for state in State] + [run(tmp_path, "never", None)]
+    runs = [planned_run(tmp_path, state.value, state) for state in State] + [planned_run(tmp_path, "never", None)]
     assert control.retry(runs) == 0
     assert sorted(started.here) == ["failed", "preempted"]
     assert capsys.readouterr().out.startswith(f"2 of {len(State) + 1} runs failed: starting them again\n")
@@ -92,7 +73,9 @@ def test_a_named_sweep_means_every_point_that_is_not_finished(
 ) -> None:
     """Also those that never started; those under way go on as they do."""
     over = [state for state in State if state.final]
-    runs = [run(tmp_path, state.value, state) for state in (*over, State.RUNNING)] + [run(tmp_path, "never", None)]
+    runs = [planned_run(tmp_path, state.value, state) for state in (*over, State.RUNNING)] + [
+        planned_run(tmp_path, "never", None)
+    ]
     for again in (lambda: control.resume(runs), lambda: control.retry(runs, None)):
         started.here.clear()
         assert again() == 0
@@ -103,7 +86,7 @@ def test_a_named_sweep_means_every_point_that_is_not_finished(
 def test_a_point_without_a_plan_keeps_no_other_from_starting(
     tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture
 ) -> None:
-    runs = [run(tmp_path, name, State.FAILED) for name in "abc"]
+    runs = [planned_run(tmp_path, name, State.FAILED) for name in "abc"]
     runs[1].paths.plan.unlink()
     assert control.resume(runs) == 2
     assert started.here == ["a", "c"]
@@ -112,15 +95,15 @@ def test_a_point_without_a_plan_keeps_no_other_from_starting(
 
 def test_retry_finds_what_nobody_has_settled_yet(tmp_path: Path, fake: FakeSlurm, started: Started) -> None:
     """A run that says it trains, and whose process is gone."""
-    lost = run(tmp_path, "lost", updated=time.time() - 3600)
-    cancelled = run(tmp_path, "cancelled", updated=time.time() - 3600)
+    lost = planned_run(tmp_path, "lost", updated=time.time() - 3600)
+    cancelled = planned_run(tmp_path, "cancelled", updated=time.time() - 3600)
     cancelled.paths.cancelled.touch()
     assert control.retry([lost, cancelled]) == 0
     assert started.here == ["lost"]
 
 
 def test_retry_of_nothing_is_done(tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture) -> None:
-    assert control.retry([run(tmp_path, state=State.FINISHED)]) == 0
+    assert control.retry([planned_run(tmp_path, state=State.FINISHED)]) == 0
     assert (started.here, capsys.readouterr().out) == ([], "0 of 1 runs failed\n")
 
 

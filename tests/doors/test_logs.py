@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.doors.runs import later, moves, run_directory
 from tests.launch.fakes import FakeSlurm, installed, queued
-from tunefleet.base import status
 from tunefleet.base.errors import RunError
-from tunefleet.base.paths import RunPaths
-from tunefleet.base.status import State, Status
+from tunefleet.base.status import State
 from tunefleet.doors import logs
-from tunefleet.launch.register import Run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -28,37 +23,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return installed(tmp_path / "bin", monkeypatch)
 
 
-def run(name: str, state: State | None = State.RUNNING, **more: Any) -> Run:
-    """A run directory in outputs/ whose own files say this."""
-    paths = RunPaths(Path("outputs", name).resolve())
-    paths.log(0).parent.mkdir(parents=True, exist_ok=True)
-    if state:
-        status.write(paths.status, Status(state, **more))
-    return Run(paths)
-
-
-def moves(one: Run, state: State, **more: Any) -> None:
-    now = status.read(one.paths.status)
-    assert now
-    status.write(one.paths.status, now.moved(state=state, **more))
-
-
-def later(*acts: Callable[[], object]) -> threading.Thread:
-    """Does one thing after another, each a moment later."""
-
-    def work() -> None:
-        for act in acts:
-            time.sleep(0.2)
-            act()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
 @pytest.mark.parametrize(("lines", "shown"), [(2, "4\n5"), (100, "1\n2\n3\n4\n5"), (0, "")])
 def test_the_last_lines_of_a_rank(capsys: Capture, lines: int, shown: str) -> None:
-    one = run("a")
+    one = run_directory("a")
     one.paths.log(1).write_text("1\n2\n3\n4\n5")
     logs.logs(one, 1, lines, follow=False)
     assert capsys.readouterr().out == shown
@@ -66,9 +33,9 @@ def test_the_last_lines_of_a_rank(capsys: Capture, lines: int, shown: str) -> No
 
 def test_no_log_yet_is_said_with_the_reason() -> None:
     with pytest.raises(RunError, match=r"^a: rank 3 has no log yet\. It is queued \(waits\)\.$"):
-        logs.logs(run("a", State.QUEUED, reason="waits"), 3, 10, follow=False)
+        logs.logs(run_directory("a", State.QUEUED, reason="waits"), 3, 10, follow=False)
     with pytest.raises(RunError, match=r"It never started\.$"):
-        logs.logs(run("b", None), 0, 10, follow=False)
+        logs.logs(run_directory("b", None), 0, 10, follow=False)
 
 
 def append(path: Path, content: str | bytes) -> Callable[[], None]:
@@ -80,7 +47,7 @@ def append(path: Path, content: str | bytes) -> Callable[[], None]:
 
 
 def test_following_prints_everything_once_and_ends_with_the_run(capsys: Capture) -> None:
-    one = run("a")
+    one = run_directory("a")
     log = one.paths.log(0)
     log.write_text("old\nsecond\nbar 1%\r")
 
@@ -95,7 +62,7 @@ def test_following_prints_everything_once_and_ends_with_the_run(capsys: Capture)
 
 
 def test_following_waits_for_a_log_that_appears_late(capsys: Capture) -> None:
-    one = run("a", State.STARTING)
+    one = run_directory("a", State.STARTING)
     thread = later(append(one.paths.log(0), "first\n"), lambda: moves(one, State.FINISHED))
     logs.logs(one, 0, 10, follow=True)
     thread.join()
@@ -103,7 +70,7 @@ def test_following_waits_for_a_log_that_appears_late(capsys: Capture) -> None:
 
 
 def test_following_moves_from_the_batch_scripts_words_to_the_ranks_own(capsys: Capture, fake: FakeSlurm) -> None:
-    one = run("a", State.STARTING)
+    one = run_directory("a", State.STARTING)
     submitted = queued(Path("outputs").resolve(), [one.paths])
     moves(one, State.STARTING)
     fake.says("squeue", "12|RUNNING|None|")
@@ -119,15 +86,15 @@ def test_following_moves_from_the_batch_scripts_words_to_the_ranks_own(capsys: C
 
 
 def test_following_a_run_that_has_ended_is_no_waiting(capsys: Capture) -> None:
-    one = run("a", State.FAILED)
+    one = run_directory("a", State.FAILED)
     one.paths.log(0).write_text("all\n")
     logs.logs(one, 0, 10, follow=True)
-    logs.logs(run("b", State.FINISHED), 0, 10, follow=True)  # without a log
+    logs.logs(run_directory("b", State.FINISHED), 0, 10, follow=True)  # without a log
     assert capsys.readouterr().out == "all\n"
 
 
 def test_a_letter_in_two_pieces_is_one_letter(capsys: Capture) -> None:
-    one = run("a")
+    one = run_directory("a")
     halves = "né".encode()
     thread = later(
         append(one.paths.log(0), halves[:2]), append(one.paths.log(0), halves[2:]), lambda: moves(one, State.FINISHED)
@@ -139,7 +106,7 @@ def test_a_letter_in_two_pieces_is_one_letter(capsys: Capture) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\n", b"a\xc3", b"a\r", "né 中\n".encode()])
 def test_what_is_no_text_is_shown_and_not_repeated(capsys: Capture, content: bytes) -> None:
-    one = run("a")
+    one = run_directory("a")
     append(one.paths.log(0), content)()
 
     def end() -> None:

@@ -1,0 +1,65 @@
+"""Runs that tests of the commands look at: a directory with a state, with a plan, and one that changes later."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.launch.fakes import queued
+from tests.plans import tiny_plan
+from tunefleet.base import status
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import State, Status
+from tunefleet.launch.register import Run
+
+
+def run_directory(name: str, state: State | None = State.RUNNING, **more: Any) -> Run:
+    """A run directory in outputs/ whose own files say this; it has no plan."""
+    paths = RunPaths(Path("outputs", name).resolve())
+    paths.log(0).parent.mkdir(parents=True, exist_ok=True)
+    if state:
+        status.write(paths.status, Status(state, **more))
+    return Run(paths)
+
+
+def planned_run(
+    folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **now: Any
+) -> Run:
+    """A run with a saved plan; with `slurm`, one whose job is in the queue."""
+    made = tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
+    plan = replace(made, name=name, run_dir=str(folder / "outputs" / name))
+    plan.save()
+    if slurm:
+        queued(folder / "outputs", [plan.paths])
+    if state:
+        status.write(plan.paths.status, Status(state, **now))
+    return Run(plan.paths)
+
+
+def status_of(run: Run) -> Status:
+    """What its status.json says, which must be there."""
+    now = status.read(run.paths.status)
+    assert now
+    return now
+
+
+def moves(run: Run, state: State, **more: Any) -> None:
+    """Writes another state into its status.json."""
+    status.write(run.paths.status, status_of(run).moved(state=state, **more))
+
+
+def later(*acts: Callable[[], object]) -> threading.Thread:
+    """Does one thing after another, each a moment later."""
+
+    def work() -> None:
+        for act in acts:
+            time.sleep(0.2)
+            act()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
