@@ -113,7 +113,7 @@ def test_runs_go_on_after_their_first_or_their_second_node_crashed(cluster: Clus
 
 def test_without_a_bound_it_would_start_for_ever(copied: Desk) -> None:
     """The control of the tests that a run starts no more."""
-    copied.edit("launch/attempts.py", "_FUTILE = 2", "_FUTILE = 1000")
+    copied.edit("launch/requeue.py", "_FUTILE = 2", "_FUTILE = 1000")
     copied.pretend(ENDLESS, trouble=Trouble("killed", rank=0))
     copied.until("requeued")
     copied.cluster.release(copied.job)

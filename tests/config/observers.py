@@ -22,7 +22,7 @@ from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.data.prepare import prepare
 from tunefleet.engine.plain_model import SingleProcess
-from tunefleet.launch import attempts, local, slurm
+from tunefleet.launch import local, requeue, slurm
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.submission import Submission
 from tunefleet.optim.build_optimizer import build_optimizer
@@ -153,7 +153,7 @@ def restarted(config: RunConfig, folder: Path) -> Any:
     """After how many attempts that saved something a run is not started again."""
     done = [Attempt("s", str(number), 0.0, 0) for number in range(30)]
     fruitful = [replace(attempt, last=number + 1, first=number) for number, attempt in enumerate(done)]
-    return [attempts.refusal(Cause.TIME_LIMIT, fruitful[:count], config.launch) is None for count in range(1, 30)]
+    return [requeue.refusal(Cause.TIME_LIMIT, fruitful[:count], config.launch) is None for count in range(1, 30)]
 
 
 def forecast(config: RunConfig, folder: Path) -> Any:

@@ -17,7 +17,7 @@ from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import DONE, FAILED, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.launch import attempts, ending, local, queue, snapshot, submission
+from tunefleet.launch import attempts, ending, local, queue, requeue, snapshot, submission
 from tunefleet.launch.ending import Ending
 from tunefleet.launch.local import free_port
 from tunefleet.launch.queue import QueueError
@@ -63,7 +63,7 @@ def _not_its_turn(run: RunPaths, key: str, run_status: Status, plan: Plan) -> st
     place = submission.place(run)
     if place and place.submission.key != key:  # SLURM had the job after its submitter died, and the user tried again
         return f"was submitted again since, as {place.submission.key}"
-    if run_status.state.final and attempts.refusal(run_status.cause, [], plan.config.launch):
+    if run_status.state.final and requeue.refusal(run_status.cause, [], plan.config.launch):
         return f"is {run_status.state.value} and does not start again"
     return ""
 
@@ -84,7 +84,7 @@ def _no_progress(run: RunPaths, key: str, run_status: Status, plan: Plan) -> End
     if not done:
         return None
     killed = [*done[:-1], replace(done[-1], last=run_status.saved_step)] if done[-1].last is None else done
-    refusal = attempts.refusal(Cause.NODE_FAILURE, killed, plan.config.launch)
+    refusal = requeue.refusal(Cause.NODE_FAILURE, killed, plan.config.launch)
     earlier = f" (before: {run_status.reason})" if run_status.reason else ""
     return Ending(Cause.NO_PROGRESS, f"{refusal}{earlier}") if refusal else None
 
@@ -108,12 +108,12 @@ def end(run: RunPaths, key: str, code: int) -> int:
     if outcome.cause is Cause.NONE:
         return DONE
     in_queue = job_state == "REQUEUED"  # by SLURM itself, after the failure of another machine
-    refusal = attempts.refusal(outcome.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
+    refusal = requeue.refusal(outcome.cause, attempts.read(run, key), Plan.read(run.root).config.launch)
     if refusal is None:
         return _requeue(run, outcome, in_queue)
     if in_queue:
         queue.cancel([job_number()])
-    retryable = attempts.retryable(outcome.cause)  # else its reason says enough
+    retryable = requeue.retryable(outcome.cause)  # else its reason says enough
     _settle(run, replace(outcome, reason=f"{outcome.reason}; {refusal}") if retryable else outcome)
     return code or FAILED
 

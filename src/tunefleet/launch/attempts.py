@@ -1,11 +1,10 @@
-"""Attempts of a run, a line in attempts.jsonl for every start and end: whether it may start again."""
+"""Attempts of a run: a line in attempts.jsonl for every start and end."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -13,10 +12,6 @@ from typing import BinaryIO
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
-from tunefleet.config.launch import LaunchConfig
-
-_FUTILE = 2  # so many attempts in a row without a new checkpoint are enough
-_RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER)
 
 
 @dataclass(frozen=True)
@@ -73,23 +68,6 @@ def begin(run: RunPaths, submission: str, job: str) -> Attempt:
     attempt = Attempt(submission, job, time.time(), run_status.saved_step if run_status else 0)
     write(run, attempt)
     return attempt
-
-
-def retryable(cause: Cause) -> bool:
-    """Whether starting again may help."""
-    return cause in _RETRYABLE
-
-
-def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str | None:
-    """Why a run must not start again by itself after `done` attempts, the last of which ended by `cause`."""
-    if not retryable(cause):
-        return f"{cause.value} is not fixed by starting again"
-    if len(done) > launch.max_restarts:
-        return f"launch.max_restarts={launch.max_restarts} are used up"
-    recent = done[-_FUTILE:]
-    if len(recent) == _FUTILE and not any(attempt.made_progress for attempt in recent):
-        return f"the last {_FUTILE} attempts saved no new step: raise launch.time, or save more often"
-    return None
 
 
 def _all(path: Path) -> list[Attempt]:

@@ -25,7 +25,8 @@ from tunefleet.plan.plan import Expected, Plan
 from tunefleet.plan.processes.batch import Batch, batch
 from tunefleet.plan.processes.layout import Layout, given_processes, layout
 from tunefleet.plan.processes.machine import Machine
-from tunefleet.plan.processes.slurm_job import expected, job, promised
+from tunefleet.plan.processes.sbatch_options import job
+from tunefleet.plan.processes.slurm_job import expected, promised
 from tunefleet.plan.rules import all_rules
 from tunefleet.plan.rules.notes import notes
 from tunefleet.plan.rules.optimizer_rules import takes_cpu_adam

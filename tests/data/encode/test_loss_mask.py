@@ -19,7 +19,7 @@ from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.encode.loss_mask import Encoder, encode, encode_pairs
 from tunefleet.data.encode.template import ChatTemplate, Rendered, find
 from tunefleet.data.formats.conversation import Conversation, Turn
-from tunefleet.data.formats.reading import Reader
+from tunefleet.data.formats.conversation_reader import Reader
 from tunefleet.data.read.source_row import Row
 from tunefleet.model import tokenizer as tokenizers
 

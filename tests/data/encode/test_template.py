@@ -16,7 +16,7 @@ from tunefleet.data.encode import template as template_module
 from tunefleet.data.encode.template import ChatTemplate, find
 from tunefleet.data.formats.collect import collect
 from tunefleet.data.formats.conversation import TEXT, Conversation, ToolCall, Turn
-from tunefleet.data.formats.reading import Reader
+from tunefleet.data.formats.conversation_reader import Reader
 from tunefleet.data.prepare import chat_template
 from tunefleet.data.read.bad_rows import BadRows
 from tunefleet.data.read.source_row import Row

@@ -15,7 +15,8 @@ from tests.shared import shared_data
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import COLUMNS, Format, SourceConfig
 from tunefleet.data.formats.conversation import Conversation, ToolCall, Turn
-from tunefleet.data.formats.reading import KEYS, Reader, UnknownFormat, recognise
+from tunefleet.data.formats.conversation_reader import Reader
+from tunefleet.data.formats.recognise_format import KEYS, UnknownFormat, recognise
 from tunefleet.data.read.row_fields import find
 from tunefleet.data.read.source_row import Row
 from tunefleet.data.read.sources import Source

@@ -13,7 +13,8 @@ from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import Format, SourceConfig
 from tunefleet.data.formats import keys
 from tunefleet.data.formats.conversation import Conversation
-from tunefleet.data.formats.reading import Reader, UnknownFormat
+from tunefleet.data.formats.conversation_reader import Reader
+from tunefleet.data.formats.recognise_format import UnknownFormat
 from tunefleet.data.read.source_row import Media, Row
 
 WHERE = "rows.jsonl:7"

@@ -12,7 +12,7 @@ import pytest
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
-from tunefleet.data.formats.reading import Reader
+from tunefleet.data.formats.conversation_reader import Reader
 from tunefleet.data.read import features
 from tunefleet.data.read.file_readers import aligned, read
 from tunefleet.data.read.source_row import Row

@@ -265,7 +265,7 @@ def test_control_a_rule_in_two_places_is_noticed() -> None:
     assert not twice([first, "parallel: no. Use train.precision=bf16.", "x: no.", "x: no."])
 
 
-_ELSEWHERE = ("slurm_job", "slots", "precision", "fit_check", "gpus", "advice", "auto")
+_ELSEWHERE = ("sbatch_options", "slots", "precision", "fit_check", "gpus", "advice", "auto")
 """Modules whose complaints have tests of their own, or that write notes."""
 
 

@@ -1,1 +1,1 @@
-"""Formats: from rows to conversations; `reading.Reader` recognises the format, a file for each family reads it."""
+"""Formats: from rows to conversations; a row's format is recognised by its keys, a file for each family reads it."""

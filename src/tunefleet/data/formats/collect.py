@@ -7,7 +7,8 @@ from itertools import islice
 
 from tunefleet.base.errors import DataError
 from tunefleet.data.formats.conversation import Conversation
-from tunefleet.data.formats.reading import Reader, UnknownFormat
+from tunefleet.data.formats.conversation_reader import Reader
+from tunefleet.data.formats.recognise_format import UnknownFormat
 from tunefleet.data.read import meter
 from tunefleet.data.read.bad_rows import BadRows
 from tunefleet.data.read.source_row import RowOrError

@@ -1,8 +1,8 @@
-"""Reader of a source's rows: the first one decides the format of all, and each becomes conversations."""
+"""Conversation reader: the rows of a source, whose first decides the format of all, become conversations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,24 +11,11 @@ from tunefleet.config.data import Format, SourceConfig
 from tunefleet.data.formats import chat, pairs, tasks, weights
 from tunefleet.data.formats.conversation import TEXT, Conversation, Turn
 from tunefleet.data.formats.keys import CONVERSATIONS, Keys
+from tunefleet.data.formats.recognise_format import UnknownFormat, expect_fit, recognise
 from tunefleet.data.formats.tree import tree
 from tunefleet.data.read import row_fields
 from tunefleet.data.read.source_row import Row
 
-KEYS: tuple[tuple[Format, set[str]], ...] = (
-    (Format.CHOSEN, {"chosen"}),
-    (Format.MESSAGES, {"messages"}),
-    (Format.SHAREGPT, {"conversations"}),
-    (Format.PROMPT_COMPLETION, {"prompt", "completion"}),
-    (Format.ALPACA, {"instruction", "output"}),
-    (Format.PARALLEL, {"source", "target"}),
-    (Format.TREE, {"tree"}),
-    (Format.TREE, {"message_tree_id", "prompt"}),
-    (Format.TREE, {"role", "text", "replies"}),
-    (Format.LABELLED, {"text", "label"}),
-    (Format.TEXT, {"text"}),
-)
-"""The rule of `format=auto`: the first line whose keys a row has."""
 _CHATS: dict[Format, Callable[[Row], tuple[Turn, ...]]] = {
     Format.CHOSEN: chat.chosen_answer,
     Format.MESSAGES: chat.messages,
@@ -39,23 +26,6 @@ _CHATS: dict[Format, Callable[[Row], tuple[Turn, ...]]] = {
     Format.TEXT: pairs.plain_text,
 }
 _TASKS = (Format.PARALLEL, Format.LABELLED)
-
-
-class UnknownFormat(DataError):
-    """The rows of a source are of no format that we know."""
-
-
-def recognise(row: Row, columns: Iterable[str] = ()) -> Format:
-    """The format whose keys `row` has, or `columns` name. Raises `UnknownFormat` with the keys that would be known."""
-    names = {*row.values, *columns}
-    recognised = next((format for format, keys in KEYS if keys <= names), None)
-    if recognised is None:
-        formats = "; ".join(f"{', '.join(sorted(keys))} ({format.value})" for format, keys in KEYS)
-        raise UnknownFormat(
-            f"{row.location}: unknown format with keys {', '.join(row.values)}. Known: {formats}. "
-            "Name the columns, such as data.columns.prompt=COLUMN."
-        )
-    return recognised
 
 
 class Reader:
@@ -120,7 +90,7 @@ class Reader:
             self._expect_meant(row, self._format)
             self._check_instruction(self._format)
         elif self._source.format is Format.AUTO and (keys := tuple(row.values)) not in self._fitting:
-            _expect_fit(row, {*keys, *self._source.columns}, self._format)
+            expect_fit(row, {*keys, *self._source.columns}, self._format)
             self._fitting.add(keys)
         return self._format
 
@@ -144,15 +114,6 @@ class Reader:
         if format is Format.LABELLED:
             return tasks.labelled(row, self._source, self._labels)
         return [_CHATS[format](row)]
-
-
-def _expect_fit(row: Row, names: set[str], format: Format) -> None:
-    missing = min((keys - names for keyed, keys in KEYS if keyed is format), key=len)
-    if missing:
-        raise DataError(
-            f"{row.location}: no column {', '.join(sorted(missing))}; it has {', '.join(row.values)}. "
-            f"The first row is {format.value}, and a source has one format."
-        )
 
 
 def _row_weights(row: Row) -> dict[str, Any]:

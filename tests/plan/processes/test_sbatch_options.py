@@ -14,7 +14,8 @@ from tunefleet.config import RunConfig
 from tunefleet.config.launch import LaunchConfig, Launcher
 from tunefleet.config.load import dump, load
 from tunefleet.plan import Machine, Plan, make
-from tunefleet.plan.processes.slurm_job import Job, expected, job, promised
+from tunefleet.plan.processes.sbatch_options import job
+from tunefleet.plan.processes.slurm_job import Job, expected, promised
 
 SLURM = LaunchConfig(name=Launcher.SLURM)
 TEXTS = sorted(f.name for f in fields(LaunchConfig) if f.type == "str | None" and f.name != "memory")

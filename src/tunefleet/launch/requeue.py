@@ -1,0 +1,29 @@
+"""Requeue, or not: the causes after which a run may start again by itself, how often, and with what progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunefleet.base.status import Cause
+from tunefleet.config.launch import LaunchConfig
+from tunefleet.launch.attempts import Attempt
+
+_FUTILE = 2  # so many attempts in a row without a new checkpoint are enough
+_RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER)
+
+
+def retryable(cause: Cause) -> bool:
+    """Whether starting again may help."""
+    return cause in _RETRYABLE
+
+
+def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str | None:
+    """Why a run must not start again by itself after `done` attempts, the last of which ended by `cause`."""
+    if not retryable(cause):
+        return f"{cause.value} is not fixed by starting again"
+    if len(done) > launch.max_restarts:
+        return f"launch.max_restarts={launch.max_restarts} are used up"
+    recent = done[-_FUTILE:]
+    if len(recent) == _FUTILE and not any(attempt.made_progress for attempt in recent):
+        return f"the last {_FUTILE} attempts saved no new step: raise launch.time, or save more often"
+    return None
