@@ -102,6 +102,10 @@ def test_what_is_offered(project: Path, line: str, some: set[str]) -> None:
     assert all(candidate.startswith(word) for candidate in found)
 
 
+def test_what_belongs_to_data_alone_is_offered_behind_it() -> None:
+    assert offered("tunefleet data ") == {"show", "stats", "prepare"}
+
+
 def test_runs_are_offered_by_name(project: Path) -> None:
     for command in ("status", "logs", "cancel", "resume", "export", "chat"):
         assert RUN in offered(f"tunefleet {command} ")

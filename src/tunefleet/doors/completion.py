@@ -78,7 +78,7 @@ def _split(line: str) -> list[str]:
 
 
 def _of_commands(earlier: list[str], current: str) -> Iterator[str]:
-    from tunefleet.doors.cli import options_of
+    from tunefleet.doors.command_table import GROUPS, options_of
 
     outputs = "outputs"
     if earlier[:1] == ["--outputs"]:
@@ -87,8 +87,8 @@ def _of_commands(earlier: list[str], current: str) -> Iterator[str]:
     if command == "train":
         yield from _of_training(remaining, current)
         return
-    if command == "data" and remaining:
-        command, *remaining = f"data {remaining[0]}", *remaining[1:]
+    if command in GROUPS and remaining:
+        command, *remaining = f"{command} {remaining[0]}", *remaining[1:]
     options = options_of(command)
     previous = remaining[-1] if remaining else ""
     if isinstance(options.get(previous), (list, tuple)):

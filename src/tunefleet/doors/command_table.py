@@ -1,0 +1,134 @@
+"""Command table: every command of `tunefleet` with its arguments and its help; Tab reads it too."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base.status import State
+from tunefleet.doors import commands
+
+Argument = tuple[str, dict[str, Any]]
+"""Its flags, or its name, and what argparse is told of it."""
+Command = tuple[str, Callable[[Namespace], int | None], str, Sequence[Argument]]
+"""Its name, what it does, its help and its arguments."""
+
+_RUN: Argument = ("run", {"metavar": "RUN", "help": "the run's directory or name"})
+_RUNS: Argument = ("runs", {"metavar": "RUN", "nargs": "+", "help": "runs or sweeps"})
+_RUNS_OR_ALL: Argument = ("runs", {"metavar": "RUN", "nargs": "*", "help": "runs or sweeps; all where none is given"})
+_OVERRIDES: Argument = ("overrides", {})  # whatever is no option of the command, as for `tunefleet train`
+_FILTERS: Argument = ("filters", {"nargs": "*", "metavar": "KEY=VALUE", "help": "model=opt-1.3b, optimizer.lr=1e-5"})
+_STATES: Argument = ("--state", {"action": "append", "default": [], "choices": [state.value for state in State]})
+_FOLLOW: Argument = ("-f --follow", {"action": "store_true", "help": "follow until the run has ended"})
+_RANK: Argument = ("--rank", {"type": int, "default": 0, "help": "which process"})
+_LINES: Argument = ("-n --lines", {"type": int, "default": 100, "help": "how many of the last lines"})
+_YES: Argument = ("-y --yes", {"action": "store_true", "help": "do not ask"})
+_AT_ONCE: Argument = ("--now", {"action": "store_true", "help": "do not save"})
+_FAILED: Argument = (
+    "--failed",
+    {"action": "store_true", "help": "only what failed or was preempted, as without RUN"},
+)
+_TO: Argument = ("--to", {"type": Path, "help": "another folder than RUN/export: new, empty, or a former export"})
+_OVERWRITE: Argument = ("--overwrite", {"action": "store_true", "help": "replace files of the same names there"})
+_SHELL: Argument = ("shell", {"choices": ["bash", "zsh", "fish"], "help": "which shell"})
+_MACHINE: Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
+_OF_ROWS: Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
+_MULTIRUN: Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
+_MERGED: Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
+_ADAPTER_ALONE: Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})
+_ROWS: Argument = ("-n --rows", {"type": int, "metavar": "ROWS", "help": "how many, 5 by default"})
+_ROW: Argument = ("--row", {"type": int, "metavar": "NUMBER", "help": "this row; with -n also those behind it"})
+_RANDOM: Argument = (
+    "--random",
+    {"nargs": "?", "const": -1, "type": int, "metavar": "SEED", "help": "rows drawn at random, the same for a SEED"},
+)
+_SPLIT: Argument = ("--split", {"default": "train", "metavar": "NAME", "help": "validation rows: validation, ..."})
+_HTML: Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
+
+_OF_DATA = "what `tunefleet train OVERRIDES` would train on"
+_DATA_COMMANDS: tuple[Command, ...] = (
+    (
+        "show",
+        commands.show,
+        "rows as the model sees them, with the tokens in the loss coloured",
+        [_OVERRIDES, _ROWS, _ROW, _RANDOM, _SPLIT, _HTML],
+    ),
+    (
+        "stats",
+        commands.stats,
+        "rows read, dropped and cut, tokens in the loss, lengths, packing; refused as training is",
+        [_OVERRIDES],
+    ),
+    (
+        "prepare",
+        commands.prepare,
+        "prepare it now, on any machine that shares data.cache; checks what is there",
+        [_OVERRIDES],
+    ),
+)
+COMMANDS: tuple[Command, ...] = (
+    (
+        "completion",
+        commands.completion,
+        'print the script that binds Tab: eval "$(tunefleet completion bash)"',
+        [_SHELL],
+    ),
+    ("train", commands.train, "train: `tunefleet train [group=choice ...] [group.key=value ...]`", []),
+    (
+        "plan",
+        commands.plan,
+        "what `tunefleet train OVERRIDES` would run, whether it fits, how long it takes; nothing is started",
+        [_OVERRIDES, _MACHINE, _OF_ROWS, _MULTIRUN],
+    ),
+    (
+        "check",
+        commands.check,
+        "whether a strategy computes the right thing on this machine: parallel=zero3",
+        [_OVERRIDES],
+    ),
+    ("status", commands.status, "how runs stand, and why", [_RUNS_OR_ALL]),
+    ("ls", commands.ls, "list runs", [_FILTERS, _STATES]),
+    ("logs", commands.logs, "what a process of a run wrote", [_RUN, _FOLLOW, _RANK, _LINES]),
+    ("cancel", commands.cancel, "end runs for good; those that train save first", [_RUNS, _AT_ONCE]),
+    ("resume", commands.resume, "start saved runs again, from their newest checkpoint", [_RUNS]),
+    (
+        "retry",
+        commands.retry,
+        "resume those of the runs that are not finished; without RUN, all that failed",
+        [_RUNS_OR_ALL, _FAILED],
+    ),
+    ("rm", commands.rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),
+    (
+        "reproduce",
+        commands.reproduce,
+        "compose a run again, show what differs from then, run it beside the old one",
+        [_RUN],
+    ),
+    (
+        "export",
+        commands.export,
+        "write the newest checkpoint in Hugging Face form",
+        [_RUN, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE],
+    ),
+    ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN]),
+    ("chat", commands.chat, "talk with the exported model", [_RUN]),
+)
+
+
+GROUPS: dict[str, tuple[str, Sequence[Command]]] = {"data": (_OF_DATA, _DATA_COMMANDS)}
+"""Commands of two words, `tunefleet data show`: the first, its help, and the second ones."""
+
+
+def options_of(command: str) -> dict[str, Any]:
+    """For Tab: the options of a command with the values of each, and the names of its other arguments."""
+    if command in GROUPS:
+        return {"words": [name for name, *_ in GROUPS[command][1]]}
+    arguments = {name: arguments for name, _, _, arguments in COMMANDS}
+    arguments |= {f"{group} {name}": rest for group, (_, below) in GROUPS.items() for name, _, _, rest in below}
+    if command not in arguments:
+        top = [*(name for name, *_ in COMMANDS), *GROUPS]
+        return {} if command else {"words": top, "--help": None, "--version": None, "--outputs": None}
+    options = {name: settings.get("choices") for flags, settings in arguments[command] for name in flags.split()}
+    return {"--help": None, "words": options.get("shell", ()), **options}

@@ -1,0 +1,194 @@
+"""Commands of `tunefleet`: what each of them does with its arguments.
+
+What a command needs is imported when it is called: Tab asks for the table of commands in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.base.status import State
+
+if TYPE_CHECKING:
+    from tunefleet.launch.register import Run
+
+OUTPUTS = Path("outputs")
+"""Where runs are, unless `--outputs` names another folder."""
+
+
+def train(args: Namespace) -> None:
+    """Not reached: `main` hands everything behind `train` to Hydra."""
+
+
+def completion(args: Namespace) -> None:
+    """Prints the script that binds Tab in a shell."""
+    from tunefleet.doors.shells import SCRIPTS
+
+    print(SCRIPTS[args.shell], end="")
+
+
+def plan(args: Namespace) -> None:
+    """Prints what would run, of one run or of a grid. Raises `ConfigError` for a number of rows below 1."""
+    from tunefleet.doors import plan  # Hydra takes 0.3 s, which other commands can do without
+
+    if args.of_rows is not None and args.of_rows < 1:
+        raise ConfigError(f"--rows: {args.of_rows} is not allowed. Allowed: a whole number at least 1.")
+    (plan.grid if args.multirun else plan.single)(args.overrides, args.machine, args.of_rows)
+
+
+def check(args: Namespace) -> int:
+    """Compares a few steps of a strategy with a plain loop; the exit code."""
+    from tunefleet.doors.check import check
+
+    return check(args.overrides)
+
+
+def show(args: Namespace) -> None:
+    """Prints rows as the model sees them, or writes a page of them."""
+    from tunefleet.doors import data
+
+    row_options = data.RowOptions(args.rows, args.row, args.random, args.split)
+    data.show(args.overrides, row_options, args.html)
+
+
+def stats(args: Namespace) -> None:
+    """Prints what became of all rows."""
+    from tunefleet.doors import data
+
+    data.stats(args.overrides)
+
+
+def prepare(args: Namespace) -> None:
+    """Prepares the data in the cache."""
+    from tunefleet.doors import data
+
+    data.prepare(args.overrides)
+
+
+def status(args: Namespace) -> None:
+    """Prints how runs stand."""
+    from tunefleet.doors import status
+
+    status.status(_named(args) if args.runs else _all(args))
+
+
+def ls(args: Namespace) -> None:
+    """Lists the runs that the filters match. Raises `ConfigError` for what is no filter."""
+    from tunefleet.doors import status
+    from tunefleet.launch import register, settings
+
+    bad = [text for text in args.filters if "=" not in text]
+    if bad:
+        raise ConfigError(
+            *(f"{text}: a filter is key=value, such as model=opt-1.3b or optimizer.lr=1e-5." for text in bad)
+        )
+    filters = dict(text.split("=", 1) for text in args.filters)
+    runs = _all(args)
+    settings.expect_known(list(filters), runs)
+    status.ls(register.matching(runs, filters), [State(state) for state in args.state])
+
+
+def logs(args: Namespace) -> None:
+    """Prints what a process of a run wrote."""
+    from tunefleet.doors import logs
+
+    logs.logs(_named_run(args), args.rank, max(0, args.lines), args.follow)
+
+
+def cancel(args: Namespace) -> int:
+    """Ends runs for good; the exit code."""
+    from tunefleet.doors import cancel
+
+    return cancel.cancel(_named(args), args.now)
+
+
+def resume(args: Namespace) -> int:
+    """Starts saved runs again; the exit code."""
+    from tunefleet.doors import control
+
+    return control.resume(_named(args), _sweep(args))
+
+
+def retry(args: Namespace) -> int:
+    """Starts again what is not finished, or what failed; the exit code."""
+    from tunefleet.doors import control
+
+    if not args.runs:
+        return control.retry(_all(args))
+    if args.failed:
+        return control.retry(_named(args), sweep=_sweep(args))
+    return control.retry(_named(args), None, _sweep(args))
+
+
+def reproduce(args: Namespace) -> int:
+    """Runs a run's plan again beside the old one; the exit code."""
+    from tunefleet.doors import control
+
+    return control.reproduce(_named_run(args))
+
+
+def export(args: Namespace) -> None:
+    """Writes the newest checkpoint in Hugging Face form."""
+    from tunefleet.doors import exported
+
+    exported.export(_named_run(args), args.to, args.merge, args.overwrite)
+
+
+def evaluate(args: Namespace) -> None:
+    """Measures the exported model."""
+    from tunefleet.doors import exported
+
+    exported.evaluate(_named_run(args))
+
+
+def chat(args: Namespace) -> None:
+    """Talks with the exported model."""
+    from tunefleet.doors import exported
+
+    exported.chat(_named_run(args))
+
+
+def rm(args: Namespace) -> int:
+    """Removes runs that are over; the exit code."""
+    from tunefleet.doors import rm
+
+    return rm.remove(args.runs, _outputs(args), args.yes)
+
+
+def _all(args: Namespace) -> list[Run]:
+    from tunefleet.launch import register
+
+    return register.runs(_outputs(args))
+
+
+def _outputs(args: Namespace) -> Path:
+    """The folder of runs, which need not be there where it is the default. Raises `ConfigError` for what is none."""
+    folder: Path = args.outputs
+    if not folder.is_dir() and (folder != OUTPUTS or os.path.lexists(folder)):
+        kind = "is not a folder" if os.path.lexists(folder) else "is not there"
+        raise ConfigError(f"--outputs: {folder} {kind}. Name the folder that runs are saved to, as output_dir= has it.")
+    return folder
+
+
+def _named(args: Namespace) -> list[Run]:
+    from tunefleet.launch import register
+
+    runs = [run for name in args.runs for run in register.named(name, _outputs(args))]
+    return list({run.paths.root: run for run in runs}.values())
+
+
+def _sweep(args: Namespace) -> str:
+    """The name of the sweep, where one alone is named."""
+    from tunefleet.base import sweeps
+
+    return args.runs[0] if len(args.runs) == 1 and sweeps.read(_outputs(args), args.runs[0]) else ""
+
+
+def _named_run(args: Namespace) -> Run:
+    from tunefleet.launch import register
+
+    return register.only(args.run, _outputs(args))
