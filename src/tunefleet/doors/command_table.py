@@ -125,10 +125,11 @@ def options_of(command: str) -> dict[str, Any]:
     """For Tab: the options of a command with the values of each, and the names of its other arguments."""
     if command in GROUPS:
         return {"words": [name for name, *_ in GROUPS[command][1]]}
-    arguments = {name: arguments for name, _, _, arguments in COMMANDS}
-    arguments |= {f"{group} {name}": rest for group, (_, below) in GROUPS.items() for name, _, _, rest in below}
-    if command not in arguments:
+    arguments_of = {name: arguments for name, _, _, arguments in COMMANDS}
+    for group, (_, below) in GROUPS.items():
+        arguments_of |= {f"{group} {name}": arguments for name, _, _, arguments in below}
+    if command not in arguments_of:
         top = [*(name for name, *_ in COMMANDS), *GROUPS]
         return {} if command else {"words": top, "--help": None, "--version": None, "--outputs": None}
-    options = {name: settings.get("choices") for flags, settings in arguments[command] for name in flags.split()}
+    options = {name: settings.get("choices") for flags, settings in arguments_of[command] for name in flags.split()}
     return {"--help": None, "words": options.get("shell", ()), **options}
