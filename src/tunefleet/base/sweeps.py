@@ -78,3 +78,50 @@ def listed(output_dir: Path) -> list[Sweep]:
 
 def _path(output_dir: Path, name: str) -> Path:
     return output_dir / "sweeps" / name / "sweep.json"
+
+
+@dataclass(frozen=True)
+class SweepPaths:
+    """The files of one sweep that searches, all below its directory `root`, which is `OUTPUTS/sweeps/NAME`."""
+
+    root: Path
+
+    @property
+    def definition(self) -> Path:
+        """What is searched, as composed when the sweep began, and the words that compose its trials; never changed."""
+        return self.root / "definition.json"
+
+    @property
+    def journal(self) -> Path:
+        """One event a line: the truth."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever advances the sweep; says who."""
+        return self.root / "lock"
+
+    @property
+    def inbox(self) -> Path:
+        """A file for each act of a user's that is not in the journal yet."""
+        return self.root / "inbox"
+
+    @property
+    def log(self) -> Path:
+        """What those printed who advanced the sweep at the end of a job."""
+        return self.root / "advance.log"
+
+    @property
+    def page(self) -> Path:
+        """The report: one HTML file."""
+        return self.root / "report.html"
+
+    @property
+    def table(self) -> Path:
+        """The leaderboard with every column."""
+        return self.root / "report.csv"
+
+    @property
+    def best(self) -> Path:
+        """The best trial as an experiment file."""
+        return self.root / "best.yaml"
