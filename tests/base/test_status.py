@@ -69,6 +69,8 @@ def test_age_is_in_seconds_and_never_negative() -> None:
 def test_which_states_are_final() -> None:
     assert [state.value for state in State if state.final] == [
         "finished",
+        "paused",
+        "pruned",
         "interrupted",
         "preempted",
         "cancelled",

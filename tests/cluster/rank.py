@@ -114,7 +114,7 @@ class _Run:
         before = status.read(plan.paths.status)
         self._step = before.saved_step if before else 0
         group: Any = _Group(trouble.hangs)
-        self._stop = Stop(self._total, plan.paths.stop, group)
+        self._stop = Stop(self._total, plan.paths, group)
         self._every = horizon(plan, rows=plan.batch.total * self._total).save_every.steps
 
     def train(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 from tunefleet.contracts import RunState
 from tunefleet.engine.plain_model import SingleProcess
@@ -34,7 +35,7 @@ def handlers() -> Iterator[None]:
     ],
 )
 def test_signals_are_recorded_as_what_they_are(tmp_path: Path, sent: Sequence[signal.Signals], cause: Cause) -> None:
-    stop = Stop(10, tmp_path / "stop", SingleProcess())
+    stop = Stop(10, RunPaths(tmp_path), SingleProcess())
     for number in sent:
         signal.raise_signal(number)
     assert stop.reason(RunState(step=3)).cause is cause
@@ -46,7 +47,7 @@ def test_ranks_with_different_signals_agree_on_ctrl_c() -> None:
 
 
 def test_the_file_the_end_and_nothing(tmp_path: Path) -> None:
-    stop = Stop(10, tmp_path / "stop", SingleProcess())
+    stop = Stop(10, RunPaths(tmp_path), SingleProcess())
     assert [stop.reason(RunState(step=step)) for step in (0, 9, 10, 11)] == [
         Reason.CONTINUE,
         Reason.CONTINUE,

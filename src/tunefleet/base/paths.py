@@ -71,6 +71,21 @@ class RunPaths:
         return self.root / "stop"
 
     @property
+    def rung(self) -> Path:
+        """Written by the run's sweep, `{"step": N}`: the run trains with its whole schedule and pauses after step N."""
+        return self.root / "rung.json"
+
+    @property
+    def prune(self) -> Path:
+        """Written by the run's sweep: if this file appears, the run saves and ends as pruned; its text says why."""
+        return self.root / "prune"
+
+    @property
+    def sweep(self) -> Path:
+        """The absolute path of the folder of the run's sweep, as text; not there where it is in none."""
+        return self.root / "sweep"
+
+    @property
     def lock(self) -> Path:
         """Held by the launcher of the run while it runs."""
         return self.root / ".lock"

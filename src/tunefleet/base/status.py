@@ -25,6 +25,8 @@ class State(Enum):
     CHECKPOINTING = "checkpointing"
     REQUEUED = "requeued"
     FINISHED = "finished"
+    PAUSED = "paused"
+    PRUNED = "pruned"
     INTERRUPTED = "interrupted"
     PREEMPTED = "preempted"
     CANCELLED = "cancelled"
@@ -36,18 +38,26 @@ class State(Enum):
         return self in _FINAL
 
     @property
+    def ended_well(self) -> bool:
+        """Whether the run did all that it was asked to: it is at its end, or where its sweep lets it pause or stop."""
+        return self in _GOOD
+
+    @property
     def alive(self) -> bool:
         """Whether processes of the run should be there."""
         return self in (State.STARTING, State.RUNNING, State.CHECKPOINTING)
 
 
-_FINAL = (State.FINISHED, State.INTERRUPTED, State.PREEMPTED, State.CANCELLED, State.FAILED)
+_GOOD = (State.FINISHED, State.PAUSED, State.PRUNED)
+_FINAL = (*_GOOD, State.INTERRUPTED, State.PREEMPTED, State.CANCELLED, State.FAILED)
 
 
 class Cause(Enum):
     """Why an attempt ended before the run was finished."""
 
     NONE = ""
+    RUNG = "rung"
+    PRUNED = "pruned"
     STOP_FILE = "stop file"
     INTERRUPT = "interrupt"
     TERMINATED = "terminated"
@@ -72,6 +82,8 @@ class Status:
     `saved_step` is the newest checkpoint's; `seconds_left` is an estimate; `updated` is in seconds since
     1970; `job` is SLURM's number of the job, empty for runs outside SLURM; `restarts` counts how often the
     run has gone back into the queue; `evaluation` holds what the last evaluation measured, as `SPLIT/loss`.
+    `tokens` counts those that the weights were trained on. `seconds` is the wall-clock time of rank 0 in all starts
+    together, from reading data to the last save, steps that were lost included: times ranks, it is the run's cost.
     """
 
     state: State
@@ -86,6 +98,8 @@ class Status:
     job: str = ""
     restarts: int = 0
     evaluation: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    seconds: float = 0.0
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     updated: float = field(default_factory=time.time)
@@ -132,7 +146,7 @@ def _is_of_type(name: str, value: Any) -> bool:
 
 
 _OPTIONAL = ("loss", "tokens_per_second", "seconds_left")
-_NUMBERS = ("step", "total_steps", "saved_step", "restarts", "updated", *_OPTIONAL)
+_NUMBERS = ("step", "total_steps", "saved_step", "restarts", "updated", "tokens", "seconds", *_OPTIONAL)
 
 
 def _cause(record: dict[str, Any]) -> Cause:

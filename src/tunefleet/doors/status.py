@@ -60,11 +60,7 @@ def wait(runs: Sequence[RunPaths]) -> int:
     except KeyboardInterrupt:
         print(f"\nThe jobs keep running. Come back with: tunefleet status {names}")
         return INTERRUPTED
-    return (
-        FAILED
-        if any(run_status is None or run_status.state is not State.FINISHED for _, run_status in statuses)
-        else DONE
-    )
+    return FAILED if any(run_status is None or not run_status.state.ended_well for _, run_status in statuses) else DONE
 
 
 def _looks(runs: Sequence[Run]) -> Iterator[list[tuple[Run, Status | None]]]:

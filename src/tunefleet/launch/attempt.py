@@ -105,7 +105,10 @@ def _start(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
 def end(run: RunPaths, key: str, code: int) -> int:
     """Settles the attempt after its ranks are gone; returns the exit code of the job."""
     job_state, outcome = _close(run, key, code)
-    if outcome.cause is Cause.NONE:
+    if outcome.state is State.FINISHED:
+        return DONE
+    if outcome.state.ended_well:
+        _settle(run, outcome)
         return DONE
     in_queue = job_state == "REQUEUED"  # by SLURM itself, after the failure of another machine
     refusal = requeue.refusal(outcome.cause, attempts.read(run, key), Plan.read(run.root).config.launch)

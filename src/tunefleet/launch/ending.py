@@ -9,7 +9,7 @@ from tunefleet.base import failures
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import Cause, State, Status
 
-_SAVED = (Cause.TIME_LIMIT, Cause.TERMINATED, Cause.INTERRUPT, Cause.STOP_FILE)
+_SAVED = (Cause.TIME_LIMIT, Cause.TERMINATED, Cause.INTERRUPT, Cause.STOP_FILE, Cause.RUNG, Cause.PRUNED)
 _SIGNALLED = {137: "SIGKILL", 143: "SIGTERM", 139: "SIGSEGV", 134: "SIGABRT", 140: "SIGUSR2"}
 _BY_JOB = {
     "CANCELLED": Cause.CANCELLED,
@@ -37,6 +37,8 @@ class Ending:
         """The final state, where the run does not start again."""
         special = {
             Cause.NONE: State.FINISHED,
+            Cause.RUNG: State.PAUSED,
+            Cause.PRUNED: State.PRUNED,
             Cause.CANCELLED: State.CANCELLED,
             Cause.PREEMPTED: State.PREEMPTED,
             Cause.STOP_FILE: State.INTERRUPTED,
@@ -56,8 +58,8 @@ BY_SCANCEL = Ending(Cause.CANCELLED, "cancelled by scancel")
 
 def of_attempt(run_status: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
     """The ending of an attempt whose ranks are gone: from their files, srun's exit code, SLURM's state of the job."""
-    if run_status.state is State.FINISHED:
-        return Ending(Cause.NONE, "")
+    if run_status.state.ended_well:
+        return Ending(run_status.cause, run_status.reason)
     first = failures.first(failed)
     if first and first.cause is not Cause.LOST_PEER:
         return Ending(first.cause, f"rank {first.rank} failed: {first.message}")
@@ -88,7 +90,9 @@ def of_lost_job(job: str, job_state: str = "", reason: str = "") -> Ending:
 
 
 def _saved(run_status: Status) -> Ending:
-    """All ranks saved together and left: on a signal of SLURM's, or at the user's request."""
+    """All ranks saved together and left: on a signal of SLURM's, or at the request of the user or of the sweep."""
+    if run_status.cause in (Cause.RUNG, Cause.PRUNED):
+        return Ending(run_status.cause, run_status.reason)
     reasons = {
         Cause.TIME_LIMIT: "saved before the time limit",
         Cause.STOP_FILE: "asked to stop by the file stop",

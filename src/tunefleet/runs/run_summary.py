@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.base.units import clock, count
 from tunefleet.config.adapter import AdapterName
+from tunefleet.launch.ending import Ending
 from tunefleet.model.vocabulary import other_ids
 from tunefleet.plan.choose import on_oom
 from tunefleet.plan.plan import Plan
@@ -87,6 +88,15 @@ def on_one_line(text: str, width: int = 110) -> str:
 def finished(seconds: float, tokens: int) -> str:
     """How long it took."""
     return f"trained {count(tokens)} tokens in {clock(seconds)}, {count(tokens / max(seconds, 1e-9))} tokens/s"
+
+
+def left_for_sweep(plan: Plan, outcome: Ending, step: int, total_steps: int) -> str:
+    """Where a run is paused or pruned, and how a user lets it train on."""
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    return (
+        f"{outcome.state.value} at step {step} of {total_steps}{reason}; saved. "
+        f"To train on to the end: tunefleet resume {os.path.relpath(plan.run_dir)}"
+    )
 
 
 def next_commands(plan: Plan) -> list[str]:

@@ -7,15 +7,16 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from tunefleet.base import files, progress, status
+from tunefleet.base import files, progress, status, sweep_requests
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfMemory
 from tunefleet.base.failures import cause_of
-from tunefleet.base.status import Cause, State, Status
+from tunefleet.base.status import Cause, State
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
+from tunefleet.launch.ending import Ending
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import (
@@ -31,7 +32,10 @@ from tunefleet.runs.checkpoint_files import checkpoint_store
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
 from tunefleet.runs.run_engine import build_engine
 from tunefleet.runs.run_trackers import trackers_of_rank
+from tunefleet.runs.status_writer import StatusWriter
+from tunefleet.runs.step_record import step_record
 from tunefleet.runs.validation import Sample
+from tunefleet.tracking import metrics
 from tunefleet.tracking.console import Console
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.loop import fit
@@ -40,6 +44,7 @@ from tunefleet.train.stop import Reason, Stop
 
 def train(plan: Plan) -> int:
     """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
+    began = time.perf_counter()
     expect_planned(plan)
     inputs = load_inputs(plan)
     group = join()
@@ -48,7 +53,7 @@ def train(plan: Plan) -> int:
     try:
         engine = build_engine(plan, group, inputs)
         store = checkpoint_store(plan, group, inputs.data.template.source)
-        run = _Run(plan, group, inputs, engine, store)
+        run = _Run(plan, group, inputs, engine, store, began)
         code = run.train()
     except (RuntimeError, MemoryError) as error:
         if cause_of(error) is Cause.OUT_OF_MEMORY:
@@ -65,7 +70,13 @@ class _Run:
     """One rank of a running plan."""
 
     def __init__(
-        self, plan: Plan, group: ProcessGroup, inputs: RunInputs, engine: Engine, store: CheckpointStore
+        self,
+        plan: Plan,
+        group: ProcessGroup,
+        inputs: RunInputs,
+        engine: Engine,
+        store: CheckpointStore,
+        began: float,
     ) -> None:
         self._plan = plan
         self._group = group
@@ -74,12 +85,13 @@ class _Run:
         self._engine = engine
         self._store = store
         self._steps = inputs.horizon
-        self._stop = Stop(self._steps.total, plan.paths.stop, group)
+        self._stop = Stop(self._steps.total, plan.paths, group)
         self._state = store.restore(engine) or RunState()
         resume_checks.expect_template(store.origin, inputs.data.template.source)
         self._is_first_rank = group.rank == 0
         self._console = Console(self._is_first_rank, self._steps.total, self._state.step, plan.paths.log(0))
         self._trackers = trackers_of_rank(plan, group.rank, self._console, self._state.step)
+        self._status = StatusWriter(plan.paths, self._steps.total, began) if self._is_first_rank else None
         self._unlogged: tuple[RunState, StepResult] | None = None
         self.export_error: ExportError | None = None
         """Why the export of rank 0 failed, after everything else was done."""
@@ -96,7 +108,9 @@ class _Run:
             finally:
                 self._log_last()
         self._console.close_bar()
-        return self._complete() if reason is Reason.COMPLETE else self._interrupted(reason)
+        if reason is Reason.COMPLETE:
+            return self._complete()
+        return self._yield(reason) if reason in (Reason.RUNG, Reason.PRUNED) else self._interrupted(reason)
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
@@ -125,6 +139,7 @@ class _Run:
             self._console.print_line(f"note: {note}")
 
     def _remember(self, state: RunState, result: StepResult) -> None:
+        self._state = state
         self._unlogged = (state, result)
 
     def _log_last(self) -> None:
@@ -134,53 +149,69 @@ class _Run:
 
     def _log(self, state: RunState, result: StepResult) -> None:
         self._unlogged = None
-        self._trackers.log({**_record(state, result), **self._memory()})
+        self._trackers.log(step_record(self._plan, state, result))
         self._write_status(
             State.RUNNING,
-            step=state.step,
             loss=result.loss,
             tokens_per_second=result.tokens / result.seconds,
             seconds_left=self._console.seconds_left(state.step),
         )
 
-    def _memory(self) -> dict[str, float]:
-        """The peak memory of this rank so far, beside what the plan expects."""
-        expected = self._plan.expected
-        return {"memory/peak_gib": peak_gib()} | ({"memory/expected_gib": expected.peak} if expected else {})
-
     def _evaluate(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total:  # the last one is measured at the end, with answers
-            losses = validation.losses(self._plan, self._engine, self._copies, self._inputs)
-            self._trackers.log({"step": state.step, "tokens": state.tokens, **losses})
-            self._write_status(State.RUNNING, step=state.step, evaluation=run_summary.split_metrics(losses))
+            self._measure()
+
+    def _measure(self) -> None:
+        losses = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **losses})
+        self._write_status(State.RUNNING, evaluation=run_summary.split_metrics(losses))
 
     def _save_on_cadence(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
-            self._save(state)
+            self._save()
 
-    def _save(self, state: RunState) -> None:
-        self._write_status(State.CHECKPOINTING, step=state.step)
-        with progress.during(f"saving step {state.step}"):
-            self._store.save(self._engine, state)
-        self._write_status(State.RUNNING, step=state.step, saved_step=state.step)
+    def _save(self) -> None:
+        self._write_status(State.CHECKPOINTING)
+        with progress.during(f"saving step {self._state.step}"):
+            self._store.save(self._engine, self._state)
+        self._write_status(State.RUNNING, saved_step=self._state.step)
+
+    def _yield(self, reason: Reason) -> int:
+        """Leaves at a rung, or pruned, as the run's sweep asks: saved, at a rung measured too. It can be resumed.
+
+        In a SLURM job the end of the job writes the final state: until then another job could start beside this one.
+        """
+        if reason is Reason.RUNG and self._group.agree(int(self._is_first_rank and not self._is_measured())):
+            self._measure()
+        self._save()
+        outcome = Ending(reason.cause, sweep_requests.prune_reason(self._plan.paths) if reason is Reason.PRUNED else "")
+        self._trackers.finish({"state": outcome.state.value})
+        self._write_status(self._state_when_left(outcome.state), cause=outcome.cause, reason=outcome.reason)
+        self._console.print_line(run_summary.left_for_sweep(self._plan, outcome, self._state.step, self._steps.total))
+        return DONE
+
+    def _is_measured(self) -> bool:
+        """Whether metrics.jsonl has an evaluation of this step."""
+        return any(record["step"] == self._state.step for record in metrics.evaluations(self._plan.paths.metrics))
 
     def _interrupted(self, reason: Reason) -> int:
         """Saves; in a SLURM job the end of the job decides whether the run resumes by itself."""
-        self._save(self._state)
-        self._write_status(self._state_when_stopped(), cause=reason.cause)
+        self._save()
+        self._write_status(self._state_when_left(State.INTERRUPTED), cause=reason.cause)
         self._trackers.finish({"state": "interrupted"})
         self._console.print_line(f"saved at step {self._state.step}; the same command resumes from there")
         return INTERRUPTED
 
-    def _state_when_stopped(self) -> State:
+    def _state_when_left(self, state: State) -> State:
+        """`state`, unless the run was cancelled; in a SLURM job it is its end that writes the final state."""
         if self._plan.job:
             return State.CHECKPOINTING
-        return State.CANCELLED if self._plan.paths.cancelled.exists() else State.INTERRUPTED
+        return State.CANCELLED if self._plan.paths.cancelled.exists() else state
 
     def _complete(self) -> int:
         trained = time.perf_counter() - self._started
         if self._plan.config.checkpoint.at_end:
-            self._save(self._state)
+            self._save()
         failed = self._export()
         record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
         matches, samples = validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)
@@ -205,7 +236,7 @@ class _Run:
             self._console.print_table({"export": verify_export.summary(outcome)})
         failed = bool(self._group.agree(int(self.export_error is not None)))
         if failed and not self._plan.config.checkpoint.at_end:
-            self._save(self._state)
+            self._save()
         return failed
 
     def _report(self, record: dict[str, Any], samples: list[Sample], seconds: float, done: bool) -> None:
@@ -217,22 +248,5 @@ class _Run:
             final_report.print_next_commands(self._plan, self._console)
 
     def _write_status(self, state: State, **changes: Any) -> None:
-        if self._is_first_rank:
-            current = status.read(self._plan.paths.status) or Status(state)
-            fixed = {"step": self._state.step, "total_steps": self._steps.total, "reason": "", "cause": Cause.NONE}
-            status.write(self._plan.paths.status, current.moved(state=state, **{**fixed, **changes}))
-
-
-def _record(state: RunState, result: StepResult) -> dict[str, Any]:
-    return {
-        "step": state.step,
-        "time": time.time(),
-        "tokens": state.tokens,
-        "loss_tokens": state.loss_tokens,
-        "train/loss": result.loss,
-        "train/gradient_norm": result.gradient_norm,
-        "train/lr": result.lr,
-        "train/tokens_per_second": result.tokens / result.seconds,
-        "train/seconds": result.seconds,
-        "train/skipped_steps": state.skipped,
-    }
+        if self._status:
+            self._status.write(state, self._state, **changes)

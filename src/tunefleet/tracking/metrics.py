@@ -43,6 +43,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def evaluations(path: Path) -> list[dict[str, Any]]:
+    """The records that hold what an evaluation measured, as `evaluation/SPLIT/loss`."""
+    return [record for record in read(path) if any(key.startswith("evaluation/") for key in record)]
+
+
 def _rewind(path: Path, step: int) -> None:
     records = [record for record in read(path) if record["step"] <= step and not record.get("final")]
     files.write_text(path, "".join(json.dumps(record) + "\n" for record in records))

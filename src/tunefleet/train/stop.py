@@ -1,12 +1,13 @@
-"""Reasons to stop: complete, a signal, or the stop file; all ranks agree at a step boundary."""
+"""Reasons to stop: complete, a rung, a prune file, a signal, the stop file; all ranks agree at a step boundary."""
 
 from __future__ import annotations
 
 import signal
 from enum import IntEnum
-from pathlib import Path
 from types import FrameType
 
+from tunefleet.base import sweep_requests
+from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 from tunefleet.contracts import Group, RunState
 
@@ -14,15 +15,18 @@ from tunefleet.contracts import Group, RunState
 class Reason(IntEnum):
     """Why a run stops; the largest of all ranks' reasons counts. CONTINUE is none.
 
-    Ctrl-C is the user's alone, and a launcher that got it too may send SIGTERM after it: INTERRUPT is the largest.
+    A run at its last step is complete, whatever its sweep asks. Ctrl-C is the user's alone, and a launcher that got it
+    too may send SIGTERM after it: INTERRUPT is the largest.
     """
 
     CONTINUE = 0
-    COMPLETE = 1
-    STOP_FILE = 2
-    TIME_LIMIT = 3
-    TERMINATED = 4
-    INTERRUPT = 5
+    RUNG = 1
+    PRUNED = 2
+    COMPLETE = 3
+    STOP_FILE = 4
+    TIME_LIMIT = 5
+    TERMINATED = 6
+    INTERRUPT = 7
 
     @property
     def cause(self) -> Cause:
@@ -38,26 +42,34 @@ _SIGNALS = {
 
 
 class Stop:
-    """Watches for reasons to stop. Signals only set a flag: saving is collective and needs every rank."""
+    """Watches for reasons to stop. Signals only set a flag: saving is collective and needs every rank.
 
-    def __init__(self, total_steps: int, stop_file: Path, group: Group) -> None:
+    The run's rung is read once, here: a sweep that moves it starts the run again. Raises `RunError` for a damaged one.
+    """
+
+    def __init__(self, total_steps: int, run: RunPaths, group: Group) -> None:
         self._total = total_steps
-        self._file = stop_file
+        self._run = run
         self._group = group
+        self._rung = sweep_requests.rung(run)
         self._signalled = Reason.CONTINUE
         for number in _SIGNALS:
             signal.signal(number, self._flag)
 
     def reason(self, state: RunState) -> Reason:
         """Why to stop before the next step. Collective: every rank must call it at every step."""
-        return Reason(self._group.agree(self._reason_here(state)))
+        return Reason(self._group.agree(self._reason_here(state.step)))
 
-    def _reason_here(self, state: RunState) -> Reason:
+    def _reason_here(self, step: int) -> Reason:
         if self._signalled:
             return self._signalled
-        if self._file.exists():
+        if self._run.stop.exists():
             return Reason.STOP_FILE
-        return Reason.COMPLETE if state.step >= self._total else Reason.CONTINUE
+        if step >= self._total:
+            return Reason.COMPLETE
+        if self._run.prune.exists():
+            return Reason.PRUNED
+        return Reason.RUNG if self._rung is not None and step >= self._rung else Reason.CONTINUE
 
     def _flag(self, number: int, frame: FrameType | None) -> None:
         self._signalled = max(self._signalled, _SIGNALS[signal.Signals(number)])
