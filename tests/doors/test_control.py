@@ -71,7 +71,7 @@ def test_retry_takes_only_what_failed_or_was_preempted(
 def test_a_named_sweep_means_every_point_that_is_not_finished(
     tmp_path: Path, fake: FakeSlurm, started: Started, capsys: Capture
 ) -> None:
-    """Also those that never started; those under way go on as they do."""
+    """Also those that never started; those under way go on as they do, paused and pruned ones wait for their sweep."""
     over = [state for state in State if state.final]
     runs = [planned_run(tmp_path, state.value, state) for state in (*over, State.RUNNING)] + [
         planned_run(tmp_path, "never", None)
@@ -80,7 +80,7 @@ def test_a_named_sweep_means_every_point_that_is_not_finished(
         started.here.clear()
         assert again() == 0
         assert sorted(started.here) == ["cancelled", "failed", "interrupted", "never", "preempted"]
-        assert capsys.readouterr().out.startswith("5 of 7 runs to start, 1 finished, 1 running\n")
+        assert capsys.readouterr().out.startswith("5 of 9 runs to start, 1 finished, 1 paused, 1 pruned, 1 running\n")
 
 
 def test_a_point_without_a_plan_keeps_no_other_from_starting(

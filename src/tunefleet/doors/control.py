@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tunefleet.base import sweep_requests
 from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import State
 from tunefleet.config.load import dump
@@ -24,12 +25,13 @@ _FAILED = (State.FAILED, State.PREEMPTED)
 def resume(runs: Sequence[Run], sweep: str = "") -> int:
     """Starts saved plans again, each from its newest checkpoint; returns the largest exit code.
 
-    Of several runs, or a `sweep`, those that are neither done nor running, whether or not they ever started.
+    A run that is paused or pruned trains on to its end. Of several runs, or a `sweep`, those are left to their sweep:
+    what starts is neither done nor running, whether or not it ever started.
     """
     if len(runs) > 1:
         reader = StatusReader()
         states = [(run, _state(run, reader)) for run in runs]
-        runs = [run for run, state in states if state is None or (state.final and state is not State.FINISHED)]
+        runs = [run for run, state in states if state is None or (state.final and not state.ended_well)]
         skipped = Counter(state.value for run, state in states if run not in runs and state)
         counts = "".join(f", {count} {state}" for state, count in skipped.items())
         print(f"{len(runs)} of {len(states)} runs to start{counts}", flush=True)
@@ -89,6 +91,8 @@ def reproduce(run: Run) -> int:
 
 def _begin(plans: Sequence[Plan], sweep: str = "") -> int:
     """Jobs together, runs of this machine as a grid; one that cannot start does not stop the others."""
+    for plan in plans:
+        sweep_requests.withdraw(plan.paths)
     jobs = [plan for plan in plans if plan.job]
     local = [plan for plan in plans if not plan.job]
     codes = [submit(jobs, sweep)] if jobs else []

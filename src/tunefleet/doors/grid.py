@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from omegaconf import DictConfig
 
-from tunefleet.base import status, sweeps
+from tunefleet.base import status, sweep_requests, sweeps
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ConfigError, RunError
 from tunefleet.base.sweeps import SweepPoint
 from tunefleet.doors import unchanged
@@ -32,6 +32,8 @@ T = TypeVar("T")
 def run(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> int:
     """Runs all points, as jobs or here, several at once where there is room; none that fails stops the others.
 
+    Those that are paused or pruned train on to their ends.
+
     Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
     """
     points, places = _planned(composed, overrides)
@@ -43,6 +45,7 @@ def run(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> i
     if plans[0].job:
         expect_submittable([point.plan for point in points])
     for point in points:
+        sweep_requests.withdraw(point.plan.paths)
         save_for_later(point.plan)
     sweep = _record(points)
     return send([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)

@@ -70,7 +70,8 @@ def _start(typed: Arguments) -> int:
 
 
 def _single(typed: Arguments, composed: DictConfig) -> int:
-    """One run, here or as a SLURM job."""
+    """One run, here or as a SLURM job. One that is paused or pruned trains on to its end."""
+    from tunefleet.base import sweep_requests
     from tunefleet.doors import compose
     from tunefleet.doors.composed import task_overrides
     from tunefleet.doors.start import start
@@ -84,6 +85,8 @@ def _single(typed: Arguments, composed: DictConfig) -> int:
     plan = make(config, machine, typed.recorded(task_overrides(composed)))
     fit_check.expect_fit(plan, machine)
     expect_writable(plan)
+    if not config.launch.dry_run:
+        sweep_requests.withdraw(plan.paths)
     return submit([plan]) if plan.job else start(plan, machine)
 
 
