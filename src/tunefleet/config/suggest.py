@@ -26,6 +26,25 @@ def for_key(key: str, group: str, siblings: Sequence[str], root: type[Any]) -> s
     return f" Did you mean '{full_key}'?" if full_key else did_you_mean(key, siblings)
 
 
+def for_setting(full_key: str, root: type[Any]) -> str:
+    """`unknown key.` with what to type instead, where `root` has no such setting; empty where it has."""
+    kind: Any = root
+    group = ""
+    for name in full_key.split("."):
+        if not (isinstance(kind, type) and is_dataclass(kind)) or kind in (Duration, Cadence):
+            return "" if _is_open(kind) else f"unknown key: {group} is one value."
+        if name not in (names := [declared.name for declared in fields(kind)]):
+            close = difflib.get_close_matches(full_key, every_key(typing.cast(Hashable, root)), n=1, cutoff=0.8)
+            return f"unknown key.{did_you_mean(full_key, close) if close else for_key(name, group, names, root)}"
+        kind, group = typing.get_type_hints(kind)[name], f"{group}.{name}" if group else name
+    return ""
+
+
+def _is_open(kind: Any) -> bool:
+    """Whether users name its keys themselves."""
+    return kind is Any or dict in [typing.get_origin(member) for member in (kind, *typing.get_args(kind))]
+
+
 def nearest(key: str, root: type[Any], group: str = "", siblings: Sequence[str] = ()) -> str | None:
     """The full key of `root` that `key` stands for, with a value where it is a choice; None where none is near."""
     keys = every_key(typing.cast(Hashable, root))

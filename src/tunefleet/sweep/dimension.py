@@ -1,0 +1,62 @@
+"""Dimension: the values that are drawn from at once, as texts that Hydra's override grammar reads back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SIGNIFICANT_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values without an order. A number among them stays the text that was typed: `1e-5`."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Numbers of equal distance, in the order of `range(start,stop,step)`, without `stop`."""
+
+    numbers: tuple[float, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The numbers as they are typed."""
+        return tuple(map(number_text, self.numbers))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All numbers from `low` to `high`, both included; uniform, or uniform in their logarithm; `whole` ones only."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def text(self, number: float) -> str:
+        """`number` as it is typed: rounded, and still inside."""
+        rounded = round(number) if self.whole else float(f"{number:.{SIGNIFICANT_DIGITS}g}")
+        return number_text(min(max(rounded, self.low), self.high))
+
+
+Dimension = Choice | Steps | Interval
+
+
+def number_text(number: float) -> str:
+    """A number as it is typed: six significant digits at most.
+
+    Directories and identities hold it, so it has to be short, and the same on every machine.
+    """
+    return str(number) if isinstance(number, int) else repr(float(f"{number:.{SIGNIFICANT_DIGITS}g}"))
+
+
+def describe(dimension: Dimension) -> str:
+    """What is printed of it before a sweep begins."""
+    match dimension:
+        case Interval(low, high, log, whole):
+            kind = "whole numbers" if whole else "numbers"
+            return f"{kind} from {number_text(low)} to {number_text(high)}{', log' if log else ''}"
+        case _:
+            return ", ".join(dimension.texts)

@@ -1,0 +1,166 @@
+"""Space of a sweep: the points that a search may try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+
+from tunefleet.sweep import dimension
+from tunefleet.sweep.dimension import Dimension, Interval
+from tunefleet.sweep.point_filter import Filter, Lookup, typed_value
+
+Point = dict[str, str]
+"""{key: value as it is typed}, in the order of the space."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`key` has one of the values `texts`."""
+
+    key: str
+    texts: tuple[str, ...]
+
+    def met(self, values: Mapping[str, str]) -> bool:
+        """Whether a point with these values satisfies it."""
+        return self.key in values and any(same(values[self.key], text) for text in self.texts)
+
+    def excludes(self, other: Condition) -> bool:
+        """Whether no point meets both."""
+        return self.key == other.key and not any(same(left, right) for left in self.texts for right in other.texts)
+
+    def __str__(self) -> str:
+        return f"{self.key}={','.join(self.texts)}"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What one draw decides: the value of a key, or of several that are paired.
+
+    `rows` are the values of paired keys; the dimension then counts them. An axis with a condition is left out of points
+    that do not meet it.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    dimension: Dimension
+    rows: tuple[Mapping[str, str], ...] = ()
+    condition: Condition | None = None
+
+    def values(self, text: str) -> Mapping[str, str]:
+        """What a value of the dimension sets."""
+        return self.rows[int(text)] if self.rows else {self.keys[0]: text}
+
+    def there(self, values: Mapping[str, str]) -> bool:
+        """Whether points with these values have it."""
+        return self.condition is None or self.condition.met(values)
+
+    def text(self, values: Mapping[str, str]) -> str | None:
+        """The value of the dimension that a point has; None where it has none, or another than the dimension holds."""
+        if not self.there(values) or any(key not in values for key in self.keys):
+            return None
+        if isinstance(self.dimension, Interval):
+            return values[self.keys[0]]
+        for text in self.dimension.texts:
+            if all(same(values[key], value) for key, value in self.values(text).items()):
+                return text
+        return None
+
+    def __str__(self) -> str:
+        texts = [" ".join(f"{key}={row[key]}" for key in self.keys) for row in self.rows]
+        label = " + ".join(self.keys)
+        condition = f" (where {self.condition})" if self.condition else ""
+        return f"{label}{condition}: {'; '.join(texts) or dimension.describe(self.dimension)}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The axes in their order, the filters, and the overrides that all points have in common.
+
+    The order is that of `sweep.space`, then of `sweep.paired`, then of `sweep.conditional`, then what only the command
+    line names.
+    """
+
+    axes: tuple[Axis, ...]
+    filters: tuple[Filter, ...] = ()
+    common: tuple[str, ...] = ()
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Every key that a point may set, once."""
+        return tuple(dict.fromkeys(key for axis in self.axes for key in axis.keys))
+
+    @cached_property
+    def size(self) -> int | None:
+        """At most so many points, were there no filter and every condition met; None where there is no end."""
+        counts = [None if isinstance(axis.dimension, Interval) else len(axis.dimension.texts) for axis in self.axes]
+        return None if None in counts else prod(count for count in counts if count is not None)
+
+    def point(self, choose: Callable[[Axis], str]) -> Point:
+        """The point that comes of asking `choose` for a value of every axis that is there, in their order."""
+        values: Point = {}
+        for axis in self.axes:
+            if axis.there(values):
+                values.update(axis.values(choose(axis)))
+        return values
+
+    def grid(self) -> Sequence[Point]:
+        """Every point that the filters let through: the last axis changes fastest, as in Hydra's own grids.
+
+        A filter over a setting that the space does not hold is left to `refusal`, which is told of it.
+        """
+        return self._grid
+
+    @cached_property
+    def _grid(self) -> tuple[Point, ...]:
+        return tuple(point for point in _points(self.axes, {}) if not self.refusal(point))
+
+    def refusal(self, values: Mapping[str, str], lookup: Lookup | None = None) -> str:
+        """The filter that a point does not satisfy; empty where it satisfies all.
+
+        `lookup` gives settings that the point does not set; without it filters that need one are passed over.
+        """
+        for condition in self.filters:
+            if lookup or condition.names <= values.keys():
+                reason = condition.refusal(_lookup(values, lookup))
+                if reason:
+                    return reason
+        return ""
+
+    def describe(self) -> list[str]:
+        """A line for each axis and each filter, as they are printed before a sweep begins."""
+        return [*map(str, self.axes), *(f"only where {condition.text}" for condition in self.filters)]
+
+
+@lru_cache(maxsize=65536)
+def canonical(text: str) -> str:
+    """One text for all spellings of a number: `1e-5` and `0.00001` are the same value."""
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text
+
+
+def same(left: str, right: str) -> bool:
+    """Whether two texts are the same value."""
+    return left == right or canonical(left) == canonical(right)
+
+
+def _points(axes: Sequence[Axis], values: Point) -> Iterator[Point]:
+    if not axes:
+        yield values
+        return
+    axis, *others = axes
+    if isinstance(axis.dimension, Interval):
+        raise TypeError(f"{axis.name} has no end of values: its space has no grid")
+    if not axis.there(values):
+        yield from _points(others, values)
+        return
+    for text in axis.dimension.texts:
+        yield from _points(others, {**values, **axis.values(text)})
+
+
+def _lookup(values: Mapping[str, str], lookup: Lookup | None) -> Lookup:
+    """A drawn value comes before a composed one."""
+    return lambda name: typed_value(values[name]) if name in values else lookup(name) if lookup else None

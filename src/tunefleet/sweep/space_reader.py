@@ -1,0 +1,217 @@
+"""Reader of spaces: what a sweep file and the command line say together, with every mistake named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from hydra.core.override_parser.types import Override
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig, suggest
+from tunefleet.config.suggest import did_you_mean
+from tunefleet.config.sweep import SweepConfig
+from tunefleet.sweep import sweep_rules
+from tunefleet.sweep.dimension import Choice, Dimension, Interval
+from tunefleet.sweep.dimension_text import dimension, parse_word, value_text
+from tunefleet.sweep.point_filter import Filter
+from tunefleet.sweep.space import Axis, Condition, Space, same
+
+Groups = Mapping[str, Sequence[str]]
+"""{config group: its choices}"""
+_NOT_OURS = ("sweep", "sweeps", "hydra")
+_ONE_FOR_ALL = ("output_dir", "launch.name", "launch.snapshot", "launch.wait", "launch.dry_run")
+
+
+def read(sweep: SweepConfig, typed: Sequence[str] = (), groups: Groups | None = None) -> Space:
+    """The space of a sweep file and of what was typed, by which a key of the file is replaced.
+
+    A typed key with one value is fixed and leaves the space; one with several replaces what the file says, or is a
+    further axis, the last one. Choices of `groups` are checked where it is given. Raises `ConfigError` with every
+    complaint about the sweep, its samplers and pruners included.
+    """
+    reader = _Reader(groups)
+    words = reader.typed(typed)
+    axes = [*reader.axes(sweep, words)]
+    filters = [*reader.filters(sweep.filter)]
+    common = tuple(word.input_line or "" for word in words.values() if not word.is_sweep_override())
+    space = Space(tuple(axes), tuple(filters), common)
+    if not axes and not reader.complaints:
+        reader.complaints.append("sweep.space: empty: there is nothing to search. Name a key and its values.")
+    reader.complaints += sweep_rules.complaints(sweep, space)
+    if reader.complaints:
+        raise ConfigError(*reader.complaints)
+    return space
+
+
+@dataclass
+class _Reader:
+    """Collects complaints while it reads. `sections` says which part of the file holds a key, `conditions` under which
+    it is there."""
+
+    groups: Groups | None
+    complaints: list[str] = field(default_factory=list)
+    sections: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, list[Condition]] = field(default_factory=dict)
+
+    def typed(self, texts: Sequence[str]) -> dict[str, Override]:
+        """{key: override}; the last one of a key counts. What sets the sweep itself, or Hydra, is passed over."""
+        words = {}
+        for text in texts:
+            with self._collected():
+                word = parse_word(text)
+                if word.key_or_group.partition(".")[0].partition("/")[0] not in _NOT_OURS:
+                    words[word.key_or_group] = word
+        return words
+
+    def axes(self, sweep: SweepConfig, words: Mapping[str, Override]) -> Iterator[Axis]:
+        """The axes in their documented order."""
+        fixed = {key: value_text(word) for key, word in words.items() if not word.is_sweep_override()}
+        axes = [*self._singles(sweep.space, words), *self._pairs(sweep.paired, words)]
+        axes += self._conditionals(sweep.conditional, words, axes, fixed)
+        used = self.sections.keys() | self.conditions.keys()
+        extra = {key: word for key, word in words.items() if word.is_sweep_override() and key not in used}
+        yield from axes
+        for key, word in extra.items():
+            if values := self._dimension("", key, word):
+                yield Axis(key, (key,), values)
+
+    def filters(self, texts: Iterable[str]) -> Iterator[Filter]:
+        """Those that can be read, over settings that there are."""
+        for text in texts:
+            with self._collected():
+                expression = Filter.parse(text)
+                unknown = {name: about for name in sorted(expression.names) if (about := self._unknown(name))}
+                self.complaints += [f"sweep.filter: {text!r} names {name}: {about}" for name, about in unknown.items()]
+                yield expression
+
+    def _singles(self, section: Mapping[str, str], words: Mapping[str, Override]) -> Iterator[Axis]:
+        for key, word in self._entries("sweep.space", section, words):
+            self.sections[key] = "sweep.space"
+            if values := self._dimension("sweep.space.", key, word):
+                yield Axis(key, (key,), values)
+
+    def _pairs(self, paired: Mapping[str, Mapping[str, str]], words: Mapping[str, Override]) -> Iterator[Axis]:
+        """A key that was typed leaves its pair: it is fixed, or an axis of its own."""
+        for name, section in paired.items():
+            place = f"sweep.paired.{name}"
+            entries = {key: text for key, text in section.items() if key not in words}
+            columns = {key: self._column(place, key, word) for key, word in self._entries(place, entries, {})}
+            lengths = {key: len(texts) for key, texts in columns.items()}
+            if len(set(lengths.values())) > 1:
+                counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+                self.complaints.append(f"{place}: values that move together must be as many: {counts}.")
+            elif columns and all(lengths.values()):
+                rows = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+                yield Axis(name, tuple(columns), Choice(tuple(map(str, range(len(rows))))), rows)
+
+    def _column(self, place: str, key: str, word: Override) -> Sequence[str]:
+        if key in self.sections:
+            self.complaints.append(f"{place}.{key}: is in {self.sections[key]} too. Leave it in one of them.")
+        self.sections.setdefault(key, place)
+        values = self._dimension(f"{place}.", key, word, repeats=True)
+        if isinstance(values, Interval):
+            self.complaints.append(f"{place}.{key}: an interval has no first and second value. Type a list of values.")
+            return ()
+        return values.texts if values else ()
+
+    def _conditionals(
+        self,
+        conditional: Mapping[str, Mapping[str, str]],
+        words: Mapping[str, Override],
+        axes: Sequence[Axis],
+        fixed: Mapping[str, str],
+    ) -> Iterator[Axis]:
+        """Keys may depend on keys that depend on others, in the order of the file."""
+        before = list(axes)
+        for text, section in conditional.items():
+            place = f"sweep.conditional.{text}"
+            condition = self._condition(place, text, before, fixed)
+            for key, word in self._entries(place, section, words):
+                if condition is None:
+                    self.conditions.setdefault(key, [])
+                    continue
+                self._expect_apart(place, key, condition)
+                if values := self._dimension(f"{place}.", key, word):
+                    is_free = condition.key in fixed
+                    name = key if is_free else f"{key} where {condition}"
+                    axis = Axis(name, (key,), values, condition=None if is_free else condition)
+                    before.append(axis)
+                    yield axis
+
+    def _condition(self, place: str, text: str, axes: Sequence[Axis], fixed: Mapping[str, str]) -> Condition | None:
+        """None where nothing meets it: what was typed rules it out, or it is a mistake."""
+        with self._collected():
+            word = parse_word(text)
+            values = dimension(word)
+            if isinstance(values, Interval):
+                raise ConfigError(f"{place}: an interval is no value. Type {word.key_or_group}=VALUE.")
+            condition = Condition(word.key_or_group, values.texts)
+            if condition.key in fixed:
+                return condition if condition.met(fixed) else None
+            self._expect_possible(place, condition, axes)
+            return condition
+        return None
+
+    def _expect_possible(self, place: str, condition: Condition, axes: Sequence[Axis]) -> None:
+        key = condition.key
+        holders = [axis for axis in axes if key in axis.keys]
+        if not holders:
+            keys = [key for axis in axes for key in axis.keys]
+            hint = did_you_mean(key, keys) if keys else ""
+            raise ConfigError(f"{place}: {key} is not in the space, so nothing depends on it.{hint}")
+        if any(isinstance(axis.dimension, Interval) for axis in holders):
+            raise ConfigError(f"{place}: {key} is an interval, which has no value to depend on. Type a list for it.")
+        texts = [axis.values(text)[key] for axis in holders for text in getattr(axis.dimension, "texts", ())]
+        for value in condition.texts:
+            if not any(same(value, text) for text in texts):
+                raise ConfigError(f"{place}: {key} is never {value}.{did_you_mean(value, texts)}")
+
+    def _expect_apart(self, place: str, key: str, condition: Condition) -> None:
+        """The same key may have other values under each value of another, and never two sets of values at once."""
+        conditions = self.conditions.setdefault(key, [])
+        overlaps = [f"sweep.conditional.{other}" for other in conditions if not other.excludes(condition)]
+        if clash := overlaps or ([self.sections[key]] if key in self.sections else []):
+            self.complaints.append(f"{place}.{key}: is in {clash[0]} too. Leave it in one of them.")
+        conditions.append(condition)
+
+    def _entries(
+        self, place: str, section: Mapping[str, str], words: Mapping[str, Override]
+    ) -> Iterator[tuple[str, Override]]:
+        """Key and override of each entry, or what was typed instead of it; without those that were fixed."""
+        for key, text in section.items():
+            with self._collected(f"{place}."):
+                word = words.get(key) or parse_word(f"{key}={text}")
+                if key not in words or word.is_sweep_override():
+                    yield key, word
+
+    def _dimension(self, place: str, key: str, word: Override, repeats: bool = False) -> Dimension | None:
+        with self._collected(place):
+            if unknown := self._unknown(key):
+                raise ConfigError(f"{key}: {unknown}")
+            if key in _ONE_FOR_ALL:
+                raise ConfigError(f"{key}: is one for all trials. Type {key}=VALUE.")
+            options = (self.groups or {}).get(key, ())
+            values = dimension(word, options, repeats)
+            self._expect_options(key, values, options)
+            return values
+        return None
+
+    def _expect_options(self, key: str, values: Dimension, options: Sequence[str]) -> None:
+        if not options or isinstance(values, Interval):
+            return
+        bad = [text for text in values.texts if text not in options and text != "null"]
+        if bad:
+            raise ConfigError(*(f"{key}: no choice named {text!r}.{did_you_mean(text, options)}" for text in bad))
+
+    def _unknown(self, key: str) -> str:
+        """`unknown key` and what is near; empty for a group, or a setting."""
+        return "" if key in (self.groups or {}) or "@" in key else suggest.for_setting(key, RunConfig)
+
+    @contextmanager
+    def _collected(self, place: str = "") -> Iterator[None]:
+        try:
+            yield
+        except ConfigError as error:
+            self.complaints += [f"{place}{complaint}" for complaint in error.complaints]
