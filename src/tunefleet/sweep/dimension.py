@@ -28,16 +28,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Interval:
-    """All numbers from `low` to `high`, both included; uniform, or uniform in their logarithm; `whole` ones only."""
+    """All numbers from `low` to `high`, both included, or the integers among them: uniform, or in their logarithm."""
 
     low: float
     high: float
     log: bool = False
-    whole: bool = False
+    integer: bool = False
 
     def text(self, number: float) -> str:
         """`number` as it is typed: rounded, and still inside."""
-        rounded = round(number) if self.whole else float(f"{number:.{SIGNIFICANT_DIGITS}g}")
+        rounded = round(number) if self.integer else float(f"{number:.{SIGNIFICANT_DIGITS}g}")
         return number_text(min(max(rounded, self.low), self.high))
 
 
@@ -55,8 +55,8 @@ def number_text(number: float) -> str:
 def describe(dimension: Dimension) -> str:
     """What is printed of it before a sweep begins."""
     match dimension:
-        case Interval(low, high, log, whole):
-            kind = "whole numbers" if whole else "numbers"
+        case Interval(low, high, log, integer):
+            kind = "whole numbers" if integer else "numbers"
             return f"{kind} from {number_text(low)} to {number_text(high)}{', log' if log else ''}"
         case _:
             return ", ".join(dimension.texts)

@@ -30,7 +30,7 @@ from tunefleet.sweep.dimension import Choice, Dimension, Interval, Steps
 _MANY = 100_000
 
 
-def parse_word(text: str) -> Override:
+def parse_override(text: str) -> Override:
     """One override whose numbers remember how they were typed. Raises `ConfigError`."""
     listener = HydraErrorListener()
     lexer = OverrideLexer(InputStream(text))
@@ -53,7 +53,7 @@ def dimension(override: Override, options: Sequence[str] = (), repeats: bool = F
 
     A value may be there twice where it `repeats` beside paired ones. Raises `ConfigError` with what to type instead.
     """
-    values = override._value
+    values: Any = override.value()
     key = override.get_key_element()
     if override.type is OverrideType.DEL or override.value_type is None:
         raise ConfigError(f"{key}: a deletion has no values. Search over the choices of the group instead.")
@@ -71,12 +71,12 @@ def dimension(override: Override, options: Sequence[str] = (), repeats: bool = F
                     f"{key}: shuffle() has another order each time. Leave it out, or take sampler=random."
                 )
             return _choice(key, [_text(key, item) for item in values.list], repeats)
-    return Choice((_text(key, values),))
+    return Choice((value_text(override),))
 
 
 def value_text(override: Override) -> str:
     """The one value of an override that sets no several, as it was typed."""
-    return _text(override.get_key_element(), override._value)
+    return str(override.value()).lower() if isinstance(override.value(), bool) else override.get_value_element_as_str()
 
 
 class _Int(int):
@@ -103,10 +103,10 @@ class _Visitor(HydraOverrideVisitor):
     def visitPrimitive(self, ctx: Any) -> Any:
         """A number with its text; everything else is Hydra's."""
         value = super().visitPrimitive(ctx)
-        kept = {int: _Int, float: _Float}.get(type(value))
-        if kept is None:
+        number_type = {int: _Int, float: _Float}.get(type(value))
+        if number_type is None:
             return value
-        number = kept(value)
+        number = number_type(value)
         number.text = ctx.getText().strip()
         return number
 
@@ -130,7 +130,7 @@ def _interval(key: str, sweep: IntervalSweep) -> Interval:
     assert low is not None
     assert high is not None
     _expect_no(sweep.tags - {"log"}, key, "an interval may be tagged log")
-    log, whole = "log" in sweep.tags, isinstance(low, int) and isinstance(high, int)
+    log, integer = "log" in sweep.tags, isinstance(low, int) and isinstance(high, int)
     if not low < high:
         next_move = f"Type interval({high:g},{low:g})." if low > high else f"Type the value: {low:g}."
         raise ConfigError(f"{key}: interval({low:g},{high:g}) has no number between its bounds. {next_move}")
@@ -141,7 +141,7 @@ def _interval(key: str, sweep: IntervalSweep) -> Interval:
             f"{key}: interval({low:g},{high:g}) tagged log begins at or below 0, where there is no logarithm. "
             "Begin above 0, or leave tag(log, ...) out."
         )
-    return Interval(low, high, log, whole)
+    return Interval(low, high, log, integer)
 
 
 def _steps(key: str, sweep: RangeSweep) -> Steps:
@@ -158,8 +158,8 @@ def _steps(key: str, sweep: RangeSweep) -> Steps:
         )
     if count > _MANY:
         raise ConfigError(f"{key}: range({start},{stop},{step}) has {count:,} values. Type int(interval(low,high)).")
-    whole = all(isinstance(number, int) for number in (sweep.start, sweep.stop, sweep.step))
-    kind = int if whole else float
+    integer = all(isinstance(number, int) for number in (sweep.start, sweep.stop, sweep.step))
+    kind = int if integer else float
     return Steps(tuple(kind(start + position * step) for position in range(count)))
 
 

@@ -94,10 +94,12 @@ def _parts(node: ast.expr) -> list[ast.expr]:
             return parts
         case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.UAdd(), operand=part):
             return [part]
-        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
-            return [left, right]
-        case ast.Compare(left=left, ops=signs, comparators=rights) if all(type(sign) in _COMPARISONS for sign in signs):
-            return [left, *rights]
+        case ast.BinOp(left=first, op=sign, right=second) if type(sign) in _ARITHMETIC:
+            return [first, second]
+        case ast.Compare(left=first, ops=signs, comparators=operands) if all(
+            type(sign) in _COMPARISONS for sign in signs
+        ):
+            return [first, *operands]
     raise ValueError(f"{ast.unparse(node)!r} is not allowed")
 
 
@@ -128,19 +130,19 @@ def _value(node: ast.expr, lookup: Lookup) -> Any:
             return not _value(part, lookup)
         case ast.UnaryOp(op=sign, operand=part):
             return _number(_value(part, lookup)) * (-1 if isinstance(sign, ast.USub) else 1)
-        case ast.BinOp(left=left, op=operation, right=right):
-            return _ARITHMETIC[type(operation)](_number(_value(left, lookup)), _number(_value(right, lookup)))
-        case ast.Compare(left=left, ops=signs, comparators=rights):
-            return _compare(_value(left, lookup), signs, rights, lookup)
+        case ast.BinOp(left=first, op=operation, right=second):
+            return _ARITHMETIC[type(operation)](_number(_value(first, lookup)), _number(_value(second, lookup)))
+        case ast.Compare(left=first, ops=signs, comparators=operands):
+            return _compare(_value(first, lookup), signs, operands, lookup)
     raise ValueError(f"{ast.unparse(node)!r} is not allowed")
 
 
-def _compare(left: Any, signs: list[ast.cmpop], rights: list[ast.expr], lookup: Lookup) -> bool:
-    for sign, node in zip(signs, rights, strict=True):
-        right = _value(node, lookup)
-        if not _COMPARISONS[type(sign)](left, right):
+def _compare(first: Any, signs: list[ast.cmpop], operands: list[ast.expr], lookup: Lookup) -> bool:
+    for sign, node in zip(signs, operands, strict=True):
+        second = _value(node, lookup)
+        if not _COMPARISONS[type(sign)](first, second):
             return False
-        left = right
+        first = second
     return True
 
 

@@ -24,11 +24,11 @@ class Condition:
 
     def met(self, values: Mapping[str, str]) -> bool:
         """Whether a point with these values satisfies it."""
-        return self.key in values and any(same(values[self.key], text) for text in self.texts)
+        return self.key in values and any(equal(values[self.key], text) for text in self.texts)
 
-    def excludes(self, other: Condition) -> bool:
+    def excludes(self, condition: Condition) -> bool:
         """Whether no point meets both."""
-        return self.key == other.key and not any(same(left, right) for left in self.texts for right in other.texts)
+        return self.key == condition.key and not any(condition.met({self.key: text}) for text in self.texts)
 
     def __str__(self) -> str:
         return f"{self.key}={','.join(self.texts)}"
@@ -52,18 +52,18 @@ class Axis:
         """What a value of the dimension sets."""
         return self.rows[int(text)] if self.rows else {self.keys[0]: text}
 
-    def there(self, values: Mapping[str, str]) -> bool:
+    def is_present(self, values: Mapping[str, str]) -> bool:
         """Whether points with these values have it."""
         return self.condition is None or self.condition.met(values)
 
     def text(self, values: Mapping[str, str]) -> str | None:
         """The value of the dimension that a point has; None where it has none, or another than the dimension holds."""
-        if not self.there(values) or any(key not in values for key in self.keys):
+        if not self.is_present(values) or any(key not in values for key in self.keys):
             return None
         if isinstance(self.dimension, Interval):
             return values[self.keys[0]]
         for text in self.dimension.texts:
-            if all(same(values[key], value) for key, value in self.values(text).items()):
+            if all(equal(values[key], value) for key, value in self.values(text).items()):
                 return text
         return None
 
@@ -101,7 +101,7 @@ class Space:
         """The point that comes of asking `choose` for a value of every axis that is there, in their order."""
         values: Point = {}
         for axis in self.axes:
-            if axis.there(values):
+            if axis.is_present(values):
                 values.update(axis.values(choose(axis)))
         return values
 
@@ -142,23 +142,23 @@ def canonical(text: str) -> str:
         return text
 
 
-def same(left: str, right: str) -> bool:
+def equal(first: str, second: str) -> bool:
     """Whether two texts are the same value."""
-    return left == right or canonical(left) == canonical(right)
+    return first == second or canonical(first) == canonical(second)
 
 
 def _points(axes: Sequence[Axis], values: Point) -> Iterator[Point]:
     if not axes:
         yield values
         return
-    axis, *others = axes
+    axis, *following = axes
     if isinstance(axis.dimension, Interval):
         raise TypeError(f"{axis.name} has no end of values: its space has no grid")
-    if not axis.there(values):
-        yield from _points(others, values)
+    if not axis.is_present(values):
+        yield from _points(following, values)
         return
     for text in axis.dimension.texts:
-        yield from _points(others, {**values, **axis.values(text)})
+        yield from _points(following, {**values, **axis.values(text)})
 
 
 def _lookup(values: Mapping[str, str], lookup: Lookup | None) -> Lookup:

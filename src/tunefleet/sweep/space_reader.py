@@ -14,9 +14,9 @@ from tunefleet.config.suggest import did_you_mean
 from tunefleet.config.sweep import SweepConfig
 from tunefleet.sweep import sweep_rules
 from tunefleet.sweep.dimension import Choice, Dimension, Interval
-from tunefleet.sweep.dimension_text import dimension, parse_word, value_text
+from tunefleet.sweep.dimension_text import dimension, parse_override, value_text
 from tunefleet.sweep.point_filter import Filter
-from tunefleet.sweep.space import Axis, Condition, Space, same
+from tunefleet.sweep.space import Axis, Condition, Space, equal
 
 Groups = Mapping[str, Sequence[str]]
 """{config group: its choices}"""
@@ -32,10 +32,10 @@ def read(sweep: SweepConfig, typed: Sequence[str] = (), groups: Groups | None = 
     complaint about the sweep, its samplers and pruners included.
     """
     reader = _Reader(groups)
-    words = reader.typed(typed)
-    axes = [*reader.axes(sweep, words)]
+    overrides = reader.typed(typed)
+    axes = [*reader.axes(sweep, overrides)]
     filters = [*reader.filters(sweep.filter)]
-    common = tuple(word.input_line or "" for word in words.values() if not word.is_sweep_override())
+    common = tuple(override.input_line or "" for override in overrides.values() if not override.is_sweep_override())
     space = Space(tuple(axes), tuple(filters), common)
     if not axes and not reader.complaints:
         reader.complaints.append("sweep.space: empty: there is nothing to search. Name a key and its values.")
@@ -57,24 +57,26 @@ class _Reader:
 
     def typed(self, texts: Sequence[str]) -> dict[str, Override]:
         """{key: override}; the last one of a key counts. What sets the sweep itself, or Hydra, is passed over."""
-        words = {}
+        overrides = {}
         for text in texts:
             with self._collected():
-                word = parse_word(text)
-                if word.key_or_group.partition(".")[0].partition("/")[0] not in _NOT_OURS:
-                    words[word.key_or_group] = word
-        return words
+                override = parse_override(text)
+                if override.key_or_group.partition(".")[0].partition("/")[0] not in _NOT_OURS:
+                    overrides[override.key_or_group] = override
+        return overrides
 
-    def axes(self, sweep: SweepConfig, words: Mapping[str, Override]) -> Iterator[Axis]:
+    def axes(self, sweep: SweepConfig, overrides: Mapping[str, Override]) -> Iterator[Axis]:
         """The axes in their documented order."""
-        fixed = {key: value_text(word) for key, word in words.items() if not word.is_sweep_override()}
-        axes = [*self._singles(sweep.space, words), *self._pairs(sweep.paired, words)]
-        axes += self._conditionals(sweep.conditional, words, axes, fixed)
+        fixed = {key: value_text(override) for key, override in overrides.items() if not override.is_sweep_override()}
+        axes = [*self._singles(sweep.space, overrides), *self._pairs(sweep.paired, overrides)]
+        axes += self._conditionals(sweep.conditional, overrides, axes, fixed)
         used = self.sections.keys() | self.conditions.keys()
-        extra = {key: word for key, word in words.items() if word.is_sweep_override() and key not in used}
+        extra = {
+            key: override for key, override in overrides.items() if override.is_sweep_override() and key not in used
+        }
         yield from axes
-        for key, word in extra.items():
-            if values := self._dimension("", key, word):
+        for key, override in extra.items():
+            if values := self._dimension("", key, override):
                 yield Axis(key, (key,), values)
 
     def filters(self, texts: Iterable[str]) -> Iterator[Filter]:
@@ -86,18 +88,18 @@ class _Reader:
                 self.complaints += [f"sweep.filter: {text!r} names {name}: {about}" for name, about in unknown.items()]
                 yield expression
 
-    def _singles(self, section: Mapping[str, str], words: Mapping[str, Override]) -> Iterator[Axis]:
-        for key, word in self._entries("sweep.space", section, words):
+    def _singles(self, section: Mapping[str, str], overrides: Mapping[str, Override]) -> Iterator[Axis]:
+        for key, override in self._entries("sweep.space", section, overrides):
             self.sections[key] = "sweep.space"
-            if values := self._dimension("sweep.space.", key, word):
+            if values := self._dimension("sweep.space.", key, override):
                 yield Axis(key, (key,), values)
 
-    def _pairs(self, paired: Mapping[str, Mapping[str, str]], words: Mapping[str, Override]) -> Iterator[Axis]:
+    def _pairs(self, paired: Mapping[str, Mapping[str, str]], overrides: Mapping[str, Override]) -> Iterator[Axis]:
         """A key that was typed leaves its pair: it is fixed, or an axis of its own."""
         for name, section in paired.items():
             place = f"sweep.paired.{name}"
-            entries = {key: text for key, text in section.items() if key not in words}
-            columns = {key: self._column(place, key, word) for key, word in self._entries(place, entries, {})}
+            entries = {key: text for key, text in section.items() if key not in overrides}
+            columns = {key: self._column(place, key, override) for key, override in self._entries(place, entries, {})}
             lengths = {key: len(texts) for key, texts in columns.items()}
             if len(set(lengths.values())) > 1:
                 counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
@@ -106,11 +108,11 @@ class _Reader:
                 rows = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
                 yield Axis(name, tuple(columns), Choice(tuple(map(str, range(len(rows))))), rows)
 
-    def _column(self, place: str, key: str, word: Override) -> Sequence[str]:
+    def _column(self, place: str, key: str, override: Override) -> Sequence[str]:
         if key in self.sections:
             self.complaints.append(f"{place}.{key}: is in {self.sections[key]} too. Leave it in one of them.")
         self.sections.setdefault(key, place)
-        values = self._dimension(f"{place}.", key, word, repeats=True)
+        values = self._dimension(f"{place}.", key, override, repeats=True)
         if isinstance(values, Interval):
             self.complaints.append(f"{place}.{key}: an interval has no first and second value. Type a list of values.")
             return ()
@@ -119,35 +121,35 @@ class _Reader:
     def _conditionals(
         self,
         conditional: Mapping[str, Mapping[str, str]],
-        words: Mapping[str, Override],
+        overrides: Mapping[str, Override],
         axes: Sequence[Axis],
         fixed: Mapping[str, str],
     ) -> Iterator[Axis]:
         """Keys may depend on keys that depend on others, in the order of the file."""
-        before = list(axes)
+        earlier = list(axes)
         for text, section in conditional.items():
             place = f"sweep.conditional.{text}"
-            condition = self._condition(place, text, before, fixed)
-            for key, word in self._entries(place, section, words):
+            condition = self._condition(place, text, earlier, fixed)
+            for key, override in self._entries(place, section, overrides):
                 if condition is None:
                     self.conditions.setdefault(key, [])
                     continue
                 self._expect_apart(place, key, condition)
-                if values := self._dimension(f"{place}.", key, word):
+                if values := self._dimension(f"{place}.", key, override):
                     is_free = condition.key in fixed
                     name = key if is_free else f"{key} where {condition}"
                     axis = Axis(name, (key,), values, condition=None if is_free else condition)
-                    before.append(axis)
+                    earlier.append(axis)
                     yield axis
 
     def _condition(self, place: str, text: str, axes: Sequence[Axis], fixed: Mapping[str, str]) -> Condition | None:
         """None where nothing meets it: what was typed rules it out, or it is a mistake."""
         with self._collected():
-            word = parse_word(text)
-            values = dimension(word)
+            override = parse_override(text)
+            values = dimension(override)
             if isinstance(values, Interval):
-                raise ConfigError(f"{place}: an interval is no value. Type {word.key_or_group}=VALUE.")
-            condition = Condition(word.key_or_group, values.texts)
+                raise ConfigError(f"{place}: an interval is no value. Type {override.key_or_group}=VALUE.")
+            condition = Condition(override.key_or_group, values.texts)
             if condition.key in fixed:
                 return condition if condition.met(fixed) else None
             self._expect_possible(place, condition, axes)
@@ -165,35 +167,35 @@ class _Reader:
             raise ConfigError(f"{place}: {key} is an interval, which has no value to depend on. Type a list for it.")
         texts = [axis.values(text)[key] for axis in holders for text in getattr(axis.dimension, "texts", ())]
         for value in condition.texts:
-            if not any(same(value, text) for text in texts):
+            if not any(equal(value, text) for text in texts):
                 raise ConfigError(f"{place}: {key} is never {value}.{did_you_mean(value, texts)}")
 
     def _expect_apart(self, place: str, key: str, condition: Condition) -> None:
         """The same key may have other values under each value of another, and never two sets of values at once."""
         conditions = self.conditions.setdefault(key, [])
-        overlaps = [f"sweep.conditional.{other}" for other in conditions if not other.excludes(condition)]
+        overlaps = [f"sweep.conditional.{present}" for present in conditions if not present.excludes(condition)]
         if clash := overlaps or ([self.sections[key]] if key in self.sections else []):
             self.complaints.append(f"{place}.{key}: is in {clash[0]} too. Leave it in one of them.")
         conditions.append(condition)
 
     def _entries(
-        self, place: str, section: Mapping[str, str], words: Mapping[str, Override]
+        self, place: str, section: Mapping[str, str], overrides: Mapping[str, Override]
     ) -> Iterator[tuple[str, Override]]:
         """Key and override of each entry, or what was typed instead of it; without those that were fixed."""
         for key, text in section.items():
             with self._collected(f"{place}."):
-                word = words.get(key) or parse_word(f"{key}={text}")
-                if key not in words or word.is_sweep_override():
-                    yield key, word
+                override = overrides.get(key) or parse_override(f"{key}={text}")
+                if key not in overrides or override.is_sweep_override():
+                    yield key, override
 
-    def _dimension(self, place: str, key: str, word: Override, repeats: bool = False) -> Dimension | None:
+    def _dimension(self, place: str, key: str, override: Override, repeats: bool = False) -> Dimension | None:
         with self._collected(place):
             if unknown := self._unknown(key):
                 raise ConfigError(f"{key}: {unknown}")
             if key in _ONE_FOR_ALL:
                 raise ConfigError(f"{key}: is one for all trials. Type {key}=VALUE.")
             options = (self.groups or {}).get(key, ())
-            values = dimension(word, options, repeats)
+            values = dimension(override, options, repeats)
             self._expect_options(key, values, options)
             return values
         return None

@@ -82,5 +82,5 @@ def _replicates(sweep: SweepConfig, space: Space) -> Iterator[str]:
         yield f"sweep.seeds: {', '.join(map(str, doubled))} is there twice. Name each seed once."
     if {"seed", "train.seed"} & set(space.keys):
         yield "seed: seeds are not searched over: the best would be the luckiest. Type sweep.seeds=[1,2,3]."
-    elif sweep.seeds and any(word.startswith("seed=") for word in space.common):
+    elif sweep.seeds and any(override.startswith("seed=") for override in space.common):
         yield "seed: each run of a trial has its own of sweep.seeds. Leave seed=, or type sweep.seeds=[]."
