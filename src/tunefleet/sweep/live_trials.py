@@ -1,0 +1,45 @@
+"""Live trials: how those that have not ended stand, by their run directories; ended ones are in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import Status
+from tunefleet.launch.run_state import StatusReader
+from tunefleet.sweep.leaderboard import Live
+from tunefleet.sweep.objective import Objectives, metric_key, score_of
+from tunefleet.sweep.study import Score, Study, Trial
+from tunefleet.sweep.trial_measures import measures
+
+
+def look_up(study: Study, objectives: Objectives, reader: StatusReader) -> dict[int, Live]:
+    """{number: how it stands} of the trials that have not ended."""
+    return {
+        trial.number: live_of([reader.status(RunPaths(Path(run.run_dir))) for run in trial.runs], trial, objectives)
+        for trial in study.trials.values()
+        if not trial.state.final
+    }
+
+
+def live_of(statuses: Sequence[Status | None], trial: Trial, objectives: Objectives) -> Live:
+    """A trial whose runs stand like this."""
+    reasons = dict.fromkeys(status.reason for status in statuses if status and status.reason)
+    return Live(measures(trial.runs, statuses), _score(statuses, objectives), "; ".join(reasons))
+
+
+def _score(statuses: Sequence[Status | None], objectives: Objectives) -> Score | None:
+    """The last evaluation of all runs, where every one of them has measured all objectives."""
+    by_run = [[_measured(status, objective) for objective in objectives] for status in statuses]
+    columns = [[value for value in column if value is not None] for column in zip(*by_run, strict=True)]
+    if not columns or any(len(column) < len(statuses) for column in columns):
+        return None
+    return score_of(columns)
+
+
+def _measured(status: Status | None, objective: str) -> float | None:
+    group, _, name = metric_key(objective).partition("/")
+    if status is None or group != "evaluation":
+        return None
+    return status.evaluation.get(name)

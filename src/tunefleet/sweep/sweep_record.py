@@ -1,0 +1,92 @@
+"""Sweep record: definition, events and study of a sweep, whether it searches or is a plain grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tunefleet.base import files, sweeps
+from tunefleet.base.errors import ConfigError, RunError
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.sweeps import SweepPaths
+from tunefleet.config import load
+from tunefleet.config.sweep import SweepConfig
+from tunefleet.launch.register import Run
+from tunefleet.launch.run_state import StatusReader
+from tunefleet.sweep import grid_study, leaderboard
+from tunefleet.sweep.journal import Event, Journal
+from tunefleet.sweep.leaderboard import Live, Row
+from tunefleet.sweep.live_trials import look_up
+from tunefleet.sweep.objective import Objectives
+from tunefleet.sweep.study import Study, fold
+
+_LOOKED_AT = 10  # trials whose plan is looked for
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What is known of a sweep. `live` holds the trials that have not ended; a plain grid has no events."""
+
+    paths: SweepPaths
+    config: SweepConfig
+    study: Study
+    events: tuple[Event, ...]
+    live: dict[int, Live]
+    cost_unit: str
+    """GPU-hours, or process-hours where its processes have no GPUs."""
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return self.paths.root.name
+
+    @property
+    def objectives(self) -> Objectives:
+        """What is compared, and which of two values is better."""
+        return self.config.objective
+
+
+def read(paths: SweepPaths) -> SweepRecord:
+    """The sweep in a folder. Raises `RunError` where there is none, or its definition cannot be read."""
+    reader = StatusReader()
+    return _of_journal(paths, reader) if paths.journal.exists() else _of_grid(paths, reader)
+
+
+def rows(record: SweepRecord) -> list[Row]:
+    """Its trials in the order of their results."""
+    return leaderboard.rows(record.study, record.objectives, record.live)
+
+
+def _of_journal(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
+    config, events = _definition(paths), tuple(Journal.read(paths.journal).events)
+    study = fold(events)
+    return SweepRecord(paths, config, study, events, look_up(study, config.objective, reader), _cost_unit(study))
+
+
+def _of_grid(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
+    sweep = sweeps.read(paths.root.parent.parent, paths.root.name)
+    if sweep is None:
+        raise RunError(f"{paths.root}: no sweep there: neither a journal.jsonl nor a sweep.json that can be read.")
+    objectives = grid_study.objectives_of(sweep)
+    study = grid_study.study_of(sweep, objectives, reader)
+    live = look_up(study, objectives, reader)
+    return SweepRecord(paths, SweepConfig(objective=dict(objectives)), study, (), live, _cost_unit(study))
+
+
+def _definition(paths: SweepPaths) -> SweepConfig:
+    try:
+        return load(SweepConfig, files.read_json(paths.definition)["sweep"])
+    except ConfigError as error:
+        raise RunError(f"{paths.definition}: of another version of tunefleet: {error.complaints[0]}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{paths.definition}: cannot be read: {error}. It says what the sweep searches for.") from None
+
+
+def _cost_unit(study: Study) -> str:
+    """As the first plan says that can be read: all runs of a sweep are on machines of one kind."""
+    for trial in islice(study.trials.values(), _LOOKED_AT):
+        layout = Run(RunPaths(Path(trial.runs[0].run_dir))).plan.get("layout")
+        if isinstance(layout, dict):
+            return "process-hours" if layout.get("device") == "cpu" else "GPU-hours"
+    return "GPU-hours"
