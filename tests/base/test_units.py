@@ -72,6 +72,24 @@ def test_writes_as_a_person_would(duration: Duration, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cadence", "text"),
+    [
+        ("1 epochs", "1 epoch"),
+        ("1", "1 step"),
+        ("1%", "1%"),
+        ("11 epochs", "11 epochs"),
+        ("0.1 epoch", "0.1 epochs"),
+        ("20% or 1 epoch or 1 minute", "20% or 1 epoch or 1 minute"),
+        ("1.0 epochs or 2 min", "1 epoch or 2 minutes"),
+    ],
+)
+def test_one_is_printed_in_the_singular_and_saved_as_before(cadence: str, text: str) -> None:
+    assert Cadence.parse(cadence).text == text
+    assert Cadence.parse(str(Cadence.parse(cadence))) == Cadence.parse(cadence)
+    assert str(Duration.parse("1 epoch")) == "1 epochs"  # names of runs are made of it
+
+
+@pytest.mark.parametrize(
     ("number", "text"),
     [(1_315_758_080, "1.32B"), (45_200_000, "45.2M"), (9_600, "9.6k"), (512, "512"), (2.5e12, "2.5T"), (0.25, "0.25")],
 )

@@ -413,7 +413,9 @@ def test_without_the_lock_both_write(config: DataConfig, monkeypatch: pytest.Mon
 
 
 def test_rows_without_anything_to_learn_are_refused(config: DataConfig, tokenizer: Any) -> None:
-    with pytest.raises(DataError, match=r"rows\.jsonl: no row has loss tokens within train\.sequence_length=5"):
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl: no conversation has loss tokens within train\.sequence_length=5"
+    ):
         prepare(config, tokenizer, 5)
 
 

@@ -194,7 +194,9 @@ def test_too_many_long_rows_end_it_before_the_last_is_read(
 ) -> None:
     rows = [LONG] * HALF + [SHORT] * HALF
     beyond = most - 40  # what the bound counts too much
-    with pytest.raises(DataError, match=rf"max_truncated: 1\d\d of 1\d\d rows \(100\.0%\) of at most {300 + beyond} "):
+    with pytest.raises(
+        DataError, match=rf"max_truncated: 1\d\d of 1\d\d conversations \(100\.0%\) of at most {300 + beyond} "
+    ):
         spied.prepare(write, name, rows, max_truncated=0.4, long_rows=fate)
     assert 120 < spied.read < 2 * HALF
 
@@ -203,7 +205,7 @@ def test_a_set_just_under_the_limit_is_read_to_its_end(spied: Spied) -> None:
     rows = [LONG] * HALF + [SHORT] * HALF
     assert spied.prepare(lines, "rows.jsonl", rows, max_truncated=0.5).train.card.truncated == HALF
     assert spied.read == 2 * HALF
-    with pytest.raises(DataError, match=r"max_truncated: 150 of 300 rows \(50\.0%\) are longer"):
+    with pytest.raises(DataError, match=r"max_truncated: 150 of 300 conversations \(50\.0%\) are longer"):
         spied.prepare(lines, "rows.jsonl", rows, max_truncated=0.499)  # 301 rows might have been there: the end says it
     assert spied.read == 2 * HALF
 
@@ -217,7 +219,7 @@ def test_fewer_rows_by_a_setting_are_a_bound_too(spied: Spied) -> None:
 
 def test_a_placeholder_ends_it_before_the_last_is_read(spied: Spied) -> None:
     unfilled = {"prompt": "Sum up: {input}", "completion": "ok"}
-    with pytest.raises(DataError, match=r"\{input\} was left unfilled in \d+ of \d+ rows of at most 301 \("):
+    with pytest.raises(DataError, match=r"\{input\} was left unfilled in \d+ of \d+ of at most 301 conversations \("):
         spied.prepare(lines, "rows.jsonl", [unfilled] * 300)
     assert spied.read < 100
     assert len(spied.prepare(lines, "rows.jsonl", [unfilled] * 3 + [SHORT] * 297).train)  # 1.0 %, as far as allowed
@@ -227,7 +229,7 @@ def test_a_placeholder_ends_it_before_the_last_is_read(spied: Spied) -> None:
 def test_without_looking_early_all_is_read(spied: Spied, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the tests above: the refusal is the same, but comes at the end."""
     monkeypatch.setattr(gate, "_WORTH_STOPPING", 10_000)
-    with pytest.raises(DataError, match=r"max_truncated: 150 of 300 rows \(50\.0%\) are longer"):
+    with pytest.raises(DataError, match=r"max_truncated: 150 of 300 conversations \(50\.0%\) are longer"):
         spied.prepare(lines, "rows.jsonl", [LONG] * HALF + [SHORT] * HALF, max_truncated=0.4)
     assert spied.read == 2 * HALF
 

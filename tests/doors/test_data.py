@@ -74,7 +74,7 @@ def test_a_page_escapes_everything(words: Sequence[str], capsys: pytest.CaptureF
 def test_rows_that_training_refuses_are_shown(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     """One looks at data because something is wrong with them."""
     cut = [*words, "train.sequence_length=8", "train.max_steps=2"]
-    assert "no row has loss tokens" in said(capsys, "data", "stats", *cut, code=2)
+    assert "no conversation has loss tokens" in said(capsys, "data", "stats", *cut, code=2)
     shown = said(capsys, "data", "show", *cut)
     assert ", 0 in the loss, cut" in shown
 
@@ -258,7 +258,9 @@ def test_data_are_prepared_before_the_run_and_looked_at_again(
     path = tmp_path / folder / "train" / "tokens.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     assert f"{folder}, prepared in" in said(capsys, "data", "prepare", *shared)
-    assert "no row has loss tokens" in said(capsys, "data", "prepare", *words, "train.sequence_length=8", code=2)
+    assert "no conversation has loss tokens" in said(
+        capsys, "data", "prepare", *words, "train.sequence_length=8", code=2
+    )
 
 
 def test_preparing_needs_no_deepspeed(words: Sequence[str]) -> None:

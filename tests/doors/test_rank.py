@@ -50,6 +50,14 @@ def test_a_signal_while_data_are_prepared(tmp_path: Path, number: int, cause: Ca
     assert (now.state, now.cause) == (State.INTERRUPTED, cause)
 
 
+def test_a_run_that_is_cancelled_while_data_are_prepared(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    plan.paths.root.mkdir(parents=True, exist_ok=True)
+    plan.paths.cancelled.touch()
+    code, _, now = left(plan, signal.SIGTERM)
+    assert (code, now.state, now.cause) == (130, State.CANCELLED, Cause.CANCELLED)
+
+
 def test_one_rank_writes_and_a_job_is_settled_by_its_batch_script(tmp_path: Path) -> None:
     code, _, now = left(tiny_plan(tmp_path), signal.SIGINT, rank=1)
     assert (code, now.state) == (130, State.STARTING)

@@ -279,6 +279,16 @@ def test_ctrl_c_lets_every_rank_save(plan: Plan, number: int, send: Callable[[in
     assert said == "\ntunefleet: saving, then stopping; once more to stop at once.\n"
 
 
+def test_ranks_that_could_not_write_that_they_were_cancelled(plan: Plan) -> None:
+    bodies(plan, saves(), saves())
+    process = launch(plan)
+    plan.paths.cancelled.touch()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (state(plan).state, state(plan).cause) == (State.CANCELLED, Cause.CANCELLED)
+
+
 def test_ranks_that_save_at_different_speeds_are_asked_once(plan: Plan) -> None:
     bodies(plan, saves(seconds=0.2), saves(seconds=1.0))
     process = launch(plan)

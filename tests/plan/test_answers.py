@@ -16,7 +16,7 @@ from tunefleet.plan import Plan, answers
 def test_a_small_model_answers_five_questions(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     assert plan.config.evaluation.generate_rows == 5
-    assert plan.summary()["measured"] == "loss every 20% or 1 epochs, and at the end; 5 answers of each split"
+    assert plan.summary()["measured"] == "loss every 20% or 1 epoch, and at the end; 5 answers of each split"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.stories.commands import SMALL, command, environment, metrics, run_folder, start, status, train
+from tunefleet.base.paths import RunPaths
+from tunefleet.doors.cancel import cancel
+from tunefleet.launch.register import Run
 
 STEPS = 40
 WORDS = [*SMALL, f"train.max_steps={STEPS}", "model.dropout=0.1", "train.micro_batch=1", "train.sequence_length=128"]
@@ -54,7 +57,7 @@ def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Pat
     for folder in (whole, parts):
         folder.mkdir()
     train(whole, *words)
-    _interrupt(parts, [*words, "data.workers=1"])
+    _interrupt(parts, [*words, "data.workers=1"], by_cancel=True)
     printed = train(parts, *words, "launch.processes=2", "data.workers=1")
     assert "resuming from step" in printed
     assert "note: " in printed
@@ -96,20 +99,25 @@ def _expect_gone(processes: list[int]) -> None:
     assert left == []
 
 
-def _interrupt(folder: Path, words: list[str], number: signal.Signals = signal.SIGTERM) -> None:
-    """Ends a run after its fifth step, by Ctrl-C (SIGINT to its process group) or by SIGTERM to its launcher.
+def _interrupt(
+    folder: Path, words: list[str], number: signal.Signals = signal.SIGTERM, by_cancel: bool = False
+) -> None:
+    """Ends a run after its fifth step, by Ctrl-C (SIGINT to its process group), SIGTERM to its launcher, or `cancel`.
 
     It saves, says so, writes down which of the two it was, and leaves with 130.
     """
     process = start(folder, *words)
     _wait_for_steps(folder, 5, process)
     family = _descendants(process.pid)
-    (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
+    if by_cancel:
+        cancel([Run(RunPaths(run_folder(folder)))], at_once=False)
+    else:
+        (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
     assert process.wait(timeout=120) == 130, (folder / "output.txt").read_text()[-3000:]
     _expect_gone(family)
     run = run_folder(folder)
-    assert status(run)["state"] == "interrupted"
-    assert status(run)["cause"] == ("interrupt" if number is signal.SIGINT else "terminated")
+    ending = ("interrupted", "interrupt" if number is signal.SIGINT else "terminated")
+    assert (status(run)["state"], status(run)["cause"]) == (("cancelled", "cancelled") if by_cancel else ending)
     assert 5 <= status(run)["step"] < STEPS
     assert "the same command resumes from there" in (folder / "output.txt").read_text()
 

@@ -46,6 +46,11 @@ class Duration:
         scale = {Unit.STEPS: 1.0, Unit.EPOCHS: steps_per_epoch, Unit.PERCENT: total_steps / 100}
         return self.amount * scale[self.unit]
 
+    @property
+    def text(self) -> str:
+        """As it is printed: 1 epoch, 2 epochs. `str` is what is saved, and what names a run."""
+        return singular(str(self))
+
     def __str__(self) -> str:
         unit = {Unit.STEPS: " steps", Unit.EPOCHS: " epochs", Unit.PERCENT: "%"}[self.unit]
         return f"{_digits(self.amount)}{unit}"
@@ -97,6 +102,11 @@ class Cadence:
         """The shortest of the durations in optimizer steps and fractions of one; 0 where none counts steps."""
         return min((d.exactly(total_steps, steps_per_epoch) for d in self.durations if d.amount), default=0.0)
 
+    @property
+    def text(self) -> str:
+        """As it is printed: 20% or 1 epoch."""
+        return " or ".join(map(singular, str(self).split(" or ")))
+
     def __str__(self) -> str:
         minutes = [f"{_digits(self.minutes)} minutes"] if self.minutes else []
         return " or ".join([*(str(duration) for duration in self.durations), *minutes])
@@ -119,6 +129,11 @@ def steps(amount: int) -> Duration:
 def percent(amount: float) -> Duration:
     """`amount` percent of all optimizer steps."""
     return Duration(amount, Unit.PERCENT)
+
+
+def singular(amount: str) -> str:
+    """`amount`, such as "1 epochs", with the singular of its unit where it is one."""
+    return amount.removesuffix("s") if amount.startswith("1 ") else amount
 
 
 def count(number: float) -> str:

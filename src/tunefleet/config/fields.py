@@ -39,3 +39,10 @@ def is_outside(value: float, bounds: dict[str, float]) -> bool:
 def describe_bounds(bounds: dict[str, float]) -> str:
     """The range in words: `above 0 and at most 1`."""
     return " and ".join(f"{relation} {bound:g}" for relation, bound in bounds.items())
+
+
+def as_typed(value: Any) -> str:
+    """A setting as it is typed: null, true, a name."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(getattr(value, "value", value))

@@ -7,6 +7,9 @@ from enum import Enum
 
 from tunefleet.config.fields import ranged
 
+AUTO = "auto"
+"""The name of the strategy that the plan chooses."""
+
 
 class Partition(Enum):
     """What the stages of a pipeline have alike."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
-from tunefleet.base.status import State
 from tunefleet.doors import unchanged
+from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
 from tunefleet.plan.plan import Plan
 
@@ -47,8 +47,9 @@ def _end_at_signals(plan: Plan) -> None:
     def leave(number: int, frame: object) -> None:
         run_status = status.read(plan.paths.status)
         if os.environ["RANK"] == "0" and run_status:
-            cause = CAUSES[signal.Signals(number)]
-            status.write(plan.paths.status, run_status.moved(state=State.INTERRUPTED, cause=cause))
+            outcome = Ending(CAUSES[signal.Signals(number)], "")
+            outcome = of_stop(outcome, plan.paths.cancelled.exists())
+            status.write(plan.paths.status, outcome.final_status(run_status))
         os._exit(INTERRUPTED)
 
     for number in CAUSES:

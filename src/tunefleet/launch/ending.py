@@ -56,6 +56,11 @@ BY_USER = Ending(Cause.CANCELLED, "cancelled by the user")
 BY_SCANCEL = Ending(Cause.CANCELLED, "cancelled by scancel")
 
 
+def of_stop(outcome: Ending, cancelled: bool) -> Ending:
+    """The ending of a run outside SLURM that stopped; `cancelled` is whether `tunefleet cancel` had asked for it."""
+    return BY_USER if cancelled else outcome
+
+
 def of_attempt(run_status: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
     """The ending of an attempt whose ranks are gone: from their files, srun's exit code, SLURM's state of the job."""
     if run_status.state.ended_well:

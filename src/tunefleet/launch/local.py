@@ -91,7 +91,7 @@ class _Ranks:
             return 0
         code = self.processes[self.first_failure].returncode
         if code == INTERRUPTED or (self.signals and code < 0):
-            self._settle(Ending(self._interruption(), ""))
+            self._settle(self._interruption())
             return INTERRUPTED
         if self.paths.cancelled.exists() and code < 0:
             self._settle(ending.BY_USER)
@@ -114,9 +114,10 @@ class _Ranks:
             print("\ntunefleet: saving, then stopping; once more to stop at once.", file=sys.stderr)
         self._signal(number if len(self.signals) == 1 else signal.SIGKILL)
 
-    def _interruption(self) -> Cause:
-        """What a run was ended by that could not write it down itself."""
-        return CAUSES[signal.Signals(self.signals[0])] if self.signals else Cause.INTERRUPT
+    def _interruption(self) -> Ending:
+        """How a run ended that could not write it down itself."""
+        cause = CAUSES[signal.Signals(self.signals[0])] if self.signals else Cause.INTERRUPT
+        return ending.of_stop(Ending(cause, ""), self.paths.cancelled.exists())
 
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""

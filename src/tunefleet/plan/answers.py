@@ -29,7 +29,7 @@ def is_cheap(config: RunConfig, degrees: Layout, parameters: int | None) -> bool
 
 def describe(config: EvaluationConfig) -> str:
     """What is measured and when, for the summary of a run."""
-    loss = f"loss every {config.every}, and" if config.every and not config.every.is_never else "loss"
+    loss = f"loss every {config.every.text}, and" if config.every and not config.every.is_never else "loss"
     named = {ALL: "all", 0: f"no answers (evaluation.generate_rows={FEW} generates some)"}
     answers = named.get(config.generate_rows, str(config.generate_rows))
     return f"{loss} at the end; {answers}" + (" answers of each split" if config.generate_rows else "")

@@ -23,7 +23,7 @@ from tunefleet.plan.estimate.pipeline_stages import describe
 from tunefleet.plan.families import lora_targets
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
-from tunefleet.plan.processes.layout import Layout, second_copy_ranks
+from tunefleet.plan.processes.layout import Layout, reads_one_by_one
 from tunefleet.plan.processes.slurm_job import Job
 
 Contents = dict[str, dict[str, str]]
@@ -74,11 +74,8 @@ class Plan:
 
     @property
     def reads_one_by_one(self) -> bool:
-        """Whether our engine reads the weights, one at a time. For ZeRO++ and NVMe, DeepSpeed reads them."""
-        parallel = self.config.parallel
-        quantized = parallel.quantized_weights or parallel.quantized_gradients
-        second_copy = second_copy_ranks(parallel, self.layout.processes_here) > 1
-        return not (quantized or second_copy or parallel.offload_parameters is Place.NVME)
+        """Whether our engine reads the weights, one at a time."""
+        return reads_one_by_one(self.config.parallel, self.layout.processes_here)
 
     @property
     def reshardable(self) -> bool:
@@ -118,7 +115,7 @@ class Plan:
             **stages,
             "batch": str(self.batch),
             "optimizer": f"{config.optimizer.name.value}, lr {config.optimizer.lr:g}, "
-            f"{config.schedule.name.value} after {config.schedule.warmup} of warm-up",
+            f"{config.schedule.name.value} after {config.schedule.warmup.text} of warm-up",
             "measured": answers.describe(config.evaluation),
             **{key: text for key, text in asdict(config.experiment).items() if text},
             **job,

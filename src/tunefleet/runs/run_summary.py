@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tunefleet.base.units import clock, count
+from tunefleet.base.units import clock, count, singular
 from tunefleet.config.adapter import AdapterName
 from tunefleet.launch.ending import Ending
 from tunefleet.model.vocabulary import other_ids
@@ -20,13 +20,13 @@ from tunefleet.runs.validation import Sample
 def data_rows(plan: Plan, inputs: RunInputs) -> dict[str, str]:
     """What the data add to the plan."""
     card, steps = inputs.data.train.card, inputs.horizon
-    epochs = steps.total / steps.steps_per_epoch
+    epochs = singular(f"{steps.total / steps.steps_per_epoch:.3g} epochs")
     special_ids = other_ids(plan.sources.architecture.config, inputs.tokenizer)
     differences = ", ".join(f"{name} {ids[1]} (not {ids[0]})" for name, ids in special_ids.items())
     return {
         **data_summary.rows(plan, inputs.data),
         **({"special tokens": f"the tokenizer's: {differences}"} if differences else {}),
-        "steps": f"{steps.total:,} = {epochs:.3g} epochs of {card.sequences:,} sequences / {plan.batch.total} "
+        "steps": f"{steps.total:,} = {epochs} of {card.sequences:,} sequences / {plan.batch.total} "
         f"sequences a step, warm-up {steps.warmup}",
     }
 

@@ -16,7 +16,7 @@ from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
-from tunefleet.launch.ending import Ending
+from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import (
@@ -186,7 +186,7 @@ class _Run:
         self._save()
         outcome = Ending(reason.cause, sweep_requests.prune_reason(self._plan.paths) if reason is Reason.PRUNED else "")
         self._trackers.finish({"state": outcome.state.value})
-        self._write_status(self._state_when_left(outcome.state), cause=outcome.cause, reason=outcome.reason)
+        self._write_ending(outcome)
         self._console.print_line(run_summary.left_for_sweep(self._plan, outcome, self._state.step, self._steps.total))
         return DONE
 
@@ -197,16 +197,18 @@ class _Run:
     def _interrupted(self, reason: Reason) -> int:
         """Saves; in a SLURM job the end of the job decides whether the run resumes by itself."""
         self._save()
-        self._write_status(self._state_when_left(State.INTERRUPTED), cause=reason.cause)
+        self._write_ending(Ending(reason.cause, ""))
         self._trackers.finish({"state": "interrupted"})
         self._console.print_line(f"saved at step {self._state.step}; the same command resumes from there")
         return INTERRUPTED
 
-    def _state_when_left(self, state: State) -> State:
-        """`state`, unless the run was cancelled; in a SLURM job it is its end that writes the final state."""
+    def _write_ending(self, outcome: Ending) -> None:
+        """Writes the final state; in a SLURM job its end does, from the cause that stands here."""
         if self._plan.job:
-            return State.CHECKPOINTING
-        return State.CANCELLED if self._plan.paths.cancelled.exists() else state
+            self._write_status(State.CHECKPOINTING, cause=outcome.cause, reason=outcome.reason)
+            return
+        outcome = of_stop(outcome, self._plan.paths.cancelled.exists())
+        self._write_status(outcome.state, cause=outcome.cause, reason=outcome.reason)
 
     def _complete(self) -> int:
         trained = time.perf_counter() - self._started

@@ -75,17 +75,19 @@ def test_good_rows_pass() -> None:
 
 def test_a_file_without_anything_to_learn_is_refused_beside_a_good_one() -> None:
     said = refused([*many(5), *(row("ppp", f"b.jsonl:{i}") for i in range(1, 6))])
-    assert said.startswith("b.jsonl: no row has loss tokens within train.sequence_length=64 (b.jsonl:1, b.jsonl:2, ")
+    assert said.startswith(
+        "b.jsonl: no conversation has loss tokens within train.sequence_length=64 (b.jsonl:1, b.jsonl:2, "
+    )
     assert "a.jsonl" not in said
 
 
 def test_a_first_token_is_nothing_to_learn() -> None:
-    assert "no row has loss tokens" in refused([row("lpp")])
+    assert "no conversation has loss tokens" in refused([row("lpp")])
 
 
 def test_rows_that_never_learn_to_stop_are_refused() -> None:
     said = refused(many(5, marks="eplll"))  # the prompt's stop does not count
-    assert "no answer's end is in the loss in 5 rows (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
+    assert "no answer's end is in the loss in 5 conversations (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
     accepted([*many(5, marks="eplll"), row()])  # control: one that does
 
 
@@ -93,14 +95,14 @@ def test_too_many_cut_rows_are_refused_with_their_places() -> None:
     rows = [*many(5), *(row(where=f"b.jsonl:{i}", cut=True) for i in range(1, 6))]
     accepted(rows)  # a half
     said = refused(rows, max_truncated=0.4)
-    assert "data.max_truncated: 5 of 10 rows (50.0%)" in said
+    assert "data.max_truncated: 5 of 10 conversations (50.0%)" in said
     assert "(b.jsonl:1, b.jsonl:2, b.jsonl:3, ...); allowed are 40.0%" in said
 
 
 @pytest.mark.parametrize("left", ["{input}", "{{name}}", "{{ name }}", "<PLACEHOLDER>", "<YOUR_NAME>"])
 def test_a_placeholder_left_unfilled_is_refused(left: str) -> None:
     said = refused(many(5, content=f"Say {left}, please."))
-    assert f"a.jsonl: {left} was left unfilled in 5 of 5 rows (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
+    assert f"a.jsonl: {left} was left unfilled in 5 of 5 conversations (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
     accepted(many(5, content=f"Say {left}, please."), max_unfilled=1)
 
 
@@ -163,7 +165,7 @@ def config(tmp_path: Path) -> DataConfig:
 
 def test_an_unfilled_prompt_is_refused_before_training(tmp_path: Path, tokenizer: Any) -> None:
     config = written(tmp_path / "rows.jsonl", [{"prompt": "Sum up: {input}", "completion": "ok"}] * 20)
-    with pytest.raises(DataError, match=r"\{input\} was left unfilled in 20 of 20 rows \(.*rows\.jsonl:1, "):
+    with pytest.raises(DataError, match=r"\{input\} was left unfilled in 20 of 20 conversations \(.*rows\.jsonl:1, "):
         prepare(config, tokenizer, 64)
     assert len(prepare(replace(config, max_unfilled=1.0), tokenizer, 64).train)
 
@@ -208,8 +210,8 @@ def test_complaints_about_a_mixture_name_its_sources(tmp_path: Path, tokenizer: 
     with pytest.raises(DataError) as raised:
         prepare(replace(config, path=None, mix=mix), tokenizer, 64)
     empty, cut = raised.value.complaints  # the cut answers keep their ends
-    assert empty.startswith(f"old_tales: {tales}: no row has loss tokens")
-    assert "60 of 60 rows (100.0%)" in cut
+    assert empty.startswith(f"old_tales: {tales}: no conversation has loss tokens")
+    assert "60 of 60 conversations (100.0%)" in cut
     assert f"(chats: {chats}:1, old_tales: {tales}:1, chats: {chats}:2, ...)" in cut
 
 

@@ -122,6 +122,8 @@ def test_each_way_is_counted(config: DataConfig, tokenizer: Any) -> None:
 @pytest.mark.parametrize(("how", "said"), [("truncate", "would be cut"), ("drop", "would be left out")])
 def test_too_many_are_refused(config: DataConfig, tokenizer: Any, how: str, said: str) -> None:
     strict = replace(config, long_rows=LongRows(how), max_truncated=0.2)
-    with pytest.raises(DataError, match=rf"5 of 20 rows \(25\.0%\) .*{said} \(.*rows\.jsonl:1, .*long_rows=split"):
+    with pytest.raises(
+        DataError, match=rf"5 of 20 conversations \(25\.0%\) .*{said} \(.*rows\.jsonl:1, .*long_rows=split"
+    ):
         prepare(strict, tokenizer, 48)
     assert prepare(replace(strict, long_rows=LongRows.SPLIT), tokenizer, 48).train.card.split == 5

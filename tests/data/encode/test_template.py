@@ -540,6 +540,19 @@ def test_an_answer_of_no_weight_is_left_out_of_everything() -> None:
     ]
 
 
+def test_a_question_cannot_be_left_out_of_everything() -> None:
+    turns = tuple(replace(turn, in_loss=turn.role != "user") for turn in LONG.turns)
+    weighted = Conversation(turns, LONG.location)
+    with pytest.raises(DataError, match=r"message 2 \(of the user\) .* data\.train_on=all"):
+        parts(PLAIN, weighted, TrainOn.ALL)
+    assert parts(PLAIN, weighted) == parts(PLAIN, LONG)
+
+
+def test_a_row_of_no_weight_is_left_out_of_everything_as_a_whole() -> None:
+    turns = tuple(replace(turn, in_loss=False) for turn in LONG.turns)
+    assert parts(PLAIN, Conversation(turns, LONG.location), TrainOn.ALL) == []
+
+
 def test_marks_are_taken_where_they_are() -> None:
     assert parts(MARKED, LONG) == ["Paris.", "北京 🎉"]
     unmarked = MARKED.replace("{% generation %}", "").replace("{% endgeneration %}", "")

@@ -73,6 +73,20 @@ def test_every_spelling_of_leaving_an_answer_out_of_the_loss(key: str, value: An
     assert all(turn.in_loss for turn in read(answer(**{key: None})).turns)
 
 
+@pytest.mark.parametrize("format", TALKS)
+def test_nemo_s_mask_leaves_the_user_s_messages_out_of_the_loss(format: Format) -> None:
+    assert [turn.in_loss for turn in read({**ROWS[format], "mask": "User"}).turns] == [False, True]
+    assert [turn.in_loss for turn in read({**ROWS[format], "mask": False}).turns] == [True, True]
+    for mask in ("Assistant", ["User"], True):
+        with pytest.raises(DataError, match="the key 'mask' is not read: which tokens are in the loss"):
+            read({**ROWS[format], "mask": mask})
+
+
+def test_a_mask_in_a_message_is_refused() -> None:
+    with pytest.raises(DataError, match="message 2: the key 'mask' is not read"):
+        read(answer(mask="User"))
+
+
 @pytest.mark.parametrize("key", ["train", "training", "loss"])
 def test_a_question_that_is_to_be_learnt_is_refused(key: str) -> None:
     with pytest.raises(DataError, match=f"message 1: {key} is True and only answers"):

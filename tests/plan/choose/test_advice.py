@@ -215,6 +215,13 @@ def fits(plan: Plan, rows: int) -> bool:
             {"parallel": {"name": "auto", "tensor": 2, "pipeline": 2}},
             "auto does not choose with parallel.tensor=2 parallel.pipeline=2. Use parallel.tensor=1 ",
         ),
+        (
+            {"parallel": {"name": "auto", "hierarchical": None, "quantized_weights": True}},
+            "does not choose with parallel.hierarchical=null parallel.quantized_weights=true. "
+            "Use parallel.hierarchical=1 parallel.quantized_weights=false, or choose",
+        ),
+        ({"parallel": {"name": "auto", "offload_optimizer": "cpu"}}, "with parallel.offload_optimizer=cpu. Use "),
+        ({"parallel": {"name": "auto", "zero_stage": 2}}, "with parallel.zero_stage=2. Use parallel.zero_stage=0, or"),
         ({"parallel": {"name": "auto"}, "plan": {}}, "GPU memory of this is unknown; set plan.machine="),
         (
             {"parallel": {"name": "auto"}, "model": {"architecture": published_config("opt-66b")}},

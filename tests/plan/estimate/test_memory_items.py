@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from tunefleet.base.units import GIB
-from tunefleet.config.parallel import Place
+from tunefleet.config.parallel import ParallelConfig, Place
 from tunefleet.config.train import Precision
 from tunefleet.plan.estimate.memory_items import BUCKET, Memory, Phase, memory, total
-from tunefleet.plan.estimate.spread import Spread
+from tunefleet.plan.estimate.spread import Spread, with_strategy
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.architecture import Architecture
 
@@ -143,13 +143,30 @@ def test_ranks_read_files_weight_by_weight(spread: Spread) -> None:
     shape = published("opt-66b")
     whole = 8 * 4 * shape.parameters.total
 
-    def on_host(from_files: bool, copy_among: int = 1) -> int:
+    def on_host(from_files: bool, one_by_one: bool = True) -> int:
         work = Work(1, 128, from_files=from_files)
-        return memory(shape, replace(spread, copy_among=copy_among), work, True, 8).host_bytes
+        return memory(shape, replace(spread, one_by_one=one_by_one), work, True, 8).host_bytes
 
     assert on_host(from_files=True) < whole / 10
     assert on_host(from_files=False) > whole
-    assert on_host(from_files=True, copy_among=8) > whole
+    assert on_host(from_files=True, one_by_one=False) > whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "one_by_one"),
+    [
+        ({}, True),
+        ({"offload_parameters": Place.CPU}, True),
+        ({"offload_parameters": Place.NVME}, False),
+        ({"hierarchical": 8}, False),
+        ({"hierarchical": None}, False),
+        ({"quantized_weights": True}, False),
+        ({"quantized_gradients": True}, False),
+    ],
+)
+def test_with_zeropp_and_nvme_deepspeed_reads_the_whole_model(settings: dict[str, Any], one_by_one: bool) -> None:
+    parallel = ParallelConfig("zero3", 3, **settings)
+    assert with_strategy(Spread(3, 32), parallel, processes_here=8).one_by_one is one_by_one
 
 
 def test_every_process_builds_the_whole_model_on_its_host_first() -> None:

@@ -13,7 +13,7 @@ from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.read.sources import Source
 from tunefleet.data.store.tally import Tally
 
-_WORTH_STOPPING = 1_000  # rows: of fewer the end is near, and every complaint comes at once there
+_WORTH_STOPPING = 1_000  # conversations: of fewer the end is near, and every complaint comes at once there
 
 
 def expect_trainable(notes: FileNotes, tally: Tally, config: DataConfig, longest: int) -> None:
@@ -35,24 +35,24 @@ def expect_trainable(notes: FileNotes, tally: Tally, config: DataConfig, longest
 def _of_file(file: FileNote, number: int, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
     if tally.parts[number] and not tally.with_targets[number]:
         yield (
-            f"{file.name}: no row has loss tokens within train.sequence_length={longest} "
+            f"{file.name}: no conversation has loss tokens within train.sequence_length={longest} "
             f"({listed(file.places('read'))}). Make it longer, or look at the rows: tunefleet data show."
         )
     for placeholder, places in file.placeholders.unfilled(config.max_unfilled).items():
-        yield _unfilled_complaint(file, placeholder, places, f"{file.placeholders.conversations:,} rows")
+        yield _unfilled_complaint(file, placeholder, places, f"{file.placeholders.conversations:,}")
 
 
-def _unfilled_complaint(file: FileNote, placeholder: str, places: Occurrences, rows: str) -> str:
+def _unfilled_complaint(file: FileNote, placeholder: str, places: Occurrences, total: str) -> str:
     return (
-        f"{file.name}: {placeholder} was left unfilled in {places.count:,} of {rows} "
-        f"({listed(places.places)}). Fill it in, or allow it with data.max_unfilled=1."
+        f"{file.name}: {placeholder} was left unfilled in {places.count:,} of {total} "
+        f"conversations ({listed(places.places)}). Fill it in, or allow it with data.max_unfilled=1."
     )
 
 
 def _never_stops(notes: FileNotes, tally: Tally, longest: int) -> Iterator[str]:
     if tally.with_targets.any() and not tally.stops.any():
         yield (
-            f"data: no answer's end is in the loss in {tally.with_targets.sum():,} rows "
+            f"data: no answer's end is in the loss in {tally.with_targets.sum():,} conversations "
             f"({listed(notes.places('with_targets'))}), so the model would never stop. Make "
             f"train.sequence_length={longest} longer, or choose a data.template that ends "
             "answers with {{ eos_token }}."
@@ -60,15 +60,15 @@ def _never_stops(notes: FileNotes, tally: Tally, longest: int) -> Iterator[str]:
 
 
 def _too_long(notes: FileNotes, tally: Tally, config: DataConfig, longest: int) -> Iterator[str]:
-    long, rows = int((tally.truncated + tally.too_long).sum()), int(tally.parts.sum())
-    if long > config.max_truncated * rows:
-        yield _long(notes, long, f"{rows:,} rows ({long / rows:.1%})", config, longest)
+    long, total = int((tally.truncated + tally.too_long).sum()), int(tally.parts.sum())
+    if long > config.max_truncated * total:
+        yield _long(notes, long, f"{total:,} conversations ({long / total:.1%})", config, longest)
 
 
-def _long(notes: FileNotes, long: int, rows: str, config: DataConfig, longest: int) -> str:
+def _long(notes: FileNotes, long: int, total: str, config: DataConfig, longest: int) -> str:
     fate = "left out" if config.long_rows is LongRows.DROP else "cut"
     return (
-        f"data.max_truncated: {long:,} of {rows} are longer than "
+        f"data.max_truncated: {long:,} of {total} are longer than "
         f"train.sequence_length={longest} and would be {fate} ({listed(notes.places('long'))}); allowed are "
         f"{config.max_truncated:.1%}. Make it longer, allow more, or split them with data.long_rows=split."
     )
@@ -86,14 +86,14 @@ class Early:
         self._source = source
         self._config = config
         self._longest = longest
-        self._rows = 0
+        self._conversations = 0
         self._long = 0
 
     def add(self, conversation: EncodedConversation, file: int) -> None:
-        """Looks at a training row of file number `file`. Raises `DataError`, as the end would, for the rows so far."""
-        self._rows += 1
+        """Looks at a conversation of file number `file`. Raises `DataError`, as the end would, for those so far."""
+        self._conversations += 1
         self._long += any(part.truncated or part.too_long for part in conversation.parts)
-        if self._rows >= _WORTH_STOPPING:
+        if self._conversations >= _WORTH_STOPPING:
             complaints = [*self._unfilled(self._notes.files[file]), *self._too_long()]
             if complaints:
                 raise DataError(*complaints)
@@ -101,11 +101,12 @@ class Early:
     def _too_long(self) -> Iterator[str]:
         """Each conversation is one row: none of them is split where some are cut or left out."""
         most = self._config.max_truncated
-        if self._config.mix or self._long <= most * self._rows:
+        if self._config.mix or self._long <= most * self._conversations:
             return
         if self._all is not None and self._long > most * self._all:
-            rows = f"{self._rows:,} rows ({self._long / self._rows:.1%}) of at most {self._all:,}"
-            yield _long(self._notes, self._long, rows, self._config, self._longest)
+            share = f"{self._long / self._conversations:.1%}"
+            total = f"{self._conversations:,} conversations ({share}) of at most {self._all:,}"
+            yield _long(self._notes, self._long, total, self._config, self._longest)
 
     def _unfilled(self, file: FileNote) -> Iterator[str]:
         most, placeholders = self._config.max_unfilled, file.placeholders
@@ -115,7 +116,7 @@ class Early:
         if bound is not None and placeholders.most > most * bound:
             for placeholder, places in placeholders.unfilled(most, bound).items():
                 yield _unfilled_complaint(
-                    file, placeholder, places, f"{placeholders.conversations:,} rows of at most {bound:,}"
+                    file, placeholder, places, f"{placeholders.conversations:,} of at most {bound:,}"
                 )
 
     def _of_file(self, file: FileNote) -> int | None:

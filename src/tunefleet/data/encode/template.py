@@ -134,10 +134,13 @@ class ChatTemplate:
                 conversation, full.text, dict.fromkeys(conversation.answers_in_loss(train_on), (0, len(full.text)))
             )
             return Rendered(full.text, _weighed(full.answers, conversation, train_on))
+        if train_on is TrainOn.ALL and not any(turn.in_loss for turn in conversation.turns):
+            return Rendered(full.text, ())
         spans = tuple(
             self._answer(full.text, conversation, turn, prefixes) for turn in _answers_to_find(conversation, train_on)
         )
         if train_on is TrainOn.ALL:
+            _expect_in_loss(conversation)
             places = dict.fromkeys(conversation.answers, (0, len(full.text)))
             expect_written(conversation, full.text, places)
             return Rendered(full.text, _between(spans, len(full.text)))
@@ -225,6 +228,17 @@ class ChatTemplate:
         except _MISTAKES as error:
             raise DataError(f"data.template: {error}.") from None
         return [Rendered(str(text), tuple(spans)) for text, spans in zip(texts, marked or repeat(()), strict=False)]
+
+
+def _expect_in_loss(conversation: Conversation) -> None:
+    """Of a conversation that is in the loss as a whole only answers can be left out: their places can be found."""
+    for number, turn in enumerate(conversation.turns, 1):
+        if not turn.in_loss and turn.role != "assistant":
+            raise DataError(
+                f"{conversation.location}: message {number} (of the {turn.role}) is to be left out of the loss, and "
+                "data.train_on=all puts all but answers into it. Use data.train_on=response, or take its weight or "
+                "mask out of the row."
+            )
 
 
 def _answers_to_find(conversation: Conversation, train_on: TrainOn) -> list[int]:

@@ -32,7 +32,8 @@ class ToolCall:
 class Turn:
     """One message. `role` is system, user, assistant, tool or text.
 
-    A tool's content is the result of call `answers_call`; `in_loss` is asked of answers: their `weight` in the data.
+    A tool's content is the result of call `answers_call`; `in_loss` is its `weight` in the data, which other turns than
+    answers have for `data.train_on=all` alone.
     `reasoning` stands before the content of an answer, and `input` is what an instruction is about and ends with,
     where the data give it apart.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import Format, SourceConfig
 from tunefleet.data.formats import chat, pairs, tasks, weights
 from tunefleet.data.formats.conversation import TEXT, Conversation, Turn
-from tunefleet.data.formats.keys import CONVERSATIONS, Keys
+from tunefleet.data.formats.keys import CONVERSATIONS, Keys, masks_user
 from tunefleet.data.formats.recognise_format import UnknownFormat, expect_fit, recognise
 from tunefleet.data.formats.tree import tree
 from tunefleet.data.read import row_fields
@@ -56,7 +56,9 @@ class Reader:
         if is_chat and not (
             weights.in_loss(_row_weights(row), row.location) and weights.is_desirable(row.values, row.location)
         ):
-            conversations = [tuple(replace(turn, in_loss=False) for turn in turns) for turns in conversations]
+            conversations = [_out_of_loss(turns) for turns in conversations]
+        elif masks_user(row.values):
+            conversations = [_out_of_loss(turns, "user") for turns in conversations]
         return [_checked(Conversation(turns, row.location, tools)) for turns in conversations]
 
     @property
@@ -114,6 +116,11 @@ class Reader:
         if format is Format.LABELLED:
             return tasks.labelled(row, self._source, self._labels)
         return [_CHATS[format](row)]
+
+
+def _out_of_loss(turns: Iterable[Turn], role: str = "") -> tuple[Turn, ...]:
+    """`turns` with those of `role`, or all, out of the loss."""
+    return tuple(replace(turn, in_loss=False) if role in ("", turn.role) else turn for turn in turns)
 
 
 def _row_weights(row: Row) -> dict[str, Any]:

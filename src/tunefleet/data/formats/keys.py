@@ -92,7 +92,7 @@ CALL = frozenset(("id", "type", "index", "function", "name", "arguments"))
 FUNCTION = frozenset(("name", "arguments"))
 _HARMLESS_WHEN_FALSE = frozenset(("prefix", "masked", "mask"))
 _HARMLESS_WHEN_TRUE = frozenset(("end_turn", "trainable"))
-_ASKERS = frozenset(("user", "human", "prompter"))  # NeMo's `mask` names whose messages are out of the loss
+_ASKERS = frozenset(("user", "human", "prompter"))
 _PAIRS = {
     "source": "target",
     "target": "source",
@@ -125,6 +125,8 @@ class Keys:
     def _row(self, row: Row, format: Format, extra: Iterable[str], conversations: Sequence[Sequence[Turn]]) -> None:
         for key in extra:
             value = row.values[key]
+            if key == "mask" and masks_user(row.values):
+                continue
             if key in _CONTENT and not self.named_format:
                 self._expect_present(row, key, format, conversations)
             self._check(f"column {key}", key, value, ROWS[format], row.location)
@@ -194,6 +196,11 @@ def expect_keys(values: Mapping[str, Any], names: Collection[str], location: str
             raise DataError(f"{location}: the key {key!r} is not read. Known: {', '.join(sorted(names))}.")
 
 
+def masks_user(values: Mapping[str, Any]) -> bool:
+    """Whether a row says with `mask`, as NeMo's do, that the user's messages are out of the loss."""
+    return isinstance(mask := values.get("mask"), str) and mask.lower() in _ASKERS
+
+
 def carries_text(value: Any) -> bool:
     """Whether there is any text in `value`, at any depth."""
     if isinstance(value, str):
@@ -215,8 +222,6 @@ def _is_empty(value: Any) -> bool:
 
 
 def _is_harmless(key: str, value: Any) -> bool:
-    if key == "mask" and isinstance(value, str):
-        return value.lower() in _ASKERS
     return (key in _HARMLESS_WHEN_FALSE and not value) or (key in _HARMLESS_WHEN_TRUE and value is True)
 
 

@@ -22,7 +22,7 @@ from tunefleet.data.read import select_sources
 from tunefleet.data.store import dataset, manifest
 from tunefleet.data.store.dataset import Dataset
 
-_LAYOUT = 8  # of the files in the cache: raise it when they change, or what is written into them
+_LAYOUT = 9  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES = "names.json"
 _AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
 

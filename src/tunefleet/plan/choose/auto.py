@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
-from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.fields import as_typed
+from tunefleet.config.parallel import AUTO, ParallelConfig
 from tunefleet.plan.choose.strategies import offered
 from tunefleet.plan.estimate import gpus
 from tunefleet.plan.estimate.forecast import Forecast, forecast
@@ -21,7 +22,7 @@ from tunefleet.plan.processes.layout import Layout
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.plan.processes.slurm_job import expected
 
-AUTO = "auto"
+_OBEYED = ("name", "max_processes")  # the layout is made before there is a choice
 
 
 def cluster_of(config: RunConfig, machine: Machine) -> Cluster:
@@ -52,7 +53,7 @@ def resolve(
     setting = _auto_settings(config)
     if not setting:
         return config, ()
-    _expect_no_degrees(config.parallel)
+    _expect_unset(config.parallel)
     cluster = cluster_of(config, machine)
     try:
         choices = [
@@ -70,13 +71,16 @@ def resolve(
     return choice[0], (f"{setting} chose {_describe(*choice)}.",)
 
 
-def _expect_no_degrees(parallel: ParallelConfig) -> None:
-    """What `auto` chooses has degrees of its own: those that are typed would stand beside them."""
-    degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
-    typed = {name: degree for name, degree in degrees.items() if degree > 1}
+def _expect_unset(parallel: ParallelConfig) -> None:
+    """What `auto` chooses is a whole strategy: settings that are typed beside it would be dropped."""
+    defaults = ParallelConfig(AUTO)
+    names = [field.name for field in fields(ParallelConfig) if field.name not in _OBEYED]
+    typed = [name for name in names if getattr(parallel, name) != getattr(defaults, name)]
     if parallel.name == AUTO and typed:
-        settings = " ".join(f"parallel.{name}={degree}" for name, degree in typed.items())
-        move = " ".join(f"parallel.{name}=1" for name in typed)
+        settings, move = (
+            " ".join(f"parallel.{name}={as_typed(getattr(values, name))}" for name in typed)
+            for values in (parallel, defaults)
+        )
         raise ConfigError(
             f"parallel: auto does not choose with {settings}. Use {move}, or choose the strategy yourself."
         )

@@ -239,8 +239,7 @@ def _start(size: _Sizes, spread: Spread, work: Work, on_gpu: bool, device: list[
     """
     if not on_gpu:
         return device
-    one_by_one = work.from_files and spread.copy_among == 1 and spread.parameters_on is not Place.NVME
-    if one_by_one:
+    if work.from_files and spread.one_by_one:
         share = size.model // spread.share(3) if size.is_16bit and spread.zero_stage == 3 else 0
         start = Item("weights at the start, read one by one (fp32)", (size.largest + share) * 4, Phase.START)
     else:

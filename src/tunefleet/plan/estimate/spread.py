@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tunefleet.config.parallel import ParallelConfig, Partition, Place
-from tunefleet.plan.processes.layout import Layout, second_copy_ranks
+from tunefleet.plan.processes.layout import Layout, reads_one_by_one, second_copy_ranks
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class Spread:
     """A strategy as the memory plan sees it: ZeRO's stage, degrees, and what is offloaded where.
 
     `copy_among` ranks keep a second copy of the parameters among them (ZeRO++), 1 is no copy; `nvme_buffer` is how
-    many numbers the buffers of NVMe offload hold; `partition` is what the stages of a pipeline have alike.
+    many numbers the buffers of NVMe offload hold; `partition` is what the stages of a pipeline have alike;
+    `one_by_one` is whether our engine reads weights of files, and DeepSpeed the whole model else.
     """
 
     zero_stage: int = 0
@@ -26,6 +27,7 @@ class Spread:
     copy_among: int = 1
     nvme_buffer: int = 0
     partition: Partition = Partition.PARAMETERS
+    one_by_one: bool = True
 
     @property
     def shards(self) -> int:
@@ -57,5 +59,6 @@ def with_strategy(degrees: Spread, parallel: ParallelConfig, processes_here: int
         optimizer_on=parallel.offload_optimizer,
         parameters_on=parallel.offload_parameters,
         copy_among=second_copy_ranks(parallel, processes_here),
+        one_by_one=reads_one_by_one(parallel, processes_here),
         nvme_buffer=parallel.nvme_buffers * parallel.nvme_buffer_size if on_nvme else 0,
     )

@@ -7,7 +7,7 @@ from math import prod
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.launch import LaunchConfig
-from tunefleet.config.parallel import ParallelConfig
+from tunefleet.config.parallel import ParallelConfig, Place
 from tunefleet.plan.processes.machine import Machine
 
 
@@ -72,6 +72,13 @@ def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> 
 def second_copy_ranks(parallel: ParallelConfig, processes_here: int) -> int:
     """Over how many processes ZeRO++ shards its second copy of the parameters; 1 is no second copy."""
     return processes_here if parallel.hierarchical is None else parallel.hierarchical
+
+
+def reads_one_by_one(parallel: ParallelConfig, processes_here: int) -> bool:
+    """Whether our engine reads the weights, one at a time. For ZeRO++ and NVMe, DeepSpeed reads them."""
+    quantized = parallel.quantized_weights or parallel.quantized_gradients
+    second_copy = second_copy_ranks(parallel, processes_here) > 1
+    return not (quantized or second_copy or parallel.offload_parameters is Place.NVME)
 
 
 def given_processes(launch: LaunchConfig, machine: Machine) -> int | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import gcd
 from pathlib import Path
-from typing import Any
 
 from tunefleet.config import RunConfig
-from tunefleet.config.parallel import ParallelConfig, Place
+from tunefleet.config.fields import as_typed
+from tunefleet.config.parallel import AUTO, ParallelConfig, Place
 from tunefleet.plan.processes.layout import Layout, second_copy_ranks
 
 _NEAREST = {
@@ -22,8 +22,10 @@ _NEAREST = {
 def stage(config: RunConfig) -> list[str]:
     """Settings that need a higher stage of ZeRO."""
     parallel = config.parallel
+    if parallel.name == AUTO:
+        return []  # none of them may be typed beside it (choose/auto.py)
     return [
-        f"parallel.{setting}: {_spelt(getattr(parallel, setting))} needs ZeRO stage {lowest}"
+        f"parallel.{setting}: {as_typed(getattr(parallel, setting))} needs ZeRO stage {lowest}"
         f"{' or more' if lowest < 3 else ''}, and {parallel.name} has stage {parallel.zero_stage}. "
         f"Use parallel={_NEAREST[setting]}, or leave it out."
         for setting, lowest in _lowest_stages(parallel).items()
@@ -39,10 +41,6 @@ def _lowest_stages(parallel: ParallelConfig) -> dict[str, int]:
         "quantized_weights": 3 if parallel.quantized_weights else 0,
         "quantized_gradients": 3 if parallel.quantized_gradients else 0,
     }
-
-
-def _spelt(value: Any) -> str:
-    return str(getattr(value, "value", "null" if value is None else str(value).lower()))
 
 
 def nvme(config: RunConfig, layout: Layout) -> list[str]:
