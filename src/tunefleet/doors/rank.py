@@ -47,8 +47,8 @@ def _end_at_signals(plan: Plan) -> None:
     def leave(number: int, frame: object) -> None:
         run_status = status.read(plan.paths.status)
         if os.environ["RANK"] == "0" and run_status:
-            outcome = Ending(CAUSES[signal.Signals(number)], "")
-            outcome = of_stop(outcome, plan.paths.cancelled.exists())
+            stopped = Ending(CAUSES[signal.Signals(number)], "")
+            outcome = of_stop(stopped, plan.paths.cancelled.exists())
             status.write(plan.paths.status, outcome.final_status(run_status))
         os._exit(INTERRUPTED)
 
