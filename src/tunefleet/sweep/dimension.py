@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIGNIFICANT_DIGITS = 6
@@ -42,6 +43,26 @@ class Interval:
 
 
 Dimension = Choice | Steps | Interval
+
+
+def count(dimension: Dimension) -> int | None:
+    """How many values there are; None where there is no end of them."""
+    match dimension:
+        case Interval(low, high, integer=integer):
+            return int(high) - int(low) + 1 if integer else None
+        case _:
+            return len(dimension.texts)
+
+
+def texts(dimension: Dimension) -> Sequence[str]:
+    """Every value of a dimension that has an end."""
+    match dimension:
+        case Interval(low, high, integer=True):
+            return [str(number) for number in range(int(low), int(high) + 1)]
+        case Interval():
+            raise TypeError(f"{dimension} has no end of values")
+        case _:
+            return dimension.texts
 
 
 def number_text(number: float) -> str:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 
 from tunefleet.config.sweep import SamplerName, SweepConfig
 from tunefleet.sweep.space import Point, Space, canonical
-from tunefleet.sweep.study import Pinned, Study
+from tunefleet.sweep.study import Study
 
 PATIENCE = 200
 """Points in a row that may be refused before a search gives up."""
+ATTEMPTS = 10
+"""Proposals in a row that may repeat earlier points before a sampler is not asked again."""
+ENUMERABLE = 10_000
+"""Points of a space up to which those that are left are counted."""
+PointKey = frozenset[tuple[str, str]]
 
 Accepts = Callable[[Mapping[str, str]], str]
 """Why a point cannot be tried (a filter, the plan, memory); empty where it can."""
@@ -49,82 +55,90 @@ class Exhausted:
     refused: tuple[Refused, ...] = ()
 
 
-class Proposals(Protocol):
-    """A sampler: proposes points without end, or until it has no other."""
-
-    def __call__(self, space: Space, sweep: SweepConfig, study: Study) -> Iterator[Point]:
-        """Points in the order in which they are to be tried."""
-
-
-@dataclass
-class _Draw:
-    space: Space
-    study: Study
-    accepts: Accepts
-    refused: list[Refused] = field(default_factory=list)
-
-    def pinned(self) -> Drawn | None:
-        """The first point that a user asked for and that can be tried."""
-        tried = self.points()
-        for pin in self.study.pinned:
-            reason = tried.get(key(pin.values), "") if pin.warm_from is None else ""
-            if reason := reason or self.accepts(pin.values):
-                self.refused.append(Refused(pin.values, reason, pin.act))
-            else:
-                return _as_asked(pin, tuple(self.refused))
-        return None
-
-    def points(self) -> dict[frozenset[tuple[str, str]], str]:
-        """Every point that was drawn before, with what became of it."""
-        tried = {key(trial.values): f"is trial {trial.number} already" for trial in self.study.trials.values()}
-        return {key(point.values): point.reason for point in self.study.left_out} | tried
-
-
 def draw(space: Space, sweep: SweepConfig, study: Study, accepts: Accepts) -> Drawn | Exhausted:
     """The next point: what users pinned comes first, then the sampler's. No point is drawn twice.
 
     `accepts` refuses points that cannot be tried; they are in `refused`, and are recorded before anything else is
     drawn. After `PATIENCE` of them in a row the search is exhausted with the last one's reason.
     """
-    drawing = _Draw(space, study, accepts)
-    if drawn := drawing.pinned():
-        return drawn
-    tried = set(drawing.points())
-    refusals = 0
-    for values in _proposals(sweep.sampler.name)(space, sweep, study):
-        if key(values) in tried:
-            continue
-        reason = space.refusal(values) or accepts(values)
-        if not reason:
-            return Drawn(values, refused=tuple(drawing.refused))
-        tried.add(key(values))
-        drawing.refused.append(Refused(values, reason))
-        refusals += 1
-        if refusals == PATIENCE:
-            return Exhausted(f"{PATIENCE} points in a row were refused, the last one: {reason}", tuple(drawing.refused))
-    return Exhausted("every point of the space is drawn", tuple(drawing.refused))
+    drawing = _Drawing(space, sweep, study, accepts)
+    return drawing.pinned() or drawing.sampled()
 
 
-def key(values: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+def key(values: Mapping[str, str]) -> PointKey:
     """One key for all spellings and orders of a point."""
     return frozenset((name, canonical(value)) for name, value in values.items())
 
 
+@dataclass
+class _Drawing:
+    """One draw: what was tried before, and what is refused in the course of it."""
+
+    space: Space
+    sweep: SweepConfig
+    study: Study
+    accepts: Accepts
+    refused: list[Refused] = field(default_factory=list)
+
+    @cached_property
+    def tried(self) -> dict[PointKey, str]:
+        """Every point that was drawn before, and what became of it."""
+        left_out = {key(point.values): point.reason for point in self.study.left_out}
+        return left_out | {key(trial.values): f"is trial {trial.number}" for trial in self.study.trials.values()}
+
+    def pinned(self) -> Drawn | None:
+        """The first point that a user asked for and that can be tried. A warm one may repeat another's settings."""
+        for pin in self.study.pinned:
+            repeats = self.tried.get(key(pin.values), "") if pin.warm_from is None else ""
+            if not self._refuses(pin.values, repeats, pin.act):
+                return Drawn(pin.values, pin.source, pin.act, pin.warm_from, tuple(self.refused))
+        return None
+
+    def sampled(self) -> Drawn | Exhausted:
+        """The sampler's next point."""
+        first = len(self.refused)
+        while values := self._untried():
+            if not self._refuses(values, self.space.refusal(values)):
+                return Drawn(values, refused=tuple(self.refused))
+            if len(self.refused) - first == PATIENCE:
+                reason = f"{PATIENCE} points in a row were refused, the last one: {self.refused[-1].reason}"
+                return Exhausted(reason, tuple(self.refused))
+        return Exhausted("every point of the space is drawn", tuple(self.refused))
+
+    def _refuses(self, values: Mapping[str, str], reason: str, act: str | None = None) -> bool:
+        if reason := reason or self.accepts(values):
+            self.refused.append(Refused(values, reason, act))
+            self.tried.setdefault(key(values), reason)
+        return bool(reason)
+
+    def _untried(self) -> Point | None:
+        """The sampler's next point that nobody tried."""
+        proposals = self.space.grid() if self.sweep.sampler.name is SamplerName.GRID else self._proposals()
+        return next((values for values in proposals if key(values) not in self.tried), None)
+
+    def _proposals(self) -> Iterator[Point]:
+        """What the sampler proposes; then, where it repeats itself, what is left of the space, or random points.
+
+        Seeds hold the number of events before: a refusal in the journal counts as one that is not there yet.
+        """
+        from tunefleet.sweep import optuna_study
+
+        sampler, events = self.sweep.sampler, len(self.study.trials) + len(self.study.left_out) + len(self.refused)
+        if sampler.name is SamplerName.QUASI_RANDOM:
+            yield from islice(optuna_study.sequence(self.space, sampler.seed), ATTEMPTS * (len(self.tried) + 1))
+        else:
+            for attempt in range(ATTEMPTS):
+                seed = seed_of(sampler.seed, events, attempt)
+                yield optuna_study.propose(self.space, self.sweep, self.study, seed)
+        if self.space.size is not None and self.space.size <= ENUMERABLE:
+            untried = [values for values in self.space.grid() if key(values) not in self.tried]
+            yield from untried and [untried[seed_of(sampler.seed, events) % len(untried)]]
+        else:
+            random = replace(self.sweep, sampler=replace(sampler, name=SamplerName.RANDOM))
+            for attempt in range(ATTEMPTS, PATIENCE):
+                yield optuna_study.propose(self.space, random, self.study, seed_of(sampler.seed, events, attempt))
+
+
 def seed_of(*parts: int) -> int:
-    """A seed made of several numbers, the same on every machine (Python's own `hash` promises that for numbers only
-    within a version)."""
+    """A seed below 2**32 made of several numbers, the same on every machine and by every version of Python."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4])
-
-
-def _as_asked(pin: Pinned, refused: tuple[Refused, ...]) -> Drawn:
-    return Drawn(pin.values, pin.source, pin.act, pin.warm_from, refused)
-
-
-def _proposals(name: SamplerName) -> Proposals:
-    if name is SamplerName.GRID:
-        return _grid
-    raise NotImplementedError(name)
-
-
-def _grid(space: Space, sweep: SweepConfig, study: Study) -> Iterator[Point]:
-    return iter(space.grid())

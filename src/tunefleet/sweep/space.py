@@ -94,7 +94,7 @@ class Space:
     @cached_property
     def size(self) -> int | None:
         """At most so many points, were there no filter and every condition met; None where there is no end."""
-        counts = [None if isinstance(axis.dimension, Interval) else len(axis.dimension.texts) for axis in self.axes]
+        counts = [dimension.count(axis.dimension) for axis in self.axes]
         return None if None in counts else prod(count for count in counts if count is not None)
 
     def point(self, choose: Callable[[Axis], str]) -> Point:
@@ -152,12 +152,10 @@ def _points(axes: Sequence[Axis], values: Point) -> Iterator[Point]:
         yield values
         return
     axis, *following = axes
-    if isinstance(axis.dimension, Interval):
-        raise TypeError(f"{axis.name} has no end of values: its space has no grid")
     if not axis.is_present(values):
         yield from _points(following, values)
         return
-    for text in axis.dimension.texts:
+    for text in dimension.texts(axis.dimension):
         yield from _points(following, {**values, **axis.values(text)})
 
 

@@ -9,8 +9,6 @@ from tunefleet.sweep.dimension import Interval, Steps
 from tunefleet.sweep.space import Space
 
 LARGEST_GRID = 1_000_000
-RUNG_PRUNERS = (PrunerName.SUCCESSIVE_HALVING, PrunerName.ASHA, PrunerName.HYPERBAND)
-"""Pruners that stop a trial at the end of a rung; the others do while it runs, or never."""
 _LEARNING = (SamplerName.TPE, SamplerName.GAUSSIAN_PROCESS, SamplerName.CMA_ES)
 
 
