@@ -50,7 +50,7 @@ def test_a_pinned_point_that_was_tried_is_refused_with_its_trial() -> None:
     history.draw(space, GRID)
     history.add("pinned", act="a1", values={"train.max_steps": "10", "optimizer.lr": "0.00001"}, source="pin")
     assert isinstance(history.draw(space, GRID), Drawn)
-    assert history.study.left_out[0].reason == "is trial 1 already"
+    assert history.study.left_out[0].reason == "is trial 1"
     assert not history.study.pinned
 
 
