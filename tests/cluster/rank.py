@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from tunefleet.base import status
+from tunefleet.base import status, sweep_requests
 from tunefleet.base.errors import DONE, INTERRUPTED, DataError, NonFiniteLoss
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.contracts import RunState
@@ -132,8 +132,9 @@ class _Run:
                 self._save()
         self._save()
         if reason is not Reason.COMPLETE:
-            self._settle(State.CHECKPOINTING, cause=reason.cause)
-            return INTERRUPTED
+            why = sweep_requests.prune_reason(self._plan.paths) if reason is Reason.PRUNED else ""
+            self._settle(State.CHECKPOINTING, cause=reason.cause, reason=why)
+            return DONE if reason in (Reason.RUNG, Reason.PRUNED) else INTERRUPTED
         self._settle(State.FINISHED)
         return DONE
 

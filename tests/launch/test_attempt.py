@@ -108,6 +108,18 @@ def test_a_run_that_would_fail_again_does_not_go_back(run: RunPaths, fake: FakeS
     assert requeued(fake) == 0
 
 
+@pytest.mark.parametrize(("cause", "state"), [(Cause.RUNG, State.PAUSED), (Cause.PRUNED, State.PRUNED)])
+def test_what_its_sweep_asks_of_a_run_is_a_good_end(run: RunPaths, fake: FakeSlurm, cause: Cause, state: State) -> None:
+    attempt.begin(run, KEY)
+    status.write(run.status, kept(run).moved(state=State.CHECKPOINTING, cause=cause, saved_step=5, reason="why"))
+    assert attempt.end(run, KEY, 0) == DONE
+    assert (kept(run).state, kept(run).cause, kept(run).reason) == (state, cause, "why")
+    assert requeued(fake) == 0
+    assert attempt.begin(run, KEY) == "exit 0"  # SLURM requeues a job whose machine fails just after the last word
+    status.write(run.status, kept(run).moved(state=State.QUEUED, cause=Cause.NONE))  # as a new submission writes it
+    assert "TUNEFLEET_RUN" in attempt.begin(run, KEY)
+
+
 def test_a_cancelled_run_does_not_go_back(run: RunPaths, fake: FakeSlurm) -> None:
     attempt.begin(run, KEY)
     trains(run, 5, State.CHECKPOINTING, Cause.TERMINATED)

@@ -17,7 +17,7 @@ FINISHED = Status(State.FINISHED, step=40)
 
 def saved(cause: Cause) -> Status:
     """All ranks saved and left, on a wish."""
-    return Status(State.CHECKPOINTING, step=7, saved_step=7, cause=cause)
+    return Status(State.CHECKPOINTING, step=7, saved_step=7, cause=cause, reason="of the sweep")
 
 
 def failed(cause: Cause, rank: int = 0) -> Failure:
@@ -53,6 +53,18 @@ TABLE: dict[str, Row] = {
     "cancelled, and peers were lost": (RUNNING, [LOST], 1, "RUNNING", True, Cause.CANCELLED, State.CANCELLED),
     "saved before the time limit": (saved(Cause.TIME_LIMIT), [], 130, "RUNNING", False, Cause.TIME_LIMIT, State.FAILED),
     "saved before preemption": (saved(Cause.TERMINATED), [], 130, "RUNNING", False, Cause.PREEMPTED, State.PREEMPTED),
+    "at its rung": (saved(Cause.RUNG), [], 0, "RUNNING", False, Cause.RUNG, State.PAUSED),
+    "at its rung, and a rank lost another while it left": (
+        saved(Cause.RUNG),
+        [LOST],
+        1,
+        "RUNNING",
+        False,
+        Cause.RUNG,
+        State.PAUSED,
+    ),
+    "pruned": (saved(Cause.PRUNED), [], 0, "RUNNING", False, Cause.PRUNED, State.PRUNED),
+    "cancelled at its rung": (saved(Cause.RUNG), [], 0, "RUNNING", True, Cause.CANCELLED, State.CANCELLED),
     "the stop file": (saved(Cause.STOP_FILE), [], 130, "RUNNING", False, Cause.STOP_FILE, State.INTERRUPTED),
     "interrupted": (saved(Cause.INTERRUPT), [], 130, "RUNNING", False, Cause.INTERRUPT, State.INTERRUPTED),
     "killed while saving as usual": (saved(Cause.NONE), [], 137, "RUNNING", False, Cause.KILLED, State.FAILED),
@@ -86,6 +98,7 @@ def test_every_cause_leaves_a_final_state() -> None:
     [
         ((RUNNING, [failed(Cause.ERROR, 3)], 1, "", False), "rank 3 failed: why"),
         ((saved(Cause.TIME_LIMIT), [], 130, "", False), "saved before the time limit, at step 7"),
+        ((saved(Cause.PRUNED), [], 0, "", False), "of the sweep"),
         ((RUNNING, [], 137, "", False), "a process was killed by SIGKILL"),
         ((RUNNING, [], 9, "", False), "a process was killed (srun ended with 9)"),
         ((RUNNING, [], 1, "CANCELLED", False), "cancelled by scancel"),

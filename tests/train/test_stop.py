@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tunefleet.base import sweep_requests
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 from tunefleet.contracts import RunState
@@ -56,3 +57,34 @@ def test_the_file_the_end_and_nothing(tmp_path: Path) -> None:
     ]
     (tmp_path / "stop").touch()
     assert stop.reason(RunState(step=3)).cause is Cause.STOP_FILE
+
+
+@pytest.mark.parametrize(
+    ("rung", "stops"),
+    [(2, ["CONTINUE", "RUNG", "RUNG", "COMPLETE"]), (10, ["CONTINUE", "CONTINUE", "CONTINUE", "COMPLETE"])],
+)
+def test_a_rung_is_where_a_run_stops_unless_it_is_complete(tmp_path: Path, rung: int, stops: Sequence[str]) -> None:
+    sweep_requests.set_rung(RunPaths(tmp_path), rung)
+    stop = Stop(10, RunPaths(tmp_path), SingleProcess())
+    assert [stop.reason(RunState(step=step)).name for step in (1, 2, 3, 10)] == stops
+
+
+def test_a_rung_that_moves_counts_from_the_next_start(tmp_path: Path) -> None:
+    """Ranks would read another one each."""
+    sweep_requests.set_rung(RunPaths(tmp_path), 2)
+    stop = Stop(10, RunPaths(tmp_path), SingleProcess())
+    sweep_requests.set_rung(RunPaths(tmp_path), 5)
+    assert stop.reason(RunState(step=2)) is Reason.RUNG
+    assert Stop(10, RunPaths(tmp_path), SingleProcess()).reason(RunState(step=2)) is Reason.CONTINUE
+
+
+def test_what_comes_first_of_several_reasons(tmp_path: Path) -> None:
+    """The last step goes before the sweep's requests, the user's and SLURM's before all."""
+    run = RunPaths(tmp_path)
+    sweep_requests.set_rung(run, 2)
+    stop = Stop(10, run, SingleProcess())
+    sweep_requests.prune(run, "why")
+    assert [stop.reason(RunState(step=step)) for step in (2, 10)] == [Reason.PRUNED, Reason.COMPLETE]
+    signal.raise_signal(signal.SIGUSR2)
+    assert {stop.reason(RunState(step=step)) for step in (2, 10)} == {Reason.TIME_LIMIT}
+    assert sorted(Reason)[:4] == [Reason.CONTINUE, Reason.RUNG, Reason.PRUNED, Reason.COMPLETE]  # as ranks agree

@@ -1,7 +1,8 @@
 """Attempt of a SLURM job, its begin and its end: `python -m tunefleet.launch.attempt begin|end FOLDER`.
 
 Both run in the batch script, on the first machine of the job: `begin` prints what the shell exports, `end` settles the
-run's state, and may requeue the job. docs/architecture.md draws the states that they move a run between.
+run's state, and may requeue the job. Where the run has ended, the sweep that it belongs to is advanced last.
+docs/architecture.md draws the states that they move a run between.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import DONE, FAILED, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.launch import attempts, ending, local, queue, requeue, snapshot, submission
+from tunefleet.launch import advance, attempts, ending, local, queue, requeue, snapshot, submission
 from tunefleet.launch.ending import Ending
 from tunefleet.launch.local import free_port
 from tunefleet.launch.queue import QueueError
@@ -33,9 +34,12 @@ def main() -> None:
     act, folder, *code = sys.argv[1:]
     run, key = run_of_job(Path(folder))
     if act == "begin":
-        print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")))
+        print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")), flush=True)
+        advance.after_job(run)
     else:
-        sys.exit(end(run, key, int(code[0])))
+        exit_code = end(run, key, int(code[0]))
+        advance.after_job(run)
+        sys.exit(exit_code)
 
 
 def begin(run: RunPaths, key: str, code: str = "") -> str:
