@@ -289,6 +289,7 @@ _CHANGES: Settings = {
         "project": Change("mine", seen.told),
         "entity": Change("us", seen.told),
         "group": Change("together", seen.told),
+        "run_name": Change("lr=1e-4", seen.told),
         "tags": Change(["odd"], seen.told),
         "log_every": Change("7", seen.planned),
     },

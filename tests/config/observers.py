@@ -219,7 +219,7 @@ def told(config: RunConfig, folder: Path) -> Any:
     given: dict[str, Any] = {}
 
     def init(**settings: Any) -> Any:
-        given.update({key: settings[key] for key in ("project", "entity", "group", "tags", "mode")})
+        given.update({key: settings[key] for key in ("project", "entity", "group", "name", "tags", "mode")})
         raise RuntimeError("that is all")
 
     module = SimpleNamespace(init=init, Settings=lambda **settings: None, teardown=lambda: None)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from tests.runs.training import planned
+from tests.tracking.offline_runs import offline_runs
 from tunefleet.base import status, sweep_requests
 from tunefleet.base.paths import RunPaths
 from tunefleet.checkpoint.store import CheckpointStore
@@ -44,7 +45,9 @@ def story(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """An uninterrupted run, one that pauses at step 2 and trains on, one that is pruned; and who agrees on what."""
     ProcessGroup.destroy = ProcessGroup.barrier  # type: ignore[method-assign]  # DeepSpeed joins once in a process
     CheckpointStore.save = _save  # type: ignore[method-assign]
-    whole, paused = (planned(folder, f"name={name}", *STEPS, *overrides) for name in ("whole", "paused"))
+    wandb = "offline" if os.environ["WORLD_SIZE"] == "1" else "disabled"  # seconds for each start
+    whole = planned(folder, "name=whole", *STEPS, *overrides)
+    paused = planned(folder, "name=paused", f"tracking.wandb={wandb}", *STEPS, *overrides)
     sweep_requests.set_rung(paused.paths, 2)
     report = {"whole": _trained(whole), "at the rung": _trained(paused), "at the rung again": _trained(paused)}
     sweep_requests.set_rung(paused.paths, 6)
@@ -52,7 +55,7 @@ def story(folder: Path, overrides: list[str]) -> dict[str, Any]:
     pruned = planned(folder, "name=pruned", *STEPS, *overrides, "train.max_steps=1000")
     _prune_later(pruned.paths)
     report["pruned"] = _trained(pruned)
-    return report | {"reasons": _reasons(folder / "reasons")}
+    return report | {"reasons": _reasons(folder / "reasons"), "sent": _sent(paused)}
 
 
 def _trained(plan: Plan) -> dict[str, Any]:
@@ -73,6 +76,11 @@ def _trained(plan: Plan) -> dict[str, Any]:
         "checkpoints": sorted(path.name for path in plan.paths.checkpoints.glob("step-*")),
         "weights": _saved_weights[-1],
     }
+
+
+def _sent(plan: Plan) -> list[dict[str, Any]]:
+    """What Weights & Biases gets of each start: the run's id and its summary."""
+    return [{"id": run.id, **run.summary} for run in offline_runs(plan.paths.root)]
 
 
 def _prune_later(run: RunPaths) -> None:

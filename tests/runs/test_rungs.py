@@ -58,6 +58,15 @@ def test_its_time_is_that_of_all_its_starts(story: dict[str, Any]) -> None:
     assert 0 < starts[0] < starts[1] < starts[2]
 
 
+def test_weights_and_biases_has_one_run_of_all_starts(ranks: list[dict[str, Any]]) -> None:
+    """Logged by the run of one rank; that of two has it switched off."""
+    sent, final = ranks[0]["sent"], ranks[0]["at the end"]["metrics"]
+    assert [start["state"] for start in sent] == (["paused", "paused", "finished"] if len(ranks) == 1 else [])
+    assert len({start["id"] for start in sent}) == len(sent[:1])
+    measured = [record["evaluation/unseen_words/loss"] for record in final if "evaluation/unseen_words/loss" in record]
+    assert [start["best/unseen_words/loss"] for start in sent] == [measured[0], measured[0], min(measured)][: len(sent)]
+
+
 def test_a_pruned_run_has_saved_where_it_left(story: dict[str, Any]) -> None:
     start = story["pruned"]
     assert (start["code"], start["state"], start["cause"]) == (0, "pruned", "pruned")

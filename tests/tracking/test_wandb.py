@@ -16,6 +16,7 @@ import pytest
 
 from tests.plans import tiny_plan
 from tests.ranks import ROOT
+from tests.tracking.offline_runs import OfflineRun, offline_runs
 from tests.tracking.wandb_servers import black_hole
 from tunefleet.tracking import wandb, wandb_server
 from tunefleet.tracking.wandb import WandbSink
@@ -118,3 +119,37 @@ def test_a_thread_that_hangs_does_not_hold_the_end(tmp_path: Path, monkeypatch: 
     started = time.monotonic()
     sink.finish({})
     assert 0.2 <= time.monotonic() - started < 2
+
+
+# One run over all its starts
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[OfflineRun], str]:
+    """What the starts of one run left for the server, paused, pruned and finished, and what was printed."""
+    folder = tmp_path_factory.mktemp("starts")
+    command = [sys.executable, "-m", "tests.tracking.wandb_starts", str(folder)]
+    printed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=200, check=True).stdout
+    (run_dir,) = (path.parent for path in folder.glob("*/metrics.jsonl"))
+    return offline_runs(run_dir), printed
+
+
+def test_all_starts_are_one_run_with_its_name_and_group(starts: tuple[list[OfflineRun], str]) -> None:
+    runs, printed = starts
+    assert len(runs) == 3
+    assert {(run.id, run.name, run.group) for run in runs} == {(runs[0].id, "lr=1e-4", "lr")}
+    assert [run.steps for run in runs] == [[1, 2], [3], [4]]
+    assert printed.splitlines()[-1].count("/offline-run-") == 3  # to be sent together
+
+
+def test_every_start_ends_well_and_says_how_the_run_stands(starts: tuple[list[OfflineRun], str]) -> None:
+    assert [(run.summary["state"], run.exit_code) for run in starts[0]] == [
+        ("paused", 0),
+        ("pruned", 0),
+        ("finished", 0),
+    ]
+
+
+def test_the_best_loss_is_that_of_all_starts(starts: tuple[list[OfflineRun], str]) -> None:
+    assert [run.summary["best/seen/loss"] for run in starts[0]] == [2.5, 2.0, 2.0]
+    assert "best/unseen/loss" not in starts[0][-1].summary  # NaN is never the best

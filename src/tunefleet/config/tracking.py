@@ -29,6 +29,8 @@ class TrackingConfig:
     """Weights & Biases team or user; null is the key's own."""
     group: str | None = None
     """Runs of one group are drawn together; null takes data and model."""
+    run_name: str | None = None
+    """What Weights & Biases calls the run; null is the run's own name."""
     tags: tuple[str, ...] = ()
     """Words to find the run by."""
     log_every: Cadence = Cadence((steps(1),))

@@ -243,7 +243,7 @@ class _Run:
 
     def _report(self, record: dict[str, Any], samples: list[Sample], seconds: float, done: bool) -> None:
         final_report.write_report(self._plan, samples)
-        self._trackers.finish(record)
+        self._trackers.finish({"state": "finished" if done else "failed", **record})
         tokens = self._state.tokens - self._first_tokens
         final_report.print_report(self._plan, self._console, record, samples, seconds, tokens)
         if done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def read(path: Path) -> list[dict[str, Any]]:
 def evaluations(path: Path) -> list[dict[str, Any]]:
     """The records that hold what an evaluation measured, as `evaluation/SPLIT/loss`."""
     return [record for record in read(path) if any(key.startswith("evaluation/") for key in record)]
+
+
+def best_losses(path: Path) -> dict[str, float]:
+    """{"best/SPLIT/loss": the lowest of all evaluations so far}; NaN and infinity are never the best."""
+    best: dict[str, float] = {}
+    for record in evaluations(path):
+        for key, value in record.items():
+            split = key.removeprefix("evaluation/").removesuffix("/loss")
+            if key == f"evaluation/{split}/loss" and math.isfinite(value):
+                best[f"best/{split}/loss"] = min(value, best.get(f"best/{split}/loss", value))
+    return best
 
 
 def _rewind(path: Path, step: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tunefleet.config.load import dump
 from tunefleet.plan.plan import Plan
-from tunefleet.tracking import wandb_server
+from tunefleet.tracking import metrics, wandb_server
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class WandbSink:
 
     Where the server cannot be reached, the run is saved offline. `announce` gets one line with the run's address, or
     the reason why there is none, and a last one with the command that sends what is on this disk. The end waits
-    `finish_seconds` at most.
+    `finish_seconds` at most. The summary holds the lowest loss of each split over all starts, as `best/SPLIT/loss`.
     """
 
     def __init__(
@@ -62,15 +62,17 @@ class WandbSink:
         if self.is_working:
             self._warn_once("no answer at the end")
         if self.unsent_folder:
-            folder = shlex.quote(os.path.relpath(self.unsent_folder))
-            self._announce(f"Weights & Biases: send the run with: wandb sync {folder}")
+            earlier_starts = self.unsent_folder.parent.glob("offline-run-*")
+            folders = sorted({*earlier_starts, self.unsent_folder}, key=lambda folder: folder.name)
+            paths = shlex.join(os.path.relpath(folder) for folder in folders)
+            self._announce(f"Weights & Biases: send the run with: wandb sync {paths}")
 
     def _work(self) -> None:
         try:
             run = self._start()
             while (record := self._queue.get()) is not None:
                 run.log(_with_token_axis(record), step=record["step"])
-            run.summary.update(self._summary)
+            run.summary.update({**metrics.best_losses(self._plan.paths.metrics), **self._summary})
             run.finish()
             self.unsent_folder = self.unsent_folder if self._mode == "offline" else None
         except Exception as error:  # whatever it is, it must not stop the run
@@ -114,7 +116,7 @@ class WandbSink:
             project=tracking.project,
             entity=tracking.entity,
             group=tracking.group or f"{self._plan.config.data.name}/{self._plan.config.model.name}",
-            name=self._plan.name,
+            name=tracking.run_name or self._plan.name,
             id=sha256(f"{self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
             resume="allow",
             tags=tracking.tags,
