@@ -36,7 +36,7 @@ def test_what_would_come_again_is_not_started_again(cause: Cause) -> None:
 def test_the_rule_names_success_cancel_mistakes_nan_and_memory() -> None:
     """What the document promises, in so many words: a change of the list must change this test."""
     promised = {Cause.NONE, Cause.CANCELLED, Cause.USER_ERROR, Cause.NON_FINITE, Cause.OUT_OF_MEMORY}
-    wishes = {Cause.STOP_FILE, Cause.INTERRUPT}
+    wishes = {Cause.STOP_FILE, Cause.INTERRUPT, Cause.RUNG, Cause.PRUNED}
     assert set(NEVER) == promised | wishes | {Cause.ERROR, Cause.EXPORT, Cause.NO_PROGRESS, Cause.TERMINATED}
 
 
