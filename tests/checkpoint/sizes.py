@@ -35,7 +35,7 @@ def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list
     built = engine(plan, group)
     store = CheckpointStore(plan.paths.checkpoints, plan.identity, group, 1, seed=plan.config.train.seed)
     try:
-        with patch.object(reshard, "_repair", _leave_unchanged if forget else reshard._repair):
+        with patch.object(reshard, "repair", _leave_unchanged if forget else reshard.repair):
             state = store.restore(built) or RunState()
     except RunError as error:
         return str(error)

@@ -22,7 +22,7 @@ _ACCOUNTING_PROGRAMS = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _SECONDS = 60  # for a daemon to answer on a busy machine
 
-_SLURM = """
+SLURM_CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
@@ -269,7 +269,7 @@ def _configure(folder: Path, nodes: list[str], accounting: bool) -> None:
         "first_job": random.SystemRandom().randrange(1000, 12_000),  # ports made of two clusters' job numbers differ
     }
     lines = [_NODE.format(name=name, port=port) for name, port in zip(nodes, ports[2:], strict=True)]
-    text = "".join(lines) + _SLURM + (_SLURM_ACCOUNTING if accounting else "")
+    text = "".join(lines) + SLURM_CONF + (_SLURM_ACCOUNTING if accounting else "")
     (folder / "slurm.conf").write_text(text.format(**words))
     (folder / "slurmdbd.conf").touch(mode=0o600)  # or slurmdbd refuses it
     (folder / "slurmdbd.conf").write_text(_SLURMDBD.format(**words))

@@ -145,6 +145,6 @@ def own(folder: str) -> None:
 
 
 def test_a_daemon_that_ends_at_once_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "_SLURM", slurm._SLURM + "NoSuchKey=1\n")
+    monkeypatch.setattr(slurm, "SLURM_CONF", slurm.SLURM_CONF + "NoSuchKey=1\n")
     with pytest.raises(SlurmError, match="unrecognized key: NoSuchKey"), slurm.start(folder):
         pass

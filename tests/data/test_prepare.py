@@ -49,7 +49,7 @@ def forbid_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def refuse(*_: Any) -> None:
         raise AssertionError("prepared again")
 
-    return lambda: monkeypatch.setattr(module, "_write", refuse)
+    return lambda: monkeypatch.setattr(module, "write_folder", refuse)
 
 
 def folders(config: DataConfig) -> list[str]:
@@ -354,7 +354,7 @@ def _prepare_in_a_process(config: DataConfig, log: Path, start: Any, results: An
         with open(log, "a") as stream:
             stream.write(f"{os.getpid()}\n")
 
-    module._write = counting(module._write, note, 0.5)
+    module.write_folder = counting(module.write_folder, note, 0.5)
     tokenizer = tiny_tokenizer()
     start.wait(60)
     prepared = prepare(config, tokenizer, LENGTH)
@@ -380,7 +380,7 @@ def prepare_in_threads(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> t
     """(writes, failures) of two calls at once."""
     calls: list[int] = []
     failures: list[BaseException] = []
-    monkeypatch.setattr(module, "_write", counting(module._write, lambda: calls.append(1), 0.2))
+    monkeypatch.setattr(module, "write_folder", counting(module.write_folder, lambda: calls.append(1), 0.2))
     own = [tiny_tokenizer() for _ in range(2)]
 
     def call(tokenizer: Any) -> None:

@@ -182,8 +182,8 @@ class Spied:
 
 @pytest.fixture
 def spied(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> Spied:
-    monkeypatch.setattr(gate, "_WORTH_STOPPING", 10)
-    monkeypatch.setattr(stream, "_ROWS", 5)  # of a chunk: few are read ahead
+    monkeypatch.setattr(gate, "EARLIEST", 10)
+    monkeypatch.setattr(stream, "CHUNK_ROWS", 5)  # of a chunk: few are read ahead
     return Spied(tmp_path, tokenizer)
 
 
@@ -228,7 +228,7 @@ def test_a_placeholder_ends_it_before_the_last_is_read(spied: Spied) -> None:
 
 def test_without_looking_early_all_is_read(spied: Spied, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the tests above: the refusal is the same, but comes at the end."""
-    monkeypatch.setattr(gate, "_WORTH_STOPPING", 10_000)
+    monkeypatch.setattr(gate, "EARLIEST", 10_000)
     with pytest.raises(DataError, match=r"max_truncated: 150 of 300 conversations \(50\.0%\) are longer"):
         spied.prepare(lines, "rows.jsonl", [LONG] * HALF + [SHORT] * HALF, max_truncated=0.4)
     assert spied.read == 2 * HALF

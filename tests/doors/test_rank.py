@@ -21,7 +21,7 @@ import signal, sys
 from pathlib import Path
 from tunefleet.doors import rank
 from tunefleet.plan import Plan
-rank._train = lambda plan: signal.raise_signal(int(sys.argv[2]))
+rank.train_plan = lambda plan: signal.raise_signal(int(sys.argv[2]))
 sys.exit(rank.run(Plan.read(Path(sys.argv[1]))))
 """
 

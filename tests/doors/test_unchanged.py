@@ -218,7 +218,7 @@ def same_command(folder: Path) -> None:
 def queued_rank(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RANK", "0")
-        rank._train(Plan.read(folder / "outputs" / "run"))
+        rank.train_plan(Plan.read(folder / "outputs" / "run"))
 
 
 def submitted(folder: Path) -> None:
@@ -255,7 +255,7 @@ def test_other_ranks_leave_it_to_the_first(folder: Path, trained: list[str], mon
     plan = unchanged.recorded(planned(folder))
     another(folder / "lines.de")
     monkeypatch.setenv("RANK", "1")
-    rank._train(plan)
+    rank.train_plan(plan)
     assert trained == ["run"]
 
 

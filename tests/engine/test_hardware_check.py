@@ -113,7 +113,7 @@ def test_the_rank_takes_the_gpu_that_it_sees(tmp_path: Path, monkeypatch: pytest
     """DeepSpeed reads LOCAL_RANK too."""
     for name, value in of(LOCAL_RANK="5", RANK="5").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(hardware_check, "_hardware", lambda index: replace(H100, gpus=1))
+    monkeypatch.setattr(hardware_check, "hardware_of", lambda index: replace(H100, gpus=1))
     monkeypatch.setattr(hardware_check.torch.cuda, "device_count", lambda: 1)
     hardware_check.expect_planned(planned(tmp_path))
     assert os.environ["LOCAL_RANK"] == "0"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.floors.test_imports import PACKAGE, SOURCES
 
+TESTS = Path(__file__).parents[1]
 ADAPTERS = ("libraries",)  # and where another library than these two has its adapters:
 OTHERS = ("doors", "launch")  # Hydra, submitit
 OF_PYTHON = {"_exit"}
@@ -57,6 +58,31 @@ def test_private_names_are_our_own(path: Path) -> None:
     source, base = path.read_text(encoding="utf-8"), BASES.get(str(path.relative_to(PACKAGE)))
     inherited = bound((PACKAGE / base).read_text(encoding="utf-8")) if base else set()
     assert list(reaches(source, bound(source) | inherited | OF_PYTHON)) == []
+
+
+def patched(source: str) -> list[str]:
+    """Private names that a test replaces in a module or a class, by `setattr`, `delattr` or `patch.object`."""
+    return [
+        f"{node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("setattr", "delattr", "object")
+        for argument in node.args[:2]
+        if isinstance(argument, ast.Constant) and _is_private(str(argument.value).rpartition(".")[2])
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_what_a_test_replaces_has_a_public_name(path: Path) -> None:
+    """A size that tests set, or a defence that a control switches off, is a name that others rely on."""
+    assert patched(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line", ['patch.setattr(stream, "_ROWS", 5)', 'monkeypatch.setattr("a.b._c", 1)', 'mock.patch.object(a, "_b")']
+)
+def test_control_a_private_name_that_is_replaced_is_found(line: str) -> None:
+    assert len(patched(line)) == 1
+    assert not patched(line.replace("_", "", 1))
 
 
 def test_control_the_adapters_have_them() -> None:

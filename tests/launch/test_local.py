@@ -191,7 +191,7 @@ def test_the_cause_is_named_before_those_who_only_lost_it(plan: Plan) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]) for _ in range(2)]
     for process in processes:
         process.wait(timeout=30)
-    ranks = local._Ranks(plan.paths, processes)
+    ranks = local.Ranks(plan.paths, processes)
     ranks.watch()
     assert ranks.verdict() == 1
     assert state(plan).reason == "rank 1 of 2 failed: error trouble"

@@ -277,7 +277,7 @@ def test_a_submitter_that_was_faster(repository: Path, store: Path, monkeypatch:
     """It finishes after this one looked and before this one renames."""
     taken = take(repository, store)
     inode = taken.folder.stat().st_ino
-    monkeypatch.setattr(snapshot, "_keep", snapshot._create)
+    monkeypatch.setattr(snapshot, "store_files", snapshot.create_folder)
     assert take(repository, store) == taken
     assert taken.folder.stat().st_ino == inode
     assert [path.name for path in store.iterdir()] == [taken.digest]

@@ -194,10 +194,10 @@ def test_attention_with_the_mask_is_finite_and_ignores_what_is_masked(dtype: tor
 
 def test_the_mask_has_the_number_format_of_the_attention() -> None:
     learner = Learner(tiny_model("llama"))
-    assert learner._mask_dtype() == torch.float32
+    assert learner.mask_dtype() == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
-        assert learner._mask_dtype() == torch.bfloat16
-    assert Learner(tiny_model("llama").to(torch.float16))._mask_dtype() == torch.float16
+        assert learner.mask_dtype() == torch.bfloat16
+    assert Learner(tiny_model("llama").to(torch.float16)).mask_dtype() == torch.float16
 
 
 # --- the bias of ALiBi

@@ -142,7 +142,7 @@ def test_a_head_of_its_own_is_merged_with_the_rest(monkeypatch: pytest.MonkeyPat
     attach(model, LORA, 0, None)
     _stir(model)
     if not defended:
-        monkeypatch.setattr("tunefleet.model.lora._is_tied", lambda model: True)
+        monkeypatch.setattr("tunefleet.model.lora.is_tied", lambda model: True)
     merged = merge(model, LORA, dict(model.state_dict()))
     assert torch.equal(merged.get_output_embeddings().weight, model.lm_head.weight) is defended
     assert merged.config.tie_word_embeddings is not defended

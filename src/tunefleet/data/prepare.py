@@ -83,7 +83,7 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: 
     with cache.locked(folder):
         cached = cache.read(folder, thorough)
         if cached is None:
-            _write(folder, config, chat, tokenizer, sequence_length)
+            write_folder(folder, config, chat, tokenizer, sequence_length)
         data = cached or cache.read(folder)
     assert data is not None
     validation = {name: split for name, split in data.sets.items() if name != "train"}
@@ -109,7 +109,8 @@ def _with_specials(name: str, tokenizer: Any) -> ChatTemplate:
     return ChatTemplate(sources[0], specials, sources[1])
 
 
-def _write(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
+def write_folder(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
+    """Prepares the data into `folder`, which is there when all of it is. Raises `DataError`."""
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: numbers come again
     gc.freeze()  # a search for garbage need not look at the half million objects of torch and transformers

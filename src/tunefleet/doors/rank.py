@@ -35,7 +35,7 @@ def run(plan: Plan) -> int:
     prepare_environment(plan)
     if os.environ["RANK"] == "0":
         status.start_heartbeat(plan.paths.heartbeat)
-    return guarded(plan, lambda: _train(plan))
+    return guarded(plan, lambda: train_plan(plan))
 
 
 def _end_at_signals(plan: Plan) -> None:
@@ -56,7 +56,7 @@ def _end_at_signals(plan: Plan) -> None:
         signal.signal(number, signal.SIG_DFL if plan.job else leave)
 
 
-def _train(plan: Plan) -> int:
+def train_plan(plan: Plan) -> int:
     """Rank 0 looks for all: a job may have waited for days."""
     if os.environ["RANK"] == "0":
         unchanged.expect(plan)

@@ -42,7 +42,7 @@ def expect_planned(plan: Plan) -> None:
     """
     environment = os.environ
     index = device_index(int(environment.get("LOCAL_RANK", 0)), torch.cuda.device_count())
-    hardware = _hardware(index)
+    hardware = hardware_of(index)
     if complaints := misfits(plan, hardware, environment):
         raise RunError(*complaints)
     if plan.layout.device == "cuda" and index is not None:
@@ -153,7 +153,8 @@ def _drive(plan: Plan, hardware: Hardware) -> list[str]:
     ]
 
 
-def _hardware(index: int | None) -> Hardware:
+def hardware_of(index: int | None) -> Hardware:
+    """What this process has, with GPU `index` where there is one."""
     host, cores = socket.gethostname(), len(os.sched_getaffinity(0))
     base = Hardware(
         host=host,

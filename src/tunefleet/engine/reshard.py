@@ -29,7 +29,7 @@ def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
     settings = [{key: value for key, value in one_group.items() if key != "params"} for one_group in param_groups]
     with deepspeed_private.universal(engine), code_free():
         engine.load_checkpoint(str(folder), tag=_FOLDER, load_lr_scheduler_states=False)
-    _repair(engine, settings, step)
+    repair(engine, settings, step)
     group.barrier()
     if group.rank == 0:
         shutil.rmtree(folder / _FOLDER)
@@ -42,7 +42,7 @@ def _convert(shards: Path, folder: Path) -> None:
         deepspeed_private.convert_to_universal(shards, folder)
 
 
-def _repair(engine: Any, settings: Sequence[Mapping[str, Any]], step: int) -> None:
+def repair(engine: Any, settings: Sequence[Mapping[str, Any]], step: int) -> None:
     """Undoes what loading at stage 3 does to an Adam without a word (DeepSpeed 0.19.8).
 
     All its parts get one and the same tensor as their count of steps, which each of them then raises; and every

@@ -49,20 +49,20 @@ def run(plan: Plan, module: str | None = None) -> int:
     return ranks.verdict()
 
 
-def _run(plan: Plan, module: str) -> _Ranks:
+def _run(plan: Plan, module: str) -> Ranks:
     """Starts the ranks, and returns them when all have ended."""
     failures.clear(plan.paths)
     plan.paths.stop.unlink(missing_ok=True)
     with ExitStack() as closing:
         started = [_start(plan, module, rank, port, closing) for rank, port in ranks_and_ports(plan)]
-        ranks = _Ranks(plan.paths, started)
+        ranks = Ranks(plan.paths, started)
         with caught(ranks.forward):
             ranks.watch()
     return ranks
 
 
 @dataclass
-class _Ranks:
+class Ranks:
     """The processes of one run."""
 
     paths: RunPaths

@@ -44,7 +44,7 @@ def take(repository: Path, store: Path) -> Snapshot:
     try:
         code_files = _read_all(project.sources(repository, store))
         digest = _digest(code_files)
-        _keep(code_files, store / digest)
+        store_files(code_files, store / digest)
     except OSError as error:
         raise RunError(
             f"{error.filename or store}: {error.strerror or error}, so the code cannot be copied. "
@@ -115,14 +115,16 @@ def _digest(code_files: Sequence[_File]) -> str:
     return hashlib.sha256(b"".join(file.identity() for file in code_files)).hexdigest()[:_DIGITS]
 
 
-def _keep(code_files: Sequence[_File], folder: Path) -> None:
+def store_files(code_files: Sequence[_File], folder: Path) -> None:
+    """Creates `folder` with these files, or puts back what was taken out of it."""
     if folder.is_dir():
         _repair(code_files, folder)
     else:
-        _create(code_files, folder)
+        create_folder(code_files, folder)
 
 
-def _create(code_files: Sequence[_File], folder: Path) -> None:
+def create_folder(code_files: Sequence[_File], folder: Path) -> None:
+    """Creates `folder` with these files, all at once; another submitter may be faster."""
     temporary = _beside(folder)
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # one after another they would wait for the disk each

@@ -80,11 +80,12 @@ class Learner(nn.Module):
             segments = torch.ones_like(batch.tokens).tile(self._sp_group.size())  # the model would mask its shard alone
         if segments is None:
             return None
-        dtype = self._mask_dtype()
+        dtype = self.mask_dtype()
         masks = {layer_type: segment_mask(segments, dtype, window) for layer_type, window in self._windows.items()}
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
-    def _mask_dtype(self) -> torch.dtype:
+    def mask_dtype(self) -> torch.dtype:
+        """The dtype in which attention adds the mask: autocast's, or the weights'."""
         device = next(self.model.parameters()).device.type
         if torch.is_autocast_enabled(device):
             return torch.get_autocast_dtype(device)

@@ -95,14 +95,15 @@ def merge(model: PreTrainedModel, adapter: AdapterConfig, weights: dict[str, Ten
 
 def _skeleton(model: PreTrainedModel, adapter: AdapterConfig) -> PreTrainedModel:
     config, attention = copy.deepcopy(model.config), transformers_private.attention_of(model.config)
-    config.tie_word_embeddings = _is_tied(model)  # whatever config.json says: some files bring a head of their own
+    config.tie_word_embeddings = is_tied(model)  # whatever config.json says: some files bring a head of their own
     with torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(config, attn_implementation=attention, trust_remote_code=False)
         attach(empty, adapter, 0, None)
     return cast(PreTrainedModel, empty)
 
 
-def _is_tied(model: PreTrainedModel) -> bool:
+def is_tied(model: PreTrainedModel) -> bool:
+    """Whether head and embedding are one weight."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     return head is not None and cast(nn.Module, head).weight is cast(nn.Module, embedding).weight
 

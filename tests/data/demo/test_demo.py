@@ -153,8 +153,8 @@ def test_an_unknown_split_is_refused_with_the_legal_names():
 
 
 def test_too_many_rows_are_refused(monkeypatch):
-    monkeypatch.setattr(generate, "_row", lambda split, rng: {"prompt": "lights on", "completion": "{}"})
-    monkeypatch.setattr(generate, "_MAX_MISSES", 10)
+    monkeypatch.setattr(generate, "draw_row", lambda split, rng: {"prompt": "lights on", "completion": "{}"})
+    monkeypatch.setattr(generate, "MAX_MISSES", 10)
     with pytest.raises(ValueError, match="fewer than 2 distinct commands"):
         list(generate.rows("train", 2))
 

@@ -96,7 +96,7 @@ def words_in(value: Any) -> list[str]:
 # --- where words begin
 
 
-@pytest.mark.parametrize("pattern", fast_bpe._PATTERNS)
+@pytest.mark.parametrize("pattern", fast_bpe.PATTERNS)
 def test_both_libraries_find_the_same_words(pattern: str) -> None:
     """All strings of up to five characters of each kind, with merges that know no kinds and so show where words end."""
     kinds = " \n\ra1'S."
@@ -162,7 +162,7 @@ def test_a_token_that_is_never_made_would_be_noticed(monkeypatch: pytest.MonkeyP
     fast = fast_bpe.fast_bpe(backend)
     assert fast
     expect_same(fast, backend, WORDS)
-    monkeypatch.setattr(fast_bpe, "_pieces", lambda words, model: [1] * len(words))
+    monkeypatch.setattr(fast_bpe, "pieces_of", lambda words, model: [1] * len(words))
     wrong = fast_bpe.fast_bpe(backend)
     assert wrong
     with pytest.raises(AssertionError, match="abc"):
@@ -171,8 +171,8 @@ def test_a_token_that_is_never_made_would_be_noticed(monkeypatch: pytest.MonkeyP
 
 def test_another_order_of_ranks_would_be_noticed(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the last merges first."""
-    right = fast_bpe._makeable
-    monkeypatch.setattr(fast_bpe, "_makeable", lambda *given: [*right(*given)[:128], *right(*given)[:127:-1]])
+    right = fast_bpe.makeable
+    monkeypatch.setattr(fast_bpe, "makeable", lambda *given: [*right(*given)[:128], *right(*given)[:127:-1]])
     wrong = fast_bpe.fast_bpe(tokenizer.backend_tokenizer)
     assert wrong
     with pytest.raises(AssertionError):
@@ -203,8 +203,8 @@ REFUSED: dict[str, Callable[[Tokenizer], Any]] = {
     "no pre-tokenizer": changed(pre_tokenizer=None),
     "SentencePiece": changed(pre_tokenizer=pre_tokenizers.Metaspace()),
     "another pattern": changed(pre_tokenizer=splitting(r"\s+|\S+")),
-    "removed words": changed(pre_tokenizer=splitting(fast_bpe._GPT2, behavior="removed")),
-    "inverted words": changed(pre_tokenizer=splitting(fast_bpe._GPT2, invert=True)),
+    "removed words": changed(pre_tokenizer=splitting(fast_bpe.GPT2, behavior="removed")),
+    "inverted words": changed(pre_tokenizer=splitting(fast_bpe.GPT2, invert=True)),
     "small letters": changed(normalizer=normalizers.Lowercase()),
     "small letters behind": changed(normalizer=normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])),
     "special tokens as text": changed(encode_special_tokens=True),
@@ -264,7 +264,7 @@ def test_masks_and_order_are_the_same_whichever_tokenizer_is_used(
     random.Random(0).shuffle(talks)
     found = []
     for worth in (1e9, 0):
-        monkeypatch.setattr(tokenise, "_WORTH", worth)
+        monkeypatch.setattr(tokenise, "WORTH_BUILDING", worth)
         found.append(encode(talks, template, tokenizer, TrainOn.RESPONSE, 4096))
     assert any(one.loss_mask.any() and not one.loss_mask.all() for one in found[0])
     for usual, fast in zip(*found, strict=True):
@@ -277,7 +277,7 @@ def test_it_is_built_once_and_only_where_there_is_enough_ascii(monkeypatch: pyte
     monkeypatch.setattr(tokenise, "fast_bpe", built.append)
     tokens = tiny_tokenizer()
     count = Tokenise(tokens)
-    enough = tokenise._WORTH * len(tokens)
+    enough = tokenise.WORTH_BUILDING * len(tokens)
     count(["\u4f60" * enough, "a" * (enough - 1)])
     assert not built
     for _ in range(3):
@@ -286,7 +286,7 @@ def test_it_is_built_once_and_only_where_there_is_enough_ascii(monkeypatch: pyte
 
 
 def test_what_is_too_much_for_its_expressions_is_left_to_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenise, "_WORTH", 0)
+    monkeypatch.setattr(tokenise, "WORTH_BUILDING", 0)
     tokens = tiny_tokenizer()
     texts = ["a", " " * 1_000_000, "b"]
     fast = fast_bpe.fast_bpe(tokens.backend_tokenizer)

@@ -215,8 +215,8 @@ def test_an_answer_that_would_merge_with_its_prompt_is_tokenised_as_generation_m
 
 def without_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: no token is found to lie across the beginning of an answer."""
-    real = encode_module._loss_mask
-    monkeypatch.setattr(encode_module, "_loss_mask", lambda *given: (real(*given)[0], set()))
+    real = encode_module.answer_mask
+    monkeypatch.setattr(encode_module, "answer_mask", lambda *given: (real(*given)[0], set()))
 
 
 def test_an_answer_that_would_merge_with_the_tiny_tokenizer(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_a_tokenizer_that_writes_more_for_a_part_alone_refuses_the_row(
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "rows.jsonl:8")
     encoder = Encoder(template, tokenizer, TrainOn.RESPONSE, 999)
-    monkeypatch.setattr(encoder, "_decode", lambda ids, **_: str(len(ids)))
+    monkeypatch.setattr(encoder, "decode", lambda ids, **_: str(len(ids)))
     rendered = encoder.render([merging])
     assert isinstance(rendered[0], Rendered)
     [found] = encoder.masked([merging], rendered, encoder.tokenise(rendered))  # type: ignore[arg-type]

@@ -83,9 +83,9 @@ def test_one_core_and_many_give_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [1, 7, 500])
 def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     usual = prepare(configured(tmp_path, tmp_path / "usual"), tiny_tokenizer(), LENGTH)
-    monkeypatch.setattr(stream, "_ROWS", rows)
-    monkeypatch.setattr(writer, "_PARTS_AT_ONCE", rows)
-    monkeypatch.setattr(writer, "_BLOCK", rows)
+    monkeypatch.setattr(stream, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(writer, "PARTS_AT_ONCE", rows)
+    monkeypatch.setattr(writer, "BLOCK", rows)
     other = prepare(configured(tmp_path, tmp_path / "other"), tiny_tokenizer(), LENGTH)
     assert bytes_of(usual.folder) == bytes_of(other.folder)
 
@@ -101,7 +101,7 @@ def test_the_first_error_in_the_file_is_raised_whatever_comes_first(tmp_path: Pa
 
 def test_only_a_few_chunks_are_in_memory(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
     """Reading goes on only as far as rows are taken."""
-    monkeypatch.setattr(stream, "_ROWS", 10)
+    monkeypatch.setattr(stream, "CHUNK_ROWS", 10)
     read = []
 
     def rows() -> Iterator[list[Conversation]]:
@@ -115,7 +115,7 @@ def test_only_a_few_chunks_are_in_memory(monkeypatch: pytest.MonkeyPatch, tokeni
     taken = 0
     for _ in stream.encoded(rows(), lambda row: row, BadRows(), encoder):
         taken += 1
-        assert len(read) - taken <= 10 * (stream._AHEAD + 1)
+        assert len(read) - taken <= 10 * (stream.CHUNKS_AHEAD + 1)
     assert taken == 1_000
 
 
@@ -188,7 +188,7 @@ def test_an_array_grows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", [1, 3, 100])
 def test_lines_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """In blocks that are no views of the file, whose pages would stay in memory."""
-    monkeypatch.setattr(writer, "_BLOCK", block)
+    monkeypatch.setattr(writer, "BLOCK", block)
     lines = np.zeros(7, dtype=disk_format.LINE)
     lines["conversation"], lines["length"], lines["stops"] = range(7), range(10, 17), [True, False] * 3 + [True]
     array = NpyWriter(tmp_path / "lines.npy", disk_format.LINE)

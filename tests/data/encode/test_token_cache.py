@@ -42,7 +42,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> Counted:
         return tokenise(self, texts)
 
     monkeypatch.setattr(Tokenise, "__call__", counting)
-    monkeypatch.setattr(stream, "_ROWS", 100)
+    monkeypatch.setattr(stream, "CHUNK_ROWS", 100)
 
     def run(config: DataConfig, longest: int, tokenizer: Any = None) -> tuple[Prepared, int]:
         calls.clear()

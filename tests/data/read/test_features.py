@@ -81,7 +81,7 @@ def test_broken_json_in_a_column_is_a_bad_row(tmp_path: Path) -> None:
     assert good.values == {"text": "a"}
 
 
-@pytest.mark.parametrize("kind", features._MEDIA)
+@pytest.mark.parametrize("kind", features.MEDIA)
 def test_pictures_and_sound_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     described = {"info": {"features": {"pic": {"_type": kind}}}}
     columns = {"pic": [{"bytes": b"x", "path": None}, None], "text": ["a", "b"]}

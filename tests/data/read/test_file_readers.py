@@ -317,4 +317,4 @@ def test_a_broken_first_line_is_a_row_like_any_other(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_reader() -> None:
-    assert set(file_readers._READERS) == set(FileType) - {FileType.AUTO}
+    assert set(file_readers.READERS) == set(FileType) - {FileType.AUTO}

@@ -167,6 +167,6 @@ def test_the_network_is_not_asked_about_what_is_cached(downloaded: Path, monkeyp
 
 def test_switches_are_put_back_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
-    with pytest.raises(ZeroDivisionError), hub._offline():
+    with pytest.raises(ZeroDivisionError), hub.offline():
         1 / (1 - datasets.config.HF_HUB_OFFLINE)
     assert datasets.config.HF_HUB_OFFLINE is False

@@ -27,7 +27,7 @@ LISTS: list[Any] = [
 def test_any_list_in_any_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any, ascii_only: bool, block: int
 ) -> None:
-    monkeypatch.setattr(text_lines, "_BLOCK", block)
+    monkeypatch.setattr(text_lines, "BLOCK", block)
     path = tmp_path / "a.json"
     for indent in (None, 1):
         path.write_text(f" \n{json.dumps(value, ensure_ascii=ascii_only, indent=indent)}\n\n", encoding="utf-8")
@@ -42,7 +42,7 @@ def test_any_list_in_any_parts(
 def test_what_is_broken_is_told_as_json_tells_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, block: int
 ) -> None:
-    monkeypatch.setattr(text_lines, "_BLOCK", block)
+    monkeypatch.setattr(text_lines, "BLOCK", block)
     path = tmp_path / "a.json"
     path.write_text(content)
     with pytest.raises(json.JSONDecodeError) as expected:
@@ -56,7 +56,7 @@ def test_what_is_broken_is_told_as_json_tells_it(
 def test_bytes_that_are_no_text_are_counted_from_the_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(text_lines, "_BLOCK", block)
+    monkeypatch.setattr(text_lines, "BLOCK", block)
     (tmp_path / "a.json").write_bytes(b'["abcdefgh", "\xff"]')
     with pytest.raises(DataError, match="not UTF-8 at byte 14"):
         list(json_list.values(tmp_path / "a.json"))

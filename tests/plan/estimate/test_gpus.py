@@ -109,9 +109,9 @@ def test_what_nvidia_smi_says(
     smi.write_text(f"#!/bin/sh\necho '{name}, {mib}'\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    gpus._installed.cache_clear()
+    gpus.installed.cache_clear()
     found = this_machine(Machine(gpus=1, cores=2)).gpu
-    gpus._installed.cache_clear()
+    gpus.installed.cache_clear()
     assert found is not None
     assert found.memory == pytest.approx(memory, abs=0.02)
     assert found.tflops == (GPUS[known].tflops if known else 0)

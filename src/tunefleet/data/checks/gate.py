@@ -13,7 +13,8 @@ from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.read.sources import Source
 from tunefleet.data.store.tally import Tally
 
-_WORTH_STOPPING = 1_000  # conversations: of fewer the end is near, and every complaint comes at once there
+EARLIEST = 1_000
+"""Conversations before `Early` refuses: of fewer the end is near, where every complaint comes at once."""
 
 
 def expect_trainable(notes: FileNotes, tally: Tally, config: DataConfig, longest: int) -> None:
@@ -93,7 +94,7 @@ class Early:
         """Looks at a conversation of file number `file`. Raises `DataError`, as the end would, for those so far."""
         self._conversations += 1
         self._long += any(part.truncated or part.too_long for part in conversation.parts)
-        if self._conversations >= _WORTH_STOPPING:
+        if self._conversations >= EARLIEST:
             complaints = [*self._unfilled(self._notes.files[file]), *self._too_long()]
             if complaints:
                 raise DataError(*complaints)

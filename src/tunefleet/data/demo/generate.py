@@ -20,7 +20,8 @@ from tunefleet.data.demo import grammar, values
 
 SPLITS = ("train", "unseen_sentences", "unseen_values", "unseen_templates", "unseen_words")
 SENTENCES_HELD_OUT_ONE_IN = 8
-_MAX_MISSES = 20_000
+MAX_MISSES = 20_000
+"""Draws in vain, beyond 100 for each row asked for, that are an error."""
 
 
 def is_held_out_sentence(sentence: str) -> bool:
@@ -52,7 +53,7 @@ def patterns(split: str) -> dict[str, tuple[tuple[str, ...], ...]]:
     return by_intent
 
 
-def _row(split: str, rng: random.Random) -> dict[str, str]:
+def draw_row(split: str, rng: random.Random) -> dict[str, str]:
     """Draw one row, every intent equally often and within it every template."""
     intent = rng.choice(tuple(grammar.SLOT_ORDER))
     pattern = rng.choice(rng.choice(patterns(split)[intent]))
@@ -75,10 +76,10 @@ def _distinct(split: str, count: int, rng: random.Random) -> Iterator[dict[str, 
     prompts: set[str] = set()
     misses = 0
     while len(prompts) < count:
-        row = _row(split, rng)
+        row = draw_row(split, rng)
         if row["prompt"] in prompts or is_held_out_sentence(row["prompt"]) == (split == "train"):
             misses += 1
-            if misses > _MAX_MISSES + 100 * count:
+            if misses > MAX_MISSES + 100 * count:
                 raise ValueError(f"split {split!r} has fewer than {count} distinct commands")
             continue
         prompts.add(row["prompt"])

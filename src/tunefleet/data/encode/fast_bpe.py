@@ -32,12 +32,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_QWEN2 = (
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_LLAMA3 = _QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
-_PATTERNS = (_GPT2, _QWEN2, _LLAMA3)
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+PATTERNS = (GPT2, QWEN2, LLAMA3)
+"""What finds the words of a text, by the family that had it first."""
 _NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # ASCII is in all of them
 _CHARACTERS = {character: byte for byte, character in bytes_to_unicode().items() if byte < 128}  # of words: a byte each
 _ASCII = str.maketrans(_CHARACTERS)
@@ -87,7 +88,7 @@ def fast_bpe(backend: Tokenizer) -> FastBpe | None:
     pattern, added = _pattern(described), _added(backend)
     if pattern is None or added is None or not _merges_only(described["model"]):
         return None
-    tokens = _makeable(described["model"], backend.model)
+    tokens = makeable(described["model"], backend.model)
     return FastBpe(pattern, described["model"]["vocab"], tokens, added) if tokens else None
 
 
@@ -100,8 +101,8 @@ def _pattern(described: Mapping[str, Any]) -> str | None:
     if last["type"] != "ByteLevel" or last["add_prefix_space"]:
         return None
     if last["use_regex"]:
-        return None if splits else _GPT2
-    return next((pattern for pattern in _PATTERNS if splits == [_split(pattern)]), None)
+        return None if splits else GPT2
+    return next((pattern for pattern in PATTERNS if splits == [_split(pattern)]), None)
 
 
 def _steps(described: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
@@ -136,10 +137,10 @@ def _merges_only(model: Mapping[str, Any]) -> bool:
     return model["type"] == "BPE" and not any(changed) and _CHARACTERS.keys() <= model["vocab"].keys()
 
 
-def _makeable(described: Mapping[str, Any], model: Any) -> list[str]:
+def makeable(described: Mapping[str, Any], model: Any) -> list[str]:
     """The ASCII tokens that can be made, by the merges that make them; none where their order cannot be told."""
     tokens = [token for token in described["vocab"] if _IS_ASCII.fullmatch(token) and token not in _CHARACTERS]
-    pieces = _pieces(tokens, model)
+    pieces = pieces_of(tokens, model)
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for rank, (start, end) in enumerate(described["merges"]):
@@ -153,7 +154,7 @@ def _makeable(described: Mapping[str, Any], model: Any) -> list[str]:
     return [*_CHARACTERS, *merged, *(token for token, _ in unmerged)]
 
 
-def _pieces(tokens: Sequence[str], model: Any) -> list[int]:
+def pieces_of(tokens: Sequence[str], model: Any) -> list[int]:
     """How many tokens the merges leave of each."""
     if model.ignore_merges:
         model = copy.deepcopy(model)

@@ -50,7 +50,7 @@ class Encoder:
         self._token_cache = token_cache
         self._end_of_turn = end_of_turn(template, tokenizer)
         self._closers = _closers(self._end_of_turn, tokenizer)
-        self._decode = tokenizer.backend_tokenizer.decode
+        self.decode = tokenizer.backend_tokenizer.decode
         self._tokenise = Tokenise(tokenizer)
 
     def without_ends(self, conversations: list[Conversation]) -> list[Conversation] | DataError:
@@ -118,7 +118,7 @@ class Encoder:
         self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: TokenisedTexts
     ) -> Sequence[MaskedTokens | DataError]:
         """Whole conversations; they go into the token cache, if none is bad."""
-        loss_mask, merges = _loss_mask(rendered, tokenised)
+        loss_mask, merges = answer_mask(rendered, tokenised)
         bounds = np.cumsum([0, *tokenised.counts]).tolist()
         masked: list[MaskedTokens | DataError] = []
         for number, (start, end) in enumerate(pairwise(bounds)):
@@ -145,8 +145,8 @@ class Encoder:
             np.concatenate([parts[0].ends, parts[1].ends + place]),
             np.array([len(parts[0].tokens) + len(parts[1].tokens)]),
         )
-        loss_mask, merges = _loss_mask([rendered], joined)
-        texts = [self._decode(ids.tolist(), skip_special_tokens=False) for ids in (joined.tokens, tokens)]
+        loss_mask, merges = answer_mask([rendered], joined)
+        texts = [self.decode(ids.tolist(), skip_special_tokens=False) for ids in (joined.tokens, tokens)]
         return None if merges or texts[0] != texts[1] else (joined.tokens, loss_mask)
 
 
@@ -199,7 +199,7 @@ def _good(result: T | DataError) -> T:
     return result
 
 
-def _loss_mask(rendered: Sequence[Rendered], tokenised: TokenisedTexts) -> tuple[NDArray[np.bool_], dict[int, int]]:
+def answer_mask(rendered: Sequence[Rendered], tokenised: TokenisedTexts) -> tuple[NDArray[np.bool_], dict[int, int]]:
     """Whether each token of many texts is in the loss: it lies in an answer, from its first character to its last.
 
     Also the numbers of the texts in which a token begins before an answer and ends in it, with the character at which

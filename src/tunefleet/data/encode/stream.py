@@ -22,9 +22,11 @@ from tunefleet.data.formats.conversation import Conversation
 from tunefleet.data.read import meter
 from tunefleet.data.read.bad_rows import BadRows
 
-_ROWS = 500  # of a chunk
+CHUNK_ROWS = 500
+"""Rows of a chunk."""
 _CHARACTERS = 2_000_000  # of a chunk, about
-_AHEAD = 3  # chunks that are tokenised, or wait for it
+CHUNKS_AHEAD = 3
+"""Chunks that are tokenised, or wait for it."""
 _THREADS = 2  # that call the tokenizer, so that its cores need not wait for the end of a chunk
 
 
@@ -75,7 +77,7 @@ def _chunks(rows: Iterable[ParsedRow]) -> Iterator[list[ParsedRow]]:
     for row in rows:
         chunk.append(row)
         characters += 0 if isinstance(row, DataError) else sum(len(turn.content) for c in row for turn in c.turns)
-        if len(chunk) == _ROWS or characters > _CHARACTERS:
+        if len(chunk) == CHUNK_ROWS or characters > _CHARACTERS:
             yield chunk
             chunk, characters = [], 0
     if chunk:
@@ -108,7 +110,7 @@ def _tokenised(
             if chunk is None:
                 break
             pending.append((chunk, threads.submit(encoder.tokenise, _texts(chunk))))
-            if len(pending) > _AHEAD:
+            if len(pending) > CHUNKS_AHEAD:
                 yield _finished(pending)
         while pending:
             yield _finished(pending)

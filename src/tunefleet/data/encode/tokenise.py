@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tunefleet.data.encode.fast_bpe import FastBpe, fast_bpe
 
-_WORTH = 10  # ASCII characters for each token of the vocabulary take about as long as building the faster one
+WORTH_BUILDING = 10
+"""ASCII characters for each token of the vocabulary that take about as long as building the faster tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Tokenise:
         self._model = tokenizer.backend_tokenizer
         self._model.no_truncation()  # how it was called last
         self._model.no_padding()
-        self._characters_left = _WORTH * len(tokenizer)  # characters until the faster one is built
+        self._characters_left = WORTH_BUILDING * len(tokenizer)  # characters until the faster one is built
         self._fast: FastBpe | None = None
         self._building = Lock()
 

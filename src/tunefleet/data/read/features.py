@@ -11,7 +11,8 @@ from tunefleet.data.read.source_row import Media
 
 Mean = Callable[[Any, str], Any]
 """The value that a stored one stands for; the second is its place, for an error."""
-_MEDIA = ("Image", "Audio", "Video", "Pdf", "Nifti")
+MEDIA = ("Image", "Audio", "Video", "Pdf", "Nifti")
+"""Types of `datasets` whose values are no text."""
 
 
 def columns(schema: Any) -> dict[str, Mean]:
@@ -30,7 +31,7 @@ def _mean(stored: Any, feature: Any) -> Mean | None:
     import pyarrow.types as kinds
 
     named = feature.get("_type") if isinstance(feature, dict) else None
-    if named in _MEDIA:
+    if named in MEDIA:
         return lambda value, location: None if value is None else Media(str(named))
     if named == "Json" or getattr(stored, "extension_name", None) == "arrow.json":
         return decoded

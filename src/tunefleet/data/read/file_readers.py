@@ -29,7 +29,7 @@ def read(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
     kind = file_type(path, source.file_type)
     if source.split and kind is not FileType.JSON:
         raise DataError(f"{path}: data.split={source.split}: {kind.value} files have no splits. Leave data.split out.")
-    return _READERS[kind](path, source)
+    return READERS[kind](path, source)
 
 
 def file_type(path: Path, named: FileType = FileType.AUTO) -> FileType:
@@ -263,7 +263,7 @@ def _row(cells: Sequence[str], names: Sequence[str] | None, location: str) -> Ro
     return Row(dict(zip(names or map(str, range(len(cells))), cells, strict=True)), location)
 
 
-_READERS: dict[FileType, Callable[[Path, SourceConfig], Iterator[RowOrError]]] = {
+READERS: dict[FileType, Callable[[Path, SourceConfig], Iterator[RowOrError]]] = {
     FileType.JSON: _json,
     FileType.CSV: _csv,
     FileType.TSV: _tsv,

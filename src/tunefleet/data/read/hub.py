@@ -61,7 +61,7 @@ def _loaded(name: HubName, settings: dict[str, Any]) -> Any:
     import datasets
 
     try:
-        with _offline(), progress.during(f"hub:{name.name}: reading"):
+        with offline(), progress.during(f"hub:{name.name}: reading"):
             return datasets.load_dataset(name.name, revision=name.revision, trust_remote_code=False, **settings)
     except (OSError, ValueError, datasets.exceptions.DatasetsError):
         pass  # not there, or another subset of it alone: fetch it
@@ -86,7 +86,8 @@ def _downloaded(name: HubName, settings: dict[str, Any], load_error: Exception) 
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
+def offline() -> Iterator[None]:
+    """Nothing of `datasets` reaches for the network meanwhile."""
     import datasets
     import huggingface_hub
 

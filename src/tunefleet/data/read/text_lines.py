@@ -16,7 +16,8 @@ from tunefleet.data.read import meter
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-_BLOCK = 1 << 20  # bytes in memory
+BLOCK = 1 << 20
+"""Bytes in memory."""
 _READ = 1 << 17  # bytes that are read at once
 
 
@@ -39,7 +40,7 @@ def texts(path: Path) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     read = 0
     with _named(path, lambda: ""), _watched(path) as stream:
-        while block := stream.read(_BLOCK):
+        while block := stream.read(BLOCK):
             read += len(block)
             yield _decoded(decoder, block, path, read)
         yield _decoded(decoder, b"", path, read)
@@ -56,13 +57,13 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, read:
 def count(path: Path, byte: bytes) -> int:
     """How often a byte stands in the content, unpacked. Raises `DataError`."""
     with _named(path, lambda: ""), _opened(path) as stream:
-        return sum(block.count(byte) for block in iter(lambda: stream.read(_BLOCK), b""))
+        return sum(block.count(byte) for block in iter(lambda: stream.read(BLOCK), b""))
 
 
 def on_one_line(path: Path) -> bool:
     """Whether much of the content stands on the first line. Raises `DataError`."""
     with _named(path, lambda: ""), _opened(path) as stream:
-        return len(stream.readline(_BLOCK)) == _BLOCK
+        return len(stream.readline(BLOCK)) == BLOCK
 
 
 def text(encoded: bytes, location: str) -> str:

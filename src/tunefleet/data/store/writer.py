@@ -18,8 +18,10 @@ from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.store import disk_format
 from tunefleet.data.store.disk_format import LINE, Lines
 
-_PARTS_AT_ONCE = 256  # parts of conversations whose arrays are written at once
-_BLOCK = 1 << 18  # lines in memory
+PARTS_AT_ONCE = 256
+"""Parts of conversations whose arrays are written at once."""
+BLOCK = 1 << 18
+"""Lines in memory."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class StoredLines:
         """The lines of one source, or all of them, a few at a time."""
         total = sum(source.lines for source in self.spans)
         first, end = (span.first_line, span.first_line + span.lines) if span else (0, total)
-        for start in range(first, end, _BLOCK):
-            yield disk_format.read_lines(self.path, start, min(end, start + _BLOCK))
+        for start in range(first, end, BLOCK):
+            yield disk_format.read_lines(self.path, start, min(end, start + BLOCK))
 
     def repeats(self, lines: Lines) -> NDArray[np.int64]:
         """How often each of `lines` is taken."""
@@ -104,7 +106,7 @@ class StoreWriter:
         span = self._spans[-1]
         counts = {"conversations": self._conversation - span.first_conversation, "lines": self._line - span.first_line}
         self._spans[-1] = replace(span, **counts)
-        if len(self._waiting) >= _PARTS_AT_ONCE:
+        if len(self._waiting) >= PARTS_AT_ONCE:
             self._write()
 
     def finish(self) -> StoredLines:

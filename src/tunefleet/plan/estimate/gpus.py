@@ -164,7 +164,7 @@ def this_machine(machine: Machine | None = None) -> Cluster:
     memory = host_memory()
     if not machine.gpus:
         return Cluster(THIS_MACHINE, host_memory=memory)
-    gpu = _installed()
+    gpu = installed()
     return Cluster(THIS_MACHINE, gpus=machine.gpus, gpu=gpu, host_memory=memory)
 
 
@@ -183,7 +183,7 @@ def host_memory() -> float | None:
 
 
 @cache
-def _installed() -> Gpu | None:
+def installed() -> Gpu | None:
     """What nvidia-smi says of the first GPU; its speed where we know the name."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
