@@ -10,6 +10,7 @@ import pytest
 
 from tests.doors.runs import planned_run
 from tests.launch.fakes import FakeSlurm, installed
+from tunefleet.base import sweep_requests
 from tunefleet.base.status import State
 from tunefleet.doors import control, grid
 from tunefleet.doors.compose import from_overrides
@@ -81,6 +82,17 @@ def test_a_named_sweep_means_every_point_that_is_not_finished(
         assert again() == 0
         assert sorted(started.here) == ["cancelled", "failed", "interrupted", "never", "preempted"]
         assert capsys.readouterr().out.startswith("5 of 9 runs to start, 1 finished, 1 paused, 1 pruned, 1 running\n")
+
+
+def test_a_paused_run_trains_to_its_end_and_one_that_failed_to_its_rung(
+    tmp_path: Path, fake: FakeSlurm, started: Started
+) -> None:
+    paused, failed = planned_run(tmp_path, "paused", State.PAUSED), planned_run(tmp_path, "failed", State.FAILED)
+    for run in (paused, failed):
+        sweep_requests.set_rung(run.paths, 2)
+        assert control.resume([run]) == 0
+    assert started.here == ["paused", "failed"]
+    assert (sweep_requests.rung(paused.paths), sweep_requests.rung(failed.paths)) == (None, 2)
 
 
 def test_a_point_without_a_plan_keeps_no_other_from_starting(
