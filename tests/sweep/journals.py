@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import SweepPaths
 from tunefleet.config.load import dump
-from tunefleet.config.sweep import SweepConfig
+from tunefleet.config.sweep import Direction, PrunerConfig, PrunerName, SweepConfig
 from tunefleet.sweep.journal import Event, Journal
 from tunefleet.tracking.metrics import MetricsFile
 
@@ -82,3 +83,43 @@ def trained(run_dir: Path, steps: int, best: float, state: State = State.FINISHE
     facts = {"step": steps, "total_steps": steps, "tokens": steps * 100, "seconds": 1.0 * steps, "loss": best}
     evaluation = {"validation/loss": best}
     status.write(paths.status, Status(**{"state": state, **facts, "evaluation": evaluation, **more}))
+
+
+def searched(outputs: Path, name: str = "lr_asha-1a2b3c4d", trials: int = 27, steps: int = 60) -> SweepWriter:
+    """A search of three rungs that is over: a trial went on to each rung in three, one failed, a user pinned one."""
+    space = {"optimizer.lr": "tag(log,interval(1e-4,1e-1))", "schedule.warmup": "0%,10%", "schedule": "cosine,wsd"}
+    objective = {"validation/loss": Direction.MIN}
+    card = {"question": "Which learning rate does the demo want?", "expected": "0.001 to 0.01, loss 0.4 ± 0.1"}
+    writer = SweepWriter(outputs, name, space=space, objective=objective, pruner=PrunerConfig(PrunerName.ASHA), **card)
+    draw = random.Random(0)
+    writer.add("pinned", act="a1", values={"optimizer.lr": "0.01"}, source="pin")
+    for number in range(1, trials + 1):
+        lr = 10 ** draw.uniform(-4, -1)
+        values = {"optimizer.lr": f"{lr:.3g}", "schedule.warmup": draw.choice(("0%", "10%"))}
+        writer.drawn(values | {"schedule": draw.choice(("cosine", "wsd"))}, words=["train.max_steps=60"])
+        best = 0.4 + 0.5 * abs(math.log10(lr) + 2.3) + draw.uniform(0, 0.05)
+        _to_its_end(writer, number, best, steps)
+    writer.add("left_out", values={"optimizer.lr": "9", "schedule": "wsd"}, reason="optimizer.lr < 1 is not so")
+    writer.add("closed", reason=f"all {trials} trials have ended")
+    return writer
+
+
+def _to_its_end(writer: SweepWriter, number: int, best: float, steps: int) -> None:
+    """A trial whose number is divisible by 3 reaches the second rung, by 9 the third; the fifth one fails."""
+    last = 2 if number % 9 == 0 else 1 if number % 3 == 0 else 0
+    for rung in range(last + 1):
+        writer.started(number, rung)
+        if number == 5:
+            trained(writer.run_dir(number), 4, best, State.FAILED, reason="<b>the loss</b> became NaN at step 4")
+            return writer.ended(number, "failed", "<b>the loss</b> became NaN at step 4")
+        if rung < 2:
+            means = [best + 1 - rung / 2]
+            writer.add("rung", trial=number, rung=rung, means=means, spreads=[0.0], measured=MEASURED)
+        if rung < last:
+            writer.add("promoted", trial=number, rung=rung + 1)
+    trained(writer.run_dir(number), steps // 3 ** (2 - last), best)
+    cost = {**MEASURED, "steps": steps // 3 ** (2 - last), "gpu_hours": 0.01 * 3**last}
+    if last == 2:
+        writer.add("finished", trial=number, means=[best], spreads=[0.0], measured=cost)
+    else:
+        writer.add("pruned", trial=number, reason=f"not among the best third of rung {last + 1}", measured=cost)

@@ -123,5 +123,5 @@ class SweepPaths:
 
     @property
     def best(self) -> Path:
-        """The best trial as an experiment file."""
-        return self.root / "best.yaml"
+        """The best trial as an experiment file: `--config-dir FOLDER experiment=best`."""
+        return self.root / "experiment" / "best.yaml"

@@ -33,6 +33,6 @@ def named(name: str, outputs: Path) -> SweepPaths:
 
 def _is_sweep(folder: Path) -> bool:
     try:
-        return any((folder / file).exists() for file in ("journal.jsonl", "sweep.json"))
+        return any((folder / file).exists() for file in ("definition.json", "sweep.json"))
     except (OSError, ValueError):  # longer than a name may be, or with a zero byte
         return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
@@ -15,6 +16,7 @@ from tunefleet.base.sweeps import Sweep, SweepPoint
 from tunefleet.config.sweep import Direction
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
+from tunefleet.sweep.journal import Event
 from tunefleet.sweep.objective import Objectives, measured, metric_key, score_of
 from tunefleet.sweep.study import Score, Study, Trial, TrialRun, TrialState
 from tunefleet.sweep.trial_measures import measures
@@ -39,6 +41,23 @@ def study_of(sweep: Sweep, objectives: Objectives, reader: StatusReader) -> Stud
         trial_runs = tuple(_trial_run(*pair) for pair in zip(runs, points, statuses, strict=True))
         study.trials[number] = _trial(number, dict(values), trial_runs, statuses, objectives)
     return study
+
+
+def events_of(study: Study) -> tuple[Event, ...]:
+    """The ends of its trials, as a journal would have them: each when the last of its runs was updated."""
+    ended = [trial for trial in study.trials.values() if trial.state.final]
+    times = {trial.number: max(map(_updated, trial.runs)) for trial in ended}
+    ordered = sorted(ended, key=lambda trial: times[trial.number])
+    return tuple(Event(i, times[trial.number], trial.state.value, _data(trial)) for i, trial in enumerate(ordered, 1))
+
+
+def _updated(run: TrialRun) -> float:
+    run_status = status.read(RunPaths(Path(run.run_dir)).status)
+    return run_status.updated if run_status else 0.0
+
+
+def _data(trial: Trial) -> dict[str, Any]:
+    return {"trial": trial.number, "reason": trial.reason, "means": trial.result.means if trial.result else ()}
 
 
 def _replicates(points: Sequence[SweepPoint]) -> list[tuple[tuple[tuple[str, str], ...], list[SweepPoint]]]:

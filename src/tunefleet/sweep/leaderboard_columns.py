@@ -59,7 +59,7 @@ def columns(objectives: Objectives, differing: Sequence[str], cost_unit: str) ->
         _measured("restarts", "restarts", 10, lambda amount: f"{amount:.0f}"),
         LeaderboardColumn("retries", "retries", lambda row: row.trial.retries, lambda row: str(row.trial.retries), 10),
         LeaderboardColumn("reason", "reason", lambda row: row.reason, lambda row: row.reason, 2, flexible=True),
-        LeaderboardColumn("rung", "rung", lambda row: row.trial.rung, lambda row: str(row.trial.rung), 11, shown=False),
+        LeaderboardColumn("rung", "rung", _rung, lambda row: str(_rung(row)), 11, shown=False),
         LeaderboardColumn("front", "front", lambda row: row.on_front, lambda row: "*" * row.on_front, 11, shown=False),
         LeaderboardColumn("source", "source", lambda row: row.trial.source, lambda row: row.trial.source, shown=False),
         LeaderboardColumn("run", "run", run_names, lambda row: run_names(row), 12, flexible=True, shown=False),
@@ -84,7 +84,7 @@ def sort(rows: Sequence[Row], column: LeaderboardColumn) -> list[Row]:
 def state(row: Row) -> str:
     """The state, and the rung where it ended or waits."""
     trial = row.trial
-    at = f" at rung {trial.rung}" if trial.state in _AT_RUNG and trial.scores else ""
+    at = f" at rung {_rung(row)}" if trial.state in _AT_RUNG and trial.scores else ""
     return f"{trial.state.value}{at}"
 
 
@@ -101,6 +101,18 @@ def hours(amount: float) -> str:
 def with_spread(mean: float, spread: float | None) -> str:
     """The mean over seeds, and their standard deviation where there are several."""
     return number(mean) if spread is None else f"{number(mean)}±{spread:.2g}"
+
+
+def result(row: Row, place: int) -> str:
+    """The objective at `place` with its spread; a dash where it was not measured."""
+    mean = mean_of(row, place)
+    return "-" if mean is None else with_spread(mean, spread_of(row, place))
+
+
+def replicates(row: Row) -> str:
+    """What a result is of."""
+    number_of_runs = len(row.trial.runs)
+    return f"mean ± standard deviation of {number_of_runs} seeds" if number_of_runs > 1 else "one seed"
 
 
 def mean_of(row: Row, place: int) -> float | None:
@@ -121,8 +133,7 @@ def run_names(row: Row) -> str:
 
 def _of_objective(place: int, name: str, objectives: Objectives) -> list[LeaderboardColumn]:
     def text(row: Row) -> str:
-        mean = mean_of(row, place)
-        return "-" if mean is None else with_spread(mean, spread_of(row, place))
+        return result(row, place)
 
     larger = objectives[name] is Direction.MAX
     spread = LeaderboardColumn(f"{name}_spread", f"{name} spread", lambda row: spread_of(row, place), text, shown=False)
@@ -149,6 +160,11 @@ def _measured(
 
 def _rank(row: Row) -> str:
     return f"{row.rank}{'*' * row.on_front}" if row.rank else "-"
+
+
+def _rung(row: Row) -> int:
+    """As people count: the first rung is 1."""
+    return row.trial.rung + 1
 
 
 def _replicates(row: Row) -> str:

@@ -26,7 +26,7 @@ _LOOKED_AT = 10  # trials whose plan is looked for
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What is known of a sweep. `live` holds the trials that have not ended; a plain grid has no events."""
+    """What is known of a sweep. `live` holds the trials that have not ended; the events of a plain grid are ends."""
 
     paths: SweepPaths
     config: SweepConfig
@@ -50,7 +50,7 @@ class SweepRecord:
 def read(paths: SweepPaths) -> SweepRecord:
     """The sweep in a folder. Raises `RunError` where there is none, or its definition cannot be read."""
     reader = StatusReader()
-    return _of_journal(paths, reader) if paths.journal.exists() else _of_grid(paths, reader)
+    return _of_journal(paths, reader) if paths.definition.exists() else _of_grid(paths, reader)
 
 
 def rows(record: SweepRecord) -> list[Row]:
@@ -67,11 +67,12 @@ def _of_journal(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
 def _of_grid(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
     sweep = sweeps.read(paths.root.parent.parent, paths.root.name)
     if sweep is None:
-        raise RunError(f"{paths.root}: no sweep there: neither a journal.jsonl nor a sweep.json that can be read.")
+        raise RunError(f"{paths.root}: no sweep there: neither a definition.json nor a sweep.json that can be read.")
     objectives = grid_study.objectives_of(sweep)
     study = grid_study.study_of(sweep, objectives, reader)
     live = look_up(study, objectives, reader)
-    return SweepRecord(paths, SweepConfig(objective=dict(objectives)), study, (), live, _cost_unit(study))
+    config, events = SweepConfig(objective=dict(objectives)), grid_study.events_of(study)
+    return SweepRecord(paths, config, study, events, live, _cost_unit(study))
 
 
 def _definition(paths: SweepPaths) -> SweepConfig:

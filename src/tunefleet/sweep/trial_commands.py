@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 
 from tunefleet.sweep.study import TrialRun
 
-_OF_THE_RUN = ("name=", "train.start_from=")  # what a run that goes on must not repeat
+_OF_THE_RUN = ("name=", "train.start_from=", "train.max_steps=", "train.epochs=")  # not of one that goes on from it
+_NO_SEARCH = "~sweep"  # takes the search out of its own file, whose other settings the run has
 
 
 def commands(run: TrialRun) -> dict[str, str]:
@@ -15,10 +17,15 @@ def commands(run: TrialRun) -> dict[str, str]:
     place = os.path.relpath(run.run_dir)
     return {
         "reproduce": shlex.join(["tunefleet", "reproduce", place]),
-        "the whole command": shlex.join(["python", "train.py", *run.overrides]),
-        "train longer": shlex.join(["python", "train.py", *_longer(run, place)]),
+        "the whole command": _train(run.overrides),
+        "train longer": _train(_longer(run, place)),
         "chat": shlex.join(["tunefleet", "chat", place]),
     }
+
+
+def _train(overrides: Sequence[str]) -> str:
+    of_search = any(text.lstrip("+").startswith("sweeps=") for text in overrides)
+    return shlex.join(["python", "train.py", *overrides, *([_NO_SEARCH] if of_search else [])])
 
 
 def _longer(run: TrialRun, place: str) -> list[str]:

@@ -1,0 +1,114 @@
+"""Best experiment: the winner of a sweep as an experiment file, which trains the same run again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.types import RunMode
+
+from tunefleet.base import files
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig
+from tunefleet.config.load import dump
+from tunefleet.doors import arguments, compose
+from tunefleet.doors.hydra_loader import Loader
+from tunefleet.plan import Plan, machine_for, make
+
+_NOT_WRITTEN = ("name", "output_dir", "tracking", "launch", "plan", "experiment")
+"""Where a run is computed and how it is watched, which is not what won."""
+_EXPERIMENT = "experiment=best"
+
+
+def write(path: Path, plan: Plan, card: Mapping[str, str]) -> str:
+    """Writes the experiment of a run that won; returns the command that trains it. Raises `ConfigError`.
+
+    `card` is the experiment's: claim, expected, cost. The settings are those that the run was composed with, as far as
+    they are not the defaults; the sequences of a step are those of all its processes.
+    """
+    typed = arguments.parse(plan.overrides, with_project_conf=False)
+    loader = compose.opened(typed)
+    search = [text for text in typed.overrides if text.startswith("hydra.searchpath=")]
+    options = [*typed.recorded([]), f"--config-dir={os.path.relpath(path.parent.parent)}"]
+    command = shlex.join(["python", "train.py", *options, _EXPERIMENT])
+    settings = _settings(loader, typed.config_name, _config(plan), search)
+    files.write_text(path, _text(settings, card, command))
+    return command
+
+
+def difference(path: Path, plan: Plan) -> str:
+    """Why the file at `path` would not train the run of `plan`; empty where it would."""
+    typed = arguments.parse(plan.overrides, with_project_conf=False)
+    overrides = [*typed.recorded([]), f"--config-dir={path.parent.parent}", _EXPERIMENT]
+    try:
+        config = compose.from_overrides(overrides, with_project_conf=False)
+        replanned = make(config, machine_for(config))
+    except ConfigError as error:
+        return f"cannot be planned here: {error.complaints[0]}"
+    return (
+        "" if replanned.identity == plan.identity else "is another run on this machine, or a config has changed since"
+    )
+
+
+def _config(plan: Plan) -> dict[str, Any]:
+    """What its words compose; the global batch is pinned, so that other numbers of processes train the same."""
+    config = dump(compose.from_overrides(plan.overrides, with_project_conf=False))
+    if config["train"]["global_batch"] is None:
+        config["train"]["global_batch"] = plan.batch.total
+    return {key: value for key, value in config.items() if key not in _NOT_WRITTEN}
+
+
+def _settings(loader: Loader, name: str, config: Mapping[str, Any], search: list[str]) -> dict[str, Any]:
+    """Choices of groups, as a defaults list, and then what those do not bring."""
+    default = dump(_composed(loader, name, search))
+    choices = {group: choice for group in config if (choice := _choice(loader, group, config, default))}
+    base = dump(_composed(loader, name, [*search, *(f"{group}={choice}" for group, choice in choices.items())]))
+    values = _changed(config, base)
+    if values.get("train", {}).get("seed") == config["seed"]:
+        del values["train"]["seed"]  # it follows `seed`, and shall when another one is typed
+    defaults = [*({f"override /{group}": choice} for group, choice in choices.items()), "_self_"]
+    return {"defaults": defaults, **{key: value for key, value in values.items() if value != {}}}
+
+
+def _composed(loader: Loader, name: str, overrides: list[str]) -> RunConfig:
+    return compose.typed(loader.load_configuration(name, overrides, RunMode.RUN))
+
+
+def _choice(loader: Loader, group: str, config: Mapping[str, Any], default: Mapping[str, Any]) -> str:
+    """The choice of a group by its name, where it is a choice and not the default's."""
+    choice = config[group].get("name") if isinstance(config[group], Mapping) else None
+    if not choice or choice == default[group].get("name") or choice not in loader.get_group_options(group):
+        return ""
+    return str(choice)
+
+
+def _changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not as in `base`."""
+    changed: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
+            inner = _changed(value, base[key])
+            changed |= {key: inner} if inner else {}
+        elif key not in base or base[key] != value:
+            changed[key] = value
+    return changed
+
+
+def _text(settings: Mapping[str, Any], card: Mapping[str, str], command: str) -> str:
+    comments = {**{name.capitalize(): text for name, text in card.items()}, "Command": command}
+    lines = ["# @package _global_", *(f"# {name}: {' '.join(text.split())}" for name, text in comments.items())]
+    body = _literal({**settings, "experiment": dict(card)})
+    return "\n".join([*lines, yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)])
+
+
+def _literal(value: Any) -> Any:
+    """Texts as they are: composing would put something in the place of ${...}."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,71 @@
+"""`tunefleet sweep best`: the trial that won, what to type next, and its experiment file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tunefleet.base import fitting
+from tunefleet.base.errors import DONE, FAILED, UserError
+from tunefleet.doors import best_experiment
+from tunefleet.plan import Plan
+from tunefleet.sweep import leaderboard, leaderboard_columns, sweep_record
+from tunefleet.sweep.find_sweep import named
+from tunefleet.sweep.leaderboard import Row
+from tunefleet.sweep.sweep_record import SweepRecord
+from tunefleet.sweep.trial_commands import commands
+
+
+def best(name: str, outputs: Path) -> int:
+    """Prints the best finished trial and what to type next; the exit code says whether there is one."""
+    record = sweep_record.read(named(name, outputs))
+    row = leaderboard.winner(record.study, record.objectives)
+    if row is None:
+        print(f"{record.name}: no trial has finished. tunefleet sweep top {record.name} shows how they stand.")
+        return FAILED
+    command, notes = write_best(record)
+    print(fitting.card(_shown(record, row, command), fitting.terminal_width()))
+    print(*notes, sep="\n")
+    return DONE
+
+
+def _shown(record: SweepRecord, row: Row, experiment: Mapping[str, str]) -> dict[str, str]:
+    run, over = row.trial.runs[0], leaderboard_columns.replicates(row)
+    differing = leaderboard.differing_keys(record.study)
+    settings = " ".join(f"{key}={value}" for key, value in row.trial.values.items() if key in differing)
+    return {
+        "sweep": f"{record.name}: trial {row.trial.number} is the best of {len(record.study.trials):,}",
+        **{name: f"{leaderboard_columns.result(row, i)}, {over}" for i, name in enumerate(record.objectives)},
+        "differs": settings or "nothing: it is the only trial",
+        "runs" if len(row.trial.runs) > 1 else "run": " ".join(os.path.relpath(run.run_dir) for run in row.trial.runs),
+        **commands(run),
+        **experiment,
+    }
+
+
+def write_best(record: SweepRecord) -> tuple[dict[str, str], list[str]]:
+    """The command that trains the winner again, and what is printed of its file."""
+    row = leaderboard.winner(record.study, record.objectives)
+    if row is None:
+        return {}, []
+    path = record.paths.best
+    try:
+        plan = Plan.read(Path(row.trial.runs[0].run_dir))
+        command = best_experiment.write(path, plan, _card(record, row))
+        difference = best_experiment.difference(path, plan)
+    except UserError as error:
+        return {}, [f"best    no experiment file: {error}"]
+    place = os.path.relpath(path)
+    return {"experiment": command}, [f"best    {place}{': ' * bool(difference)}{difference}"]
+
+
+def _card(record: SweepRecord, row: Row) -> dict[str, str]:
+    """Of the experiment that trains the winner again."""
+    over, objective = leaderboard_columns.replicates(row), next(iter(record.objectives))
+    hours = leaderboard_columns.hours(row.measured.get("gpu_hours", 0.0) / len(row.trial.runs))
+    return {
+        "claim": f"trial {row.trial.number} is the best of {len(record.study.trials)} of the sweep {record.name}",
+        "expected": f"{objective} {leaderboard_columns.result(row, 0)}, {over}",
+        "cost": f"{hours} {record.cost_unit}",
+    }

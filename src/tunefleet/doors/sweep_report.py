@@ -1,0 +1,146 @@
+"""`tunefleet sweep report`: the page, the table and the experiment file of a sweep, made again at each call."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tunefleet.base import files
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.sweeps import SweepPaths
+from tunefleet.config.sweep import SweepConfig
+from tunefleet.doors.sweep_best import write_best
+from tunefleet.report.sweep_page import PageBest, PageRun, PageTrial, SweepPage, filled
+from tunefleet.sweep import curves, leaderboard, leaderboard_columns, leaderboard_formats, sweep_history, sweep_record
+from tunefleet.sweep.find_sweep import named
+from tunefleet.sweep.importance import importance
+from tunefleet.sweep.leaderboard import Row
+from tunefleet.sweep.leaderboard_columns import LeaderboardColumn
+from tunefleet.sweep.study import TrialRun
+from tunefleet.sweep.sweep_record import SweepRecord
+from tunefleet.sweep.trial_commands import commands
+
+
+def report(name: str, outputs: Path) -> None:
+    """Writes the files and prints where they are. Raises `RunError` where there is no such sweep."""
+    print(*write(named(name, outputs)), sep="\n")
+
+
+def write_report(paths: SweepPaths) -> None:
+    """As `report`, for whoever advances a sweep: what fails is one line, and the sweep goes on."""
+    try:
+        print(*write(paths), sep="\n", flush=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        print(f"no report was written: {reason}. Again: tunefleet sweep report {paths.root.name}", flush=True)
+
+
+def write(paths: SweepPaths) -> list[str]:
+    """Writes the table, the experiment file, where a trial has finished, and the page; returns a line for each."""
+    record = sweep_record.read(paths)
+    rows, columns = sweep_record.rows(record), leaderboard_columns.of_record(record)
+    files.write_text(paths.table, leaderboard_formats.csv_text(rows, columns) + "\n")
+    command, note = write_best(record)
+    files.write_text(paths.page, filled(page_of(record, rows, columns, command)))
+    return [f"report  {os.path.relpath(path)}" for path in (paths.page, paths.table)] + note
+
+
+def page_of(
+    record: SweepRecord, rows: Sequence[Row], columns: Sequence[LeaderboardColumn], experiment: Mapping[str, str]
+) -> SweepPage:
+    """What the page shows."""
+    differing, drawn = leaderboard.differing_keys(record.study), curves.curves(rows, record.objectives)
+    shares, study = importance(record.study, differing, record.objectives), record.study
+    trials = len({curve.trial for curve in drawn})
+    shown = [column for column in columns if column.shown]
+    return SweepPage(
+        name=record.name,
+        question=record.config.question,
+        footnote=f"Made {time.strftime('%Y-%m-%d %H:%M')}. Again: tunefleet sweep report {record.name}",
+        best=_best(record, experiment),
+        facts=_facts(record, rows),
+        objectives={name: direction.value for name, direction in record.objectives.items()},
+        cost_unit=record.cost_unit,
+        columns=[{"name": c.name, "head": c.head, "descending": c.descending} for c in shown],
+        trials=[_trial(row, shown) for row in rows],
+        settings=differing,
+        curves=[asdict(curve) for curve in drawn],
+        curves_note=f"{len(drawn)} runs of {trials} trials of {len(rows)}; lines are smoothed over the faint ones, "
+        "dots are evaluations; the darker, the better.",
+        importance=shares.shares,
+        importance_note=shares.note,
+        results=[asdict(result) for result in sweep_history.results(record.events)],
+        happenings=[asdict(happening) for happening in sweep_history.happenings(record.events)],
+        rungs=[asdict(count) for count in sweep_history.rung_counts(study)],
+        left_out=[(_settings(point.values), point.reason) for point in study.left_out],
+    )
+
+
+def _best(record: SweepRecord, experiment: Mapping[str, str]) -> PageBest | None:
+    row = leaderboard.winner(record.study, record.objectives)
+    if row is None:
+        return None
+    objective, replicates = next(iter(record.objectives)), len(row.trial.runs)
+    mean, spread = leaderboard_columns.mean_of(row, 0), leaderboard_columns.spread_of(row, 0)
+    over = (
+        f"{objective}, mean ± standard deviation of {replicates} seeds" if replicates > 1 else f"{objective}, one seed"
+    )
+    result = leaderboard_columns.with_spread(mean or 0.0, spread)
+    return PageBest(row.trial.number, result, over, dict(row.trial.values), commands(row.trial.runs[0]))
+
+
+def _facts(record: SweepRecord, rows: Sequence[Row]) -> dict[str, str]:
+    """The card, how it stands, how it was searched, and its limits."""
+    config, states = record.config, Counter(row.trial.state.value for row in rows)
+    cost = sum(row.measured.get("gpu_hours", 0.0) for row in rows)
+    facts = {
+        "expected": config.expected,
+        "command": config.command,
+        "planned cost": config.cost,
+        "trials": ", ".join(f"{number:,} {state}" for state, number in states.most_common()),
+        "used": f"{leaderboard_columns.hours(cost)} {record.cost_unit}",
+        "over": record.study.closed or "not yet",
+        "objective": ", ".join(f"{name} ({way.value})" for name, way in record.objectives.items()),
+        **(_search(config, record) if config.space or config.paired else {"search": "a plain grid"}),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _search(config: SweepConfig, record: SweepRecord) -> dict[str, str]:
+    limits = {"trials": config.trials, "gpu_hours": config.gpu_hours, "in_flight": config.in_flight}
+    limits |= {key: value for key, value in record.study.limits.items() if key in limits}
+    return {
+        "search": f"{config.sampler.name.value}, pruned by {config.pruner.name.value}",
+        "seeds": ", ".join(map(str, config.seeds)),
+        "limits": ", ".join(f"{key} {value:g}" for key, value in limits.items() if value is not None),
+    }
+
+
+def _trial(row: Row, columns: Sequence[LeaderboardColumn]) -> PageTrial:
+    return PageTrial(
+        row.trial.number,
+        row.trial.state.value,
+        row.rank,
+        row.on_front,
+        [column.text(row) for column in columns],
+        [column.value(row) for column in columns],
+        row.score.means if row.score else None,
+        row.measured.get("gpu_hours"),
+        dict(row.trial.values),
+        row.reason,
+        [_run(run) for run in row.trial.runs],
+    )
+
+
+def _run(run: TrialRun) -> PageRun:
+    folder, typed = RunPaths(Path(run.run_dir)), commands(run)
+    shown = {name: typed[name] for name in ("reproduce", "the whole command")}
+    return PageRun(folder.root.name, os.path.relpath(folder.log(0)), shown)
+
+
+def _settings(values: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())

@@ -1,0 +1,94 @@
+"""History of a sweep: results in the order in which they came, what was decided and asked for, and its rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunefleet.sweep.journal import Event
+from tunefleet.sweep.study import Study, TrialState
+
+_SHOWN_KINDS = (
+    "rung",
+    "promoted",
+    "pruned",
+    "finished",
+    "failed",
+    "stopped",
+    "retried",
+    "resumed",
+    "pinned",
+    "extended",
+)
+_OF_SWEEP = "closed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trial that finished, in seconds since 1970, with the mean of the first objective."""
+
+    at: float
+    trial: int
+    mean: float
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event worth reading. `by_user` is whether a user asked for it."""
+
+    at: float
+    kind: str
+    trial: int | None
+    text: str
+    by_user: bool
+
+
+@dataclass(frozen=True)
+class RungCount:
+    """How many trials came to the end of a rung, went on from there, and were pruned there. The first is rung 1."""
+
+    rung: int
+    reached: int
+    promoted: int
+    pruned: int
+
+
+def results(events: Sequence[Event]) -> list[Result]:
+    """All finished trials with the time of their end."""
+    ended = [event for event in events if event.kind == "finished" and event.data["means"]]
+    return [Result(event.at, event.data["trial"], event.data["means"][0]) for event in ended]
+
+
+def happenings(events: Sequence[Event], limit: int = 2000) -> list[Happening]:
+    """The newest `limit` events that people read, the newest first."""
+    shown_events = [event for event in reversed(events) if event.kind in (*_SHOWN_KINDS, _OF_SWEEP)][:limit]
+    return [
+        Happening(event.at, event.kind, event.data.get("trial"), _text(event), bool(event.data.get("act")))
+        for event in shown_events
+    ]
+
+
+def rung_counts(study: Study) -> list[RungCount]:
+    """A line for each rung that a trial stood at; none without a pruner that has rungs."""
+    trials = list(study.trials.values())
+    rungs = sorted({rung for trial in trials for rung in trial.scores})
+    return [
+        RungCount(
+            rung + 1,
+            sum(rung in trial.scores for trial in trials),
+            sum(rung in trial.scores and trial.rung > rung for trial in trials),
+            sum(trial.state is TrialState.PRUNED and trial.rung == rung for trial in trials),
+        )
+        for rung in rungs
+    ]
+
+
+def _text(event: Event) -> str:
+    """The reason, the score, the rung, or what was asked for."""
+    data = event.data
+    parts = [str(data["reason"])] if data.get("reason") else []
+    parts += [f"rung {data['rung'] + 1}"] if "rung" in data else []
+    parts += [", ".join(f"{mean:.4g}" for mean in data["means"])] if "means" in data else []
+    asked_for = {**data.get("values", {}), **data.get("limits", {})}
+    parts += [" ".join(f"{key}={value}" for key, value in asked_for.items())] if asked_for else []
+    return ", ".join(parts)
