@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
 from tunefleet.config.sweep import Direction, SamplerName, SweepConfig
-from tunefleet.sweep.dimension import Choice, Dimension, Interval, Steps, number_text
+from tunefleet.sweep.dimension import Dimension, Interval, Steps
 from tunefleet.sweep.space import Axis, Point, Space
 from tunefleet.sweep.study import Study, Trial, TrialState
 
@@ -99,7 +99,7 @@ def _sampler(space: Space, sweep: SweepConfig, seed: int) -> BaseSampler:
         case SamplerName.GAUSSIAN_PROCESS:
             return GPSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
         case SamplerName.CMA_ES:
-            return CmaEsSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
+            return ReplayedCmaEs(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
     return RandomSampler(seed=seed)
 
 
@@ -109,18 +109,42 @@ def _study(space: Space, sweep: SweepConfig, study: Study, sampler: BaseSampler)
     if sweep.sampler.name is SamplerName.RANDOM:
         return rebuilt
     frozen_trials = [frozen for trial in study.trials.values() if (frozen := _frozen(space, trial))]
-    if sweep.sampler.name is SamplerName.CMA_ES:
-        _replay(rebuilt, [frozen for frozen in frozen_trials if frozen.state is OptunaState.COMPLETE])
+    if isinstance(sampler, ReplayedCmaEs):
+        sampler.replay(rebuilt, [frozen for frozen in frozen_trials if frozen.state is OptunaState.COMPLETE])
     else:
         rebuilt.add_trials(frozen_trials)
     return rebuilt
 
 
-def _replay(study: optuna.Study, finished: Sequence[FrozenTrial]) -> None:
-    """CMA-ES keeps its generations in attributes of trials, so it is led through all finished ones again, by number."""
-    for frozen in finished:
-        study.enqueue_trial(frozen.params)
-        study.tell(study.ask(frozen.distributions), frozen.value)
+class ReplayedCmaEs(CmaEsSampler):
+    """CMA-ES that is led again through trials that have finished: it keeps its generations in attributes of trials.
+
+    While `recorded` holds the parameters of such a trial, they stand for those that would be sampled.
+    """
+
+    recorded: Mapping[str, Any] | None = None
+
+    def replay(self, study: optuna.Study, finished: Sequence[FrozenTrial]) -> None:
+        """Through all of them by number, as if each had ended before the next one began."""
+        for trial in finished:
+            self.recorded = trial.params
+            study.tell(study.ask(trial.distributions), trial.value)
+        self.recorded = None
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As Optuna's, which notes the trial's generation and moves on from a full one."""
+        sampled = super().sample_relative(study, trial, search_space)
+        return sampled if self.recorded is None else {name: self.recorded[name] for name in search_space}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """As Optuna's."""
+        if self.recorded is not None:
+            return self.recorded[param_name]
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def _frozen(space: Space, trial: Trial) -> FrozenTrial | None:
@@ -145,13 +169,12 @@ def _parameter(axis: Axis, values: Mapping[str, str]) -> Any:
     """The value of a point as Optuna has it; None outside of the dimension."""
     text, dimension = axis.text(values), axis.dimension
     match dimension:
-        case Choice():
-            return text
-        case Steps(numbers=numbers):
-            return None if text is None else text if len(numbers) == 1 else numbers[dimension.texts.index(text)]
-        case Interval(low=low, high=high, integer=integer):
+        case Interval(low, high, integer=integer):
             number = _number(text)
             return None if number is None or not low <= number <= high else int(number) if integer else number
+        case Steps(numbers=numbers) if len(numbers) > 1:
+            return None if text is None else dimension.texts.index(text)
+    return text
 
 
 def _number(text: str | None) -> float | None:
@@ -162,25 +185,23 @@ def _number(text: str | None) -> float | None:
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
+    """Optuna counts steps by their place, which is exact where sums of 0.1 are not."""
     match dimension:
         case Interval(low, high, log, integer):
             return IntDistribution(int(low), int(high), log) if integer else FloatDistribution(low, high, log)
         case Steps(numbers=numbers) if len(numbers) > 1:
-            low, high, step = min(numbers), max(numbers), abs(numbers[1] - numbers[0])
-            if all(isinstance(number, int) for number in numbers):
-                return IntDistribution(int(low), int(high), step=int(step))
-            return FloatDistribution(low, high, step=step)
+            return IntDistribution(0, len(numbers) - 1)
     return CategoricalDistribution(dimension.texts)
 
 
 def _suggest(trial: optuna.Trial, axis: Axis) -> str:
     match _distribution(axis.dimension):
+        case IntDistribution(low=low, high=high, log=log):
+            return _text(axis.dimension, trial.suggest_int(axis.name, low, high, log=log))
+        case FloatDistribution(low=low, high=high, log=log):
+            return _text(axis.dimension, trial.suggest_float(axis.name, low, high, log=log))
         case CategoricalDistribution(choices=choices):
             return str(trial.suggest_categorical(axis.name, choices))
-        case IntDistribution(low=low, high=high, step=step, log=log):
-            return _text(axis.dimension, trial.suggest_int(axis.name, low, high, step=step, log=log))
-        case FloatDistribution(low=low, high=high, step=step, log=log):
-            return _text(axis.dimension, trial.suggest_float(axis.name, low, high, step=step, log=log))
     raise TypeError(axis.dimension)
 
 
@@ -188,11 +209,11 @@ def _text(dimension: Dimension, parameter: Any) -> str:
     match dimension:
         case Interval():
             return dimension.text(parameter)
-        case Steps(numbers=numbers) if len(numbers) > 1:
-            return number_text(min(numbers, key=lambda number: abs(number - parameter)))
+        case Steps(texts=texts) if len(texts) > 1:
+            return str(texts[parameter])
     return str(parameter)
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """Optuna warns of what it calls experimental; `group` of TPE has been so since 2021."""
+    """Optuna warns of what it calls experimental: QMC and the groups of TPE have been so since 2021."""
     return warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning)
