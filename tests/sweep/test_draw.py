@@ -25,12 +25,13 @@ def test_a_point_that_is_refused_is_recorded_once_and_the_next_one_is_drawn() ->
     assert [point.reason for point in history.study.left_out] == ["too large", "too large"]
 
 
-def test_a_search_gives_up_after_too_many_refusals() -> None:
-    sweep = definition({"train.max_steps": "range(1000)"})
-    ending = History().draw(read(sweep), sweep, accepts=lambda values: "does not fit")
-    assert isinstance(ending, Exhausted)
-    assert len(ending.refused) == PATIENCE
-    assert "does not fit" in ending.reason
+def test_a_sampler_gives_up_after_too_many_refusals_and_a_grid_does_not() -> None:
+    for sampler, expected in (("random", PATIENCE), ("grid", 300)):
+        sweep = definition({"train.max_steps": "range(300)"}, sampler={"name": sampler}, trials=5)
+        ending = History().draw(read(sweep), sweep, accepts=lambda values: "does not fit")
+        assert isinstance(ending, Exhausted)
+        assert len(ending.refused) == expected
+        assert ("does not fit" in ending.reason) is (sampler == "random")
 
 
 def test_pinned_points_come_first_whatever_the_space_holds() -> None:
@@ -52,6 +53,15 @@ def test_a_pinned_point_that_was_tried_is_refused_with_its_trial() -> None:
     assert isinstance(history.draw(space, GRID), Drawn)
     assert history.study.left_out[0].reason == "is trial 1"
     assert not history.study.pinned
+
+
+def test_a_pinned_point_that_was_left_out_is_looked_at_again() -> None:
+    history, space = History(), read(GRID)
+    history.draw(space, GRID, accepts=lambda values: "no room" if values["train.max_steps"] == "10" else "")
+    history.add("pinned", act="a1", values=history.study.left_out[0].values, source="pin")
+    drawn = history.draw(space, GRID)
+    assert isinstance(drawn, Drawn)
+    assert drawn.answers == "a1"
 
 
 def test_a_warm_clone_of_the_same_point_is_another_trial() -> None:

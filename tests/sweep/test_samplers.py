@@ -65,7 +65,7 @@ for path, definition in json.loads(sys.argv[1]):
 
 
 def test_a_new_process_draws_the_same_from_the_journal(tmp_path: Path) -> None:
-    histories = {name: told(sweep(name, conditional=CONDITIONAL), 8) for name in QUICK}
+    histories = {name: told(sweep(name, conditional=CONDITIONAL), 6) for name in QUICK}
     for name, history in histories.items():
         journal = Journal.read(tmp_path / name)
         for event in history.events:
@@ -87,17 +87,17 @@ def next_point(sweep: SweepConfig, history: History) -> Mapping[str, str]:
 @PROPERTY
 @given(name=st.sampled_from(QUICK), recorded=st.integers(0, 9))
 def test_a_crash_among_refusals_changes_neither_them_nor_the_point(name: str, recorded: int) -> None:
-    """Refused are points with less than 40 steps; the first `recorded` of them are in the journal."""
+    """Refused are points with less than 70 steps; the first `recorded` of them are in the journal."""
     definition, history = sweep(name, conditional=CONDITIONAL), History()
     refuse = lambda values: "short" if int(values["train.max_steps"]) < 70 else ""  # noqa: E731
-    whole = draw(read(definition), definition, history.study, refuse)
-    assert isinstance(whole, Drawn)
-    for refused in whole.refused[:recorded]:
+    uninterrupted = draw(read(definition), definition, history.study, refuse)
+    assert isinstance(uninterrupted, Drawn)
+    for refused in uninterrupted.refused[:recorded]:
         history.add("left_out", values=dict(refused.values), reason=refused.reason)
     again = draw(read(definition), definition, history.study, refuse)
     assert isinstance(again, Drawn)
-    assert again.values == whole.values
-    assert again.refused == whole.refused[recorded:]
+    assert again.values == uninterrupted.values
+    assert again.refused == uninterrupted.refused[recorded:]
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -271,7 +271,7 @@ GAUSSIAN = """
 import sys
 from tests.sweep.test_samplers import best_of
 print("torch" in sys.modules, best_of("gaussian_process", 0, 3), "torch" in sys.modules)
-print(best_of("gaussian_process", 0, 9), "torch" in sys.modules)
+print(best_of("gaussian_process", 0, 8), "torch" in sys.modules)
 """
 
 

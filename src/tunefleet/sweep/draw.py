@@ -16,7 +16,7 @@ from tunefleet.sweep.space import Point, Space, canonical
 from tunefleet.sweep.study import Study
 
 PATIENCE = 200
-"""Points in a row that may be refused before a search gives up."""
+"""Points in a row that may be refused before a sampler is given up."""
 ATTEMPTS = 10
 """Proposals in a row that may repeat earlier points before a sampler is not asked again."""
 ENUMERABLE = 10_000
@@ -59,7 +59,8 @@ def draw(space: Space, sweep: SweepConfig, study: Study, accepts: Accepts) -> Dr
     """The next point: what users pinned comes first, then the sampler's. No point is drawn twice.
 
     `accepts` refuses points that cannot be tried; they are in `refused`, and are recorded before anything else is
-    drawn. After `PATIENCE` of them in a row the search is exhausted with the last one's reason.
+    drawn. After `PATIENCE` of them in a row a sampler is exhausted with the last one's reason; a grid goes on to its
+    end.
     """
     drawing = _Drawing(space, sweep, study, accepts)
     return drawing.pinned() or drawing.sampled()
@@ -81,18 +82,23 @@ class _Drawing:
     refused: list[Refused] = field(default_factory=list)
 
     @cached_property
-    def tried(self) -> dict[PointKey, str]:
-        """Every point that was drawn before, and what became of it."""
-        left_out = {key(point.values): point.reason for point in self.study.left_out}
-        return left_out | {key(trial.values): f"is trial {trial.number}" for trial in self.study.trials.values()}
+    def tried(self) -> set[PointKey]:
+        """Every point that was drawn before, and those that are refused now."""
+        drawn = {key(trial.values) for trial in self.study.trials.values()}
+        return drawn | {key(point.values) for point in self.study.left_out}
 
     def pinned(self) -> Drawn | None:
         """The first point that a user asked for and that can be tried. A warm one may repeat another's settings."""
         for pin in self.study.pinned:
-            repeats = self.tried.get(key(pin.values), "") if pin.warm_from is None else ""
+            repeats = "" if pin.warm_from is not None else self._trial_of(pin.values)
             if not self._refuses(pin.values, repeats, pin.act):
                 return Drawn(pin.values, pin.source, pin.act, pin.warm_from, tuple(self.refused))
         return None
+
+    def _trial_of(self, values: Mapping[str, str]) -> str:
+        """The reason that a point is a trial already; empty where it is none. One that was left out may be tried."""
+        twins = (trial.number for trial in self.study.trials.values() if key(trial.values) == key(values))
+        return next((f"is trial {number}" for number in twins), "")
 
     def sampled(self) -> Drawn | Exhausted:
         """The sampler's next point."""
@@ -100,7 +106,7 @@ class _Drawing:
         while values := self._untried():
             if not self._refuses(values, self.space.refusal(values)):
                 return Drawn(values, refused=tuple(self.refused))
-            if len(self.refused) - first == PATIENCE:
+            if len(self.refused) - first == PATIENCE and self.sweep.sampler.name is not SamplerName.GRID:
                 reason = f"{PATIENCE} points in a row were refused, the last one: {self.refused[-1].reason}"
                 return Exhausted(reason, tuple(self.refused))
         return Exhausted("every point of the space is drawn", tuple(self.refused))
@@ -108,7 +114,7 @@ class _Drawing:
     def _refuses(self, values: Mapping[str, str], reason: str, act: str | None = None) -> bool:
         if reason := reason or self.accepts(values):
             self.refused.append(Refused(values, reason, act))
-            self.tried.setdefault(key(values), reason)
+            self.tried.add(key(values))
         return bool(reason)
 
     def _untried(self) -> Point | None:

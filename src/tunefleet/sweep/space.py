@@ -36,7 +36,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Axis:
-    """What one draw decides: the value of a key, or of several that are paired.
+    """What one draw decides: the value of a key, or of several that are paired. No two have the same `name`.
 
     `rows` are the values of paired keys; the dimension then counts them. An axis with a condition is left out of points
     that do not meet it.
@@ -69,9 +69,8 @@ class Axis:
 
     def __str__(self) -> str:
         texts = [" ".join(f"{key}={row[key]}" for key in self.keys) for row in self.rows]
-        label = " + ".join(self.keys)
         condition = f" (where {self.condition})" if self.condition else ""
-        return f"{label}{condition}: {'; '.join(texts) or dimension.describe(self.dimension)}"
+        return f"{' + '.join(self.keys)}{condition}: {'; '.join(texts) or dimension.describe(self.dimension)}"
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class _Reader:
                 self.complaints.append(f"{place}: values that move together must be as many: {counts}.")
             elif columns and all(lengths.values()):
                 rows = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-                yield Axis(name, tuple(columns), Choice(tuple(map(str, range(len(rows))))), rows)
+                yield Axis(" + ".join(columns), tuple(columns), Choice(tuple(map(str, range(len(rows))))), rows)
 
     def _column(self, place: str, key: str, override: Override) -> Sequence[str]:
         if key in self.sections:
