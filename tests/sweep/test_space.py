@@ -11,7 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.sweep.studies import definition
 from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig, load
 from tunefleet.config.sweep import SweepConfig
+from tunefleet.sweep.point_filter import settings_of
 from tunefleet.sweep.space import Space
 from tunefleet.sweep.space_reader import read
 
@@ -110,13 +112,17 @@ def test_a_filter_is_asked_of_every_point() -> None:
 
 
 def test_a_filter_over_a_composed_setting_waits_for_it() -> None:
-    space = read(definition({"optimizer.lr": "1e-3,1e-2"}, filter=["optimizer.lr < schedule.floor or model == 'gpt2'"]))
+    text = "optimizer.lr < schedule.floor and train.max_steps == 5 and schedule.warmup == '3%'"
+    space = read(definition({"optimizer.lr": "1e-3,1e-2"}, filter=[text]), ["train.max_steps=5"])
     assert len(space.grid()) == 2
-    composed = {"schedule.floor": 5e-3, "model": "opt-tiny"}
-    assert [space.refusal(point, composed.get) for point in space.grid()] == [
-        "",
-        "filter: not optimizer.lr < schedule.floor or model == 'gpt2'",
-    ]
+    composed = settings_of(load(RunConfig, {"schedule": {"floor": 5e-3}}))
+    assert [space.refusal(point, composed) for point in space.grid()] == ["", f"filter: not {text}"]
+
+
+def test_a_typed_group_and_a_typed_setting_are_known_to_filters_without_composing() -> None:
+    sweep = definition({"optimizer.lr": "1e-3,1e-2"}, filter=["model != 'gpt2' or optimizer.lr < schedule.floor"])
+    assert len(read(sweep, ["model=gpt2", "schedule.floor=5e-3"], GROUPS).grid()) == 1
+    assert len(read(sweep, ["model=opt-tiny", "schedule.floor=5e-3"], GROUPS).grid()) == 2
 
 
 FILE = definition(
@@ -193,6 +199,7 @@ def test_a_mistake_in_the_space_is_named_with_the_next_move(space: dict[str, str
         ({"conditional": {"adapter=lora,none": {"schedule.floor": "0,1"}, "adapter=lora": {"schedule.floor": "0"}}},
          "sweep.conditional.adapter=lora.schedule.floor: is in sweep.conditional.adapter=lora,none too"),
         ({"filter": ["train.max_stps < 3"]}, "names train.max_stps: unknown key. Did you mean 'train.max_steps'?"),
+        ({"filter": ["model == 'gpt2'"]}, "names model: a group whose choice is not drawn. Name"),
         ({"filter": ["open('x')"]}, "sweep.filter: \"open('x')\": \"open('x')\" is not allowed. Allowed: settings"),
         ({"filter": ["1 <"]}, "sweep.filter: '1 <': invalid syntax"),
         ({"filter": ["train.max_steps > 1000"]}, "leaves no point of the space"),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig
+from tunefleet.config.load import dump
 
 _LONGEST = 1000
 _ALLOWED = "Allowed: settings, numbers, texts, lists, + - * / // % **, comparisons, in, and, or, not."
@@ -61,7 +63,7 @@ class Filter:
         """Why a point with these settings is left out; empty where it satisfies the expression."""
         try:
             return "" if _value(self.tree, lookup) else f"filter: not {self.text}"
-        except (TypeError, ValueError, ArithmeticError) as error:
+        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
             return f"filter: {self.text} cannot be computed: {error}"
 
 
@@ -76,6 +78,19 @@ def typed_value(text: str) -> Any:
         except ValueError:
             continue
     return text.strip("'\"")
+
+
+def settings_of(config: RunConfig) -> Lookup:
+    """The settings of a composed run by their keys, for points that do not set them: numbers, switches and texts."""
+
+    def lookup(name: str) -> Any:
+        value: Any = config
+        for part in name.split("."):
+            value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+        value = dump(value)
+        return typed_value(value) if isinstance(value, str) else value
+
+    return lookup
 
 
 def _names(node: ast.expr) -> set[str]:

@@ -118,14 +118,21 @@ class Space:
     def refusal(self, values: Mapping[str, str], lookup: Lookup | None = None) -> str:
         """The filter that a point does not satisfy; empty where it satisfies all.
 
-        `lookup` gives settings that the point does not set; without it filters that need one are passed over.
+        A drawn value comes before one that was typed for all points, and that before `lookup`, which gives the composed
+        settings (`point_filter.settings_of`). Without it filters that need one are passed over.
         """
+        settings = {**self._fixed, **values}
         for condition in self.filters:
-            if lookup or condition.names <= values.keys():
-                reason = condition.refusal(_lookup(values, lookup))
+            if lookup or condition.names <= settings.keys():
+                reason = condition.refusal(_lookup(settings, lookup))
                 if reason:
                     return reason
         return ""
+
+    @cached_property
+    def _fixed(self) -> Mapping[str, str]:
+        pairs = (override.partition("=") for override in self.common)
+        return {key: text for key, _, text in pairs}
 
     def describe(self) -> list[str]:
         """A line for each axis and each filter, as they are printed before a sweep begins."""
@@ -158,6 +165,5 @@ def _points(axes: Sequence[Axis], values: Point) -> Iterator[Point]:
         yield from _points(following, {**values, **axis.values(text)})
 
 
-def _lookup(values: Mapping[str, str], lookup: Lookup | None) -> Lookup:
-    """A drawn value comes before a composed one."""
-    return lambda name: typed_value(values[name]) if name in values else lookup(name) if lookup else None
+def _lookup(settings: Mapping[str, str], lookup: Lookup | None) -> Lookup:
+    return lambda name: typed_value(settings[name]) if name in settings else lookup(name) if lookup else None

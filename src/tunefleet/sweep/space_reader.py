@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -34,7 +34,7 @@ def read(sweep: SweepConfig, typed: Sequence[str] = (), groups: Groups | None = 
     reader = _Reader(groups)
     overrides = reader.typed(typed)
     axes = [*reader.axes(sweep, overrides)]
-    filters = [*reader.filters(sweep.filter)]
+    filters = [*reader.filters(sweep.filter, {key for axis in axes for key in axis.keys} | overrides.keys())]
     common = tuple(override.input_line or "" for override in overrides.values() if not override.is_sweep_override())
     space = Space(tuple(axes), tuple(filters), common)
     if not axes and not reader.complaints:
@@ -79,14 +79,22 @@ class _Reader:
             if values := self._dimension("", key, override):
                 yield Axis(key, (key,), values)
 
-    def filters(self, texts: Iterable[str]) -> Iterator[Filter]:
-        """Those that can be read, over settings that there are."""
+    def filters(self, texts: Iterable[str], chosen_keys: Set[str]) -> Iterator[Filter]:
+        """Those that can be read, over settings that there are, and groups that are drawn or typed."""
         for text in texts:
             with self._collected():
                 expression = Filter.parse(text)
-                unknown = {name: about for name in sorted(expression.names) if (about := self._unknown(name))}
-                self.complaints += [f"sweep.filter: {text!r} names {name}: {about}" for name, about in unknown.items()]
+                for name in sorted(expression.names - chosen_keys):
+                    if about := self._unknown(name) or self._group(name):
+                        self.complaints.append(f"sweep.filter: {text!r} names {name}: {about}")
                 yield expression
+
+    def _group(self, name: str) -> str:
+        """A composed run holds the settings of a group, and not which choice they are."""
+        settings = [key for key in suggest.every_key(RunConfig) if key.startswith(f"{name}.")]
+        is_choice = settings or name in (self.groups or {})
+        hint = f"Name a setting of it, such as {settings[0]}, or" if settings else "Put it into sweep.space, or"
+        return f"a group whose choice is not drawn. {hint} type {name}=CHOICE." if is_choice else ""
 
     def _singles(self, section: Mapping[str, str], overrides: Mapping[str, Override]) -> Iterator[Axis]:
         for key, override in self._entries("sweep.space", section, overrides):
