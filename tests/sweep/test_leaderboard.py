@@ -117,10 +117,11 @@ def test_an_objective_is_the_last_evaluation_and_of_training_the_median_of_the_l
 
 def test_only_settings_that_differ_have_a_column_by_the_letters_that_tell_them_apart(sweep: SweepWriter) -> None:
     for lr, rank in (("1e-3", "4"), ("1e-4", "8")):
-        sweep.finished({"optimizer.lr": lr, "adapter.lr": rank, "train.max_steps": "90", "adapter.rank": rank}, 1.0)
+        values = {"optimizer.lr": lr, "adapter.lr": rank, "adapter.rank": rank, "adapter.alpha": f"{rank}0"}
+        sweep.finished({**values, "train.max_steps": "90"}, 1.0)
     columns = leaderboard_columns.columns(MIN, leaderboard.differing_keys(study_of(sweep)), "GPU-hours")
     heads = [column.head for column in columns]
-    assert {"optimizer.lr", "adapter.lr", "rank"} <= set(heads)
+    assert {"optimizer.lr", "adapter.lr", "alpha", "adapter.rank"} <= set(heads)  # rank is a column of its own
     assert "max_steps" not in heads
 
 

@@ -32,11 +32,12 @@ def best(name: str, outputs: Path) -> int:
 
 def _shown(record: SweepRecord, row: Row, experiment: Mapping[str, str]) -> dict[str, str]:
     run, over = row.trial.runs[0], leaderboard_columns.replicates(row)
-    differing = leaderboard.differing_keys(record.study)
+    differing, front = leaderboard.differing_keys(record.study), leaderboard.front_size(record.study, record.objectives)
     settings = " ".join(f"{key}={value}" for key, value in row.trial.values.items() if key in differing)
     return {
         "sweep": f"{record.name}: trial {row.trial.number} is the best of {len(record.study.trials):,}",
         **{name: f"{leaderboard_columns.result(row, i)}, {over}" for i, name in enumerate(record.objectives)},
+        **({"front": f"{front} trials; this is its best by {next(iter(record.objectives))}"} if front else {}),
         "differs": settings or "nothing: it is the only trial",
         "runs" if len(row.trial.runs) > 1 else "run": " ".join(os.path.relpath(run.run_dir) for run in row.trial.runs),
         **commands(run),

@@ -84,13 +84,11 @@ def _best(record: SweepRecord, experiment: Mapping[str, str]) -> PageBest | None
     row = leaderboard.winner(record.study, record.objectives)
     if row is None:
         return None
-    objective, replicates = next(iter(record.objectives)), len(row.trial.runs)
-    mean, spread = leaderboard_columns.mean_of(row, 0), leaderboard_columns.spread_of(row, 0)
-    over = (
-        f"{objective}, mean ± standard deviation of {replicates} seeds" if replicates > 1 else f"{objective}, one seed"
-    )
-    result = leaderboard_columns.with_spread(mean or 0.0, spread)
-    return PageBest(row.trial.number, result, over, dict(row.trial.values), commands(row.trial.runs[0]))
+    front = leaderboard.front_size(record.study, record.objectives)
+    over = f"{next(iter(record.objectives))}, {leaderboard_columns.replicates(row)}"
+    over += f"; the first of {front} trials on the Pareto front" if front else ""
+    result, settings = leaderboard_columns.result(row, 0), dict(row.trial.values)
+    return PageBest(row.trial.number, result, over, settings, {**commands(row.trial.runs[0]), **experiment})
 
 
 def _facts(record: SweepRecord, rows: Sequence[Row]) -> dict[str, str]:

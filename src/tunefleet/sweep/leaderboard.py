@@ -51,6 +51,11 @@ def winner(study: Study, objectives: Objectives) -> Row | None:
     return first[0] if first and first[0].rank else None
 
 
+def front_size(study: Study, objectives: Objectives) -> int:
+    """How many finished trials are on the Pareto front; 0 for a single objective."""
+    return sum(row.on_front for row in rows(study, objectives))
+
+
 def differing_keys(study: Study) -> list[str]:
     """The settings that are not the same in all trials, in the order in which the trials have them."""
     trials = list(study.trials.values())

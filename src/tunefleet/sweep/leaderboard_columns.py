@@ -18,6 +18,7 @@ from tunefleet.sweep.study import TrialState
 from tunefleet.sweep.sweep_record import SweepRecord
 
 Value = str | float | int | bool | None
+_OTHER_HEADS = ("rank", "trial", "state", "n", "step", "steps", "tokens", "reason", "rung", "front", "source", "run")
 _AT_RUNG = (TrialState.PAUSED, TrialState.PRUNED)
 
 
@@ -89,8 +90,8 @@ def state(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """A metric in few digits: 0.1234, 12.35, 1.2e-07."""
-    return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+    """A metric in few digits: 0.1234, 120.65, 1.2e-07."""
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.5g}"
 
 
 def hours(amount: float) -> str:
@@ -172,9 +173,10 @@ def _replicates(row: Row) -> str:
 
 
 def _shortened(keys: Sequence[str]) -> dict[str, str]:
-    """`optimizer.lr` is `lr` where no other key ends so."""
+    """`optimizer.lr` is `lr` where no other key ends so, and no other column has that name."""
     ends = [key.rpartition(".")[2] for key in keys]
-    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
+    is_free = {end: ends.count(end) == 1 and end not in _OTHER_HEADS for end in ends}
+    return {key: end if is_free[end] else key for key, end in zip(keys, ends, strict=True)}
 
 
 def _nearest(name: str, by_alias: Mapping[str, Any]) -> str:

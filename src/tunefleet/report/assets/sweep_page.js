@@ -342,7 +342,7 @@ function showImportance() {
 function showCost() {
   const trials = visible().filter((trial) => trial.means && trial.means[0] !== null && trial.cost !== null);
   draw("cost", [dots(trials, (trial) => trial.cost, (trial) => trial.means[0])], {
-    xaxis: axis(page.cost_unit), yaxis: axis(objective, { range: rangeOf(measured.map((trial) => trial.means[0])) }),
+    xaxis: axis(page.cost_unit, { rangemode: "tozero" }), yaxis: axis(objective, { range: rangeOf(measured.map((trial) => trial.means[0])) }),
   });
 }
 
