@@ -97,6 +97,7 @@ def test_the_best_is_told_with_its_commands(sweep: SweepWriter, capsys: Capture)
     assert card["reproduce"] == "tunefleet reproduce outputs/run-2-seed-1"
     assert card["the whole command"] == "python train.py data=demo name=mine optimizer.lr=1e-4 seed=1"
     assert card["train longer"] == (
+        "tunefleet export outputs/run-2-seed-1 && "
         "python train.py data=demo optimizer.lr=1e-4 seed=1 train.start_from=outputs/run-2-seed-1 train.max_steps=30"
     )
     assert card["chat"] == "tunefleet chat outputs/run-2-seed-1"

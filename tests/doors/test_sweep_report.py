@@ -195,7 +195,7 @@ def planned(here: Path, lr: str, seed: int) -> tuple[Plan, TrialRun]:
 def swept(here: Path) -> tuple[SweepWriter, list[Plan]]:
     """Two trials of two seeds; the second is better by its mean."""
     sweep, winners = SweepWriter(here / "outputs", question="Which lr?"), []
-    for number, (lr, loss) in enumerate((("1e-3", 0.5), ("3e-4", 0.4)), 1):
+    for number, (lr, loss) in enumerate((("1e-3", 0.5), ("3e-3", 0.4)), 1):
         plans, runs = zip(*(planned(here, lr, seed) for seed in (3, 4)), strict=True)
         facts = {"trial": number, "values": {"optimizer.lr": lr}, "source": "sampler"}
         sweep.add("drawn", runs=[asdict(run) for run in runs], **facts)
@@ -213,7 +213,7 @@ def test_the_experiment_of_the_best_trains_the_same_run(swept: tuple[SweepWriter
     assert make(again, Machine.this()).identity == winner.identity
     written = yaml.safe_load(sweep.paths.best.read_text())
     assert written["defaults"] == [{"override /optimizer": "lion"}, {"override /schedule": "wsd"}, "_self_"]
-    assert (written["optimizer"], written["seed"]) == ({"lr": 3e-4}, 3)
+    assert (written["optimizer"], written["seed"]) == ({"lr": 3e-3}, 3)  # searched, so it is there, default or not
     assert written["experiment"]["expected"] == "validation/loss 0.4000±0.02, mean ± standard deviation of 2 seeds"
     assert f"# Command: python train.py --config-dir={folder} experiment=best" in sweep.paths.best.read_text()
 

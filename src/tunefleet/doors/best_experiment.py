@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,18 @@ _NOT_WRITTEN = ("name", "output_dir", "tracking", "launch", "plan", "experiment"
 _EXPERIMENT = "experiment=best"
 
 
-def write(path: Path, plan: Plan, card: Mapping[str, str]) -> str:
+def write(path: Path, plan: Plan, searched: Iterable[str], card: Mapping[str, str]) -> str:
     """Writes the experiment of a run that won; returns the command that trains it. Raises `ConfigError`.
 
-    `card` is the experiment's: claim, expected, cost. The settings are those that the run was composed with, as far as
-    they are not the defaults; the sequences of a step are those of all its processes.
+    `card` is the experiment's: claim, expected, cost. The settings are those of the keys that were searched, and what
+    else the run was composed with that is no default; the sequences of a step are those of all its processes.
     """
     typed = arguments.parse(plan.overrides, with_project_conf=False)
     loader = compose.opened(typed)
     search = [text for text in typed.overrides if text.startswith("hydra.searchpath=")]
     options = [*typed.recorded([]), f"--config-dir={os.path.relpath(path.parent.parent)}"]
     command = shlex.join(["python", "train.py", *options, _EXPERIMENT])
-    settings = _settings(loader, typed.config_name, _config(plan), search)
+    settings = _settings(loader, [typed.config_name, *search], _config(plan), set(searched))
     files.write_text(path, _text(settings, card, command))
     return command
 
@@ -62,38 +62,45 @@ def _config(plan: Plan) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _NOT_WRITTEN}
 
 
-def _settings(loader: Loader, name: str, config: Mapping[str, Any], search: list[str]) -> dict[str, Any]:
-    """Choices of groups, as a defaults list, and then what those do not bring."""
-    default = dump(_composed(loader, name, search))
-    choices = {group: choice for group in config if (choice := _choice(loader, group, config, default))}
-    base = dump(_composed(loader, name, [*search, *(f"{group}={choice}" for group, choice in choices.items())]))
-    values = _changed(config, base)
+def _settings(
+    loader: Loader, beginning: Sequence[str], config: Mapping[str, Any], searched: Collection[str]
+) -> dict[str, Any]:
+    """Choices of groups, as a defaults list, and then what those do not bring.
+
+    `beginning` are the name of the primary config and the overrides that say where configs are.
+    """
+    default = dump(_composed(loader, beginning))
+    names = {group: choice for group in config if (choice := _choice(loader, group, config))}
+    choices = {group: name for group, name in names.items() if group in searched or name != default[group]["name"]}
+    base = dump(_composed(loader, [*beginning, *(f"{group}={name}" for group, name in choices.items())]))
+    values = _changed(config, base, searched)
     if values.get("train", {}).get("seed") == config["seed"]:
         del values["train"]["seed"]  # it follows `seed`, and shall when another one is typed
-    defaults = [*({f"override /{group}": choice} for group, choice in choices.items()), "_self_"]
+    defaults = [*({f"override /{group}": name} for group, name in choices.items()), "_self_"]
     return {"defaults": defaults, **{key: value for key, value in values.items() if value != {}}}
 
 
-def _composed(loader: Loader, name: str, overrides: list[str]) -> RunConfig:
+def _composed(loader: Loader, beginning: Sequence[str]) -> RunConfig:
+    name, *overrides = beginning
     return compose.typed(loader.load_configuration(name, overrides, RunMode.RUN))
 
 
-def _choice(loader: Loader, group: str, config: Mapping[str, Any], default: Mapping[str, Any]) -> str:
-    """The choice of a group by its name, where it is a choice and not the default's."""
-    choice = config[group].get("name") if isinstance(config[group], Mapping) else None
-    if not choice or choice == default[group].get("name") or choice not in loader.get_group_options(group):
-        return ""
-    return str(choice)
+def _choice(loader: Loader, group: str, config: Mapping[str, Any]) -> str:
+    """The choice of a group by its name; empty where the name is no choice."""
+    name = config[group].get("name") if isinstance(config[group], Mapping) else None
+    return str(name) if name and name in loader.get_group_options(group) else ""
 
 
-def _changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """What is not as in `base`."""
+def _changed(
+    config: Mapping[str, Any], base: Mapping[str, Any], searched: Collection[str], prefix: str = ""
+) -> dict[str, Any]:
+    """What is not as in `base`, or was searched."""
     changed: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
-            inner = _changed(value, base[key])
+            inner = _changed(value, base[key], searched, f"{prefix}{key}.")
             changed |= {key: inner} if inner else {}
-        elif key not in base or base[key] != value:
+        elif key not in base or base[key] != value or f"{prefix}{key}" in searched:
             changed[key] = value
     return changed
 

@@ -53,7 +53,7 @@ def write_best(record: SweepRecord) -> tuple[dict[str, str], list[str]]:
     path = record.paths.best
     try:
         plan = Plan.read(Path(row.trial.runs[0].run_dir))
-        command = best_experiment.write(path, plan, _card(record, row))
+        command = best_experiment.write(path, plan, row.trial.values, _card(record, row))
         difference = best_experiment.difference(path, plan)
     except UserError as error:
         return {}, [f"best    no experiment file: {error}"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
+from tunefleet.base.paths import RunPaths
 from tunefleet.sweep.study import TrialRun
 
 _OF_THE_RUN = ("name=", "train.start_from=", "train.max_steps=", "train.epochs=")  # not of one that goes on from it
@@ -18,7 +20,7 @@ def commands(run: TrialRun) -> dict[str, str]:
     return {
         "reproduce": shlex.join(["tunefleet", "reproduce", place]),
         "the whole command": _train(run.overrides),
-        "train longer": _train(_longer(run, place)),
+        "train longer": _after_export(run, place, _train(_longer(run, place))),
         "chat": shlex.join(["tunefleet", "chat", place]),
     }
 
@@ -26,6 +28,13 @@ def commands(run: TrialRun) -> dict[str, str]:
 def _train(overrides: Sequence[str]) -> str:
     of_search = any(text.lstrip("+").startswith("sweeps=") for text in overrides)
     return shlex.join(["python", "train.py", *overrides, *([_NO_SEARCH] if of_search else [])])
+
+
+def _after_export(run: TrialRun, place: str, command: str) -> str:
+    """Another run starts from an export, which trials of a sweep often do without."""
+    if RunPaths(Path(run.run_dir)).export.is_dir():
+        return command
+    return f"{shlex.join(['tunefleet', 'export', place])} && {command}"
 
 
 def _longer(run: TrialRun, place: str) -> list[str]:
