@@ -28,8 +28,8 @@ class TunefleetLauncher(Launcher):
         from tunefleet.doors import compose, error_output, grid  # plugin discovery imports us in every process
 
         with error_output.exit_on_error():
-            composed = compose.points(job_overrides, self._loader, self._compose)
-            code = grid.run(composed, [self._loader.arguments.recorded(overrides) for overrides in job_overrides])
+            configs = list(compose.typed_points(job_overrides, self._loader, self._compose))
+            code = grid.run(configs, [self._loader.arguments.recorded(overrides) for overrides in job_overrides])
         if code:
             sys.exit(code)
         return []

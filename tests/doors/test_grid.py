@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from tests.plans import OPT
 from tunefleet.base import status, sweeps
@@ -19,7 +19,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import Sweep
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.doors import grid
+from tunefleet.doors import compose, grid
 from tunefleet.launch import parallel_runs
 from tunefleet.plan import Machine, Plan
 
@@ -27,8 +27,8 @@ Start = Callable[[Plan, Machine], int]
 
 
 @pytest.fixture
-def points(tmp_path: Path) -> Callable[..., tuple[list[DictConfig], list[list[str]]]]:
-    """What Hydra composes for a grid: a configuration and its words for each point."""
+def points(tmp_path: Path) -> Callable[..., tuple[list[RunConfig | ConfigError], list[list[str]]]]:
+    """What is composed for a grid: a configuration, or what is wrong with it, and the words of each point."""
     (tmp_path / "tokenizer.json").write_text("{}")
     base = OmegaConf.create(dump(RunConfig()))
     base.output_dir = str(tmp_path / "outputs")
@@ -36,9 +36,15 @@ def points(tmp_path: Path) -> Callable[..., tuple[list[DictConfig], list[list[st
     base.train.sequence_length = 32
     base.model = {"name": "tiny", "init": "random", "architecture": OPT, "tokenizer": str(tmp_path)}
 
-    def points(*words: Sequence[str]) -> tuple[list[DictConfig], list[list[str]]]:
-        composed: Any = [OmegaConf.merge(base, OmegaConf.from_dotlist(list(point))) for point in words]
-        return composed, [list(point) for point in words]
+    def typed(point: Sequence[str]) -> RunConfig | ConfigError:
+        composed: Any = OmegaConf.merge(base, OmegaConf.from_dotlist(list(point)))
+        try:
+            return compose.typed(composed)
+        except ConfigError as error:
+            return error
+
+    def points(*words: Sequence[str]) -> tuple[list[RunConfig | ConfigError], list[list[str]]]:
+        return [typed(point) for point in words], [list(point) for point in words]
 
     return points
 

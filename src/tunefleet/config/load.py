@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -21,10 +22,13 @@ _TEXTUAL = (Duration, Cadence)
 """Dataclasses that are written as a text."""
 
 
-def load(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Builds `cls` from plain values. Raises `ConfigError` with one complaint for each bad key or value."""
+def load(cls: type[T], values: Mapping[str, Any], loaded: Mapping[str, Any] | None = None) -> T:
+    """Builds `cls` from plain values. Raises `ConfigError` with one complaint for each bad key or value.
+
+    Fields in `loaded` are taken from there, where others loaded the same values before.
+    """
     complaints: list[str] = []
-    built = _dataclass(cls, values, "", complaints, cls)
+    built = _dataclass(cls, values, "", complaints, cls, loaded or {})
     if complaints:
         raise ConfigError(*complaints)
     return typing.cast(T, built)
@@ -54,7 +58,20 @@ def _name_of(declared: Field[Any], value: Any) -> str | None:
     return next((name for name, number in named.items() if number == value), None)
 
 
-def _dataclass(cls: type[Any], values: Any, path: str, complaints: list[str], root: type[Any]) -> Any:
+@functools.cache  # it evaluates every annotation anew
+def hints(cls: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    return typing.get_type_hints(cls)
+
+
+def _dataclass(
+    cls: type[Any],
+    values: Any,
+    path: str,
+    complaints: list[str],
+    root: type[Any],
+    loaded: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Any:
     if not isinstance(values, Mapping):
         complaints.append(f"{path}: {values!r} is not a group of settings.")
         return None
@@ -63,10 +80,12 @@ def _dataclass(cls: type[Any], values: Any, path: str, complaints: list[str], ro
         if key not in declared_fields:
             suggestion = suggest.for_key(str(key), path, list(declared_fields), root)
             complaints.append(f"{_join(path, str(key))}: unknown key.{suggestion}")
-    hints = typing.get_type_hints(cls)
+    kinds = hints(typing.cast("Any", cls))  # mypy takes no type for hashable
     built = {
-        name: _value(hints[name], values[name], _join(path, name), declared_fields[name], complaints, root)
-        for name in declared_fields
+        name: loaded[name]
+        if name in loaded
+        else _value(kinds[name], values[name], _join(path, name), declared, complaints, root)
+        for name, declared in declared_fields.items()
         if name in values
     }
     for name, declared in declared_fields.items():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
@@ -20,6 +19,7 @@ from tunefleet.doors import arguments, overrides
 from tunefleet.doors.arguments import Arguments
 from tunefleet.doors.composed import task_overrides, typed
 from tunefleet.doors.hydra_loader import Loader, open_loader
+from tunefleet.doors.points import typed_points
 
 CONF = (Path(__file__).parents[1] / "conf").resolve()
 """Our own configs: the repository's `conf`, or the copy of it in an installed package."""
@@ -51,13 +51,16 @@ def opened(typed_words: Arguments) -> Loader:
     return open_loader(typed_words)
 
 
-def grid(argv: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
-    """The points of `train.py -m OVERRIDES`: the overrides of each, and what they compose. Raises `ConfigError`."""
+def grid(argv: Sequence[str]) -> list[tuple[list[str], RunConfig | ConfigError]]:
+    """The points of `train.py -m OVERRIDES`: the overrides of each, and its configuration or what is wrong with it.
+
+    Raises `ConfigError` where no point can be composed.
+    """
     typed_words = _of_a_run(argv, arguments.MAIN, with_project_conf=True)
     loader = opened(typed_words)
     config = loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.MULTIRUN)
     texts = point_overrides(config, loader)
-    return list(zip(texts, points(texts, loader, lambda group: _composed(loader, config, group)), strict=True))
+    return list(zip(texts, typed_points(texts, loader, partial(loader.load_sweep_config, config)), strict=True))
 
 
 def point_overrides(config: DictConfig, loader: Loader) -> list[list[str]]:
@@ -73,38 +76,6 @@ def point_overrides(config: DictConfig, loader: Loader) -> list[list[str]]:
     return BasicSweeper.split_arguments(parsed, None)[0]
 
 
-def points(
-    texts: Sequence[Sequence[str]], loader: Loader, compose: Callable[[list[str]], DictConfig]
-) -> list[DictConfig]:
-    """Every point of a grid. Composing is slow, so Hydra composes once for each choice of groups.
-
-    `compose` composes one choice. Other values are set afterwards, as Hydra does it: last, and in their order.
-    """
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    configs = []
-    for number, point in enumerate(texts):
-        groups, values = loader.values_apart(point)
-        if groups not in composed:
-            composed[groups] = compose(list(groups))
-        configs.append(_point(number, point, composed[groups], values, loader))
-    return configs
-
-
-def _point(
-    number: int, texts: Sequence[str], composed: DictConfig, values: list[Override], loader: Loader
-) -> DictConfig:
-    config = copy.deepcopy(composed)
-    loader.set_values(values, config)
-    with open_dict(config.hydra):
-        config.hydra.job.num = number
-        config.hydra.overrides.task = list(texts)
-    return config
-
-
-def _composed(loader: Loader, config: DictConfig, groups: list[str]) -> DictConfig:
-    return loader.load_sweep_config(config, groups)
-
-
 def _of_a_run(argv: Sequence[str], conf: str | Path, with_project_conf: bool) -> Arguments:
     """The arguments, of which none may want something else than a run."""
     path = [f"--config-path={conf}"] if str(conf) != arguments.MAIN else []
@@ -115,4 +86,4 @@ def _of_a_run(argv: Sequence[str], conf: str | Path, with_project_conf: bool) ->
     return typed_arguments
 
 
-__all__ = ["CONF", "from_overrides", "grid", "opened", "point_overrides", "points", "register_defaults", "typed"]
+__all__ = ["CONF", "from_overrides", "grid", "opened", "point_overrides", "register_defaults", "typed", "typed_points"]

@@ -32,17 +32,23 @@ def task_overrides(composed: DictConfig) -> list[str]:
     return [str(override) for override in typed]
 
 
-def _values(composed: DictConfig) -> dict[str, Any]:
-    """Plain values. `${hydra:job.num}` is that of this point."""
-    if "hydra" in composed:
-        HydraConfig.instance().set_config(composed)
+def sections(composed: DictConfig) -> list[str]:
+    """The names at the top of what is a run's; Hydra's own settings are none."""
+    return [str(key) for key in composed if key != "hydra"]
+
+
+def plain(composed: DictConfig, section: str) -> Any:
+    """The plain values of a section, its interpolations resolved. Raises `ConfigError`."""
     try:
-        return {str(key): _plain(composed, str(key)) for key in composed if key != "hydra"}
+        value = composed[section]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
         full_key = error.full_key or "configuration"
         raise ConfigError(f"{full_key}: {str(error.msg or error).splitlines()[0]}") from None
 
 
-def _plain(composed: DictConfig, key: str) -> Any:
-    value = composed[key]
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+def _values(composed: DictConfig) -> dict[str, Any]:
+    """Plain values. `${hydra:job.num}` is that of this point."""
+    if "hydra" in composed:
+        HydraConfig.instance().set_config(composed)
+    return {section: plain(composed, section) for section in sections(composed)}

@@ -8,13 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omegaconf import DictConfig
-
 from tunefleet.base import status, sweep_requests, sweeps
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ConfigError, RunError
 from tunefleet.base.sweeps import SweepPoint
+from tunefleet.config import RunConfig
 from tunefleet.doors import unchanged
-from tunefleet.doors.compose import typed
 from tunefleet.doors.start import is_done, save_for_later, start
 from tunefleet.doors.submit import expect_submittable, send, submit
 from tunefleet.launch import parallel_runs
@@ -29,14 +27,13 @@ from tunefleet.sweep.grid_table import table
 T = TypeVar("T")
 
 
-def run(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> int:
+def run(configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence[str]]) -> int:
     """Runs all points, as jobs or here, several at once where there is room; none that fails stops the others.
 
-    Those that are paused or pruned train on to their ends.
-
-    Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
+    `configs` are what `compose.typed_points` makes of `overrides`. Those that are paused or pruned train on to their
+    ends. Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
     """
-    points, places = _planned(composed, overrides)
+    points, places = _planned(configs, overrides)
     plans = [point.plan for point in points]
     if plans[0].job and plans[0].config.launch.dry_run:
         return submit(plans)
@@ -79,12 +76,14 @@ def _free(machine: Machine) -> Machine:
     return machine
 
 
-def _planned(composed: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> tuple[list[Point], Share]:
+def _planned(
+    configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence[str]]
+) -> tuple[list[Point], Share]:
     """All points, each for its share of the machine. Raises `ConfigError` with the complaints of all."""
     complaints: list[str] = []
-    places = _collect(partial(_places, composed), complaints) or Share(1, Machine())
+    places = _collect(partial(_places, configs), complaints) or Share(1, Machine())
     points = []
-    for number, (config, name, point) in enumerate(zip(composed, _names(overrides), overrides, strict=True), 1):
+    for number, (config, name, point) in enumerate(zip(configs, _names(overrides), overrides, strict=True), 1):
         plan = _collect(partial(_plan, config, places.machine, point), complaints, f"[{name}] ")
         points += [Point(f"[{number}/{len(overrides)}]", name, point, plan, is_done)] if plan else []
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
@@ -110,20 +109,21 @@ def _names(overrides: Sequence[Sequence[str]]) -> list[str]:
     return [" ".join(override for override in point if override not in common) for point in overrides]
 
 
-def _plan(config: DictConfig, machine: Machine, overrides: Sequence[str]) -> Plan:
-    plan = make(typed(config), machine, overrides)
+def _plan(config: RunConfig | ConfigError, machine: Machine, overrides: Sequence[str]) -> Plan:
+    if isinstance(config, ConfigError):
+        raise config
+    plan = make(config, machine, overrides)
     fit_check.expect_fit(plan, machine)
     expect_writable(plan)
     return plan
 
 
-def _places(composed: Sequence[DictConfig]) -> Share | None:
+def _places(configs: Sequence[RunConfig | ConfigError]) -> Share | None:
     """Room for all points on this machine, as the first of them asks for it that can be read; jobs need none."""
-    readable = (_collect(partial(typed, config), []) for config in composed)
-    first = next((config for config in readable if config), None)
+    first = next((config for config in configs if isinstance(config, RunConfig)), None)
     if first is None or expected(first.launch):
         return None
-    return share(first.launch, _free(Machine.this()), len(composed))
+    return share(first.launch, _free(Machine.this()), len(configs))
 
 
 def _collect(decide: Callable[[], T], complaints: list[str], prefix: str = "") -> T | None:

@@ -105,7 +105,7 @@ class Loader(ConfigLoaderImpl):
     ) -> tuple[list[Override], CachingConfigRepository]:
         """Hydra's seam between what was typed and what it does with it."""
         parsed = [self._parse(text) for text in overrides]
-        repository = CachingConfigRepository(self.repository)
+        repository = _Repository(self.repository)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: it is refused instead
             self._process_config_searchpath(config_name, parsed, repository)
@@ -144,6 +144,25 @@ class Loader(ConfigLoaderImpl):
         for text in parsed:
             mistakes[text] += choices.complaints(self._parse(text), repository, run_mode)
         return {text: complaints for text, complaints in mistakes.items() if complaints}
+
+
+class _Repository(CachingConfigRepository):
+    """Hydra's, which keeps what it has read, but not which groups there are: every override of a point asks that."""
+
+    def __init__(self, delegate: IConfigRepository) -> None:
+        super().__init__(delegate)
+        self._groups: dict[str, bool] = {}
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """Other folders have other groups."""
+        super().initialize_sources(config_search_path)
+        self._groups.clear()
+
+    def group_exists(self, config_path: str) -> bool:
+        """Whether a folder of the search path has this name."""
+        if config_path not in self._groups:
+            self._groups[config_path] = super().group_exists(config_path)
+        return self._groups[config_path]
 
 
 @contextmanager

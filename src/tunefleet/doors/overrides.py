@@ -21,6 +21,7 @@ from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
+from tunefleet.config.load import hints
 
 _KEEPS_TEXT = ("choice", "shuffle", "sort", "tag", "str")  # of Hydra's functions those whose arguments are values
 _SPLIT = re.compile(r"(?P<key>[~+]{0,2}[A-Za-z_$][\w.\-/@:$]*)=(?P<value>.*)", re.DOTALL)
@@ -122,7 +123,7 @@ def _member(kind: Any, key: str) -> Any:
     """The type of a field, of an item or of a mapping's value; Any where it is not known."""
     kind = _not_none(kind)
     if isinstance(kind, type) and is_dataclass(kind):
-        return typing.get_type_hints(kind).get(key, Any) if key in {f.name for f in fields(kind)} else Any
+        return hints(kind).get(key, Any) if key in {f.name for f in fields(kind)} else Any
     arguments = typing.get_args(kind)
     return {dict: arguments[-1:], tuple: arguments[:1]}.get(typing.get_origin(kind), (Any,))[0]
 

@@ -53,7 +53,7 @@ def single(overrides: Sequence[str], machine_name: str | None, rows: int | None)
 
 def grid(argv: Sequence[str], machine_name: str | None, rows: int | None) -> None:
     """Prints a line for each point of `train.py -m OVERRIDES`, and the sum. Raises `ConfigError`."""
-    points = [_plan_one(point, compose.typed(config), machine_name, rows) for point, config in compose.grid(argv)]
+    points = [_plan_one(point, config, machine_name, rows) for point, config in compose.grid(argv)]
     lines = [_HEAD, *(_row(point, argv) for point in points)]
     print(text.columns(lines))
     costs = [_gpu_hours(point) for point in points]
@@ -64,7 +64,11 @@ def grid(argv: Sequence[str], machine_name: str | None, rows: int | None) -> Non
     print(f"\n{len(points)} points: {sum(known_costs):.1f} GPU-hours{unknown}")
 
 
-def _plan_one(overrides: Sequence[str], config: RunConfig, machine_name: str | None, rows: int | None) -> _Planned:
+def _plan_one(
+    overrides: Sequence[str], config: RunConfig | ConfigError, machine_name: str | None, rows: int | None
+) -> _Planned:
+    if isinstance(config, ConfigError):
+        raise config
     config = replace(config, plan=replace(config.plan, machine=machine_name)) if machine_name else config
     config, machine = _placed(config)
     return _Planned(tuple(overrides), _planned(config, machine, overrides), machine, rows)

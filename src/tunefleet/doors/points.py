@@ -1,0 +1,123 @@
+"""Points of a grid: Hydra composes once for each choice of groups; a point's values are set on that, and taken back."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from tunefleet.base.errors import ConfigError
+from tunefleet.config import RunConfig, load
+from tunefleet.doors import composed
+from tunefleet.doors.hydra_loader import Loader
+
+Compose = Callable[[list[str]], DictConfig]
+"""Composes the overrides that choose configs. Raises `ConfigError`."""
+
+
+def typed_points(texts: Sequence[Sequence[str]], loader: Loader, compose: Compose) -> Iterator[RunConfig | ConfigError]:
+    """The typed configuration of every point in order, or what is wrong with it. `texts` are the overrides of each.
+
+    Composing takes a tenth of a second, so it is done once for each choice of groups, when the first point needs it.
+    What a point does not change is one object in all points of its choice.
+    """
+    choices: dict[tuple[str, ...], _Choice | ConfigError] = {}
+    for number, overrides in enumerate(texts):
+        try:
+            groups, values = loader.values_apart(overrides)
+            if groups not in choices:
+                choices[groups] = _choice(groups, loader, compose)
+            point = _expect(choices[groups]).point(number, overrides, values)
+        except ConfigError as error:
+            yield error
+        else:
+            yield point
+
+
+def _choice(groups: Sequence[str], loader: Loader, compose: Compose) -> _Choice | ConfigError:
+    try:
+        return _Choice(compose(list(groups)), loader)
+    except ConfigError as error:
+        return error
+
+
+def _expect(choice: _Choice | ConfigError) -> _Choice:
+    if isinstance(choice, ConfigError):
+        raise choice
+    return choice
+
+
+class _Choice:
+    """What one choice of groups composes; a section is a name at its top, such as `train`.
+
+    A copy of it for each point would take most of the time, so only the sections that a point changes are saved and
+    put back, and read anew with those that interpolate: `train.seed` follows `seed`.
+    """
+
+    def __init__(self, config: DictConfig, loader: Loader) -> None:
+        self._config, self._loader = config, loader
+        unresolved: Any = OmegaConf.to_container(config, resolve=False)
+        sections = {name: unresolved[name] for name in composed.sections(config)}
+        self._following = {name for name, value in sections.items() if "${" in str(value) or value == MISSING}
+        self._values = {name: value for name, value in sections.items() if name not in self._following}
+        self._typed: dict[str, Any] = {}
+
+    def point(self, number: int, overrides: Sequence[str], values: Sequence[Override]) -> RunConfig:
+        """The typed configuration with `values` set. Raises `ConfigError` with every complaint at once."""
+        self._number(number, overrides)
+        before: dict[str, Any] = {}
+        try:
+            self._set(values, before)
+            return self._load(self._following | before.keys())
+        finally:
+            self._put_back(before)
+
+    def _number(self, number: int, overrides: Sequence[str]) -> None:
+        """For `${hydra:job.num}`."""
+        HydraConfig.instance().cfg = self._config  # type: ignore[assignment]
+        self._config.hydra.job.num = number
+        self._config.hydra.overrides.task = list(overrides)
+
+    def _set(self, values: Sequence[Override], before: dict[str, Any]) -> None:
+        """Sets values as Hydra does it, last and in their order; saves the sections that they change in `before`."""
+        for value in values:
+            for section in _sections(self._config, value.key_or_group) - before.keys():
+                before[section] = copy.deepcopy(_content(self._config).get(section))
+            self._loader.set_values([value], self._config)
+
+    def _put_back(self, before: dict[str, Any]) -> None:
+        content = _content(self._config)
+        for section, node in before.items():
+            content.pop(section, None)
+            if node is not None:
+                content[section] = node
+
+    def _load(self, changed: set[str]) -> RunConfig:
+        """Reads the `changed` sections; the others are as they are in every point."""
+        values = {
+            name: composed.plain(self._config, name) if name in changed else self._values[name]
+            for name in composed.sections(self._config)
+        }
+        unchanged = {name: value for name, value in self._typed.items() if name not in changed}
+        config = load(RunConfig, values, unchanged)
+        for name in self._values.keys() - self._typed.keys() - changed:
+            self._typed[name] = getattr(config, name)
+        return config
+
+
+def _sections(config: DictConfig, key: str) -> set[str]:
+    """The sections that setting or deleting `key` may change: an interpolation above it leads into another one."""
+    above = (OmegaConf.select(config, key.rsplit(".", depth)[0]) for depth in range(1, key.count(".") + 1))
+    node = next((node for node in above if isinstance(node, DictConfig)), None)
+    return {re.split(r"[.\[]", place)[0] for place in (key, node._get_full_key(None) if node is not None else key)}
+
+
+def _content(config: DictConfig) -> dict[str, Any]:
+    """Its nodes themselves: what OmegaConf gives out and takes in publicly is copied and checked."""
+    nodes: dict[str, Any] = config.__dict__["_content"]
+    return nodes
