@@ -123,7 +123,7 @@ def test_a_point_leaves_nothing_behind_for_the_next(reference: ConfigLoader) -> 
 
 
 def test_control_without_putting_back_a_point_has_the_values_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(points._Choice, "_put_back", lambda choice, before: None)
+    monkeypatch.setattr(points._Choice, "_put_back", lambda choice, originals: None)
     loader, base = ours()
     grid = [["train.max_steps=7"], ["seed=1"]]
     first, second = configs(compose.typed_points(grid, loader, lambda groups: loader.load_sweep_config(base, groups)))

@@ -70,12 +70,12 @@ class _Choice:
     def point(self, number: int, overrides: Sequence[str], values: Sequence[Override]) -> RunConfig:
         """The typed configuration with `values` set. Raises `ConfigError` with every complaint at once."""
         self._number(number, overrides)
-        before: dict[str, Any] = {}
+        originals: dict[str, Any] = {}
         try:
-            self._set(values, before)
-            return self._load(self._following | before.keys())
+            self._set(values, originals)
+            return self._load(self._following | originals.keys())
         finally:
-            self._put_back(before)
+            self._put_back(originals)
 
     def _number(self, number: int, overrides: Sequence[str]) -> None:
         """For `${hydra:job.num}`."""
@@ -83,16 +83,16 @@ class _Choice:
         self._config.hydra.job.num = number
         self._config.hydra.overrides.task = list(overrides)
 
-    def _set(self, values: Sequence[Override], before: dict[str, Any]) -> None:
-        """Sets values as Hydra does it, last and in their order; saves the sections that they change in `before`."""
+    def _set(self, values: Sequence[Override], originals: dict[str, Any]) -> None:
+        """Sets values as Hydra does it, last and in their order; saves the sections that they change in `originals`."""
         for value in values:
-            for section in _sections(self._config, value.key_or_group) - before.keys():
-                before[section] = copy.deepcopy(_content(self._config).get(section))
+            for section in _sections(self._config, value.key_or_group) - originals.keys():
+                originals[section] = copy.deepcopy(_content(self._config).get(section))
             self._loader.set_values([value], self._config)
 
-    def _put_back(self, before: dict[str, Any]) -> None:
+    def _put_back(self, originals: dict[str, Any]) -> None:
         content = _content(self._config)
-        for section, node in before.items():
+        for section, node in originals.items():
             content.pop(section, None)
             if node is not None:
                 content[section] = node
