@@ -123,7 +123,7 @@ def test_a_point_leaves_nothing_behind_for_the_next(reference: ConfigLoader) -> 
 
 
 def test_control_without_putting_back_a_point_has_the_values_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(points._Choice, "_put_back", lambda choice, originals: None)
+    monkeypatch.setattr(points.Choice, "put_back", lambda choice, originals: None)
     loader, base = ours()
     grid = [["train.max_steps=7"], ["seed=1"]]
     first, second = configs(compose.typed_points(grid, loader, lambda groups: loader.load_sweep_config(base, groups)))
@@ -131,12 +131,12 @@ def test_control_without_putting_back_a_point_has_the_values_of_the_one_before(m
 
 
 @pytest.mark.parametrize("override", ["copied.lr=0.5", "copied.betas.0=0.5", "~copied.lr", "copied.new.key=1"])
-def test_what_reaches_through_an_interpolation_is_put_back_where_it_is(override: str) -> None:
+def test_what_reaches_through_an_interpolation_isput_back_where_it_is(override: str) -> None:
     """OmegaConf replaces an interpolation that a value is set below, and deletes through one."""
     loader, base = ours()
     with open_dict(base):
         base.copied = "${optimizer}"
-    choice, before = points._Choice(base, loader), plain(base)
+    choice, before = points.Choice(base, loader), plain(base)
     with pytest.raises(ConfigError, match="copied: unknown key"):
         choice.point(0, [override], loader.values_apart([override])[1])
     assert plain(base) == before
@@ -177,7 +177,8 @@ def test_a_choice_that_cannot_be_composed_is_tried_once_and_costs_its_own_points
     assert isinstance(right, RunConfig)
     assert isinstance(first, ConfigError)
     assert isinstance(grammar, ConfigError)
-    assert first is second
+    assert isinstance(second, ConfigError)
+    assert first.complaints == second.complaints
     assert first.complaints[0].startswith("model: no choice named 'nope'.")
     assert grammar.complaints[0].startswith("train.max_steps: '[' opens a bracket")
 

@@ -21,38 +21,48 @@ Compose = Callable[[list[str]], DictConfig]
 
 
 def typed_points(texts: Sequence[Sequence[str]], loader: Loader, compose: Compose) -> Iterator[RunConfig | ConfigError]:
-    """The typed configuration of every point in order, or what is wrong with it. `texts` are the overrides of each.
-
-    Composing takes a tenth of a second, so it is done once for each choice of groups, when the first point needs it.
-    What a point does not change is one object in all points of its choice.
-    """
-    choices: dict[tuple[str, ...], _Choice | ConfigError] = {}
+    """The typed configuration of every point in order, or what is wrong with it. `texts` are the overrides of each."""
+    points = Points(loader, compose)
     for number, overrides in enumerate(texts):
         try:
-            groups, values = loader.values_apart(overrides)
-            if groups not in choices:
-                choices[groups] = _choice(groups, loader, compose)
-            point = _expect(choices[groups]).point(number, overrides, values)
+            point = points.point(overrides, number)
         except ConfigError as error:
-            yield error
+            yield ConfigError(*error.complaints)  # without the frames of its traceback: a grid holds all of them
         else:
             yield point
 
 
-def _choice(groups: Sequence[str], loader: Loader, compose: Compose) -> _Choice | ConfigError:
-    try:
-        return _Choice(compose(list(groups)), loader)
-    except ConfigError as error:
-        return error
+class Points:
+    """Composes points, one after another.
+
+    Composing takes a tenth of a second, so it is done once for each choice of groups, when a point first needs it:
+    later points do not see what has changed in `conf` since. What a point does not change is one object in all
+    points of its choice.
+    """
+
+    def __init__(self, loader: Loader, compose: Compose) -> None:
+        self._loader, self._compose = loader, compose
+        self._choices: dict[tuple[str, ...], Choice | tuple[str, ...]] = {}
+
+    def point(self, overrides: Sequence[str], number: int = 0) -> RunConfig:
+        """The typed configuration of a point; `number` is its `${hydra:job.num}`. Raises `ConfigError`."""
+        groups, values = self._loader.values_apart(overrides)
+        if groups not in self._choices:
+            self._choices[groups] = self._choice(list(groups))
+        choice = self._choices[groups]
+        if isinstance(choice, tuple):
+            raise ConfigError(*choice)
+        return choice.point(number, overrides, values)
+
+    def _choice(self, groups: list[str]) -> Choice | tuple[str, ...]:
+        """What is composed, or the complaints about it."""
+        try:
+            return Choice(self._compose(groups), self._loader)
+        except ConfigError as error:
+            return tuple(error.complaints)
 
 
-def _expect(choice: _Choice | ConfigError) -> _Choice:
-    if isinstance(choice, ConfigError):
-        raise choice
-    return choice
-
-
-class _Choice:
+class Choice:
     """What one choice of groups composes; a section is a name at its top, such as `train`.
 
     A copy of it for each point would take most of the time, so only the sections that a point changes are saved and
@@ -75,7 +85,7 @@ class _Choice:
             self._set(values, originals)
             return self._load(self._following | originals.keys())
         finally:
-            self._put_back(originals)
+            self.put_back(originals)
 
     def _number(self, number: int, overrides: Sequence[str]) -> None:
         """For `${hydra:job.num}`."""
@@ -90,7 +100,8 @@ class _Choice:
                 originals[section] = copy.deepcopy(_content(self._config).get(section))
             self._loader.set_values([value], self._config)
 
-    def _put_back(self, originals: dict[str, Any]) -> None:
+    def put_back(self, originals: dict[str, Any]) -> None:
+        """Gives the sections their nodes again; None is one that was not there."""
         content = _content(self._config)
         for section, node in originals.items():
             content.pop(section, None)
