@@ -32,8 +32,8 @@ LENGTH = 64
 ROWS = 40
 
 
-def write_rows(path: Path, count: int = ROWS, word: str = "tells") -> Path:
-    rows = [{"prompt": f"Row {i}?", "completion": f"{word} {i} " + "na " * (i % 7)} for i in range(count)]
+def write_rows(path: Path, count: int = ROWS, verb: str = "tells") -> Path:
+    rows = [{"prompt": f"Row {i}?", "completion": f"{verb} {i} " + "na " * (i % 7)} for i in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -56,12 +56,12 @@ def folders(config: DataConfig) -> list[str]:
     return sorted(path.name for path in Path(config.cache).iterdir() if path.is_dir() and path.name != "tokens")
 
 
-def talks(data: Dataset) -> list[list[int]]:
+def conversations(data: Dataset) -> list[list[int]]:
     return [tokens.tolist() for row in range(len(data)) for tokens, _ in data.sequence(row)]
 
 
 def texts(data: Dataset, tokenizer: Any) -> list[str]:
-    return [tokenizer.decode(tokens) for tokens in talks(data)]
+    return [tokenizer.decode(tokens) for tokens in conversations(data)]
 
 
 def same(one: Dataset, other: Dataset) -> bool:
@@ -83,14 +83,14 @@ def test_the_card_counts_right(config: DataConfig, tokenizer: Any, packing: bool
     for line in Path(str(config.path)).read_text().splitlines():
         row = json.loads(line)
         prompt = tokenizer(f"<s>User: {row['prompt']}\nAssistant:")["input_ids"]
-        whole = tokenizer(f"<s>User: {row['prompt']}\nAssistant: {row['completion']}</s>")["input_ids"]
-        truncated += len(whole) > longest
+        complete = tokenizer(f"<s>User: {row['prompt']}\nAssistant: {row['completion']}</s>")["input_ids"]
+        truncated += len(complete) > longest
         if len(prompt) >= longest:
             dropped += 1
             continue
-        lengths.append(min(longest, len(whole)))
+        lengths.append(min(longest, len(complete)))
         tokens += lengths[-1]
-        gap = len(whole) > longest > len(prompt) + 2  # the token behind what was cut out does not learn
+        gap = len(complete) > longest > len(prompt) + 2  # the token behind what was cut out does not learn
         learning += lengths[-1] - len(prompt) - gap
     card = prepared.train.card
     assert (card.conversations, card.tokens, card.loss_tokens) == (len(lengths), tokens, learning)
@@ -119,9 +119,9 @@ def test_rows_hold_every_conversation_once_and_fit(config: DataConfig, tokenizer
 
 def test_loss_tokens_are_the_completions(config: DataConfig, tokenizer: Any) -> None:
     data = prepare(replace(config, validation_rows=0), tokenizer, LENGTH).train
-    said = {tokenizer.decode(tokens[learns]) for row in range(len(data)) for tokens, learns in data.sequence(row)}
+    answers = {tokenizer.decode(tokens[learns]) for row in range(len(data)) for tokens, learns in data.sequence(row)}
     lines = [json.loads(line) for line in Path(str(config.path)).read_text().splitlines()]
-    assert said == {f" {row['completion']}</s>" for row in lines}
+    assert answers == {f" {row['completion']}</s>" for row in lines}
 
 
 def test_train_on_all_learns_more(config: DataConfig, tokenizer: Any) -> None:
@@ -140,19 +140,19 @@ def test_held_out_rows_are_disjoint_from_training_rows(config: DataConfig, token
 
 
 def test_held_out_rows_do_not_depend_on_any_seed(config: DataConfig, tokenizer: Any, tmp_path: Path) -> None:
-    found = []
+    actual = []
     for seed in range(3):
         random.seed(seed)
         np.random.seed(seed)
         fresh = replace(config, cache=str(tmp_path / f"cache-{seed}"))
-        found.append(prepare(fresh, tokenizer, LENGTH).validation["validation"].examples)
-    assert found[0] == found[1] == found[2]
-    assert [e.prompt for e in found[0]] != [f"<s>User: Row {i}?\nAssistant:" for i in range(3)]  # not just the first
+        actual.append(prepare(fresh, tokenizer, LENGTH).validation["validation"].examples)
+    assert actual[0] == actual[1] == actual[2]
+    assert [e.prompt for e in actual[0]] != [f"<s>User: Row {i}?\nAssistant:" for i in range(3)]  # not just the first
 
 
-@pytest.mark.parametrize(("wanted", "count"), [(0, 0), (1, 1), (4, 4), (200, 4)])
-def test_at_most_a_tenth_is_held_out(config: DataConfig, tokenizer: Any, wanted: int, count: int) -> None:
-    prepared = prepare(replace(config, validation_rows=wanted), tokenizer, LENGTH)
+@pytest.mark.parametrize(("expected", "count"), [(0, 0), (1, 1), (4, 4), (200, 4)])
+def test_at_most_a_tenth_is_held_out(config: DataConfig, tokenizer: Any, expected: int, count: int) -> None:
+    prepared = prepare(replace(config, validation_rows=expected), tokenizer, LENGTH)
     assert prepared.validation["validation"].card.conversations == count
     assert prepared.train.card.conversations == ROWS - count
 
@@ -213,7 +213,7 @@ def test_a_tokenizer_that_has_answered_finds_the_cache(
 
 
 CHANGES: dict[str, Callable[[DataConfig, Path], tuple[DataConfig, int]]] = {
-    "content": lambda config, folder: (write_rows(Path(str(config.path)), word="Tells"), (config, LENGTH))[1],
+    "content": lambda config, folder: (write_rows(Path(str(config.path)), verb="Tells"), (config, LENGTH))[1],
     "template": lambda config, folder: (replace(config, template="human-assistant"), LENGTH),
     "length": lambda config, folder: (config, LENGTH + 1),
     "train_on": lambda config, folder: (replace(config, train_on=TrainOn.ALL), LENGTH),
@@ -231,12 +231,12 @@ CHANGES: dict[str, Callable[[DataConfig, Path], tuple[DataConfig, int]]] = {
 def test_a_change_prepares_anew(
     config: DataConfig, tokenizer: Any, tmp_path: Path, change: Callable[[DataConfig, Path], tuple[DataConfig, int]]
 ) -> None:
-    before = prepare(config, tokenizer, LENGTH)
+    previous = prepare(config, tokenizer, LENGTH)
     first = folders(config)
     after = prepare(*_with(tokenizer, change(config, tmp_path)))
     assert set(first) < set(folders(config))
     assert len(folders(config)) == 2
-    assert not same(before.train, after.train)
+    assert not same(previous.train, after.train)
 
 
 def _with(tokenizer: Any, changed: tuple[DataConfig, int]) -> tuple[DataConfig, Any, int]:
@@ -252,9 +252,9 @@ def test_a_changed_template_file_prepares_anew(config: DataConfig, tokenizer: An
     config = replace(config, template=str(path))
     prepare(config, tokenizer, LENGTH)
     path.write_text(source.replace("|", "#"))
-    found = prepare(config, tokenizer, LENGTH)
+    actual = prepare(config, tokenizer, LENGTH)
     assert len(folders(config)) == 2
-    assert " #" in texts(found.train, tokenizer)[0]
+    assert " #" in texts(actual.train, tokenizer)[0]
 
 
 def test_another_tokenizer_prepares_anew(config: DataConfig, tokenizer: Any) -> None:
@@ -358,7 +358,7 @@ def _prepare_in_a_process(config: DataConfig, log: Path, start: Any, results: An
     tokenizer = tiny_tokenizer()
     start.wait(60)
     prepared = prepare(config, tokenizer, LENGTH)
-    results.put((talks(prepared.train), talks(prepared.validation["validation"]), prepared.train.card))
+    results.put((conversations(prepared.train), conversations(prepared.validation["validation"]), prepared.train.card))
 
 
 def test_two_processes_prepare_once_and_get_the_same(config: DataConfig, tmp_path: Path) -> None:
@@ -368,10 +368,10 @@ def test_two_processes_prepare_once_and_get_the_same(config: DataConfig, tmp_pat
     processes = [spawn.Process(target=_prepare_in_a_process, args=(config, log, start, results)) for _ in range(2)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=120) for _ in processes]
+    actual = [results.get(timeout=120) for _ in processes]
     for process in processes:
         process.join(30)
-    assert found[0] == found[1]
+    assert actual[0] == actual[1]
     assert len(log.read_text().split()) == 1
     assert len(folders(config)) == 1
 
@@ -509,11 +509,13 @@ def test_cleaning_leaves_out_training_rows_and_tells_it(config: DataConfig, toke
     path.write_text(path.read_text() * 2)
     twice = prepare(replace(config, validation_rows=0), tokenizer, 64)
     once = prepare(replace(config, validation_rows=0, clean=CleanConfig(duplicates=Duplicates.EXACT)), tokenizer, 64)
-    assert (len(talks(twice.train)), len(talks(once.train))) == (2 * ROWS, ROWS)
+    assert (len(conversations(twice.train)), len(conversations(once.train))) == (2 * ROWS, ROWS)
     assert (twice.removed, once.removed) == ({}, {"duplicate": ROWS})
     assert f"{path}:{ROWS + 1}: duplicate" in once.removed_report.read_text().splitlines()
-    again = prepare(replace(config, validation_rows=0, clean=CleanConfig(duplicates=Duplicates.EXACT)), tokenizer, 64)
-    assert again.removed == {"duplicate": ROWS}  # from the cache
+    repeated = prepare(
+        replace(config, validation_rows=0, clean=CleanConfig(duplicates=Duplicates.EXACT)), tokenizer, 64
+    )
+    assert repeated.removed == {"duplicate": ROWS}  # from the cache
 
 
 def test_rows_that_are_all_left_out_are_an_error_that_says_why(config: DataConfig, tokenizer: Any) -> None:

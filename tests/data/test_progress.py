@@ -89,9 +89,9 @@ def test_every_kind_of_file_tells_how_far_it_is_read_and_how_many_rows_it_may_ho
 def test_a_bound_is_never_below_the_number_of_rows(tmp_path: Path) -> None:
     odd = [{"prompt": "{ [ , \n", "completion": "}\n"}] * 9
     for write, name, _ in KINDS:
-        found = bounds.most_rows(write(tmp_path / name, odd), SourceConfig())
-        assert found is not None
-        assert found >= 9
+        actual = bounds.most_rows(write(tmp_path / name, odd), SourceConfig())
+        assert actual is not None
+        assert actual >= 9
     (tmp_path / "texts.json").write_text(json.dumps(["a", "b"]))
     assert bounds.most_rows(tmp_path / "texts.json", SourceConfig()) is None
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
@@ -141,9 +141,9 @@ def test_the_process_that_prepares_says_so_whichever_it_is(
     path = lines(tmp_path / "rows.jsonl", [SHORT] * 200)
     config = DataConfig(path=str(path), validation_rows=0, cache=str(tmp_path / "cache"))
     prepare(config, tokenizer, LENGTH)
-    said = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("  preparing data: train: ") and " rows (100%)" in line for line in said)
-    assert said[-1].startswith("  preparing data: ")
+    progress_lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("  preparing data: train: ") and " rows (100%)" in line for line in progress_lines)
+    assert progress_lines[-1].startswith("  preparing data: ")
     prepare(config, tokenizer, LENGTH)  # found: nothing is prepared
     assert capsys.readouterr().err == ""
 

@@ -153,9 +153,9 @@ SETS = (
 )
 def test_a_file_is_read_whole(name: str, settings: Settings, conversations: int, left_out: int, tmp_path: Path) -> None:
     bad = BadRows(tmp_path / "bad.txt", left_out)
-    found = read(bad, name, settings)
+    actual = read(bad, name, settings)
 
-    assert (len(found), bad.count) == (conversations, left_out)
+    assert (len(actual), bad.count) == (conversations, left_out)
 
 
 def read(bad: BadRows, name: str, settings: Settings) -> list[Conversation]:
@@ -164,11 +164,15 @@ def read(bad: BadRows, name: str, settings: Settings) -> list[Conversation]:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "lines"), PAIRS, ids=[f"{one}-{other.split('.')[-2]}" for one, other, _ in PAIRS]
+    ("first_file", "second_file", "lines"),
+    PAIRS,
+    ids=[f"{first_file}-{second_file.split('.')[-2]}" for first_file, second_file, _ in PAIRS],
 )
-def test_two_files_are_read_line_by_line(one: str, other: str, lines: int) -> None:
-    found = read(BadRows(), one, {"target_path": str(DATA / other), "instruction": "Translate:\n{source}"})
-    assert len(found) == lines
+def test_two_files_are_read_line_by_line(first_file: str, second_file: str, lines: int) -> None:
+    actual = read(
+        BadRows(), first_file, {"target_path": str(DATA / second_file), "instruction": "Translate:\n{source}"}
+    )
+    assert len(actual) == lines
 
 
 def test_no_file_is_forgotten() -> None:
@@ -176,7 +180,7 @@ def test_no_file_is_forgotten() -> None:
     for name in SETS:
         shared_data(name)
     patterns = [*(f[0] for f in FILES), *(name for pair in PAIRS for name in pair[:2]), *NO_ROWS]
-    known = {path for pattern in patterns for path in DATA.glob(pattern)}
+    known_paths = {path for pattern in patterns for path in DATA.glob(pattern)}
     there = {path for name in SETS for path in (DATA / name).rglob("*") if path.is_file() and path.name != "SOURCE.txt"}
-    assert there - known == set()
+    assert there - known_paths == set()
     assert all((DATA / name).exists() for name in NO_ROWS)

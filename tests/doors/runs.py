@@ -27,7 +27,7 @@ def run_directory(name: str, state: State | None = State.RUNNING, **more: Any) -
 
 
 def planned_run(
-    folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **now: Any
+    folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **run_status: Any
 ) -> Run:
     """A run with a saved plan; with `slurm`, one whose job is in the queue."""
     made = tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
@@ -36,15 +36,15 @@ def planned_run(
     if slurm:
         queued(folder / "outputs", [plan.paths])
     if state:
-        status.write(plan.paths.status, Status(state, **now))
+        status.write(plan.paths.status, Status(state, **run_status))
     return Run(plan.paths)
 
 
 def status_of(run: Run) -> Status:
     """What its status.json says, which must be there."""
-    now = status.read(run.paths.status)
-    assert now
-    return now
+    run_status = status.read(run.paths.status)
+    assert run_status
+    return run_status
 
 
 def moves(run: Run, state: State, **more: Any) -> None:

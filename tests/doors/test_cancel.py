@@ -55,15 +55,15 @@ def training(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_run_here_is_asked_to_save_or_killed(
     tmp_path: Path, fake: FakeSlurm, training: subprocess.Popen[bytes], capsys: Capture, at_once: bool, code: int
 ) -> None:
-    one = planned_run(tmp_path, pid=training.pid)
-    cancel([one], at_once)
+    run = planned_run(tmp_path, pid=training.pid)
+    cancel([run], at_once)
     assert training.wait(timeout=20) == code
     assert (tmp_path / "saved").exists() is not at_once
     assert capsys.readouterr().out == ("run: is killed\n" if at_once else "run: saves, then ends\n")
-    assert one.paths.cancelled.exists()
-    now = StatusReader().status(one.paths)
-    assert now
-    assert (now.state, now.cause) == (State.CANCELLED, Cause.CANCELLED)
+    assert run.paths.cancelled.exists()
+    run_status = StatusReader().status(run.paths)
+    assert run_status
+    assert (run_status.state, run_status.cause) == (State.CANCELLED, Cause.CANCELLED)
 
 
 def test_other_processes_are_left_alone(
@@ -84,7 +84,7 @@ def test_other_processes_are_left_alone(
         "never: never started; a running grid leaves it out",
         "elsewhere: runs on elsewhere: it saves and stops at its next step",
     ]
-    assert [one.paths.cancelled.exists() for one in (ended, silent, never, elsewhere)] == [False, False, True, True]
+    assert [run.paths.cancelled.exists() for run in (ended, silent, never, elsewhere)] == [False, False, True, True]
     assert elsewhere.paths.stop.exists()
 
 
@@ -99,7 +99,7 @@ def test_a_process_that_ends_at_this_moment(
 
 
 @pytest.mark.parametrize(
-    ("state", "line", "at_once", "words", "left"),
+    ("state", "line", "at_once", "arguments", "final_state"),
     [
         (State.QUEUED, "12|PENDING|Priority|", False, ["12"], State.CANCELLED),
         (State.REQUEUED, "12|PENDING|BeginTime|", False, ["12"], State.CANCELLED),
@@ -108,15 +108,15 @@ def test_a_process_that_ends_at_this_moment(
     ],
 )
 def test_a_job_leaves_the_queue_or_is_asked_to_save(
-    tmp_path: Path, fake: FakeSlurm, state: State, line: str, at_once: bool, words: list[str], left: State
+    tmp_path: Path, fake: FakeSlurm, state: State, line: str, at_once: bool, arguments: list[str], final_state: State
 ) -> None:
     fake.says("squeue", line)
-    one = planned_run(tmp_path, state=state, slurm=True)
-    cancel([one], at_once)
-    (said,) = fake.calls("scancel")
-    assert [word for word in said if word != "--quiet"] == words
-    assert status_of(one).state is left
-    assert one.paths.cancelled.exists()
+    run = planned_run(tmp_path, state=state, slurm=True)
+    cancel([run], at_once)
+    (output,) = fake.calls("scancel")
+    assert [word for word in output if word != "--quiet"] == arguments
+    assert status_of(run).state is final_state
+    assert run.paths.cancelled.exists()
 
 
 # SLURM refuses
@@ -135,61 +135,61 @@ def test_a_run_is_not_cancelled_where_slurm_refuses(
 ) -> None:
     fake.says("squeue", squeue(line, "12"))
     fake.says("scancel", code=1, error=REFUSED)
-    one = planned_run(tmp_path, state=state, slurm=True)
-    before = status_of(one)
-    assert cancel([one], at_once=False) == FAILED
-    assert status_of(one) == before
-    assert not one.paths.cancelled.exists()
-    assert not one.paths.stop.exists()
-    assert "run: not cancelled: scancel: scancel: error: Unable to contact" in (said := capsys.readouterr().out)
-    assert "tunefleet cancel run" in said
+    run = planned_run(tmp_path, state=state, slurm=True)
+    previous = status_of(run)
+    assert cancel([run], at_once=False) == FAILED
+    assert status_of(run) == previous
+    assert not run.paths.cancelled.exists()
+    assert not run.paths.stop.exists()
+    assert "run: not cancelled: scancel: scancel: error: Unable to contact" in (output := capsys.readouterr().out)
+    assert "tunefleet cancel run" in output
     fake.says("scancel")  # SLURM is back
-    assert cancel([one], at_once=False) == DONE
-    assert one.paths.cancelled.exists()
+    assert cancel([run], at_once=False) == DONE
+    assert run.paths.cancelled.exists()
     assert len(fake.calls("scancel")) == 2
 
 
 def test_what_slurm_has_cancelled_before_it_failed_is_cancelled(tmp_path: Path, fake: FakeSlurm) -> None:
     runs = [planned_run(tmp_path, name, State.QUEUED) for name in "abc"]
-    queued(tmp_path / "outputs", [one.paths for one in runs])
+    queued(tmp_path / "outputs", [run.paths for run in runs])
     fake.says("squeue", squeue("PENDING", "12_0", "12_1", "12_2"))
     fake.does("scancel", f"printf '12_1|PENDING|Priority|\\n' >{fake.folder}/squeue.answer; exit 1")
     assert cancel(runs, at_once=False) == FAILED
-    assert [status_of(one).state for one in runs] == [State.CANCELLED, State.QUEUED, State.CANCELLED]
-    assert [one.paths.cancelled.exists() for one in runs] == [True, False, True]
+    assert [status_of(run).state for run in runs] == [State.CANCELLED, State.QUEUED, State.CANCELLED]
+    assert [run.paths.cancelled.exists() for run in runs] == [True, False, True]
 
 
 def test_nothing_is_cancelled_where_slurm_answers_nothing_at_all(tmp_path: Path, fake: FakeSlurm) -> None:
-    one = planned_run(tmp_path, state=State.QUEUED, slurm=True)
+    run = planned_run(tmp_path, state=State.QUEUED, slurm=True)
     for program in ("squeue", "scancel"):
         fake.says(program, code=1, error=REFUSED)
-    assert cancel([one], at_once=False) == FAILED
-    assert status_of(one).state is State.QUEUED
-    assert not one.paths.cancelled.exists()
+    assert cancel([run], at_once=False) == FAILED
+    assert status_of(run).state is State.QUEUED
+    assert not run.paths.cancelled.exists()
 
 
 def test_cancelled_runs_leave_the_queue_as_long_as_they_are_in_it(
     tmp_path: Path, fake: FakeSlurm, capsys: Capture
 ) -> None:
     """A run whose files say that it is over, and whose job waits: a version before this one wrote the state first."""
-    one = planned_run(tmp_path, state=State.CANCELLED, slurm=True)
+    run = planned_run(tmp_path, state=State.CANCELLED, slurm=True)
     fake.says("squeue", squeue("PENDING", "12"))
-    assert cancel([one], at_once=False) == DONE
+    assert cancel([run], at_once=False) == DONE
     assert fake.calls("scancel") == [["--quiet", "12"]]
     assert capsys.readouterr().out == "run: job 12 is cancelled\n"
     fake.says("squeue", squeue("CANCELLED", "12"))
-    assert cancel([one], at_once=False) == DONE
+    assert cancel([run], at_once=False) == DONE
     assert len(fake.calls("scancel")) == 1
     assert capsys.readouterr().out == "run: nothing to cancel, it is cancelled\n"
 
 
 def test_slurm_is_asked_before_the_state_is_written(tmp_path: Path, fake: FakeSlurm) -> None:
-    one = planned_run(tmp_path, state=State.QUEUED, slurm=True)
+    run = planned_run(tmp_path, state=State.QUEUED, slurm=True)
     fake.says("squeue", squeue("PENDING", "12"))
-    fake.does("scancel", f"cat {one.paths.status} >{tmp_path}/before")
-    cancel([one], at_once=False)
+    fake.does("scancel", f"cat {run.paths.status} >{tmp_path}/before")
+    cancel([run], at_once=False)
     assert '"queued"' in (tmp_path / "before").read_text()
-    assert status_of(one).state is State.CANCELLED
+    assert status_of(run).state is State.CANCELLED
 
 
 ALIKE = [pytest.param(reader, marks=pytest.mark.exhaustive) for reader in ("| true", ">&-", "2>&- | head -1")]
@@ -199,10 +199,10 @@ READERS = ["| head -1", ">/dev/full", *ALIKE]  # tests/base/test_stdio.py has al
 @pytest.mark.parametrize("reader", READERS)
 def test_a_sweep_is_cancelled_whoever_reads_what_is_printed(tmp_path: Path, fake: FakeSlurm, reader: str) -> None:
     runs = [planned_run(tmp_path, f"run-with-a-long-name-{number:03d}", State.QUEUED) for number in range(205)]
-    queued(tmp_path / "outputs", [one.paths for one in runs])
+    queued(tmp_path / "outputs", [run.paths for run in runs])
     jobs = [f"12_{number}" for number in range(205)]
     fake.says("squeue", squeue("PENDING", *jobs))
-    names = " ".join(one.name for one in runs)
+    names = " ".join(run.name for run in runs)
     program = f'{sys.executable} -c "import sys; from tunefleet.doors import cli; cli.main(sys.argv[1:])" cancel'
     shell = f"set -o pipefail; PATH=$PATH:/usr/bin:/bin; {program} {names} {reader}"
     done = subprocess.run(["/bin/bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
@@ -210,4 +210,4 @@ def test_a_sweep_is_cancelled_whoever_reads_what_is_printed(tmp_path: Path, fake
     calls = fake.calls("scancel")
     assert [job for call in calls for job in call[1:]] == jobs
     assert max(len(call) for call in calls) == 101
-    assert {status_of(one).state for one in runs} == {State.CANCELLED}
+    assert {status_of(run).state for run in runs} == {State.CANCELLED}

@@ -17,10 +17,10 @@ Layout.data_rank = lambda self, rank: 0  # every rank reads the first rank's row
 """
 
 
-def checked(folder: Path, *words: str, code: int = 0) -> str:
+def checked(folder: Path, *arguments: str, code: int = 0) -> str:
     """What the command prints; `folder` may hold a sitecustomize.py, which every rank executes first."""
     path = os.pathsep.join([str(folder), str(ROOT / "src")])
-    command = [sys.executable, "-c", "from tunefleet.doors.cli import main; main()", "check", *words]
+    command = [sys.executable, "-c", "from tunefleet.doors.cli import main; main()", "check", *arguments]
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
@@ -28,21 +28,21 @@ def checked(folder: Path, *words: str, code: int = 0) -> str:
 
 
 def test_a_right_strategy_follows_the_plain_loop(tmp_path: Path) -> None:
-    told = checked(tmp_path, "parallel=zero1")
-    assert "zero1 on 2 cpu processes" in told
-    assert told.count(" right") == 6
-    assert "zero1 follows the plain loop" in told
+    printed = checked(tmp_path, "parallel=zero1")
+    assert "zero1 on 2 cpu processes" in printed
+    assert printed.count(" right") == 6
+    assert "zero1 follows the plain loop" in printed
 
 
 def test_control_ranks_that_read_the_same_rows_are_found_out(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WRONG_ROWS)
-    told = checked(tmp_path, "parallel=zero1", code=1)
-    assert told.count("WRONG") == 6
-    assert "zero1 DOES NOT follow the plain loop" in told
+    printed = checked(tmp_path, "parallel=zero1", code=1)
+    assert printed.count("WRONG") == 6
+    assert "zero1 DOES NOT follow the plain loop" in printed
 
 
-@pytest.mark.parametrize("word", ["parallel=nope", "parallel.zero_stage=7"])
-def test_a_mistake_is_named(tmp_path: Path, word: str) -> None:
-    told = checked(tmp_path, word, code=2)
-    assert "parallel" in told
-    assert "Traceback" not in told
+@pytest.mark.parametrize("name", ["parallel=nope", "parallel.zero_stage=7"])
+def test_a_mistake_is_named(tmp_path: Path, name: str) -> None:
+    printed = checked(tmp_path, name, code=2)
+    assert "parallel" in printed
+    assert "Traceback" not in printed

@@ -35,23 +35,23 @@ class Person:
         inherited = {key: value for key, value in os.environ.items() if key not in OF_OTHERS}
         self.environment = {**inherited, "HF_HUB_CACHE": str(folder / "hub"), "CUDA_VISIBLE_DEVICES": ""}
 
-    def python(self, *words: str) -> Answer:
+    def python(self, *arguments: str) -> Answer:
         """`python WORDS`."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        previous = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=180,
         )
-        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before.ru_utime
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - previous.ru_utime
         return Answer(done.returncode, done.stdout, done.stderr, used)
 
-    def types(self, *words: str) -> Answer:
+    def types(self, *arguments: str) -> Answer:
         """`python train.py WORDS`."""
-        return self.python(str(TRAIN), *words)
+        return self.python(str(TRAIN), *arguments)
 
     def leftovers(self) -> list[str]:
         """What lies in the folder."""
@@ -71,11 +71,11 @@ def expect_complaints(answer: Answer, *expected: str) -> None:
     lines = answer.err.strip().splitlines()
     head = "tunefleet: " if len(expected) == 1 else f"tunefleet: {len(expected)} errors:"
     assert lines[0].startswith(head)
-    said = [lines[0].removeprefix(head), *lines[1:]] if len(expected) == 1 else lines[1:]
-    said = [line.removeprefix("  - ") for line in said]
-    assert len(said) == len(expected), said
+    output = [lines[0].removeprefix(head), *lines[1:]] if len(expected) == 1 else lines[1:]
+    output = [line.removeprefix("  - ") for line in output]
+    assert len(output) == len(expected), output
     for beginning in expected:
-        assert any(line.startswith(beginning) for line in said), (beginning, said)
+        assert any(line.startswith(beginning) for line in output), (beginning, output)
 
 
 # Help
@@ -91,13 +91,13 @@ def test_help_shows_ten_examples(person: Person) -> None:
 
 
 def test_help_names_every_group_and_its_choices(person: Person) -> None:
-    said = person.types("--help").out
+    output = person.types("--help").out
     conf = TRAIN.parent / "conf"
     no_groups = ("hydra", "local", "__pycache__")
     groups = [folder for folder in conf.iterdir() if folder.is_dir() and folder.name not in no_groups]
     assert len(groups) >= 10
     for group in groups:
-        choices = re.search(rf"^\s*{group.name}: (.+)$", said, re.MULTILINE)
+        choices = re.search(rf"^\s*{group.name}: (.+)$", output, re.MULTILINE)
         assert choices, group.name
         assert set(choices[1].split(", ")) == {path.stem for path in group.glob("*.yaml")}
 
@@ -148,7 +148,7 @@ def test_settings_that_do_not_go_together(person: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "begins"),
+    ("arguments", "begins"),
     [
         (["output_dir=${nope}"], "output_dir: "),
         (["data=jsonl", "data.path=absent.jsonl", "model.tokenizer=."], "data.path: "),
@@ -157,9 +157,9 @@ def test_settings_that_do_not_go_together(person: Person) -> None:
     ],
     ids=["interpolation", "file", "bracket", "no equals sign"],
 )
-def test_one_mistake_of_another_kind(person: Person, words: list[str], begins: str) -> None:
+def test_one_mistake_of_another_kind(person: Person, arguments: list[str], begins: str) -> None:
     (person.folder / "tokenizer.json").write_text("{}")
-    expect_complaints(person.types(*words), begins)
+    expect_complaints(person.types(*arguments), begins)
 
 
 def test_no_choice_of_a_group_is_a_choice(person: Person) -> None:

@@ -37,12 +37,16 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return installed(tmp_path / "bin", monkeypatch)
 
 
-def types(*words: str, before: str = "") -> subprocess.CompletedProcess[str]:
+def types(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """`tunefleet WORDS`, which says at its end which heavy packages it holds."""
     code = before + MAIN.format(heavy=set(HEAVY))
     environment = {**os.environ, "HF_HUB_CACHE": "/nowhere", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *words], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -60,8 +64,8 @@ def test_a_command_imports_nothing_that_only_training_needs(fake: FakeSlurm, tmp
     """Runs that are done, so that resume and retry have nothing to start."""
     directory = one_run(tmp_path, State.FINISHED)
     (tmp_path / "tokenizer.json").touch()
-    words = {"plan": [f"model.tokenizer={tmp_path}", "launch=slurm"], "ls": [], "retry": [directory]}
-    done = types(*command.split(), *words.get(command, [directory]))
+    arguments = {"plan": [f"model.tokenizer={tmp_path}", "launch=slurm"], "ls": [], "retry": [directory]}
+    done = types(*command.split(), *arguments.get(command, [directory]))
     assert (done.returncode, done.stderr) == (0, "heavy:\n")
     assert done.stdout
 
@@ -77,12 +81,12 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = tiny_plan(folder)
     plan.save()
     text = plan.paths.plan.read_text()
-    now = json.dumps({"state": "finished", "step": 40, "total_steps": 40, "loss": 1.25, "updated": 1.0})
+    run_status = json.dumps({"state": "finished", "step": 40, "total_steps": 40, "loss": 1.25, "updated": 1.0})
     for number in range(RUNS):
         run = folder / "outputs" / f"run-{number:04d}"
         run.mkdir(parents=True)
         (run / "plan.json").write_text(text.replace('"lr": 0.003', f'"lr": {number}.5'))
-        (run / "status.json").write_text(now)
+        (run / "status.json").write_text(run_status)
     return folder
 
 
@@ -103,7 +107,7 @@ def test_a_thousand_runs_are_listed_in_a_second_and_a_half(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "output"),
     [
         (["ls", "model", "x"], "model: a filter is key=value, such as model=opt-1.3b or optimizer.lr=1e-5."),
         (["status", "nothing"], "nothing: no run and no sweep of that name"),
@@ -112,12 +116,12 @@ def test_a_thousand_runs_are_listed_in_a_second_and_a_half(
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(
-    fake: FakeSlurm, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    fake: FakeSlurm, capsys: pytest.CaptureFixture[str], arguments: list[str], output: str
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(words)
+        cli.main(arguments)
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_fewer_than_no_lines_are_none(fake: FakeSlurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

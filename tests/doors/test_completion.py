@@ -56,8 +56,8 @@ def test_groups_and_choices_are_those_of_hydras_repository(project: Path, words:
         expected = {f"{group}={choice}" for choice in loader.get_group_options(group, ObjectType.CONFIG)}
         assert expected <= offered(f"{line} {group}=")
         assert f"{group}=" in offered(f"{line} {group}")
-    known = set(loader.list_groups("")) - {"hydra", "local"}
-    assert {group.split("/")[0] for group in completion.groups(completion.search_path(words))} == known
+    hydra_groups = set(loader.list_groups("")) - {"hydra", "local"}
+    assert {group.split("/")[0] for group in completion.groups(completion.search_path(words))} == hydra_groups
 
 
 def test_choices_below_a_folder_and_of_a_sweep(project: Path) -> None:
@@ -96,10 +96,10 @@ def test_choices_below_a_folder_and_of_a_sweep(project: Path) -> None:
     ],
 )
 def test_what_is_offered(project: Path, line: str, some: set[str]) -> None:
-    found = offered(line)
-    assert some <= found
-    word = line.rsplit(" ", 1)[1]
-    assert all(candidate.startswith(word) for candidate in found)
+    actual = offered(line)
+    assert some <= actual
+    prefix = line.rsplit(" ", 1)[1]
+    assert all(candidate.startswith(prefix) for candidate in actual)
 
 
 def test_what_belongs_to_data_alone_is_offered_behind_it() -> None:
@@ -146,7 +146,7 @@ LINES = {
 
 def bash(lines: Sequence[str], folder: Path, env: dict[str, str]) -> list[set[str]]:
     """What bash's own completion machinery puts into COMPREPLY, with what it had cut off before it."""
-    found = []
+    actual = []
     for line in lines:
         script = f"""
             eval "$(tunefleet completion bash)"
@@ -157,8 +157,8 @@ def bash(lines: Sequence[str], folder: Path, env: dict[str, str]) -> list[set[st
         """
         done = subprocess.run(["bash", "--norc", "-c", script], cwd=folder, env=env, capture_output=True, text=True)
         cut = line.rsplit(" ", 1)[1].rpartition("=")
-        found.append({f"{cut[0]}{cut[1]}{reply}".strip() for reply in done.stdout.splitlines() if reply.strip()})
-    return found
+        actual.append({f"{cut[0]}{cut[1]}{reply}".strip() for reply in done.stdout.splitlines() if reply.strip()})
+    return actual
 
 
 ZSH = r"""
@@ -234,24 +234,24 @@ def test_hydras_own_way_to_install_it(project: Path) -> None:
 @pytest.mark.parametrize(
     "program", [["-m", "tunefleet", "completion", "query"], [str(ROOT / "train.py"), "-sc", "query=bash"]]
 )
-@pytest.mark.parametrize("word", ["", "parallel=", "optimizer.l", "train.precision="])
-def test_a_tab_takes_less_than_three_tenths_of_a_second(project: Path, program: list[str], word: str) -> None:
+@pytest.mark.parametrize("prefix", ["", "parallel=", "optimizer.l", "train.precision="])
+def test_a_tab_takes_less_than_three_tenths_of_a_second(project: Path, program: list[str], prefix: str) -> None:
     """The least of five: a neighbour on the same core adds to what the clock of a process counts."""
-    assert min(_cpu_seconds([sys.executable, *program], word) for _ in range(5)) < SECONDS
+    assert min(_cpu_seconds([sys.executable, *program], prefix) for _ in range(5)) < SECONDS
 
 
-def _cpu_seconds(command: list[str], word: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def _cpu_seconds(command: list[str], prefix: str) -> float:
+    previous = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,
-        env={**os.environ, "COMP_LINE": f"tunefleet train {word}"},
+        env={**os.environ, "COMP_LINE": f"tunefleet train {prefix}"},
         capture_output=True,
         text=True,
         check=True,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return after.ru_utime + after.ru_stime - previous.ru_utime - previous.ru_stime
 
 
 def test_nothing_of_hydra_is_imported_for_a_tab(project: Path) -> None:

@@ -77,9 +77,9 @@ def test_a_named_sweep_means_every_point_that_is_not_finished(
     runs = [planned_run(tmp_path, state.value, state) for state in (*over, State.RUNNING)] + [
         planned_run(tmp_path, "never", None)
     ]
-    for again in (lambda: control.resume(runs), lambda: control.retry(runs, None)):
+    for repeated in (lambda: control.resume(runs), lambda: control.retry(runs, None)):
         started.here.clear()
-        assert again() == 0
+        assert repeated() == 0
         assert sorted(started.here) == ["cancelled", "failed", "interrupted", "never", "preempted"]
         assert capsys.readouterr().out.startswith("5 of 9 runs to start, 1 finished, 1 paused, 1 pruned, 1 running\n")
 
@@ -129,25 +129,25 @@ def old(tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> Pla
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.setattr(control, "REPOSITORY", tmp_path / "project")
     (tmp_path / "tokenizer.json").write_text("{}")
-    words = (f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}/outputs", "name=old", "launch.processes=1")
-    plan = make(from_overrides(words), Machine(), words)
+    arguments = (f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}/outputs", "name=old", "launch.processes=1")
+    plan = make(from_overrides(arguments), Machine(), arguments)
     plan.save()
     provenance.write(plan.paths.provenance, provenance.record(tmp_path / "project"))
     return plan
 
 
 def test_a_run_is_reproduced_beside_the_old_one(old: Plan, started: Started, capsys: Capture) -> None:
-    before = old.paths.plan.read_text()
+    previous = old.paths.plan.read_text()
     assert control.reproduce(Run(old.paths)) == 0
     assert started.here == ["old-again-1"]
     assert capsys.readouterr().out == "nothing differs from then\n"
-    assert old.paths.plan.read_text() == before
+    assert old.paths.plan.read_text() == previous
 
 
 def test_what_differs_from_then_is_listed(old: Plan, started: Started, capsys: Capture) -> None:
     """A default that was changed since, as if the old plan had been made before it."""
-    then = replace(old.config, optimizer=replace(old.config.optimizer, lr=123.0), seed=77)
-    replace(old, config=then).save()
+    earlier_config = replace(old.config, optimizer=replace(old.config.optimizer, lr=123.0), seed=77)
+    replace(old, config=earlier_config).save()
     (old.paths.root.parent / "old-again-1").mkdir()
     control.reproduce(Run(old.paths))
     lines = capsys.readouterr().out.splitlines()

@@ -30,7 +30,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["data=jsonl", "data.path=rows.jsonl", "data.template=plain", "data.tokenizer=demo"]
 
 
-def said(capsys: pytest.CaptureFixture[str], *typed: str, code: int = 0) -> str:
+def output(capsys: pytest.CaptureFixture[str], *typed: str, code: int = 0) -> str:
     with pytest.raises(SystemExit) as caught:
         cli.main(typed)
     out, err = capsys.readouterr()
@@ -45,26 +45,26 @@ def learnt(text: str) -> list[str]:
 def test_rows_are_shown_with_what_is_learnt_in_brackets(
     words: Sequence[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = said(capsys, "data", "show", *words, "-n", "3")
+    shown = output(capsys, "data", "show", *words, "-n", "3")
     assert learnt(shown) == [" Yes 好.</s>", " tells 0</s>", " tells 1</s>"]
     assert "rows.jsonl:1: " in shown
     assert "rows.jsonl:4" not in shown
 
 
 def test_what_is_learnt_follows_the_settings(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    shown = said(capsys, "data", "show", "-n", "2", *words, "data.train_on=all")
+    shown = output(capsys, "data", "show", "-n", "2", *words, "data.train_on=all")
     assert len(learnt(shown)) == 2
     assert "Row 0?" in learnt(shown)[1]
 
 
 def test_a_row_does_not_command_the_terminal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    shown = said(capsys, "data", "show", *words)
+    shown = output(capsys, "data", "show", *words)
     assert "\x1b" not in shown
     assert "\u241b[31mred" in shown
 
 
 def test_a_page_escapes_everything(words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert said(capsys, "data", "show", *words, "--html", "rows.html").strip() == "rows.html"
+    assert output(capsys, "data", "show", *words, "--html", "rows.html").strip() == "rows.html"
     page = (tmp_path / "rows.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert NASTY.replace("\x1b", "\u241b") in unescape(page)
@@ -74,14 +74,14 @@ def test_a_page_escapes_everything(words: Sequence[str], capsys: pytest.CaptureF
 def test_rows_that_training_refuses_are_shown(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     """One looks at data because something is wrong with them."""
     cut = [*words, "train.sequence_length=8", "train.max_steps=2"]
-    assert "no conversation has loss tokens" in said(capsys, "data", "stats", *cut, code=2)
-    shown = said(capsys, "data", "show", *cut)
+    assert "no conversation has loss tokens" in output(capsys, "data", "stats", *cut, code=2)
+    shown = output(capsys, "data", "show", *cut)
     assert ", 0 in the loss, cut" in shown
 
 
 def test_numbers_are_those_of_the_data(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = said(capsys, "data", "stats", *words)
-    train, validation = told.split("\nvalidation\n")
+    printed = output(capsys, "data", "stats", *words)
+    train, validation = printed.split("\nvalidation\n")
     assert re.search(r"^read +19 conversations, 0 dropped", train, re.MULTILINE)
     assert re.search(r"^read +2 conversations", validation, re.MULTILINE)
     assert re.search(r"% filled, .*% padding \(.*% filled without packing\)", train)
@@ -90,17 +90,17 @@ def test_numbers_are_those_of_the_data(words: Sequence[str], capsys: pytest.Capt
 
 
 def test_padding_is_told_for_each_way_to_group(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert not re.search("^batches", said(capsys, "data", "stats", *words), re.MULTILINE)
+    assert not re.search("^batches", output(capsys, "data", "stats", *words), re.MULTILINE)
     unpacked = [*words, "data.packing=false", "train.micro_batch=2", "train.global_batch=8"]
-    told = re.search(r"^batches +padding (.*)$", said(capsys, "data", "stats", *unpacked), re.MULTILINE)
-    assert told
-    shares = {way: float(share) for share, way in re.findall(r"([\d.]+)% with (\w+)", told[1])}
+    printed = re.search(r"^batches +padding (.*)$", output(capsys, "data", "stats", *unpacked), re.MULTILINE)
+    assert printed
+    shares = {way: float(share) for share, way in re.findall(r"([\d.]+)% with (\w+)", printed[1])}
     assert set(shares) == {"never", "step", "window"}
     assert shares["never"] > shares["step"] > 0
 
 
 def test_a_question_for_no_rows_is_refused(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "-n 0: there is nothing to show" in said(capsys, "data", "show", *words, "-n", "0", code=2)
+    assert "-n 0: there is nothing to show" in output(capsys, "data", "show", *words, "-n", "0", code=2)
 
 
 def places(shown: str) -> list[int]:
@@ -111,10 +111,10 @@ def test_rows_are_shown_from_the_first_on_or_from_a_number(
     words: Sequence[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also those that are held out for validation: of these 21, two."""
-    assert places(said(capsys, "data", "show", *words, "-n", "30")) == list(range(1, 22))
-    assert places(said(capsys, "data", "show", *words)) == [1, 2, 3, 4, 5]
-    assert places(said(capsys, "data", "show", *words, "--row", "21")) == [21]
-    assert places(said(capsys, "data", "show", "--row", "3", "-n", "2", *words)) == [3, 4]
+    assert places(output(capsys, "data", "show", *words, "-n", "30")) == list(range(1, 22))
+    assert places(output(capsys, "data", "show", *words)) == [1, 2, 3, 4, 5]
+    assert places(output(capsys, "data", "show", *words, "--row", "21")) == [21]
+    assert places(output(capsys, "data", "show", "--row", "3", "-n", "2", *words)) == [3, 4]
 
 
 def test_rows_that_are_not_there_are_one_line(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,32 +125,32 @@ def test_rows_that_are_not_there_are_one_line(words: Sequence[str], capsys: pyte
         (["--split", "test"], "tunefleet: --split test: there is none. Splits: train, validation.\n"),
         (["--split", "validation", "data.validation_rows=0"], "--split validation: there is none. Splits: train.\n"),
     ):
-        shown = said(capsys, "data", "show", *words, *typed, code=2)
+        shown = output(capsys, "data", "show", *words, *typed, code=2)
         assert complaint in shown
         assert shown.count("\n") == 1
 
 
 def test_rows_are_drawn_at_random(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    drawn = [places(said(capsys, "data", "show", "--random", seed, "-n", "4", *words)) for seed in "1123"]
+    drawn = [places(output(capsys, "data", "show", "--random", seed, "-n", "4", *words)) for seed in "1123"]
     assert drawn[0] == drawn[1]
     assert len({tuple(places) for places in drawn}) == 3
-    assert all(len(set(found)) == 4 and found == sorted(found) for found in drawn)
-    shown = said(capsys, "data", "show", "-n", "4", "--random", *words)  # which is no seed
+    assert all(len(set(actual)) == 4 and actual == sorted(actual) for actual in drawn)
+    shown = output(capsys, "data", "show", "-n", "4", "--random", *words)  # which is no seed
     seed = re.findall(r"^drawn with --random (\d+)$", shown, re.MULTILINE)
-    assert places(shown) == places(said(capsys, "data", "show", "-n", "4", "--random", *seed, *words))
+    assert places(shown) == places(output(capsys, "data", "show", "-n", "4", "--random", *seed, *words))
 
 
 def test_validation_rows_are_those_of_the_run(
     words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    shown = said(capsys, "data", "show", "--split", "validation", *words)
-    said(capsys, "data", "prepare", *words, "data.cache=cache")
+    shown = output(capsys, "data", "show", "--split", "validation", *words)
+    output(capsys, "data", "prepare", *words, "data.cache=cache")
     (examples,) = (tmp_path / "cache").glob("*/validation/examples.json*")
     assert len(learnt(shown)) == 2
     assert all(json.dumps(text.removesuffix("</s>").strip())[1:-1] in examples.read_text() for text in learnt(shown))
     (tmp_path / "unseen.jsonl").write_text(json.dumps(ROWS[3]) + "\n")
     own = [*words, "data.validation_path=unseen.jsonl"]
-    assert learnt(said(capsys, "data", "show", "--split", "validation", *own)) == [" tells 3</s>"]
+    assert learnt(output(capsys, "data", "show", "--split", "validation", *own)) == [" tells 3</s>"]
 
 
 def test_a_row_that_is_left_out_says_why(
@@ -158,29 +158,29 @@ def test_a_row_that_is_left_out_says_why(
 ) -> None:
     row = json.dumps(ROWS[0]) + "\n"
     (tmp_path / "rows.jsonl").write_text(row + "{\n" + row + json.dumps(ROWS[1]) + "\n")
-    asked = [*words, "data.on_bad_row=skip", "data.clean.duplicates=exact"]
-    assert "rows.jsonl:2: broken JSON" in said(capsys, "data", "show", *asked, "--row", "2", code=2)
-    assert "--row 3: data.clean leaves it out" in said(capsys, "data", "show", *asked, "--row", "3", code=2)
-    assert places(said(capsys, "data", "show", *asked)) == [1, 4]
+    more_overrides = [*words, "data.on_bad_row=skip", "data.clean.duplicates=exact"]
+    assert "rows.jsonl:2: broken JSON" in output(capsys, "data", "show", *more_overrides, "--row", "2", code=2)
+    assert "--row 3: data.clean leaves it out" in output(capsys, "data", "show", *more_overrides, "--row", "3", code=2)
+    assert places(output(capsys, "data", "show", *more_overrides)) == [1, 4]
 
 
 def test_it_is_marked_where_a_row_is_cut(
     words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The figures are the difference to the whole row."""
-    talk = {"prompt": "Say it.", "completion": " ".join(f"w{number}" for number in range(40))}
-    (tmp_path / "rows.jsonl").write_text(json.dumps(talk) + "\n")
-    whole = said(capsys, "data", "show", *words, "train.sequence_length=256")
-    tokens = int(re.findall(r": (\d+) tokens", whole)[0])
-    assert "cut" not in whole
-    cut = said(capsys, "data", "show", *words, "train.sequence_length=48")
+    conversation = {"prompt": "Say it.", "completion": " ".join(f"w{number}" for number in range(40))}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(conversation) + "\n")
+    complete = output(capsys, "data", "show", *words, "train.sequence_length=256")
+    tokens = int(re.findall(r": (\d+) tokens", complete)[0])
+    assert "cut" not in complete
+    cut = output(capsys, "data", "show", *words, "train.sequence_length=48")
     assert re.findall(r"\[\u2702 (\d+) tokens cut\]", cut) == [str(tokens - 48)]
-    before, after = cut.split(f"[\u2702 {tokens - 48} tokens cut]")
-    assert "w0 w1" in before
+    previous, after = cut.split(f"[\u2702 {tokens - 48} tokens cut]")
+    assert "w0 w1" in previous
     assert after.rstrip().endswith("w39</s>\u27e7")  # the middle of an answer is what goes
-    split = said(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=split")
+    split = output(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=split")
     assert re.findall(r"part (\d)", split) == [str(n) for n in range(1, -(-(tokens - 1) // 47) + 1)]
-    drop = said(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=drop")
+    drop = output(capsys, "data", "show", *words, "train.sequence_length=48", "data.long_rows=drop")
     assert f"0 tokens, 0 in the loss, left out: too long\n[\u2702 {tokens} tokens cut]" in drop
 
 
@@ -196,19 +196,21 @@ def test_a_mixture_is_shown_as_it_is_trained_on(
     """Tools and weights from one source, plain text from the other; a bad row is left out."""
     tool = {"name": "weather", "parameters": {}}
     call = {"role": "assistant", "content": "", "tool_calls": [{"name": "weather", "arguments": {}}]}
-    talk = [{"role": "user", "content": "a?"}, call, {"role": "assistant", "content": "no", "weight": 0}]
-    row = json.dumps({"messages": talk, "tools": [tool]})
+    conversation = [{"role": "user", "content": "a?"}, call, {"role": "assistant", "content": "no", "weight": 0}]
+    row = json.dumps({"messages": conversation, "tools": [tool]})
     (tmp_path / "chats.jsonl").write_text(f"{row}\n{{\n")
     (tmp_path / "tales.txt").write_text("Once {upon} a time.\n")
     mix = "data.mix=[{path: chats.jsonl}, {path: tales.txt}]"
-    asked = [words[-1], "data=mix", mix, "data.template=chatml", "train.sequence_length=256"]
-    assert "chats.jsonl:2: broken JSON" in said(capsys, "data", "show", *asked, code=2)
-    asked.append("data.on_bad_row=skip")
-    assert learnt(said(capsys, "data", "show", *asked)) == [
+    more_overrides = [words[-1], "data=mix", mix, "data.template=chatml", "train.sequence_length=256"]
+    assert "chats.jsonl:2: broken JSON" in output(capsys, "data", "show", *more_overrides, code=2)
+    more_overrides.append("data.on_bad_row=skip")
+    assert learnt(output(capsys, "data", "show", *more_overrides)) == [
         '<tool_call>{"name": "weather", "arguments": {}}</tool_call><|im_end|></s>',
         "Once {upon} a time.</s>",
     ]
-    assert re.search(r"^read +2 conversations, 0 dropped", said(capsys, "data", "stats", *asked), re.MULTILINE)
+    assert re.search(
+        r"^read +2 conversations, 0 dropped", output(capsys, "data", "stats", *more_overrides), re.MULTILINE
+    )
 
 
 def test_a_data_set_of_the_hub_is_shown(
@@ -217,7 +219,7 @@ def test_a_data_set_of_the_hub_is_shown(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     download(tmp_path, {"train.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS)})
-    shown = said(capsys, "data", "show", *words, "data.path=hub:me/toys/train.jsonl", "-n", "1")
+    shown = output(capsys, "data", "show", *words, "data.path=hub:me/toys/train.jsonl", "-n", "1")
     assert learnt(shown) == [" tells 0</s>"]
 
 
@@ -251,14 +253,14 @@ def test_data_are_prepared_before_the_run_and_looked_at_again(
     words: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     shared = [*words, "data.cache=cache"]
-    told = said(capsys, "data", "prepare", *shared)
-    assert re.search(r"^data +.*: 19 conversations in ", told, re.MULTILINE)
-    [folder] = re.findall(r"^saved to +(\S+), prepared in ", told, re.MULTILINE)
-    assert f"{folder}, found there, every byte as it was written, in " in said(capsys, "data", "prepare", *shared)
+    printed = output(capsys, "data", "prepare", *shared)
+    assert re.search(r"^data +.*: 19 conversations in ", printed, re.MULTILINE)
+    [folder] = re.findall(r"^saved to +(\S+), prepared in ", printed, re.MULTILINE)
+    assert f"{folder}, found there, every byte as it was written, in " in output(capsys, "data", "prepare", *shared)
     path = tmp_path / folder / "train" / "tokens.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    assert f"{folder}, prepared in" in said(capsys, "data", "prepare", *shared)
-    assert "no conversation has loss tokens" in said(
+    assert f"{folder}, prepared in" in output(capsys, "data", "prepare", *shared)
+    assert "no conversation has loss tokens" in output(
         capsys, "data", "prepare", *words, "train.sequence_length=8", code=2
     )
 

@@ -51,9 +51,9 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(plan: Plan) -> None:
         done = planned(plan.run_dir, os.getpid())
     assert done.returncode == 2
     assert done.stderr.startswith(f"tunefleet: {plan.name} is already running (step 7 on ")
-    now = status.read(plan.paths.status)
-    assert now is not None
-    assert now.state is State.RUNNING
+    run_status = status.read(plan.paths.status)
+    assert run_status is not None
+    assert run_status.state is State.RUNNING
 
 
 def test_a_directory_without_a_plan(tmp_path: Path) -> None:

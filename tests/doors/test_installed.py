@@ -51,11 +51,13 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return script
 
 
-def types(program: Path, folder: Path, *words: str, code: int = 0) -> str:
+def types(program: Path, folder: Path, *arguments: str, code: int = 0) -> str:
     """`tunefleet WORDS` in a folder; everything that it printed."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RANK", "WORLD_SIZE")}
-    environment = {**kept, "HF_HUB_CACHE": str(folder / "hub"), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [str(program), *words] if program.name == "tunefleet" else [str(program), "-m", "tunefleet", *words]
+    variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RANK", "WORLD_SIZE")}
+    environment = {**variables, "HF_HUB_CACHE": str(folder / "hub"), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = (
+        [str(program), *arguments] if program.name == "tunefleet" else [str(program), "-m", "tunefleet", *arguments]
+    )
     done = subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
     )

@@ -25,9 +25,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 @pytest.mark.parametrize(("lines", "shown"), [(2, "4\n5"), (100, "1\n2\n3\n4\n5"), (0, "")])
 def test_the_last_lines_of_a_rank(capsys: Capture, lines: int, shown: str) -> None:
-    one = run_directory("a")
-    one.paths.log(1).write_text("1\n2\n3\n4\n5")
-    logs.logs(one, 1, lines, follow=False)
+    run = run_directory("a")
+    run.paths.log(1).write_text("1\n2\n3\n4\n5")
+    logs.logs(run, 1, lines, follow=False)
     assert capsys.readouterr().out == shown
 
 
@@ -47,75 +47,75 @@ def append(path: Path, content: str | bytes) -> Callable[[], None]:
 
 
 def test_following_prints_everything_once_and_ends_with_the_run(capsys: Capture) -> None:
-    one = run_directory("a")
-    log = one.paths.log(0)
+    run = run_directory("a")
+    log = run.paths.log(0)
     log.write_text("old\nsecond\nbar 1%\r")
 
     def end() -> None:
         append(log, "last words")()
-        moves(one, State.FAILED)
+        moves(run, State.FAILED)
 
     thread = later(append(log, "bar 2%\r"), append(log, "new\n"), end)
-    logs.logs(one, 0, 2, follow=True)
+    logs.logs(run, 0, 2, follow=True)
     thread.join()
     assert capsys.readouterr().out == "second\nbar 1%\rbar 2%\rnew\nlast words"
 
 
 def test_following_waits_for_a_log_that_appears_late(capsys: Capture) -> None:
-    one = run_directory("a", State.STARTING)
-    thread = later(append(one.paths.log(0), "first\n"), lambda: moves(one, State.FINISHED))
-    logs.logs(one, 0, 10, follow=True)
+    run = run_directory("a", State.STARTING)
+    thread = later(append(run.paths.log(0), "first\n"), lambda: moves(run, State.FINISHED))
+    logs.logs(run, 0, 10, follow=True)
     thread.join()
     assert capsys.readouterr().out == "first\n"
 
 
 def test_following_moves_from_the_batch_scripts_words_to_the_ranks_own(capsys: Capture, fake: FakeSlurm) -> None:
-    one = run_directory("a", State.STARTING)
-    submitted = queued(Path("outputs").resolve(), [one.paths])
-    moves(one, State.STARTING)
+    run = run_directory("a", State.STARTING)
+    submitted = queued(Path("outputs").resolve(), [run.paths])
+    moves(run, State.STARTING)
     fake.says("squeue", "12|RUNNING|None|")
     batch = Path(submitted.folder) / "slurm" / "12_0_log.out"
     batch.parent.mkdir()
     batch.write_text("module loaded\n")
     thread = later(
-        append(batch, "env ready\n"), append(one.paths.log(0), "step 1\n"), lambda: moves(one, State.FINISHED)
+        append(batch, "env ready\n"), append(run.paths.log(0), "step 1\n"), lambda: moves(run, State.FINISHED)
     )
-    logs.logs(one, 0, 10, follow=True)
+    logs.logs(run, 0, 10, follow=True)
     thread.join()
     assert capsys.readouterr().out == "module loaded\nenv ready\nstep 1\n"
 
 
 def test_following_a_run_that_has_ended_is_no_waiting(capsys: Capture) -> None:
-    one = run_directory("a", State.FAILED)
-    one.paths.log(0).write_text("all\n")
-    logs.logs(one, 0, 10, follow=True)
+    run = run_directory("a", State.FAILED)
+    run.paths.log(0).write_text("all\n")
+    logs.logs(run, 0, 10, follow=True)
     logs.logs(run_directory("b", State.FINISHED), 0, 10, follow=True)  # without a log
     assert capsys.readouterr().out == "all\n"
 
 
 def test_a_letter_in_two_pieces_is_one_letter(capsys: Capture) -> None:
-    one = run_directory("a")
+    run = run_directory("a")
     halves = "né".encode()
     thread = later(
-        append(one.paths.log(0), halves[:2]), append(one.paths.log(0), halves[2:]), lambda: moves(one, State.FINISHED)
+        append(run.paths.log(0), halves[:2]), append(run.paths.log(0), halves[2:]), lambda: moves(run, State.FINISHED)
     )
-    logs.logs(one, 0, 10, follow=True)
+    logs.logs(run, 0, 10, follow=True)
     thread.join()
     assert capsys.readouterr().out == "né"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\n", b"a\xc3", b"a\r", "né 中\n".encode()])
 def test_what_is_no_text_is_shown_and_not_repeated(capsys: Capture, content: bytes) -> None:
-    one = run_directory("a")
-    append(one.paths.log(0), content)()
+    run = run_directory("a")
+    append(run.paths.log(0), content)()
 
     def end() -> None:
-        append(one.paths.log(0), b"|new\n")()
-        moves(one, State.FINISHED)
+        append(run.paths.log(0), b"|new\n")()
+        moves(run, State.FINISHED)
 
     thread = later(end)
-    logs.logs(one, 0, 10, follow=True)
+    logs.logs(run, 0, 10, follow=True)
     thread.join()
-    said = capsys.readouterr().out
-    assert said.count("|new\n") == 1
-    assert said.startswith(content.decode("utf-8", "replace").splitlines()[0])
+    output = capsys.readouterr().out
+    assert output.count("|new\n") == 1
+    assert output.startswith(content.decode("utf-8", "replace").splitlines()[0])

@@ -68,8 +68,8 @@ def test_one_look_for_all_that_read_the_same(tmp_path: Path, monkeypatch: pytest
     plans = [reading(tmp_path, name) for name in "abc"]
     look_ahead.expect_readable([*plans, reading(tmp_path, "d", max_rows=1)])
     assert looks == [2]
-    for one, state in zip(plans, (State.FINISHED, State.QUEUED, State.RUNNING), strict=True):
-        status.write(one.paths.status, Status(state))
+    for run, state in zip(plans, (State.FINISHED, State.QUEUED, State.RUNNING), strict=True):
+        status.write(run.paths.status, Status(state))
     look_ahead.expect_readable(plans)
     assert looks == [2]
     status.write(plans[0].paths.status, Status(State.FAILED))

@@ -29,7 +29,7 @@ BROKEN = {
     "garbage-metrics": ("metrics.jsonl", b"\xff\xfe[]\n7\n"),
 }
 COMMANDS = ("status", "logs", "cancel", "export", "chat", "evaluate")
-WORDS = ("nope", "", " ", ".", "/", "*", "~", "afile", "outputs", "x" * 300, "a\0b", "sweep-bad", "sweep-empty")
+OVERRIDES = ("nope", "", " ", ".", "/", "*", "~", "afile", "outputs", "x" * 300, "a\0b", "sweep-bad", "sweep-empty")
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +57,18 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "outputs"
 
 
-def answer(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
     with pytest.raises(SystemExit) as caught:
-        cli.main(words)
+        cli.main(arguments)
     return caught.value.code or 0, capsys.readouterr().err
 
 
-def expect_one_line(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    code, said = answer(capsys, *words)
-    assert code == 2, (words, said)
-    assert said.startswith("tunefleet: "), (words, said)
-    assert len(said.splitlines()) == 1, (words, said)
-    return said
+def expect_one_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    code, output = answer(capsys, *arguments)
+    assert code == 2, (arguments, output)
+    assert output.startswith("tunefleet: "), (arguments, output)
+    assert len(output.splitlines()) == 1, (arguments, output)
+    return output
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "resume", "reproduce", "retry", "rm"])
@@ -76,7 +76,7 @@ def test_what_is_no_run(
     outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(outputs.parent)
-    for word in WORDS:
+    for word in OVERRIDES:
         expect_one_line(capsys, command, word)
 
 
@@ -90,8 +90,8 @@ def test_a_plan_that_cannot_be_read(
     if command in ("status", "cancel"):
         assert answer(capsys, command, name) == (0, "")
     else:
-        said = expect_one_line(capsys, command, name)
-        assert f"{name}/plan.json: " in said or command == "logs"
+        output = expect_one_line(capsys, command, name)
+        assert f"{name}/plan.json: " in output or command == "logs"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_all_of_them_are_listed(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "output"),
     [
         (["ls", "nope=1"], "nope: no setting of that name."),
         (["ls", "optimizer.lrr=1"], "optimizer.lrr: no setting of that name. Did you mean 'optimizer.lr'?"),
@@ -146,11 +146,11 @@ def test_mistakes_of_single_commands(
     outputs: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    said: str,
+    arguments: list[str],
+    output: str,
 ) -> None:
     monkeypatch.chdir(outputs.parent)
-    assert said in expect_one_line(capsys, *words)
+    assert output in expect_one_line(capsys, *arguments)
 
 
 def test_a_folder_without_runs_has_none(

@@ -21,7 +21,7 @@ from tunefleet.plan.choose import on_oom
 from tunefleet.tracking import metrics
 
 CPU = Machine(gpus=0, cores=2)
-WORDS = ("train.sequence_length=32", "train.micro_batch=8", "train.max_steps=6", "parallel=zero1", "tracking=files")
+OVERRIDES = ("train.sequence_length=32", "train.micro_batch=8", "train.max_steps=6", "parallel=zero1", "tracking=files")
 SHORT = (
     "evaluation.max_rows=2",
     "evaluation.generate_rows=0",
@@ -31,9 +31,9 @@ SHORT = (
 )
 
 
-def planned(folder: Path, *words: str) -> Plan:
-    rows = (f"output_dir={folder}", "data.cache=" + str(folder / "cache"), "schedule.warmup=0", "name=" + words[0])
-    return make(from_overrides([*WORDS, *SHORT, *rows, *words[1:]]), CPU)
+def planned(folder: Path, *arguments: str) -> Plan:
+    rows = (f"output_dir={folder}", "data.cache=" + str(folder / "cache"), "schedule.warmup=0", "name=" + arguments[0])
+    return make(from_overrides([*OVERRIDES, *SHORT, *rows, *arguments[1:]]), CPU)
 
 
 def losses(plan: Plan) -> list[float]:
@@ -62,9 +62,9 @@ def test_one_rank_without_memory(
     saved = Plan.read(going_on.paths.root)
     assert (saved.batch.micro, saved.batch.accumulation, saved.batch.total) == (4, 2, 16)
     assert saved.identity == going_on.identity
-    now = status.read(going_on.paths.status)
-    assert now is not None
-    assert now.state is State.FINISHED
+    run_status = status.read(going_on.paths.status)
+    assert run_status is not None
+    assert run_status.state is State.FINISHED
     assert losses(going_on) == pytest.approx(losses(roomy), rel=1e-5)
     assert len(losses(roomy)) == 6
 
@@ -100,13 +100,13 @@ def test_it_is_not_split_unasked(plan: Plan) -> None:
 
 
 def test_the_next_start_takes_what_the_last_one_came_down_to(plan: Plan) -> None:
-    asked = splitting(plan)
-    smaller = on_oom.split(asked)
+    split_plan = splitting(plan)
+    smaller = on_oom.split(split_plan)
     assert smaller is not None
-    assert on_oom.as_before(asked, smaller).batch == smaller.batch
+    assert on_oom.as_before(split_plan, smaller).batch == smaller.batch
     assert on_oom.as_before(plan, smaller) is plan
-    assert on_oom.as_before(asked, replace(smaller, identity="another")) is asked
-    assert on_oom.as_before(asked, asked) is asked
+    assert on_oom.as_before(split_plan, replace(smaller, identity="another")) is split_plan
+    assert on_oom.as_before(split_plan, split_plan) is split_plan
 
 
 def test_how_memory_is_answered_is_no_part_of_a_run_s_identity(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ TEXTS = ["2024_11_28", "1e5", "007", "1_000", "true", "False", "nan", "0x10", "1
 def test_text_that_looks_like_a_number_stays_text(key: str, text: str) -> None:
     parsed = overrides.parse(f"{key}={text}")
     assert parsed.value() == text.strip("'")
-    again = overrides.parse(f"{key}={parsed.get_value_element_as_str()}")  # as the words of a grid's points are made
-    assert again.value() == text.strip("'")
+    repeated = overrides.parse(f"{key}={parsed.get_value_element_as_str()}")  # as the words of a grid's points are made
+    assert repeated.value() == text.strip("'")
 
 
 def test_text_inside_lists_and_groups_stays_text() -> None:
@@ -150,10 +150,10 @@ def test_several_values_need_a_grid() -> None:
 
 
 def test_choices_keys_grammar_and_options_are_named_together() -> None:
-    found = complaints(
+    actual = complaints(
         "model=opt-1.4b", "parallel=zero9", "lr=1", "train.lr=1", "data.path=a=b", "--bf16", "train.clip=x"
     )
-    assert [complaint.split(":")[0] for complaint in found] == [
+    assert [complaint.split(":")[0] for complaint in actual] == [
         "--bf16",
         "model",
         "parallel",
@@ -279,10 +279,10 @@ def test_control_one_that_asks_for_nothing_is_let_through(word: str) -> None:
     assert from_overrides([word]) == from_overrides([])
 
 
-def every_hydra_key(config: Any, where: str = "hydra") -> list[str]:
+def every_hydra_key(config: Any, prefix: str = "hydra") -> list[str]:
     if not isinstance(config, dict) or not config:
-        return [where]
-    return [key for name, value in config.items() for key in every_hydra_key(value, f"{where}.{name}")]
+        return [prefix]
+    return [key for name, value in config.items() for key in every_hydra_key(value, f"{prefix}.{name}")]
 
 
 OBEYED = ("hydra.mode", "hydra.searchpath", "hydra.help.", "hydra.hydra_help.", "hydra.sweeper.params")
@@ -295,7 +295,7 @@ def test_every_setting_of_hydras_is_obeyed_or_refused() -> None:
 
     keys = every_hydra_key(OmegaConf.to_container(OmegaConf.structured(HydraConf())))
     refused = [word.split("=")[0].lstrip("+").removesuffix(".x").removesuffix(".A") for word in IDLE]
-    known = [
+    names = [
         *refused,
         *OBEYED,
         *OF_PLUGINS,
@@ -304,5 +304,5 @@ def test_every_setting_of_hydras_is_obeyed_or_refused() -> None:
         "hydra.job.id",
         "hydra.job.config_name",
     ]
-    known += ["hydra.job.override_dirname", "hydra.job.config.override_dirname"]  # obeyed: the text of ${hydra:job...}
-    assert [key for key in keys if not key.startswith(tuple(known))] == []
+    names += ["hydra.job.override_dirname", "hydra.job.config.override_dirname"]  # obeyed: the text of ${hydra:job...}
+    assert [key for key in keys if not key.startswith(tuple(names))] == []

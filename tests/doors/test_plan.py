@@ -18,13 +18,15 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str, where: str | None = None, rows: int | None = None) -> str:
-    plan.single(words, where, rows)
+def output(
+    capsys: pytest.CaptureFixture[str], *arguments: str, machine: str | None = None, rows: int | None = None
+) -> str:
+    plan.single(arguments, machine, rows)
     return capsys.readouterr().out
 
 
 def test_items_verdict_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys, *LLAMA, "parallel=ddp", where="8xH100-80G")
+    out = output(capsys, *LLAMA, "parallel=ddp", machine="8xH100-80G")
     assert "spread     ddp on 8 cuda processes, bf16" in out
     assert "GiB in each GPU of 8xH100-80G, at the peak (end of a forward pass):" in out
     for item in ("parameters", "optimizer states", "activations", "logits and loss", "attention mask", "CUDA context"):
@@ -37,19 +39,19 @@ def test_items_verdict_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_advised_command_fits(capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys, *LLAMA, where="8xH100-80G")
+    out = output(capsys, *LLAMA, machine="8xH100-80G")
     best = next(line for line in out.splitlines() if "tunefleet train " in line).split("tunefleet train ")[1]
-    assert "\nfits: " in said(capsys, *best.split(), where="8xH100-80G")
+    assert "\nfits: " in output(capsys, *best.split(), machine="8xH100-80G")
 
 
 def test_time_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    words = (*LLAMA, "parallel=zero3", "train.gradient_checkpointing=true")
-    assert "1,000 steps: " in said(capsys, *words, where="2x8xH100")
-    steps = said(capsys, *words, "train.max_steps=50", where="2x8xH100")
+    arguments = (*LLAMA, "parallel=zero3", "train.gradient_checkpointing=true")
+    assert "1,000 steps: " in output(capsys, *arguments, machine="2x8xH100")
+    steps = output(capsys, *arguments, "train.max_steps=50", machine="2x8xH100")
     assert "\n50 steps: " in steps
     assert " GPU-hours\n" in steps
     assert "assumed: 40% of 989 TFLOP/s; 450 GB/s within a host, 50 GB/s between hosts" in steps
-    assert "\n32 steps: " in said(capsys, *words, where="2x8xH100", rows=2048)  # 16 GPUs x 4 rows
+    assert "\n32 steps: " in output(capsys, *arguments, machine="2x8xH100", rows=2048)  # 16 GPUs x 4 rows
 
 
 @pytest.mark.parametrize(
@@ -60,31 +62,31 @@ def test_the_plan_has_as_many_steps_as_the_run(
     capsys: pytest.CaptureFixture[str], rows: int, epochs: float, steps: int
 ) -> None:
     """By hand: epochs x rows / 8, rounded up; half an epoch of 17 rows is 8.5, two steps of 8."""
-    words = (*LLAMA, "train.micro_batch=8", "parallel=single", f"train.epochs={epochs}")
-    assert f"\n{steps} steps: " in said(capsys, *words, where="1xH100-80G", rows=rows)
+    arguments = (*LLAMA, "train.micro_batch=8", "parallel=single", f"train.epochs={epochs}")
+    assert f"\n{steps} steps: " in output(capsys, *arguments, machine="1xH100-80G", rows=rows)
 
 
 def test_a_cpu_is_compared_with_its_host(capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys)
+    out = output(capsys)
     assert "GiB in each process, at the peak" in out
     assert "GiB of each host are left" in out
 
 
 def test_an_unknown_machine_is_not_made_up(capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys, *LLAMA, "launch=slurm", "launch.gpus_per_node=8", "launch.time=1h")
+    out = output(capsys, *LLAMA, "launch=slurm", "launch.gpus_per_node=8", "launch.time=1h")
     assert "fits? the GPU memory of the machines of the job is unknown; name the machine: --machine 8xH100-80G" in out
 
 
 def test_a_family_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
     shape = "model.architecture={model_type: rwkv, vocab_size: 2048, hidden_size: 16, num_hidden_layers: 2}"
-    words = ("model=hf", shape, "model.init=random", "model.tokenizer=demo", "data.packing=false")
-    assert "memory     not counted: no formula for the family rwkv" in said(capsys, *words)
+    arguments = ("model=hf", shape, "model.init=random", "model.tokenizer=demo", "data.packing=false")
+    assert "memory     not counted: no formula for the family rwkv" in output(capsys, *arguments)
 
 
 def test_a_grid_is_a_table_and_a_sum(capsys: pytest.CaptureFixture[str]) -> None:
-    words = (*LLAMA, "parallel=zero1,zero3", "optimizer.lr=0.1,0.2", "train.max_steps=100")
+    arguments = (*LLAMA, "parallel=zero1,zero3", "optimizer.lr=0.1,0.2", "train.max_steps=100")
     with pytest.raises(SystemExit) as ended:
-        cli.main(["plan", "-m", *words, "--machine", "8xA100-80G"])
+        cli.main(["plan", "-m", *arguments, "--machine", "8xA100-80G"])
     lines = capsys.readouterr().out.splitlines()
     assert ended.value.code in (None, 0)
     assert lines[0].split() == ["point", "strategy", "GiB", "of", "tokens/s", "time", "GPU-hours"]
@@ -108,15 +110,15 @@ def test_overrides_may_follow_options(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_published_model_needs_no_files(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
-    out = said(capsys, "model=opt-66b", "parallel=zero3", where="8xH100-80G")
+    out = output(capsys, "model=opt-66b", "parallel=zero3", machine="8xH100-80G")
     assert "note: planned without the model's files" in out
     assert "are for fine-tuning" not in out  # that is for models from scratch
     assert "hf download facebook/opt-66b" in out
     assert "65.7B parameters" in out
     with pytest.raises(ConfigError, match=r"model\.path"):
-        said(capsys, "model=hf", "model.path=some/where", where="8xH100-80G")
+        output(capsys, "model=hf", "model.path=some/where", machine="8xH100-80G")
 
 
 def test_words_for_no_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match=r"plan.machine: '8' is not a machine"):
-        said(capsys, where="8")
+        output(capsys, machine="8")

@@ -26,7 +26,7 @@ sys.exit(rank.run(Plan.read(Path(sys.argv[1]))))
 """
 
 
-def left(plan: Plan, number: int, rank: int = 0) -> tuple[int, str, Status]:
+def signal_rank(plan: Plan, number: int, rank: int = 0) -> tuple[int, str, Status]:
     """Exit code, what was printed, and the status, after a signal while rank `rank` prepares."""
     plan.save()
     status.write(plan.paths.status, Status(State.STARTING))
@@ -36,33 +36,33 @@ def left(plan: Plan, number: int, rank: int = 0) -> tuple[int, str, Status]:
         capture_output=True,
         text=True,
     )
-    now = status.read(plan.paths.status)
-    assert now is not None
-    return done.returncode, done.stdout + done.stderr, now
+    run_status = status.read(plan.paths.status)
+    assert run_status is not None
+    return done.returncode, done.stdout + done.stderr, run_status
 
 
 @pytest.mark.parametrize(
     ("number", "cause"), [(signal.SIGINT, Cause.INTERRUPT), (signal.SIGTERM, Cause.TERMINATED)], ids=["INT", "TERM"]
 )
 def test_a_signal_while_data_are_prepared(tmp_path: Path, number: int, cause: Cause) -> None:
-    code, printed, now = left(tiny_plan(tmp_path), number)
+    code, printed, run_status = signal_rank(tiny_plan(tmp_path), number)
     assert (code, printed) == (130, "")
-    assert (now.state, now.cause) == (State.INTERRUPTED, cause)
+    assert (run_status.state, run_status.cause) == (State.INTERRUPTED, cause)
 
 
 def test_a_run_that_is_cancelled_while_data_are_prepared(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     plan.paths.root.mkdir(parents=True, exist_ok=True)
     plan.paths.cancelled.touch()
-    code, _, now = left(plan, signal.SIGTERM)
-    assert (code, now.state, now.cause) == (130, State.CANCELLED, Cause.CANCELLED)
+    code, _, run_status = signal_rank(plan, signal.SIGTERM)
+    assert (code, run_status.state, run_status.cause) == (130, State.CANCELLED, Cause.CANCELLED)
 
 
 def test_one_rank_writes_and_a_job_is_settled_by_its_batch_script(tmp_path: Path) -> None:
-    code, _, now = left(tiny_plan(tmp_path), signal.SIGINT, rank=1)
-    assert (code, now.state) == (130, State.STARTING)
+    code, _, run_status = signal_rank(tiny_plan(tmp_path), signal.SIGINT, rank=1)
+    assert (code, run_status.state) == (130, State.STARTING)
     launch = {"name": "slurm", "gpus_per_node": 1, "time": "1h"}
     job = tiny_plan(tmp_path, launch=launch)
     assert job.job is not None
-    code, _, now = left(replace(job, name="job"), signal.SIGTERM)
-    assert (code, now.state) == (-signal.SIGTERM, State.STARTING)
+    code, _, run_status = signal_rank(replace(job, name="job"), signal.SIGTERM)
+    assert (code, run_status.state) == (-signal.SIGTERM, State.STARTING)

@@ -33,9 +33,9 @@ def types(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     """Answers every question with one text; returns the questions."""
 
     def answer(text: str) -> list[str]:
-        asked: list[str] = []
-        monkeypatch.setattr("builtins.input", lambda question: (asked.append(question), text)[1])
-        return asked
+        questions: list[str] = []
+        monkeypatch.setattr("builtins.input", lambda question: (questions.append(question), text)[1])
+        return questions
 
     return answer
 
@@ -59,9 +59,9 @@ def test_a_run_goes_after_a_yes_and_the_others_stay(
 ) -> None:
     made("a")
     made("ab", State.FAILED)
-    asked = types("yes")
+    questions = types("yes")
     assert rm.remove(["a"], OUTPUTS, yes=False) == 0
-    assert asked == ["Remove them for good? Type yes: "]
+    assert questions == ["Remove them for good? Type yes: "]
     assert capsys.readouterr().out == "a  finished  1.0 MiB\nremoved a\n"
     assert there() == ["ab"]
 
@@ -82,9 +82,9 @@ def test_yes_asks_nothing_and_without_a_terminal_it_is_needed(
     monkeypatch.setattr(rm.sys.stdin, "isatty", lambda: False)
     with pytest.raises(RunError, match=r"there is no terminal. --yes removes without a question"):
         rm.remove(["a"], OUTPUTS, yes=False)
-    asked = types("never")
+    questions = types("never")
     assert rm.remove(["a", "outputs/b"], OUTPUTS, yes=True) == 0
-    assert (asked, there()) == ([], [])
+    assert (questions, there()) == ([], [])
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.final])
@@ -176,10 +176,10 @@ def test_a_sweep_is_removed_by_typing_its_name_below_the_list_of_its_points(
 ) -> None:
     types("yes")
     assert rm.remove([sweep], OUTPUTS, yes=False) == 1
-    asked = types(sweep)
+    questions = types(sweep)
     capsys.readouterr()
     assert rm.remove([sweep], OUTPUTS, yes=False) == 0
-    assert asked == [f"Remove them for good? Type {sweep}: "]
+    assert questions == [f"Remove them for good? Type {sweep}: "]
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[:2]] == ["a", "b"]
     assert there() == ["c"]
     assert names(sweep) == []
@@ -193,11 +193,11 @@ def test_yes_is_no_word_for_a_sweep(sweep: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_removed_run_leaves_its_sweep_until_the_grid_is_typed_again(sweep: str) -> None:
-    before = sweeps.read(OUTPUTS, sweep)
+    previous = sweeps.read(OUTPUTS, sweep)
     rm.remove(["a"], OUTPUTS, yes=True)
     assert names(sweep) == ["b"]
-    assert before
-    sweeps.write(OUTPUTS, before)
+    assert previous
+    sweeps.write(OUTPUTS, previous)
     assert names(sweep) == ["a", "b"]
     shutil.rmtree(OUTPUTS / "b")  # by hand
     made("a")

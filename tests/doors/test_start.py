@@ -59,11 +59,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 def test_a_new_run_is_written_down_before_its_ranks_start(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned()
 
-    def look(given: Plan) -> int:
-        now = status.read(given.paths.status)
-        assert Plan.read(given.paths.root) == plan
-        assert now is not None
-        assert now.state is State.STARTING
+    def look(arguments: Plan) -> int:
+        run_status = status.read(arguments.paths.status)
+        assert Plan.read(arguments.paths.root) == plan
+        assert run_status is not None
+        assert run_status.state is State.STARTING
         return 17
 
     monkeypatch.setattr(local, "run", look)
@@ -75,10 +75,10 @@ def test_the_person_hears_what_starts(
 ) -> None:
     plan = replace(planned(), notes=("mind the gap",))
     start(plan, CPU)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for value in plan.summary().values():
-        assert value in said
-    assert "note: mind the gap" in said
+        assert value in output
+    assert "note: mind the gap" in output
     assert started == [plan]
 
 
@@ -121,8 +121,10 @@ def test_more_steps_are_another_schedule_and_the_way_to_them_is_named(
         start(planned(steps=80), CPU)
     assert started == []
     start(planned(steps=80, name="longer"), CPU)
-    said = capsys.readouterr().out
-    assert "note: mine is finished and differs in its steps alone; this is a new run, from the same beginning." in said
+    output = capsys.readouterr().out
+    assert (
+        "note: mine is finished and differs in its steps alone; this is a new run, from the same beginning." in output
+    )
     start(planned(steps=80, name="other", seed=1), CPU)  # control
     assert "is finished and differs" not in capsys.readouterr().out
 
@@ -140,10 +142,10 @@ def test_any_other_end_is_continued(planned: Planned, started: list[Plan], state
     plan.save()
     status.write(plan.paths.status, Status(state, step=7, loss=2.0, reason="out of memory"))
     start(plan, CPU)
-    now = status.read(plan.paths.status)
+    run_status = status.read(plan.paths.status)
     assert started == [plan]
-    assert now is not None
-    assert (now.state, now.step, now.reason) == (State.STARTING, 7, "")
+    assert run_status is not None
+    assert (run_status.state, run_status.step, run_status.reason) == (State.STARTING, 7, "")
 
 
 def test_settings_that_only_watch_may_change(planned: Planned, started: list[Plan]) -> None:
@@ -162,9 +164,9 @@ def test_a_run_that_goes_on_is_not_started_twice(planned: Planned, started: list
         with pytest.raises(RunError, match=r"mine is already running \(step 7 on .*\)\. Wait for it"):
             start(plan, CPU)
         assert started == []
-        now = status.read(plan.paths.status)
-        assert now is not None
-        assert now.state is State.RUNNING  # the other run's status is untouched
+        run_status = status.read(plan.paths.status)
+        assert run_status is not None
+        assert run_status.state is State.RUNNING  # the other run's status is untouched
     start(plan, CPU)  # control: with the lock gone it starts
     assert started == [plan]
 
@@ -230,11 +232,11 @@ def test_ranks_that_cannot_meet_leave_nothing_behind(planned: Planned, monkeypat
 
 
 def test_a_taken_port_starts_nothing_and_leaves_no_state(planned: Planned, started: list[Plan]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        taken.listen()
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen()
         plan = planned()
-        launch = replace(plan.config.launch, port=taken.getsockname()[1])
+        launch = replace(plan.config.launch, port=listener.getsockname()[1])
         with pytest.raises(RunError, match=r"launch\.port"):
             start(replace(plan, config=replace(plan.config, launch=launch)), CPU)
     assert started == []

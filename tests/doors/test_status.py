@@ -53,9 +53,9 @@ def test_a_card_of_a_run_that_ended_has_nothing_left(capsys: Capture) -> None:
     status_door.status(
         [run_directory("a", State.FAILED, seconds_left=125.0, cause=Cause.OUT_OF_MEMORY, reason="rank 1 failed: why")]
     )
-    said = capsys.readouterr().out
-    assert "left" not in said
-    assert "reason       out of memory: rank 1 failed: why" in said
+    output = capsys.readouterr().out
+    assert "left" not in output
+    assert "reason       out of memory: rank 1 failed: why" in output
 
 
 def test_a_run_that_never_started(capsys: Capture) -> None:
@@ -107,10 +107,10 @@ def test_a_table_fits_the_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_damaged_status_is_not_a_run_that_never_started(capsys: Capture) -> None:
-    one = run_directory("a")
-    one.paths.status.write_text("{")
-    status_door.status([one])
-    assert f"unknown: {one.paths.status} is damaged" in capsys.readouterr().out
+    run = run_directory("a")
+    run.paths.status.write_text("{")
+    status_door.status([run])
+    assert f"unknown: {run.paths.status} is damaged" in capsys.readouterr().out
 
 
 def test_a_long_reason_does_not_break_the_table(capsys: Capture) -> None:
@@ -135,9 +135,9 @@ def test_ls_of_some_states(capsys: Capture) -> None:
 
 def test_a_silent_slurm_is_told(fake: FakeSlurm, capsys: Capture) -> None:
     fake.lacks("squeue")
-    one = run_directory("a", State.QUEUED)
-    queued(Path("outputs").resolve(), [one.paths])
-    status_door.status([one])
+    run = run_directory("a", State.QUEUED)
+    queued(Path("outputs").resolve(), [run.paths])
+    status_door.status([run])
     assert capsys.readouterr().out.endswith("SLURM did not answer: this is what the runs' own files say.\n")
 
 
@@ -147,7 +147,7 @@ def test_a_silent_slurm_is_told(fake: FakeSlurm, capsys: Capture) -> None:
 def test_waiting_ends_with_the_last_run(capsys: Capture) -> None:
     runs = [run_directory("a"), run_directory("b")]
     thread = later(lambda: moves(runs[0], State.FINISHED), lambda: moves(runs[1], State.FINISHED, step=40))
-    assert status_door.wait([one.paths for one in runs]) == DONE
+    assert status_door.wait([run.paths for run in runs]) == DONE
     thread.join()
     assert capsys.readouterr().out.count("finished") == 2
 
@@ -168,7 +168,7 @@ def test_leaving_leaves_the_jobs_alone(capsys: Capture, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(status_door.time, "sleep", leave)
-    one = run_directory("a")
-    assert status_door.wait([one.paths]) == INTERRUPTED
+    run = run_directory("a")
+    assert status_door.wait([run.paths]) == INTERRUPTED
     assert "The jobs keep running. Come back with: tunefleet status outputs/a" in capsys.readouterr().out
-    assert not one.paths.cancelled.exists()
+    assert not run.paths.cancelled.exists()

@@ -44,40 +44,40 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def plan(folder: Path, name: str = "run", **launch: Any) -> Plan:
-    made = tiny_plan(folder, launch={"name": "slurm", "gpus_per_node": 2, **launch})
-    return replace(made, name=name, run_dir=str(folder / "outputs" / name))
+    planned = tiny_plan(folder, launch={"name": "slurm", "gpus_per_node": 2, **launch})
+    return replace(planned, name=name, run_dir=str(folder / "outputs" / name))
 
 
-def now(one: Plan) -> Status:
-    found = status.read(one.paths.status)
-    assert found
-    return found
+def status_of_plan(run_plan: Plan) -> Status:
+    actual = status.read(run_plan.paths.status)
+    assert actual
+    return actual
 
 
-def job(one: Plan) -> str | None:
-    place = submission.place(one.paths)
+def job(run_plan: Plan) -> str | None:
+    place = submission.place(run_plan.paths)
     return place.job if place else None
 
 
 def test_a_run_is_written_down_submitted_and_explained(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
-    one = plan(tmp_path)
-    assert submit.submit([one]) == DONE
-    assert (now(one).state, job(one)) == (State.QUEUED, "41")
-    assert Plan.read(one.paths.root) == one
-    assert provenance.read(one.paths.provenance)
-    said = capsys.readouterr().out
-    assert "submitted  job 41" in said
-    assert "tunefleet status outputs/run" in said
-    assert "at most 2 GPU-hours" in said
+    run_plan = plan(tmp_path)
+    assert submit.submit([run_plan]) == DONE
+    assert (status_of_plan(run_plan).state, job(run_plan)) == (State.QUEUED, "41")
+    assert Plan.read(run_plan.paths.root) == run_plan
+    assert provenance.read(run_plan.paths.provenance)
+    output = capsys.readouterr().out
+    assert "submitted  job 41" in output
+    assert "tunefleet status outputs/run" in output
+    assert "at most 2 GPU-hours" in output
 
 
 def test_a_dry_run_prints_the_script_and_leaves_nothing(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
     plans = [plan(tmp_path, name, dry_run=True, wait=True, time="30m") for name in ("a", "b")]
     assert submit.submit(plans) == DONE
-    said = capsys.readouterr().out
-    assert said.startswith("#!/bin/bash\n")
-    assert "#SBATCH --array=0-1%2" in said
-    assert "# 2 runs in 1 submissions, at most 2 GPU-hours a start; nothing was submitted" in said
+    output = capsys.readouterr().out
+    assert output.startswith("#!/bin/bash\n")
+    assert "#SBATCH --array=0-1%2" in output
+    assert "# 2 runs in 1 submissions, at most 2 GPU-hours a start; nothing was submitted" in output
     assert fake.calls("sbatch") == []
     assert not (tmp_path / "outputs").exists()
 
@@ -92,61 +92,70 @@ def test_a_dry_run_works_on_a_machine_without_slurm(fake: FakeSlurm, tmp_path: P
 def test_what_is_queued_or_runs_is_not_submitted_again(
     fake: FakeSlurm, tmp_path: Path, capsys: Capture, line: str
 ) -> None:
-    one = plan(tmp_path)
-    submit.submit([one])
+    run_plan = plan(tmp_path)
+    submit.submit([run_plan])
     fake.says("squeue", line)
-    before = now(one)
-    assert submit.submit([one]) == DONE
+    previous = status_of_plan(run_plan)
+    assert submit.submit([run_plan]) == DONE
     assert len(fake.calls("sbatch")) == 1
     assert "run is queued already" in capsys.readouterr().out
-    assert now(one) == before
-    assert job(one) == "41"
+    assert status_of_plan(run_plan) == previous
+    assert job(run_plan) == "41"
 
 
 def test_what_is_done_is_not_submitted_again(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
-    one = plan(tmp_path)
-    status.write(one.paths.status, Status(State.FINISHED, step=40))
-    assert submit.submit([one]) == DONE
+    run_plan = plan(tmp_path)
+    status.write(run_plan.paths.status, Status(State.FINISHED, step=40))
+    assert submit.submit([run_plan]) == DONE
     assert fake.calls("sbatch") == []
     assert "run is done: 40 steps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.PREEMPTED, State.CANCELLED, State.INTERRUPTED])
 def test_control_what_has_ended_otherwise_is_submitted_again(fake: FakeSlurm, tmp_path: Path, state: State) -> None:
-    one = plan(tmp_path)
-    submit.submit([one])
-    status.write(one.paths.status, Status(state, saved_step=5))
-    assert submit.submit([one]) == DONE
+    run_plan = plan(tmp_path)
+    submit.submit([run_plan])
+    status.write(run_plan.paths.status, Status(state, saved_step=5))
+    assert submit.submit([run_plan]) == DONE
     assert len(fake.calls("sbatch")) == 2
-    assert (now(one).state, now(one).saved_step, job(one)) == (State.QUEUED, 5, "42")
+    assert (status_of_plan(run_plan).state, status_of_plan(run_plan).saved_step, job(run_plan)) == (
+        State.QUEUED,
+        5,
+        "42",
+    )
 
 
 def test_a_refused_batch_does_not_stop_the_others(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
     plans = [plan(tmp_path, "a", partition="nope"), plan(tmp_path, "b"), plan(tmp_path, "c", partition="nope", nodes=2)]
     plans.append(plan(tmp_path, "d", nodes=3))
     assert submit.submit(plans) == FAILED
-    assert [now(one).state for one in plans] == [State.FAILED, State.QUEUED, State.FAILED, State.QUEUED]
-    assert now(plans[0]).cause is Cause.USER_ERROR
-    assert "invalid partition" in now(plans[0]).reason
+    assert [status_of_plan(run_plan).state for run_plan in plans] == [
+        State.FAILED,
+        State.QUEUED,
+        State.FAILED,
+        State.QUEUED,
+    ]
+    assert status_of_plan(plans[0]).cause is Cause.USER_ERROR
+    assert "invalid partition" in status_of_plan(plans[0]).reason
     captured = capsys.readouterr()
     assert captured.err.count("sbatch refused the job: invalid partition specified: nope") == 2
     assert captured.out.count("submitted  job") == 2
-    assert [job(one) for one in plans] == [None, "42", None, "44"]
+    assert [job(run_plan) for run_plan in plans] == [None, "42", None, "44"]
 
 
 def test_a_foreign_directory_stops_everything_before_anything_is_sent(fake: FakeSlurm, tmp_path: Path) -> None:
-    other = plan(tmp_path, "b")
-    replace(other, identity="another").save()
+    second_plan = plan(tmp_path, "b")
+    replace(second_plan, identity="another").save()
     with pytest.raises(RunError, match="name: b is taken by a run with other settings"):
-        submit.submit([plan(tmp_path, "a"), other])
+        submit.submit([plan(tmp_path, "a"), second_plan])
     assert fake.calls("sbatch") == []
     assert not (tmp_path / "outputs" / "a").exists()
 
 
 def test_who_is_submitting_the_run_already_is_not_disturbed(fake: FakeSlurm, tmp_path: Path) -> None:
-    one = plan(tmp_path)
-    with start.run_lock(one), pytest.raises(RunError, match="run is already running"):
-        submit.submit([one])
+    run_plan = plan(tmp_path)
+    with start.run_lock(run_plan), pytest.raises(RunError, match="run is already running"):
+        submit.submit([run_plan])
     assert fake.calls("sbatch") == []
 
 
@@ -186,13 +195,13 @@ def test_without_a_snapshot_the_jobs_run_the_project_itself(fake: FakeSlurm, tmp
 def test_an_array_lists_its_runs_and_each_knows_its_place(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
     plans = [plan(tmp_path, f"r{number:02d}") for number in range(12)]
     assert submit.submit(plans) == DONE
-    assert [job(one) for one in plans] == [f"41_{number}" for number in range(12)]
-    said = capsys.readouterr().out
-    assert "submitted  job 41, an array of 12 runs" in said
-    assert "outputs/r09" in said
-    assert "... and 2 more" in said
+    assert [job(run_plan) for run_plan in plans] == [f"41_{number}" for number in range(12)]
+    output = capsys.readouterr().out
+    assert "submitted  job 41, an array of 12 runs" in output
+    assert "outputs/r09" in output
+    assert "... and 2 more" in output
     (folder,) = (tmp_path / "outputs" / "submissions").iterdir()
-    assert json.loads((folder / "submission.json").read_text())["runs"] == [one.run_dir for one in plans]
+    assert json.loads((folder / "submission.json").read_text())["runs"] == [run_plan.run_dir for run_plan in plans]
 
 
 def test_waiting_stays_until_the_jobs_have_ended(
@@ -210,18 +219,18 @@ def test_waiting_stays_until_the_jobs_have_ended(
 def test_a_run_does_not_start_here_while_slurm_has_it(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = plan(tmp_path)
-    submit.submit([one])
+    run_plan = plan(tmp_path)
+    submit.submit([run_plan])
     fake.says("squeue", "41|PENDING|Priority|")
     started: list[Plan] = []
     monkeypatch.setattr(start.local, "run", lambda plan: started.append(plan) or 0)
     with pytest.raises(RunError, match=r"run is queued as a SLURM job\. End it first: tunefleet cancel run"):
-        start.start(one, Machine())
+        start.start(run_plan, Machine())
     assert started == []
-    status.write(one.paths.status, Status(State.CANCELLED))
-    assert start.start(one, Machine()) == DONE
-    assert submission.place(one.paths) is None  # who looks at it now does not ask SLURM
-    assert started == [one]
+    status.write(run_plan.paths.status, Status(State.CANCELLED))
+    assert start.start(run_plan, Machine()) == DONE
+    assert submission.place(run_plan.paths) is None  # who looks at it now does not ask SLURM
+    assert started == [run_plan]
 
 
 # What a site allows
@@ -231,10 +240,10 @@ def test_what_waits_is_said_with_the_command_that_submits_it(fake: FakeSlurm, tm
     site(fake, tmp_path, 2)
     plans = [plan(tmp_path, name) for name in "abc"]
     assert submit.submit(plans, "sweep-1a2b3c4d") == FAILED
-    said = capsys.readouterr()
-    assert "1 of 3 runs wait, not submitted: the site takes no more now (AssocMaxSubmitJobLimit" in said.err
-    assert "tunefleet resume sweep-1a2b3c4d" in said.err
-    assert [status.read(one.paths.status) is None for one in plans] == [False, False, True]
+    output = capsys.readouterr()
+    assert "1 of 3 runs wait, not submitted: the site takes no more now (AssocMaxSubmitJobLimit" in output.err
+    assert "tunefleet resume sweep-1a2b3c4d" in output.err
+    assert [status.read(run_plan.paths.status) is None for run_plan in plans] == [False, False, True]
     assert Plan.read(plans[2].paths.root) == plans[2]
     fake.says("squeue", "41|RUNNING|None|\n42|RUNNING|None|")
     (tmp_path / "room").write_text("5")

@@ -98,10 +98,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def another(path: Path) -> None:
     """One bit, with the size and both times that it had."""
-    before, content = path.stat(), bytearray(path.read_bytes())
+    previous, content = path.stat(), bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(path, ns=(previous.st_atime_ns, previous.st_mtime_ns))
 
 
 def more(path: Path) -> None:
@@ -147,11 +147,11 @@ def test_the_same_command_after_a_change_is_refused(
 
 def test_both_digests_are_named(folder: Path, trained: list[str]) -> None:
     path = folder / "rows.jsonl"
-    then = hashlib.sha256(path.read_bytes()).hexdigest()
+    older = hashlib.sha256(path.read_bytes()).hexdigest()
     start.start(planned(folder), CPU)
     path.write_text('{"prompt": "c", "completion": "d"}\n')
     now = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(RunError, match=f"{path}: SHA-256 {then[:12]} then, SHA-256 {now[:12]} now"):
+    with pytest.raises(RunError, match=f"{path}: SHA-256 {older[:12]} then, SHA-256 {now[:12]} now"):
         start.start(planned(folder), CPU)
 
 
@@ -187,7 +187,7 @@ def test_control_without_the_comparison_it_trains(
 ) -> None:
     start.start(planned(folder), CPU)
     another(folder / "rows.jsonl")
-    monkeypatch.setattr(contents, "changes", lambda then, now, plan: [])
+    monkeypatch.setattr(contents, "changes", lambda older, now, plan: [])
     start.start(planned(folder), CPU)
     assert trained == ["run", "run"]
 
@@ -233,7 +233,7 @@ def waiting_point(folder: Path) -> None:
 STARTERS = [same_command, resume, queued_rank, submitted, waiting_point]
 
 
-@pytest.mark.parametrize("starter", STARTERS, ids=[one.__name__ for one in STARTERS])
+@pytest.mark.parametrize("starter", STARTERS, ids=[starter_function.__name__ for starter_function in STARTERS])
 @pytest.mark.parametrize("state", [State.FINISHED, State.INTERRUPTED, State.QUEUED])
 def test_nobody_starts_it_and_it_is_not_done(
     folder: Path, trained: list[str], starter: Edit, state: State, monkeypatch: pytest.MonkeyPatch
@@ -243,11 +243,11 @@ def test_nobody_starts_it_and_it_is_not_done(
     plan.save()
     status.write(plan.paths.status, Status(state, step=4, total_steps=9))
     another(folder / "lines.de")
-    before = plan.paths.plan.read_text(), plan.paths.status.read_text()
+    previous = plan.paths.plan.read_text(), plan.paths.status.read_text()
     with pytest.raises(RunError, match=r"lines\.de"):
         starter(folder)
     assert trained == []
-    assert before == (plan.paths.plan.read_text(), plan.paths.status.read_text())
+    assert previous == (plan.paths.plan.read_text(), plan.paths.status.read_text())
 
 
 def test_other_ranks_leave_it_to_the_first(folder: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ def test_reproduce_says_what_changed_and_runs(
     old = unchanged.recorded(planned(folder))
     old.save()
     another(folder / "lines.de")
-    monkeypatch.setattr(control.compose, "from_overrides", lambda words, with_project_conf: planned(folder).config)
+    monkeypatch.setattr(control.compose, "from_overrides", lambda arguments, with_project_conf: planned(folder).config)
     monkeypatch.setattr(control, "machine_for", lambda config: CPU)
     assert control.reproduce(Run(old.paths)) == 0
     assert f"  data {folder}/lines.de: SHA-256 " in capsys.readouterr().out
@@ -338,18 +338,18 @@ def test_a_data_set_of_the_hub_is_known_by_its_files(folder: Path, monkeypatch: 
 
 def test_a_newer_snapshot_of_a_model_is_another_one(folder: Path) -> None:
     """`facebook/opt-125m` stays the same name."""
-    then = unchanged.recorded(planned(folder))
+    older = unchanged.recorded(planned(folder))
     newer = written(folder / "newer" / "model.safetensors", bytes(1001)).parent
-    now = replace(then, sources=replace(then.sources, weights=str(newer)), contents={})
+    now = replace(older, sources=replace(older.sources, weights=str(newer)), contents={})
     with pytest.raises(RunError, match=f"model {newer}/model.safetensors: "):
-        unchanged.expect_as_in(then, unchanged.recorded(now))
+        unchanged.expect_as_in(older, unchanged.recorded(now))
 
 
 def test_another_architecture_under_the_same_path_is_another_model(folder: Path) -> None:
-    then = unchanged.recorded(planned(folder))
+    older = unchanged.recorded(planned(folder))
     files.write_json(folder / "model" / "config.json", {**OPT, "ffn_dim": 128})
     with pytest.raises(RunError, match=r"model architecture: .*; model .*config\.json: "):
-        unchanged.expect_as_in(then, unchanged.recorded(planned(folder)))
+        unchanged.expect_as_in(older, unchanged.recorded(planned(folder)))
 
 
 def test_a_relative_folder_of_a_model_is_another_one_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,15 +402,15 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     runs = type(sys)("tunefleet.runs.stand_in")
     runs.evaluate = lambda plan: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
     runs.chat = lambda plan, ask, say: done.append("chat")  # type: ignore[attr-defined]
-    runs.export = lambda plan, where: done.append("export") or folder  # type: ignore[attr-defined]
+    runs.export = lambda plan, target: done.append("export") or folder  # type: ignore[attr-defined]
     for module in ("evaluate", "chat_session", "run_summary", "checkpoint_export"):
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
     runs.single_turns = lambda plan: True  # type: ignore[attr-defined]
     runs.results, runs.sample_lines = (lambda record: {}), (lambda plan, samples: [])  # type: ignore[attr-defined]
-    for word in refusing:
+    for use in refusing:
         with pytest.raises(RunError, match=Path(name).name):
-            USES[word](Run(plan.paths))
-    for word in USES.keys() - refusing:
-        USES[word](Run(plan.paths))
+            USES[use](Run(plan.paths))
+    for use in USES.keys() - refusing:
+        USES[use](Run(plan.paths))
     assert {*done} == {*USES} - refusing

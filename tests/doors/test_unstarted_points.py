@@ -58,11 +58,11 @@ class Desk:
         path = f"{folder / 'swap'}:{ROOT / 'src'}"
         self.environment = {**environment(folder), "PYTHONPATH": path}
 
-    def grid(self, *words: str) -> subprocess.Popen[bytes]:
+    def grid(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A grid in the foreground of a terminal of its own, as soon as `words` say how many points run."""
         with open(self.folder / "output.txt", "wb") as output:
             return subprocess.Popen(
-                command(*GRID, *words),
+                command(*GRID, *arguments),
                 cwd=self.folder,
                 env=self.environment,
                 stdout=output,
@@ -70,9 +70,9 @@ class Desk:
                 start_new_session=True,
             )
 
-    def tunefleet(self, *words: str) -> tuple[int, str]:
+    def tunefleet(self, *arguments: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-c", "from tunefleet.doors import cli; cli.main()", *words],
+            [sys.executable, "-c", "from tunefleet.doors import cli; cli.main()", *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -83,8 +83,8 @@ class Desk:
 
     def states(self) -> list[State | None]:
         runs = [plan.parent for plan in sorted((self.folder / "outputs").glob("*/plan.json"))]
-        found = [status.read(RunPaths(run).status) for run in runs]
-        return [now and now.state for now in found]
+        actual = [status.read(RunPaths(run).status) for run in runs]
+        return [run_status and run_status.state for run_status in actual]
 
     def sweep(self) -> str:
         (folder,) = (self.folder / "outputs" / "sweeps").iterdir()
@@ -137,9 +137,9 @@ def test_ctrl_c_while_a_sweep_is_resumed_ends_all_of_it(desk: Desk) -> None:
     grid.kill()
     grid.wait()
     desk.until(lambda states: states.count(State.INTERRUPTED) == 1)
-    words = [sys.executable, "-c", "from tunefleet.doors import cli; cli.main()", "resume", desk.sweep()]
-    again = subprocess.Popen(words, cwd=desk.folder, env=desk.environment, start_new_session=True)
+    arguments = [sys.executable, "-c", "from tunefleet.doors import cli; cli.main()", "resume", desk.sweep()]
+    repeated = subprocess.Popen(arguments, cwd=desk.folder, env=desk.environment, start_new_session=True)
     desk.until(lambda states: State.RUNNING in states)
-    os.killpg(again.pid, signal.SIGINT)
-    assert again.wait(timeout=60) == 130
+    os.killpg(repeated.pid, signal.SIGINT)
+    assert repeated.wait(timeout=60) == 130
     assert desk.states().count(None) == 3

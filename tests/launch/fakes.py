@@ -26,9 +26,9 @@ class FakeSlurm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        for other in _OTHERS:
-            if found := shutil.which(other):
-                (folder / other).symlink_to(found)
+        for second in _OTHERS:
+            if found := shutil.which(second):
+                (folder / second).symlink_to(found)
         for program in _PROGRAMS:
             self.says(program)
 
@@ -59,7 +59,7 @@ class FakeSlurm:
         written = self.folder / "calls"
         lines = written.read_text().splitlines() if written.exists() else []
         calls = [line.split("\x1f")[:-1] for line in lines]
-        return [words for name, *words in calls if name == program]
+        return [arguments for name, *arguments in calls if name == program]
 
 
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:

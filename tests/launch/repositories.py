@@ -10,9 +10,9 @@ import pytest
 _PERSON = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "protocol.file.allow=always")
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     """What `git WORDS` prints in `folder`, whoever runs the test."""
-    done = subprocess.run(["git", *_PERSON, *words], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(["git", *_PERSON, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout
 
 

@@ -82,10 +82,10 @@ def test_a_run_of_no_sweep_advances_nothing(run: RunPaths, tmp_path: Path, damag
     ],
 )
 def test_a_failure_is_written_to_the_log_alone(run: RunPaths, sweep: Path, command: tuple[str], why: str) -> None:
-    before = status.read(run.status)
+    previous = status.read(run.status)
     advance.after_job(run, command, patience=0.2 if "sleep" in command[-1] else 60)
     assert why in log_of(sweep)
-    assert status.read(run.status) == before
+    assert status.read(run.status) == previous
 
 
 @pytest.fixture
@@ -116,9 +116,9 @@ def test_the_end_of_a_job_advances_with_the_real_command_and_keeps_its_own_code(
     attempt.begin(run, attempt.run_of_job(Path(folder))[1])
     status.write(run.status, Status(State.CHECKPOINTING, cause=Cause.RUNG, saved_step=2))
     assert ended(monkeypatch, "end", folder, "0") == 0
-    now = status.read(run.status)
-    assert now
-    assert now.state is State.PAUSED
+    run_status = status.read(run.status)
+    assert run_status
+    assert run_status.state is State.PAUSED
     assert re.search("exit code [1-9]", log_of(sweep))
 
 

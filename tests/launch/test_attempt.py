@@ -39,15 +39,15 @@ def run(fake: FakeSlurm, tmp_path: Path) -> RunPaths:
     return plan.paths
 
 
-def kept(run: RunPaths) -> Status:
-    now = status.read(run.status)
-    assert now
-    return now
+def saved_status(run: RunPaths) -> Status:
+    run_status = status.read(run.status)
+    assert run_status
+    return run_status
 
 
 def trains(run: RunPaths, saved_step: int = 5, state: State = State.RUNNING, cause: Cause = Cause.NONE) -> None:
     """What the ranks did between the two lines."""
-    status.write(run.status, kept(run).moved(state=state, cause=cause, step=saved_step, saved_step=saved_step))
+    status.write(run.status, saved_status(run).moved(state=state, cause=cause, step=saved_step, saved_step=saved_step))
 
 
 def requeued(fake: FakeSlurm) -> int:
@@ -57,11 +57,11 @@ def requeued(fake: FakeSlurm) -> int:
 def test_the_beginning_tells_the_ranks_where_to_meet(run: RunPaths) -> None:
     failures.write(run, Failure(0, "of yesterday", Cause.ERROR, 1))
     run.stop.touch()
-    words = dict(line.removeprefix("export ").split("=", 1) for line in attempt.begin(run, KEY).splitlines())
-    assert shlex.split(words["TUNEFLEET_RUN"]) == [str(run.root)]
-    assert words["MASTER_ADDR"]
-    assert 1024 <= int(words["MASTER_PORT"]) <= 65535
-    assert (kept(run).state, kept(run).job) == (State.STARTING, "12")
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in attempt.begin(run, KEY).splitlines())
+    assert shlex.split(exports["TUNEFLEET_RUN"]) == [str(run.root)]
+    assert exports["MASTER_ADDR"]
+    assert 1024 <= int(exports["MASTER_PORT"]) <= 65535
+    assert (saved_status(run).state, saved_status(run).job) == (State.STARTING, "12")
     assert failures.read_all(run) == []
     assert not run.stop.exists()
     assert len(attempts.read(run, KEY)) == 1
@@ -70,9 +70,9 @@ def test_the_beginning_tells_the_ranks_where_to_meet(run: RunPaths) -> None:
 def test_a_good_end_is_the_end(run: RunPaths, fake: FakeSlurm) -> None:
     attempt.begin(run, KEY)
     trains(run, 40, State.FINISHED)
-    before = kept(run)
+    previous = saved_status(run)
     assert attempt.end(run, KEY, 0) == DONE
-    assert kept(run) == before
+    assert saved_status(run) == previous
     assert requeued(fake) == 0
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_may_go_on_goes_back_into_the_queue(
     attempt.begin(run, KEY)
     trains(run, 5, state, cause)
     assert attempt.end(run, KEY, code) == DONE
-    assert (kept(run).state, kept(run).restarts) == (State.REQUEUED, 1)
+    assert (saved_status(run).state, saved_status(run).restarts) == (State.REQUEUED, 1)
     assert requeued(fake) == 1
 
 
@@ -104,19 +104,27 @@ def test_a_run_that_would_fail_again_does_not_go_back(run: RunPaths, fake: FakeS
     trains(run)
     failures.write(run, Failure(0, "why", cause, 3))
     assert attempt.end(run, KEY, 3) == 3
-    assert (kept(run).state, kept(run).cause, kept(run).reason) == (state, cause, "rank 0 failed: why")
+    assert (saved_status(run).state, saved_status(run).cause, saved_status(run).reason) == (
+        state,
+        cause,
+        "rank 0 failed: why",
+    )
     assert requeued(fake) == 0
 
 
 @pytest.mark.parametrize(("cause", "state"), [(Cause.RUNG, State.PAUSED), (Cause.PRUNED, State.PRUNED)])
 def test_what_its_sweep_asks_of_a_run_is_a_good_end(run: RunPaths, fake: FakeSlurm, cause: Cause, state: State) -> None:
     attempt.begin(run, KEY)
-    status.write(run.status, kept(run).moved(state=State.CHECKPOINTING, cause=cause, saved_step=5, reason="why"))
+    status.write(
+        run.status, saved_status(run).moved(state=State.CHECKPOINTING, cause=cause, saved_step=5, reason="why")
+    )
     assert attempt.end(run, KEY, 0) == DONE
-    assert (kept(run).state, kept(run).cause, kept(run).reason) == (state, cause, "why")
+    assert (saved_status(run).state, saved_status(run).cause, saved_status(run).reason) == (state, cause, "why")
     assert requeued(fake) == 0
     assert attempt.begin(run, KEY) == "exit 0"  # SLURM requeues a job whose machine fails just after the last word
-    status.write(run.status, kept(run).moved(state=State.QUEUED, cause=Cause.NONE))  # as a new submission writes it
+    status.write(
+        run.status, saved_status(run).moved(state=State.QUEUED, cause=Cause.NONE)
+    )  # as a new submission writes it
     assert "TUNEFLEET_RUN" in attempt.begin(run, KEY)
 
 
@@ -125,7 +133,7 @@ def test_a_cancelled_run_does_not_go_back(run: RunPaths, fake: FakeSlurm) -> Non
     trains(run, 5, State.CHECKPOINTING, Cause.TERMINATED)
     run.cancelled.touch()
     attempt.end(run, KEY, 130)
-    assert (kept(run).state, requeued(fake)) == (State.CANCELLED, 0)
+    assert (saved_status(run).state, requeued(fake)) == (State.CANCELLED, 0)
 
 
 def test_two_attempts_in_vain_are_the_end(run: RunPaths, fake: FakeSlurm) -> None:
@@ -133,7 +141,7 @@ def test_two_attempts_in_vain_are_the_end(run: RunPaths, fake: FakeSlurm) -> Non
         attempt.begin(run, KEY)
         trains(run, 0)
         code = attempt.end(run, KEY, 137)
-    assert (code, kept(run).state, requeued(fake)) == (137, State.FAILED, 1)
+    assert (code, saved_status(run).state, requeued(fake)) == (137, State.FAILED, 1)
 
 
 def test_restarts_are_used_up(run: RunPaths, fake: FakeSlurm) -> None:
@@ -141,7 +149,7 @@ def test_restarts_are_used_up(run: RunPaths, fake: FakeSlurm) -> None:
         attempt.begin(run, KEY)
         trains(run, step)
         attempt.end(run, KEY, 137)
-    assert (kept(run).state, requeued(fake)) == (State.FAILED, 2)
+    assert (saved_status(run).state, requeued(fake)) == (State.FAILED, 2)
 
 
 def test_a_queue_that_does_not_take_it_back_is_the_end(run: RunPaths, fake: FakeSlurm) -> None:
@@ -149,8 +157,8 @@ def test_a_queue_that_does_not_take_it_back_is_the_end(run: RunPaths, fake: Fake
     trains(run)
     fake.says("scontrol", code=1, error="Requested operation is presently disabled")
     assert attempt.end(run, KEY, 137) == 1
-    assert kept(run).state is State.FAILED
-    assert "could not go back into the queue: scontrol: Requested operation" in kept(run).reason
+    assert saved_status(run).state is State.FAILED
+    assert "could not go back into the queue: scontrol: Requested operation" in saved_status(run).reason
 
 
 # What SLURM sends back by itself
@@ -170,9 +178,9 @@ def test_what_has_ended_for_good_does_not_start_again(run: RunPaths, state: Stat
     """A machine that fails just after the last word: SLURM requeues the job."""
     attempt.begin(run, KEY)
     trains(run, 40, state, cause)
-    before = kept(run)
+    previous = saved_status(run)
     assert attempt.begin(run, KEY) == ("" if state is State.FAILED else "exit 0")
-    assert kept(run) == before
+    assert saved_status(run) == previous
 
 
 @pytest.mark.parametrize(
@@ -184,12 +192,12 @@ def test_control_what_a_machine_took_along_starts_again(run: RunPaths, state: St
     attempt.begin(run, KEY)
     trains(run, 5, state, cause)
     assert attempt.begin(run, KEY)
-    assert kept(run).state is State.STARTING
+    assert saved_status(run).state is State.STARTING
 
 
 def test_machines_that_fail_in_vain_are_not_tried_for_ever(run: RunPaths) -> None:
     assert [bool(attempt.begin(run, KEY)) for _ in range(4)] == [True, True, False, False]
-    assert (kept(run).state, kept(run).cause) == (State.FAILED, Cause.NO_PROGRESS)
+    assert (saved_status(run).state, saved_status(run).cause) == (State.FAILED, Cause.NO_PROGRESS)
 
 
 @pytest.mark.parametrize("starts", [0, 2])
@@ -198,7 +206,7 @@ def test_a_run_that_was_cancelled_while_it_waited_does_not_start(run: RunPaths, 
         attempt.begin(run, KEY)
     run.cancelled.touch()
     assert attempt.begin(run, KEY) == "exit 0"  # SLURM is content, and mails no failure
-    assert (kept(run).state, kept(run).cause) == (State.CANCELLED, Cause.CANCELLED)
+    assert (saved_status(run).state, saved_status(run).cause) == (State.CANCELLED, Cause.CANCELLED)
 
 
 def test_each_job_of_an_array_finds_its_run_and_tells_the_number(
@@ -216,22 +224,22 @@ def test_each_job_of_an_array_finds_its_run_and_tells_the_number(
 def test_another_code_than_the_jobs_own_is_refused(run: RunPaths, tmp_path: Path) -> None:
     """Python goes on with an installed one where the copy is gone, or this machine does not see it."""
     assert attempt.begin(run, KEY, str(tmp_path / "code" / "src")) == ""
-    assert (kept(run).state, kept(run).cause) == (State.FAILED, Cause.USER_ERROR)
-    assert "the code that this job was to run is not there" in kept(run).reason
+    assert (saved_status(run).state, saved_status(run).cause) == (State.FAILED, Cause.USER_ERROR)
+    assert "the code that this job was to run is not there" in saved_status(run).reason
     own = str(Path(attempt.__file__).parents[2])
     status.write(run.status, Status(State.QUEUED))
     assert "TUNEFLEET_RUN" in attempt.begin(run, KEY, own)
 
 
 def test_a_port_that_somebody_has_is_told_before_ranks_start(fake: FakeSlurm, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        taken.listen()
-        plan = tiny_plan(tmp_path, launch={"name": "slurm", "port": taken.getsockname()[1]})
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen()
+        plan = tiny_plan(tmp_path, launch={"name": "slurm", "port": listener.getsockname()[1]})
         plan.save()
         status.write(plan.paths.status, Status(State.QUEUED))
         assert attempt.begin(plan.paths, KEY) == ""
-    assert (kept(plan.paths).state, kept(plan.paths).cause) == (State.FAILED, Cause.USER_ERROR)
-    assert "launch.port" in kept(plan.paths).reason
+    assert (saved_status(plan.paths).state, saved_status(plan.paths).cause) == (State.FAILED, Cause.USER_ERROR)
+    assert "launch.port" in saved_status(plan.paths).reason
     status.write(plan.paths.status, Status(State.QUEUED))
     assert "TUNEFLEET_RUN" in attempt.begin(plan.paths, KEY)

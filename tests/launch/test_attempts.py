@@ -36,8 +36,8 @@ def test_an_attempt_that_was_killed_ends_where_the_next_begins(tmp_path: Path) -
     attempts.begin(run(tmp_path, 0), "s", "12")
     attempts.begin(run(tmp_path, 7), "s", "12")
     attempts.begin(run(tmp_path, 7), "s", "12")
-    found = attempts.read(RunPaths(tmp_path), "s")
-    assert [(one.first, one.last, one.made_progress) for one in found] == [
+    recorded = attempts.read(RunPaths(tmp_path), "s")
+    assert [(attempt.first, attempt.last, attempt.made_progress) for attempt in recorded] == [
         (0, 7, True),
         (7, 7, False),
         (7, None, False),
@@ -82,13 +82,13 @@ def test_a_damaged_line_hides_no_other(tmp_path: Path, damage: bytes) -> None:
     paths = RunPaths(tmp_path)
     content = [line(started=1.0).encode(), damage, line(started=2.0).encode()]
     paths.attempts.write_bytes(b"\n".join(content) + b"\n")
-    assert [one.started for one in attempts.read(paths, "s")] == [1.0, 2.0]
+    assert [attempt.started for attempt in attempts.read(paths, "s")] == [1.0, 2.0]
 
 
 def test_a_line_of_a_newer_version_counts(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
     paths.attempts.write_text(line(started=1.0, mood="sad") + "\n")
-    assert [one.started for one in attempts.read(paths, "s")] == [1.0]
+    assert [attempt.started for attempt in attempts.read(paths, "s")] == [1.0]
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])

@@ -83,10 +83,10 @@ TABLE: dict[str, Row] = {
 
 @pytest.mark.parametrize("name", TABLE)
 def test_cause_and_state_of_an_ending(name: str) -> None:
-    now, failures, code, job_state, cancelled, cause, state = TABLE[name]
-    found = ending.of_attempt(now, failures, code, job_state, cancelled)
-    assert (found.cause, found.state) == (cause, state)
-    assert found.reason or cause is Cause.NONE
+    run_status, failures, code, job_state, cancelled, cause, state = TABLE[name]
+    actual = ending.of_attempt(run_status, failures, code, job_state, cancelled)
+    assert (actual.cause, actual.state) == (cause, state)
+    assert actual.reason or cause is Cause.NONE
 
 
 def test_every_cause_leaves_a_final_state() -> None:

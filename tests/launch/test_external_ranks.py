@@ -52,9 +52,9 @@ def test_two_jobs_on_a_node_have_two_ports() -> None:
 
 def test_what_torchrun_has_set_stays() -> None:
     environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "29500"}
-    before = dict(environment)
+    previous = dict(environment)
     complete(environment, Machine.this(environment), port=4321)
-    assert environment == before
+    assert environment == previous
 
 
 def _mpi(rank: int, world: int, here: int, **more: str) -> dict[str, str]:
@@ -69,11 +69,16 @@ def _completed(environment: dict[str, str], port: int | None = None) -> dict[str
 
 def test_ranks_of_mpirun_on_one_machine_meet_here() -> None:
     ranks = [_completed(_mpi(rank, 2, 2, PMIX_NAMESPACE="prterun-1@1")) for rank in (0, 1)]
-    assert [found["RANK"] + found["LOCAL_RANK"] for found in ranks] == ["00", "11"]
-    assert {found["WORLD_SIZE"] + found["MASTER_ADDR"] for found in ranks} == {"2127.0.0.1"}
-    assert len({found["MASTER_PORT"] for found in ranks}) == 1
-    other = _completed(_mpi(0, 2, 2, PMIX_NAMESPACE="prterun-2@1"))
-    assert other["MASTER_PORT"] != ranks[0]["MASTER_PORT"]
+    assert [environment_of_rank["RANK"] + environment_of_rank["LOCAL_RANK"] for environment_of_rank in ranks] == [
+        "00",
+        "11",
+    ]
+    assert {
+        environment_of_rank["WORLD_SIZE"] + environment_of_rank["MASTER_ADDR"] for environment_of_rank in ranks
+    } == {"2127.0.0.1"}
+    assert len({environment_of_rank["MASTER_PORT"] for environment_of_rank in ranks}) == 1
+    stranger = _completed(_mpi(0, 2, 2, PMIX_NAMESPACE="prterun-2@1"))
+    assert stranger["MASTER_PORT"] != ranks[0]["MASTER_PORT"]
 
 
 def test_the_port_that_was_asked_for() -> None:
@@ -81,18 +86,18 @@ def test_the_port_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("environment", "fragment"),
     [
         (_mpi(1, 4, 2), "of 4 processes 2 of them are on this machine. Set MASTER_ADDR to the host of rank 0"),
         ({"RANK": "0", "WORLD_SIZE": "2"}, "of 2 processes an unknown number of them are on this machine"),
     ],
     ids=["two hosts", "by hand"],
 )
-def test_ranks_on_several_hosts_need_an_address(environment: dict[str, str], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_ranks_on_several_hosts_need_an_address(environment: dict[str, str], fragment: str) -> None:
+    with pytest.raises(ConfigError, match=fragment):
         _completed(dict(environment))
-    given = _completed({**environment, "MASTER_ADDR": "n1"})  # control
-    assert given["MASTER_ADDR"] == "n1"
+    completed = _completed({**environment, "MASTER_ADDR": "n1"})  # control
+    assert completed["MASTER_ADDR"] == "n1"
 
 
 def test_one_rank_needs_no_address() -> None:

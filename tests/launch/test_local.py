@@ -75,15 +75,15 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(local, "RANK_MODULE", "fake_rank")
     monkeypatch.setattr(local, "POLL", 0.02)
-    words = ["launch.processes=2", f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}", "name=run"]
-    plan = make(from_overrides(words), Machine(gpus=0, cores=2))
+    overrides = ["launch.processes=2", f"model.tokenizer={tmp_path}", f"output_dir={tmp_path}", "name=run"]
+    plan = make(from_overrides(overrides), Machine(gpus=0, cores=2))
     plan.save()
     status.write(plan.paths.status, Status(State.RUNNING, step=7, total_steps=40))
     yield plan
-    left = [pid for pid in rank_ids(plan) if alive(pid)]
-    for pid in left:
+    survivors = [pid for pid in rank_ids(plan) if alive(pid)]
+    for pid in survivors:
         os.kill(pid, signal.SIGKILL)
-    assert left == []
+    assert survivors == []
 
 
 def bodies(plan: Plan, *what: str) -> None:
@@ -105,9 +105,9 @@ def alive(pid: int) -> bool:
 
 
 def state(plan: Plan) -> Status:
-    now = status.read(plan.paths.status)
-    assert now is not None
-    return now
+    run_status = status.read(plan.paths.status)
+    assert run_status is not None
+    return run_status
 
 
 # Good ends
@@ -170,8 +170,8 @@ def test_rank_0_has_said_it_already(plan: Plan, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_was_killed(plan: Plan, capsys: pytest.CaptureFixture[str], rank: int) -> None:
-    doomed, other = "os.kill(os.getpid(), signal.SIGKILL)", LONG
-    bodies(plan, *(f"meet({1 - mine}); {doomed if mine == rank else other}" for mine in (0, 1)))
+    doomed, patient = "os.kill(os.getpid(), signal.SIGKILL)", LONG
+    bodies(plan, *(f"meet({1 - mine}); {doomed if mine == rank else patient}" for mine in (0, 1)))
     assert local.run(plan) == 1
     assert f"rank {rank} of 2 was killed by SIGKILL (the system may be out of memory)." in capsys.readouterr().err
     assert state(plan).state is State.FAILED
@@ -257,7 +257,7 @@ def launch(plan: Plan) -> subprocess.Popen[str]:
     return process
 
 
-def asked(plan: Plan, rank: int) -> str:
+def signal_seen(plan: Plan, rank: int) -> str:
     return (plan.paths.root / f"asked{rank}").read_text()
 
 
@@ -270,13 +270,13 @@ def test_ctrl_c_lets_every_rank_save(plan: Plan, number: int, send: Callable[[in
     bodies(plan, saves(), saves())
     process = launch(plan)
     send(process.pid, number)
-    _, said = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     name = signal.Signals(number).name
-    assert (asked(plan, 0), asked(plan, 1)) == (name, name)
+    assert (signal_seen(plan, 0), signal_seen(plan, 1)) == (name, name)
     assert state(plan).cause is (Cause.INTERRUPT if number == signal.SIGINT else Cause.TERMINATED)
     assert state(plan).state is State.INTERRUPTED
-    assert said == "\ntunefleet: saving, then stopping; once more to stop at once.\n"
+    assert errors == "\ntunefleet: saving, then stopping; once more to stop at once.\n"
 
 
 def test_ranks_that_could_not_write_that_they_were_cancelled(plan: Plan) -> None:
@@ -295,7 +295,7 @@ def test_ranks_that_save_at_different_speeds_are_asked_once(plan: Plan) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
-    assert (asked(plan, 0), asked(plan, 1)) == ("SIGINT", "SIGINT")
+    assert (signal_seen(plan, 0), signal_seen(plan, 1)) == ("SIGINT", "SIGINT")
 
 
 def test_a_second_ctrl_c_stops_at_once(plan: Plan) -> None:
@@ -305,9 +305,9 @@ def test_a_second_ctrl_c_stops_at_once(plan: Plan) -> None:
     while not all((plan.paths.root / f"asked{rank}").exists() for rank in (0, 1)):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "out of memory" not in said
+    assert "out of memory" not in errors
     assert state(plan).state is State.INTERRUPTED
 
 
@@ -326,9 +326,9 @@ def test_a_rank_that_fails_while_it_saves_is_a_failure(plan: Plan) -> None:
     bodies(plan, saves(code=0), saves(code=5))
     process = launch(plan)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 5
-    assert "rank 1 of 2 ended with exit code 5" in said
+    assert "rank 1 of 2 ended with exit code 5" in errors
 
 
 # Ports
@@ -356,10 +356,10 @@ def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyP
 
 
 def test_the_port_that_was_asked_for(plan: Plan) -> None:
-    words = ["launch.processes=2", f"model.tokenizer={plan.sources.tokenizer}", "launch.port=4321"]
-    chosen = make(from_overrides(words), Machine())
-    assert local.rank_environment(chosen, 1, 4321)["MASTER_PORT"] == "4321"
-    assert {port for _, port in local.ranks_and_ports(chosen)} == {4321}
+    overrides = ["launch.processes=2", f"model.tokenizer={plan.sources.tokenizer}", "launch.port=4321"]
+    plan_made = make(from_overrides(overrides), Machine())
+    assert local.rank_environment(plan_made, 1, 4321)["MASTER_PORT"] == "4321"
+    assert {port for _, port in local.ranks_and_ports(plan_made)} == {4321}
 
 
 def test_a_port_that_somebody_takes_meanwhile_is_replaced(plan: Plan, capfd: pytest.CaptureFixture[str]) -> None:

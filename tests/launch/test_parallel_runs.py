@@ -113,10 +113,10 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         return made
 
     yield points
-    left = [pid for pid in (_saw(path)[0] for path in tmp_path.glob("p*/saw")) if _alive(int(pid))]
-    for pid in left:
+    survivors = [pid for pid in (_saw(path)[0] for path in tmp_path.glob("p*/saw")) if _alive(int(pid))]
+    for pid in survivors:
         os.kill(int(pid), signal.SIGKILL)
-    assert left == []
+    assert survivors == []
 
 
 def _named(folder: Path, name: str) -> Plan:
@@ -158,7 +158,7 @@ def test_there_are_never_more_than_the_slots(points: Callable[..., list[Fake]]) 
         (float(_saw(point.plan.paths.root / "saw")[2]), float((point.plan.paths.root / "left").read_text()))
         for point in row
     ]
-    assert max(sum(began <= now <= left for began, left in spans) for now, _ in spans) == 2
+    assert max(sum(began <= moment <= survivors for began, survivors in spans) for moment, _ in spans) == 2
 
 
 def test_what_is_not_ready_is_not_started(points: Callable[..., list[Fake]]) -> None:
@@ -208,9 +208,9 @@ def test_all_save_and_none_further_starts(
     row = points("save(0.2, 130)", "save(0.5, 130)", "")
     process = launch(row)
     send(process.pid, number)
-    said = process.communicate(timeout=60)
-    assert said[0] == "True [130, 130, None]\n"
-    assert said[1] == "\ntunefleet: all points save, then stop; once more to stop at once.\n"
+    output = process.communicate(timeout=60)
+    assert output[0] == "True [130, 130, None]\n"
+    assert output[1] == "\ntunefleet: all points save, then stop; once more to stop at once.\n"
     assert [(point.plan.paths.root / "asked").read_text() for point in row[:2]] == ["1", "1"]
     assert {(point.plan.paths.root / "signal").read_text() for point in row[:2]} == {signal.Signals(number).name}
     assert not (row[2].plan.paths.root / "saw").exists()
@@ -235,6 +235,8 @@ def test_points_end_with_a_grid_that_was_killed(points: Callable[..., list[Fake]
     deadline = time.monotonic() + 60
     while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    asked = [int((point.plan.paths.root / "asked").read_text()) for point in row[:2]]
-    assert min(asked) >= 1  # Linux asks once for each thread of the dead launcher; `signals.caught` takes that for one
+    signals = [int((point.plan.paths.root / "asked").read_text()) for point in row[:2]]
+    assert (
+        min(signals) >= 1
+    )  # Linux asks once for each thread of the dead launcher; `signals.caught` takes that for one
     assert not (row[2].plan.paths.root / "saw").exists()

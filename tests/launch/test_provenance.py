@@ -18,7 +18,7 @@ from tunefleet.launch import provenance
 from tunefleet.launch.provenance import Provenance, differences, read, record, write
 
 ROOT = Path(__file__).parents[2]
-THEN = Provenance(
+EARLIER = Provenance(
     commit="a" * 40,
     branch="main",
     dirty=False,
@@ -49,9 +49,15 @@ def paths(tmp_path: Path) -> RunPaths:
 
 
 def test_a_clean_project(repository: Path) -> None:
-    now = record(repository, snapshot="abc")
-    assert now.commit == git(repository, "rev-parse", "HEAD").strip()
-    assert (now.branch, now.dirty, now.diff, now.untracked, now.snapshot) == ("main", False, "", [], "abc")
+    current = record(repository, snapshot="abc")
+    assert current.commit == git(repository, "rev-parse", "HEAD").strip()
+    assert (current.branch, current.dirty, current.diff, current.untracked, current.snapshot) == (
+        "main",
+        False,
+        "",
+        [],
+        "abc",
+    )
 
 
 def test_edits_are_a_diff_that_git_applies(repository: Path, paths: RunPaths, tmp_path: Path) -> None:
@@ -60,14 +66,14 @@ def test_edits_are_a_diff_that_git_applies(repository: Path, paths: RunPaths, tm
     (repository / "README.md").unlink()
     (repository / "blob").write_bytes(bytes(range(256)))
     git(repository, "add", "blob")
-    now = record(repository)
-    assert now.dirty
-    write(paths.provenance, now)
+    current = record(repository)
+    assert current.dirty
+    write(paths.provenance, current)
     git(tmp_path / "clone", "apply", str(paths.diff))
     assert (tmp_path / "clone" / "train.py").read_bytes() == "print('größer')\r\n".encode()
     assert (tmp_path / "clone" / "blob").read_bytes() == bytes(range(256))
     assert not (tmp_path / "clone" / "README.md").exists()
-    assert read(paths.provenance) == now
+    assert read(paths.provenance) == current
 
 
 def test_untracked_files_are_named_and_folders_once(repository: Path) -> None:
@@ -76,9 +82,9 @@ def test_untracked_files_are_named_and_folders_once(repository: Path) -> None:
     (repository / "notes" / "a").touch()
     (repository / "notes" / "b").touch()
     (repository / "train.log").touch()
-    now = record(repository)
-    assert now.untracked == ["new name.py", "notes/"]
-    assert not now.dirty
+    current = record(repository)
+    assert current.untracked == ["new name.py", "notes/"]
+    assert not current.dirty
 
 
 def test_the_persons_own_settings_do_not_change_the_diff(repository: Path) -> None:
@@ -92,9 +98,9 @@ def test_the_persons_own_settings_do_not_change_the_diff(repository: Path) -> No
 
 def test_a_detached_head_has_no_branch(repository: Path) -> None:
     git(repository, "checkout", "--quiet", "--detach")
-    now = record(repository)
-    assert now.branch == ""
-    assert len(now.commit) == 40
+    current = record(repository)
+    assert current.branch == ""
+    assert len(current.commit) == 40
 
 
 @pytest.mark.parametrize("kind", ["no repository", "no git", "no commit", "repository around"])
@@ -108,17 +114,17 @@ def test_where_git_knows_nothing(kind: str, tmp_path: Path, monkeypatch: pytest.
         git(folder, "init", "--quiet")
     if kind == "no git":
         monkeypatch.setenv("PATH", "/nowhere")
-    now = record(folder)
-    assert (now.commit, now.dirty, now.diff) == ("", False, "")
-    assert now.python
+    current = record(folder)
+    assert (current.commit, current.dirty, current.diff) == ("", False, "")
+    assert current.python
 
 
 def test_versions_are_the_installed_ones(repository: Path) -> None:
-    now = record(repository)
-    assert now.packages["torch"] == metadata.version("torch")
-    assert now.packages["deepspeed"] == metadata.version("deepspeed")
-    assert "flash-attn" not in now.packages or metadata.version("flash-attn")
-    assert now.python == ".".join(map(str, sys.version_info[:3]))
+    current = record(repository)
+    assert current.packages["torch"] == metadata.version("torch")
+    assert current.packages["deepspeed"] == metadata.version("deepspeed")
+    assert "flash-attn" not in current.packages or metadata.version("flash-attn")
+    assert current.python == ".".join(map(str, sys.version_info[:3]))
 
 
 def test_who_and_how(repository: Path) -> None:
@@ -157,9 +163,9 @@ def test_what_cannot_be_read_is_none(paths: RunPaths, text: str | None) -> None:
 
 
 def test_a_field_of_a_later_version_is_passed_over(paths: RunPaths) -> None:
-    write(paths.provenance, THEN)
+    write(paths.provenance, EARLIER)
     paths.provenance.write_text(paths.provenance.read_text().replace("{", '{"later": 1,', 1))
-    assert read(paths.provenance) == THEN
+    assert read(paths.provenance) == EARLIER
 
 
 @pytest.mark.parametrize(
@@ -179,20 +185,20 @@ def test_a_field_of_a_later_version_is_passed_over(paths: RunPaths) -> None:
     ],
 )
 def test_differences_are_a_line_each(changes: dict[str, object], lines: list[str]) -> None:
-    assert differences(THEN, replace(THEN, **changes)) == lines
+    assert differences(EARLIER, replace(EARLIER, **changes)) == lines
 
 
 def test_edits_differ(repository: Path) -> None:
     clean = record(repository)
     (repository / "train.py").write_text("x\n")
-    one = record(repository)
+    first = record(repository)
     (repository / "train.py").write_text("y\n")
-    other = record(repository)
-    assert differences(one, one) == []
-    assert [line.split(" (")[0] for line in differences(clean, one)] == [
+    second = record(repository)
+    assert differences(first, first) == []
+    assert [line.split(" (")[0] for line in differences(clean, first)] == [
         "uncommitted edits: none then, a diff of 7 lines"
     ]
-    assert len(differences(one, other)) == 1
+    assert len(differences(first, second)) == 1
 
 
 def test_nothing_heavy_is_imported(repository: Path) -> None:

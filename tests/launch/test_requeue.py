@@ -66,6 +66,6 @@ def test_without_restarts_the_first_start_is_the_last() -> None:
     ],
 )
 def test_two_attempts_without_a_new_checkpoint_are_enough(steps: list[tuple[int, int]], allowed: bool) -> None:
-    said = refusal(Cause.TIME_LIMIT, done(*steps), LAUNCH)
-    assert (said is None) is allowed
-    assert allowed or (said and said.startswith("the last 2 attempts saved no new step"))
+    output = refusal(Cause.TIME_LIMIT, done(*steps), LAUNCH)
+    assert (output is None) is allowed
+    assert allowed or (output and output.startswith("the last 2 attempts saved no new step"))

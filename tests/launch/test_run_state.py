@@ -49,21 +49,21 @@ def says(run: RunPaths, state: State, seconds: float = LONG_AGO, **more: Any) ->
 
 
 def look(run: RunPaths) -> Status:
-    now = StatusReader().status(run)
-    assert now
-    return now
+    run_status = StatusReader().status(run)
+    assert run_status
+    return run_status
 
 
-def seen(run: RunPaths) -> tuple[State, Cause, str]:
-    now = look(run)
-    return now.state, now.cause, now.reason
+def outcome_of(run: RunPaths) -> tuple[State, Cause, str]:
+    run_status = look(run)
+    return run_status.state, run_status.cause, run_status.reason
 
 
-def kept(run: RunPaths) -> Status:
+def saved_status(run: RunPaths) -> Status:
     """What the file says, without a look."""
-    now = status.read(run.status)
-    assert now
-    return now
+    run_status = status.read(run.status)
+    assert run_status
+    return run_status
 
 
 def entry(job: str, state: str, reason: str = "None", comment: str = "") -> str:
@@ -82,17 +82,20 @@ def dead() -> int:
 
 def test_a_job_that_waits(fake: FakeSlurm, run: RunPaths) -> None:
     fake.says("squeue", entry("12", "PENDING", "Resources"))
-    before = kept(run)
-    assert seen(run) == (State.QUEUED, Cause.NONE, "waits: Resources")
-    assert kept(run) == before  # a look at what goes on writes nothing
+    previous = saved_status(run)
+    assert outcome_of(run) == (State.QUEUED, Cause.NONE, "waits: Resources")
+    assert saved_status(run) == previous  # a look at what goes on writes nothing
 
 
 @pytest.mark.parametrize("state", ["PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"])
 def test_a_job_that_waits_again_says_why_it_went_back(fake: FakeSlurm, run: RunPaths, state: str) -> None:
     fake.says("squeue", entry("12", state, "BeginTime"))
     says(run, State.REQUEUED, reason="saved before the time limit, at step 7", restarts=1, job="12")
-    now = look(run)
-    assert (now.state, now.reason) == (State.REQUEUED, "saved before the time limit, at step 7; waits: BeginTime")
+    run_status = look(run)
+    assert (run_status.state, run_status.reason) == (
+        State.REQUEUED,
+        "saved before the time limit, at step 7; waits: BeginTime",
+    )
 
 
 def test_slurm_took_a_job_back_before_it_could_say_so(fake: FakeSlurm, run: RunPaths) -> None:
@@ -109,15 +112,15 @@ def test_a_job_that_goes_on_is_as_its_own_file_says(
 ) -> None:
     fake.says("squeue", entry("12", job_state))
     says(run, state, step=7).heartbeat.touch()
-    assert look(run) == kept(run)
-    assert kept(run).state is state
+    assert look(run) == saved_status(run)
+    assert saved_status(run).state is state
 
 
 def test_a_job_that_goes_on_in_silence_is_told_and_not_ended(fake: FakeSlurm, run: RunPaths) -> None:
     fake.says("squeue", entry("12", "RUNNING"))
-    before = kept(says(run, State.RUNNING, step=7))
-    assert seen(run) == (State.RUNNING, Cause.NONE, "no sign of life for 1h 00m; SLURM says RUNNING")
-    assert kept(run) == before
+    previous = saved_status(says(run, State.RUNNING, step=7))
+    assert outcome_of(run) == (State.RUNNING, Cause.NONE, "no sign of life for 1h 00m; SLURM says RUNNING")
+    assert saved_status(run) == previous
 
 
 def test_slurm_is_asked_once_for_all_runs_and_only_for_ours(fake: FakeSlurm, tmp_path: Path) -> None:
@@ -125,9 +128,9 @@ def test_slurm_is_asked_once_for_all_runs_and_only_for_ours(fake: FakeSlurm, tmp
     queued(tmp_path / "outputs", runs)
     fake.says("squeue", "\n".join(entry(f"12_{number}", "RUNNING") for number in range(5)))
     reader = StatusReader()
-    assert [reader.status(run) for run in runs] == [kept(run) for run in runs]
-    (words,) = fake.calls("squeue")
-    assert "--me" in words
+    assert [reader.status(run) for run in runs] == [saved_status(run) for run in runs]
+    (arguments,) = fake.calls("squeue")
+    assert "--me" in arguments
     assert not reader.slurm_is_silent
 
 
@@ -137,7 +140,7 @@ def test_slurm_is_not_asked_about_runs_that_have_ended_or_run_here(fake: FakeSlu
     status.write(ended.status, Status(State.FAILED))
     status.write(here.status, Status(State.RUNNING))
     reader = StatusReader()
-    assert [now and now.state for now in (reader.status(here), reader.status(ended))] == [
+    assert [run_status and run_status.state for run_status in (reader.status(here), reader.status(ended))] == [
         State.RUNNING,
         State.FAILED,
     ]
@@ -147,9 +150,9 @@ def test_slurm_is_not_asked_about_runs_that_have_ended_or_run_here(fake: FakeSlu
 
 def test_a_comment_may_hold_the_mark_between_fields(fake: FakeSlurm) -> None:
     fake.says("squeue", "12|RUNNING|None|a|b\nnonsense\n\n13|PENDING|x|")
-    found = queue.jobs()
-    assert found
-    assert [(one.job, one.comment) for one in found.values()] == [("12", "a|b"), ("13", "")]
+    actual = queue.jobs()
+    assert actual
+    assert [(entry_seen.job, entry_seen.comment) for entry_seen in actual.values()] == [("12", "a|b"), ("13", "")]
 
 
 # Out of the queue
@@ -173,18 +176,18 @@ def test_a_job_that_is_gone_gets_one_final_state(fake: FakeSlurm, run: RunPaths,
     said = entry("12", job_state, "Why") if source == "squeue" else f"12|{job_state} by 1000|Why\n12.batch|FAILED|"
     fake.says(source, said)
     says(run, State.RUNNING, step=7, saved_step=5, job="12")
-    assert seen(run)[:2] == GONE[job_state]
-    settled = kept(run)
+    assert outcome_of(run)[:2] == GONE[job_state]
+    settled = saved_status(run)
     assert job_state in settled.reason
     assert (settled.step, settled.saved_step) == (7, 5)
     for answer in ("RUNNING", "PENDING", "NODE_FAIL"):  # a later look does not change it, nor asks
         fake.says("squeue", entry("12", answer))
-        assert look(run) == settled == kept(run)
+        assert look(run) == settled == saved_status(run)
 
 
 def test_a_job_that_nobody_remembers(fake: FakeSlurm, run: RunPaths) -> None:
     says(run, State.RUNNING, job="12")
-    assert seen(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
+    assert outcome_of(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
     assert len(fake.calls("sacct")) == 1
 
 
@@ -201,18 +204,18 @@ def test_accounting_is_a_help_and_no_need(
         fake.lacks("sacct")
     elif accounting == "speaks in tongues":
         fake.says("sacct", "12|\n12\n|||\n13|FAILED|None")
-    assert seen(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
+    assert outcome_of(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
 
 
 def test_a_loss_that_is_not_a_number_does_not_keep_a_run_alive(fake: FakeSlurm, run: RunPaths) -> None:
     """It is unequal to itself, as are two readings of the file."""
-    assert seen(says(run, State.RUNNING, loss=float("nan"), job="12"))[0] is State.FAILED
+    assert outcome_of(says(run, State.RUNNING, loss=float("nan"), job="12"))[0] is State.FAILED
 
 
 def test_a_job_that_was_accepted_a_moment_ago_need_not_be_in_the_queue(fake: FakeSlurm, run: RunPaths) -> None:
     says(run, State.QUEUED, seconds=1)
-    assert look(run) == kept(run)
-    assert kept(run).state is State.QUEUED
+    assert look(run) == saved_status(run)
+    assert saved_status(run).state is State.QUEUED
 
 
 # Arrays
@@ -225,16 +228,16 @@ def test_a_waiting_array_is_one_line_or_one_each(fake: FakeSlurm, tmp_path: Path
         says(run, State.QUEUED)
     lines = [entry("12_0", "RUNNING"), entry("12_1", "FAILED"), entry("12_2", "PENDING", "Held")]
     fake.says("squeue", "\n".join([*lines, entry("12_[3-9,11%2]", "PENDING", "JobArrayTaskLimit")]))
-    found = [look(run) for run in runs]
-    assert [now.state for now in found] == [
+    actual = [look(run) for run in runs]
+    assert [run_status.state for run_status in actual] == [
         State.QUEUED,
         State.FAILED,
         *[State.QUEUED] * 8,
         State.FAILED,  # 10 is in no line
         State.QUEUED,
     ]
-    assert found[2].reason == "waits: Held"
-    assert {now.reason for now in (*found[3:10], found[11])} == {"waits: JobArrayTaskLimit"}
+    assert actual[2].reason == "waits: Held"
+    assert {run_status.reason for run_status in (*actual[3:10], actual[11])} == {"waits: JobArrayTaskLimit"}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ def test_who_hears_nothing_decides_nothing(
 ) -> None:
     monkeypatch.setattr(queue, "PATIENCE", 0.5)
     says(run, state)
-    before = kept(run)
+    previous = saved_status(run)
     if how == "hangs":
         fake.hangs("squeue")
     elif how == "is missing":
@@ -281,19 +284,19 @@ def test_who_hears_nothing_decides_nothing(
         (fake.folder / "squeue").chmod(0o644)
     began = time.monotonic()
     reader = StatusReader()
-    now = reader.status(run)
+    run_status = reader.status(run)
     assert time.monotonic() - began < 10
-    assert now
-    assert (now.state, now.reason) == (state, "SLURM does not answer")
+    assert run_status
+    assert (run_status.state, run_status.reason) == (state, "SLURM does not answer")
     assert reader.slurm_is_silent
-    assert kept(run) == before
+    assert saved_status(run) == previous
 
 
 def test_who_hears_nothing_from_slurm_believes_a_heart_that_beats(fake: FakeSlurm, run: RunPaths) -> None:
     fake.lacks("squeue")
     says(run, State.RUNNING, reason="as it says")
     run.heartbeat.touch()
-    assert seen(run) == (State.RUNNING, Cause.NONE, "as it says")
+    assert outcome_of(run) == (State.RUNNING, Cause.NONE, "as it says")
 
 
 # A submission without a number
@@ -307,13 +310,13 @@ def unnumbered(tmp_path: Path, **changes: object) -> RunPaths:
 
 def test_a_submitter_that_is_at_work(fake: FakeSlurm, tmp_path: Path) -> None:
     run = unnumbered(tmp_path)
-    before = kept(run)
-    assert seen(run) == (State.QUEUED, Cause.NONE, "being submitted")
-    assert kept(run) == before
+    previous = saved_status(run)
+    assert outcome_of(run) == (State.QUEUED, Cause.NONE, "being submitted")
+    assert saved_status(run) == previous
 
 
 def test_a_submitter_that_died_before_slurm_had_the_job(fake: FakeSlurm, tmp_path: Path) -> None:
-    state, cause, reason = seen(unnumbered(tmp_path, pid=dead()))
+    state, cause, reason = outcome_of(unnumbered(tmp_path, pid=dead()))
     assert (state, cause) == (State.FAILED, Cause.KILLED)
     assert "the submitter ended before SLURM had the job" in reason
     assert "tunefleet resume lost" in reason
@@ -326,7 +329,7 @@ def test_a_submitter_that_died_after_slurm_had_the_job(fake: FakeSlurm, tmp_path
     assert place
     others = [entry("7", "RUNNING", comment="tunefleet:other"), entry("8", "RUNNING")]
     fake.says("squeue", "\n".join([*others, entry("31", "PENDING", "Priority", place.submission.key)]))
-    assert seen(run) == (State.QUEUED, Cause.NONE, "waits: Priority")
+    assert outcome_of(run) == (State.QUEUED, Cause.NONE, "waits: Priority")
     assert place.job == "31"
 
 
@@ -369,8 +372,8 @@ def test_a_damaged_number_is_no_number(fake: FakeSlurm, run: RunPaths, damage: s
 # Outside SLURM
 
 
-def local(tmp_path: Path, **now: Any) -> RunPaths:
-    return says(RunPaths(tmp_path / "outputs" / "here"), State.RUNNING, **now)
+def local(tmp_path: Path, **run_status: Any) -> RunPaths:
+    return says(RunPaths(tmp_path / "outputs" / "here"), State.RUNNING, **run_status)
 
 
 def test_a_run_that_never_began(fake: FakeSlurm, tmp_path: Path) -> None:
@@ -380,28 +383,28 @@ def test_a_run_that_never_began(fake: FakeSlurm, tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", [None, "elsewhere"])
 def test_a_run_that_gives_signs_of_life(fake: FakeSlurm, tmp_path: Path, host: str | None) -> None:
     """By its heart, or by what it wrote a moment ago."""
-    where = {"host": host} if host else {}
-    run = local(tmp_path, **where)
+    host_field = {"host": host} if host else {}
+    run = local(tmp_path, **host_field)
     run.heartbeat.touch()
-    assert look(run) == kept(run)
-    assert look(local(tmp_path, seconds=1, **where)).state is State.RUNNING
+    assert look(run) == saved_status(run)
+    assert look(local(tmp_path, seconds=1, **host_field)).state is State.RUNNING
 
 
 def test_a_run_whose_process_is_gone_is_over_at_once(fake: FakeSlurm, tmp_path: Path) -> None:
     run = local(tmp_path, pid=dead(), seconds=0)
     run.heartbeat.touch()
-    state, cause, reason = seen(run)
+    state, cause, reason = outcome_of(run)
     assert (state, cause) == (State.FAILED, Cause.KILLED)
     assert reason.startswith("all its processes are gone; last sign of life on ")
-    assert look(run) == kept(run)
+    assert look(run) == saved_status(run)
 
 
-@pytest.mark.parametrize("where", [{}, {"host": "elsewhere"}], ids=["here", "elsewhere"])
-def test_silence_is_the_end(fake: FakeSlurm, tmp_path: Path, where: dict[str, str]) -> None:
+@pytest.mark.parametrize("host_field", [{}, {"host": "elsewhere"}], ids=["here", "elsewhere"])
+def test_silence_is_the_end(fake: FakeSlurm, tmp_path: Path, host_field: dict[str, str]) -> None:
     """Here the number of the process may have been given to another one."""
-    run = local(tmp_path, **where)
-    assert seen(run)[:2] == (State.FAILED, Cause.KILLED)
-    assert "1h 00m ago" in kept(run).reason
+    run = local(tmp_path, **host_field)
+    assert outcome_of(run)[:2] == (State.FAILED, Cause.KILLED)
+    assert "1h 00m ago" in saved_status(run).reason
 
 
 @pytest.mark.parametrize(("seconds", "alive"), [(30, True), (60, False)])
@@ -414,14 +417,14 @@ def test_silence_begins_after_several_beats_that_did_not_come(
     assert look(run).state.alive is alive
 
 
-@pytest.mark.parametrize("where", ["here", "in SLURM"])
+@pytest.mark.parametrize("host_field", ["here", "in SLURM"])
 def test_a_run_that_a_person_cancelled_and_nobody_ended_is_cancelled(
-    fake: FakeSlurm, tmp_path: Path, run: RunPaths, where: str
+    fake: FakeSlurm, tmp_path: Path, run: RunPaths, host_field: str
 ) -> None:
     """Or `tunefleet retry` would start it again."""
-    run = local(tmp_path, pid=dead()) if where == "here" else says(run, State.RUNNING, job="12")
+    run = local(tmp_path, pid=dead()) if host_field == "here" else says(run, State.RUNNING, job="12")
     run.cancelled.touch()
-    assert seen(run) == (State.CANCELLED, Cause.CANCELLED, "cancelled by the user")
+    assert outcome_of(run) == (State.CANCELLED, Cause.CANCELLED, "cancelled by the user")
 
 
 # Between two looks
@@ -430,42 +433,42 @@ def test_a_run_that_a_person_cancelled_and_nobody_ended_is_cancelled(
 def test_a_last_word_while_slurm_is_asked_is_the_last_word(fake: FakeSlurm, run: RunPaths) -> None:
     """The run ends between our look at its file and SLURM's answer that the job is gone."""
     says(run, State.RUNNING, step=39, job="12")
-    final = replace(kept(run), state=State.FINISHED, step=40, updated=time.time())
+    final = replace(saved_status(run), state=State.FINISHED, step=40, updated=time.time())
     write = f"cat >{run.status} <<'END'\n{json.dumps(record(final))}\nEND"
     fake.does("squeue", f"{write}\necho '{entry('12', 'COMPLETED')}'")
-    assert look(run) == final == kept(run)
+    assert look(run) == final == saved_status(run)
 
 
 def test_a_last_word_while_accounting_is_asked_is_the_last_word(fake: FakeSlurm, run: RunPaths) -> None:
     says(run, State.RUNNING, step=39, job="12")
-    final = replace(kept(run), state=State.FINISHED, step=40, updated=time.time())
+    final = replace(saved_status(run), state=State.FINISHED, step=40, updated=time.time())
     fake.does("sacct", f"cat >{run.status} <<'END'\n{json.dumps(record(final))}\nEND\necho '12|COMPLETED|None'")
-    assert look(run) == final == kept(run)
+    assert look(run) == final == saved_status(run)
 
 
 def test_a_run_that_is_submitted_again_while_slurm_is_asked_goes_on(fake: FakeSlurm, run: RunPaths) -> None:
     says(run, State.RUNNING, step=7, job="12")
-    again = replace(kept(run), state=State.QUEUED, job="", updated=time.time())
-    fake.does("squeue", f"cat >{run.status} <<'END'\n{json.dumps(record(again))}\nEND")
-    assert look(run) == again == kept(run)
+    repeated = replace(saved_status(run), state=State.QUEUED, job="", updated=time.time())
+    fake.does("squeue", f"cat >{run.status} <<'END'\n{json.dumps(record(repeated))}\nEND")
+    assert look(run) == repeated == saved_status(run)
 
 
 def test_a_last_word_while_we_look_for_the_process(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = local(tmp_path, pid=dead())
-    final = replace(kept(run), state=State.FINISHED)
+    final = replace(saved_status(run), state=State.FINISHED)
 
     def lives(pid: int) -> bool:
         status.write(run.status, final)
         return False
 
     monkeypatch.setattr(run_state.status, "is_alive", lives)
-    assert look(run) == final == kept(run)
+    assert look(run) == final == saved_status(run)
 
 
-def record(now: Status) -> dict[str, Any]:
-    return {**vars(now), "state": now.state.value, "cause": now.cause.value}
+def record(run_status: Status) -> dict[str, Any]:
+    return {**vars(run_status), "state": run_status.state.value, "cause": run_status.cause.value}
 
 
 # One source is no proof
@@ -486,9 +489,9 @@ def test_a_job_that_squeue_does_not_list_is_asked_of_the_controller(
 ) -> None:
     """SQUEUE_PARTITION in the shell hid jobs that waited, and their runs were declared failed."""
     fake.says("scontrol", record)
-    now = look(run)
-    assert now.state is state
-    assert reason in now.reason or record.endswith("RUNNING Reason=None")
+    run_status = look(run)
+    assert run_status.state is state
+    assert reason in run_status.reason or record.endswith("RUNNING Reason=None")
     assert ["show", "job", "12", "--oneliner"] in fake.calls("scontrol")
 
 
@@ -505,14 +508,14 @@ def test_the_accounting_is_asked_where_the_controller_does_not_answer(
 
 def test_an_old_record_of_a_running_job_does_not_keep_it_alive(fake: FakeSlurm, run: RunPaths) -> None:
     fake.says("sacct", "12|RUNNING|None")
-    assert seen(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
+    assert outcome_of(run) == (State.FAILED, Cause.KILLED, "job 12 is gone")
 
 
 def test_nothing_is_settled_where_only_squeue_answers(fake: FakeSlurm, run: RunPaths) -> None:
     fake.says("scontrol", code=1, error="Unable to contact slurm controller")
-    before = kept(run)
-    assert seen(run)[:2] == (State.QUEUED, Cause.NONE)
-    assert kept(run) == before
+    previous = saved_status(run)
+    assert outcome_of(run)[:2] == (State.QUEUED, Cause.NONE)
+    assert saved_status(run) == previous
 
 
 @pytest.mark.parametrize(("state", "reason"), [("FAILED", "JobLaunchFailure"), ("FAILED", "NonZeroExitCode")])
@@ -526,7 +529,7 @@ def test_a_script_that_refused_says_why(fake: FakeSlurm, run: RunPaths) -> None:
     assert place
     (Path(place.submission.folder) / "refused.0").write_text("the code is gone: tunefleet resume")
     fake.says("squeue", entry("12", "FAILED", "NonZeroExitCode"))
-    assert seen(run) == (State.FAILED, Cause.USER_ERROR, "the code is gone: tunefleet resume run")
+    assert outcome_of(run) == (State.FAILED, Cause.USER_ERROR, "the code is gone: tunefleet resume run")
 
 
 def test_a_job_is_found_by_its_comment_where_squeue_does_not_list_it(fake: FakeSlurm, tmp_path: Path) -> None:

@@ -27,20 +27,20 @@ def runs(outputs: Path, *changes: dict[str, Any] | None) -> list[register.Run]:
 
 
 def test_only_what_varies_in_as_few_letters_as_tell_it(tmp_path: Path) -> None:
-    found = runs(tmp_path, {"optimizer.lr": 1e-3, "seed": 1}, {"optimizer.lr": 3e-3, "seed": 2}, {"seed": 3})
-    assert settings.differences(found) == [
+    actual = runs(tmp_path, {"optimizer.lr": 1e-3, "seed": 1}, {"optimizer.lr": 3e-3, "seed": 2}, {"seed": 3})
+    assert settings.differences(actual) == [
         {"seed": "1", "lr": "0.001"}, {"seed": "2", "lr": "0.003"}, {"seed": "3", "lr": "1e-05"},
     ]  # fmt: skip
 
 
 def test_what_follows_from_a_choice_is_not_repeated(tmp_path: Path) -> None:
-    found = runs(tmp_path, {"model.name": "a", "model.path": "x"}, {"model.name": "b", "model.path": "y"}, {})
-    assert settings.differences(found) == [{"model": "a"}, {"model": "b"}, {"model": "opt-tiny"}]
+    actual = runs(tmp_path, {"model.name": "a", "model.path": "x"}, {"model.name": "b", "model.path": "y"}, {})
+    assert settings.differences(actual) == [{"model": "a"}, {"model": "b"}, {"model": "opt-tiny"}]
 
 
 def test_control_what_does_not_follow_from_it_is_said(tmp_path: Path) -> None:
-    found = runs(tmp_path, {"model.name": "a", "model.path": "x"}, {"model.name": "a", "model.path": "y"}, {})
-    assert settings.differences(found)[1] == {"model": "a", "path": "y"}
+    actual = runs(tmp_path, {"model.name": "a", "model.path": "x"}, {"model.name": "a", "model.path": "y"}, {})
+    assert settings.differences(actual)[1] == {"model": "a", "path": "y"}
 
 
 def test_alike_runs_one_run_and_damaged_ones_differ_in_nothing(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_known_keys(key: str) -> None:
 
 
 def test_a_key_that_only_a_run_of_another_version_has_is_known(tmp_path: Path) -> None:
-    found = runs(tmp_path, {"optimizer.new": 1})
-    settings.expect_known(["optimizer.new"], found)
+    actual = runs(tmp_path, {"optimizer.new": 1})
+    settings.expect_known(["optimizer.new"], actual)
     with pytest.raises(ConfigError):
         settings.expect_known(["optimizer.new"], [])
 

@@ -50,6 +50,6 @@ def test_control_without_it_a_dead_parent_asks_twice(monkeypatch: pytest.MonkeyP
 
 
 def test_handlers_are_as_before() -> None:
-    before = signal.getsignal(TERM)
+    previous = signal.getsignal(TERM)
     heard((), 0.0)
-    assert signal.getsignal(TERM) is before
+    assert signal.getsignal(TERM) is previous

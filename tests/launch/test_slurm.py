@@ -56,9 +56,9 @@ def code_in(folder: Path) -> Path:
 def options(text: str) -> dict[str, str]:
     """What sbatch reads of a script; an option without a value is empty."""
     lines = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH --")]
-    words = [shlex.split(line) for line in lines]
-    assert all(len(word) == 1 for word in words), words
-    pairs = [word[0].partition("=") for word in words]
+    arguments = [shlex.split(line) for line in lines]
+    assert all(len(argument) == 1 for argument in arguments), arguments
+    pairs = [argument[0].partition("=") for argument in arguments]
     assert len({key for key, _, _ in pairs}) == len(pairs)
     return {key: value for key, _, value in pairs}
 
@@ -104,16 +104,16 @@ def test_a_further_option_is_sbatchs_and_never_submitits(fake: FakeSlurm, tmp_pa
 
 def test_several_runs_are_one_array(fake: FakeSlurm, tmp_path: Path) -> None:
     plans = [plan(tmp_path, f"r{number}", array_limit=2) for number in range(5)]
-    told = options(script(*plans))
-    assert (told["array"], told["job-name"]) == ("0-4%2", "r0 and 4 more")
-    assert told["output"].endswith("/slurm/%A_%a_0_log.out")
+    options_set = options(script(*plans))
+    assert (options_set["array"], options_set["job-name"]) == ("0-4%2", "r0 and 4 more")
+    assert options_set["output"].endswith("/slurm/%A_%a_0_log.out")
     assert "array" not in options(script(plans[0]))
 
 
 def test_only_equal_requests_share_an_array(fake: FakeSlurm, tmp_path: Path) -> None:
     plans = [plan(tmp_path, f"r{number}", nodes=1 + number % 2, max_restarts=number) for number in range(4)]
-    together = slurm.batches(plans, CODE)
-    assert [[one.name for one in batch.plans] for batch in together] == [["r0", "r2"], ["r1", "r3"]]
+    job_batches = slurm.batches(plans, CODE)
+    assert [[run_plan.name for run_plan in batch.plans] for batch in job_batches] == [["r0", "r2"], ["r1", "r3"]]
 
 
 @pytest.mark.parametrize(
@@ -180,16 +180,16 @@ class Sandbox:
         """What bash makes of the script, after it has said that it can read it."""
         path = self.folder / "job.sh"
         path.write_text(text)
-        for words in (["-n", str(path)], [str(path)]):
+        for arguments in (["-n", str(path)], [str(path)]):
             done = subprocess.run(
-                [shutil.which("bash") or "bash", *words],
+                [shutil.which("bash") or "bash", *arguments],
                 cwd=self.folder,
                 env={"PATH": os.environ["PATH"]},
                 capture_output=True,
                 text=True,
                 timeout=30,
             )
-            assert words[0] != "-n" or (done.returncode, done.stderr) == (0, "")
+            assert arguments[0] != "-n" or (done.returncode, done.stderr) == (0, "")
         return done
 
     def untouched(self) -> bool:
@@ -206,8 +206,8 @@ def sandbox(fake: FakeSlurm, tmp_path: Path) -> Sandbox:
 def test_no_text_is_executed(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
     wishes = {**dict.fromkeys(TEXTS, value), "extra": {"licenses": value}, "python": sandbox.python("python")}
     text = script(plan(tmp_path, **wishes))
-    told = options(text)
-    assert all(told[name.replace("_", "-")] == value for name in (*TEXTS, "licenses"))
+    options_set = options(text)
+    assert all(options_set[name.replace("_", "-")] == value for name in (*TEXTS, "licenses"))
     done = sandbox.runs(text)
     assert (done.returncode, done.stderr) == (0, "")
     assert sandbox.untouched()
@@ -217,9 +217,9 @@ def test_no_text_is_executed(sandbox: Sandbox, tmp_path: Path, value: str) -> No
 def test_a_word_for_srun_arrives_as_one_word(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
     text = script(plan(tmp_path, srun_args=["--first", value, "--last"], python=sandbox.python("python")))
     assert sandbox.runs(text).returncode == 0
-    (words,) = sandbox.fake.calls("srun")
-    at = words.index("--first")
-    assert words[at + 1 : at + 3] == [value, "--last"]
+    (arguments,) = sandbox.fake.calls("srun")
+    at = arguments.index("--first")
+    assert arguments[at + 1 : at + 3] == [value, "--last"]
     assert sandbox.untouched()
 
 
@@ -228,11 +228,11 @@ def test_python_is_a_program_and_no_shell(sandbox: Sandbox, tmp_path: Path, valu
     python = sandbox.python(value)
     done = sandbox.runs(script(plan(tmp_path, python=python)))
     assert (done.returncode, done.stderr) == (0, "")
-    assert [words[:4] for words in sandbox.fake.calls(value)] == [
+    assert [arguments[:4] for arguments in sandbox.fake.calls(value)] == [
         ["-P", "-m", "tunefleet.launch.attempt", what] for what in ("begin", "end")
     ]
-    (words,) = sandbox.fake.calls("srun")
-    assert words[-4:] == [value, "-P", "-m", "tunefleet.launch.task"]
+    (arguments,) = sandbox.fake.calls("srun")
+    assert arguments[-4:] == [value, "-P", "-m", "tunefleet.launch.task"]
     assert sandbox.untouched()
 
 
@@ -244,7 +244,7 @@ def test_no_folder_and_no_name_is_executed(sandbox: Sandbox, tmp_path: Path, val
     assert options(text)["comment"] == f"tunefleet:one{value}"
     done = sandbox.runs(text)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [words[4] for words in sandbox.fake.calls("python")] == [f"/outputs/{value}/one{value}"] * 2
+    assert [arguments[4] for arguments in sandbox.fake.calls("python")] == [f"/outputs/{value}/one{value}"] * 2
     assert sandbox.untouched()
 
 
@@ -297,22 +297,22 @@ def test_the_end_runs_although_the_job_is_told_to_end(sandbox: Sandbox, tmp_path
 
 
 def batch(*plans: Plan) -> slurm.Batch:
-    (one,) = slurm.batches(plans, CODE)
-    return one
+    (run_plan,) = slurm.batches(plans, CODE)
+    return run_plan
 
 
 def test_a_submission_is_written_down_before_the_job_exists(fake: FakeSlurm, tmp_path: Path) -> None:
     fake.does("sbatch", f'for f in "$@"; do :; done; cat "$f" >{tmp_path}/sent; cat {tmp_path}/run/submission.json '
               f">{tmp_path}/seen; echo Submitted batch job 41")  # fmt: skip
-    one = plan(tmp_path, "run")
-    submitted = slurm.submit(batch(one), tmp_path)
+    run_plan = plan(tmp_path, "run")
+    submitted = slurm.submit(batch(run_plan), tmp_path)
     assert submitted.job == "41"
     assert submitted.folder in (tmp_path / "seen").read_text()
     assert options((tmp_path / "sent").read_text())["comment"] == submitted.key
-    now = status.read(one.paths.status)
-    assert now
-    assert now.state is State.QUEUED
-    place = submission.place(one.paths)
+    run_status = status.read(run_plan.paths.status)
+    assert run_status
+    assert run_status.state is State.QUEUED
+    place = submission.place(run_plan.paths)
     assert place
     assert place.job == "41"
 
@@ -324,9 +324,9 @@ def test_what_a_surrounding_job_left_does_not_reach_sbatch(
         monkeypatch.setenv(name, "left over")
     fake.does("sbatch", f"env >{tmp_path}/seen; echo Submitted batch job 41")
     slurm.submit(batch(plan(tmp_path, "run")), tmp_path)
-    seen = {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
-    assert seen & {"SLURM_JOB_ID", "SLURM_CPU_BIND", "RANK", "TUNEFLEET_RUN"} == set()
-    assert {"SLURM_CONF", "MINE", "PATH"} <= seen
+    exported = {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert exported & {"SLURM_JOB_ID", "SLURM_CPU_BIND", "RANK", "TUNEFLEET_RUN"} == set()
+    assert {"SLURM_CONF", "MINE", "PATH"} <= exported
 
 
 @pytest.mark.parametrize("absent", [False, True], ids=["refused", "no sbatch"])
@@ -337,36 +337,42 @@ def test_a_refused_job_fails_its_runs_with_the_words_of_sbatch(fake: FakeSlurm, 
     plans = [plan(tmp_path, "a"), plan(tmp_path, "b")]
     with pytest.raises(QueueError, match="not on this machine" if absent else "invalid partition specified: nope"):
         slurm.submit(batch(*plans), tmp_path)
-    for one in plans:
-        now = status.read(one.paths.status)
-        assert now
-        assert (now.state, now.cause) == (State.FAILED, Cause.USER_ERROR)
-        assert ("not on this machine" if absent else "invalid partition") in now.reason
+    for run_plan in plans:
+        run_status = status.read(run_plan.paths.status)
+        assert run_status
+        assert (run_status.state, run_status.cause) == (State.FAILED, Cause.USER_ERROR)
+        assert ("not on this machine" if absent else "invalid partition") in run_status.reason
 
 
 def test_an_answer_without_a_number_is_told_and_decides_nothing(fake: FakeSlurm, tmp_path: Path) -> None:
     fake.says("sbatch", "done, I think")
-    one = plan(tmp_path, "run")
+    run_plan = plan(tmp_path, "run")
     with pytest.raises(QueueError, match="done, I think"):
-        slurm.submit(batch(one), tmp_path)
-    now = status.read(one.paths.status)
-    assert now
-    assert now.state is State.QUEUED  # there may be a job
+        slurm.submit(batch(run_plan), tmp_path)
+    run_status = status.read(run_plan.paths.status)
+    assert run_status
+    assert run_status.state is State.QUEUED  # there may be a job
 
 
 def test_a_new_submission_forgets_the_last_end_but_not_the_steps(fake: FakeSlurm, tmp_path: Path) -> None:
-    one = plan(tmp_path, "run")
-    before = status.Status(State.FAILED, step=7, saved_step=5, cause=Cause.ERROR, reason="why", job="3", restarts=4)
-    status.write(one.paths.status, before)
-    one.paths.cancelled.touch()
-    one.paths.stop.touch()
-    slurm.submit(batch(one), tmp_path)
-    now = status.read(one.paths.status)
-    assert now
-    assert (now.state, now.cause, now.reason, now.job, now.restarts) == (State.QUEUED, Cause.NONE, "", "", 0)
-    assert (now.step, now.saved_step) == (7, 5)
-    assert not one.paths.cancelled.exists()
-    assert not one.paths.stop.exists()
+    run_plan = plan(tmp_path, "run")
+    previous = status.Status(State.FAILED, step=7, saved_step=5, cause=Cause.ERROR, reason="why", job="3", restarts=4)
+    status.write(run_plan.paths.status, previous)
+    run_plan.paths.cancelled.touch()
+    run_plan.paths.stop.touch()
+    slurm.submit(batch(run_plan), tmp_path)
+    run_status = status.read(run_plan.paths.status)
+    assert run_status
+    assert (run_status.state, run_status.cause, run_status.reason, run_status.job, run_status.restarts) == (
+        State.QUEUED,
+        Cause.NONE,
+        "",
+        "",
+        0,
+    )
+    assert (run_status.step, run_status.saved_step) == (7, 5)
+    assert not run_plan.paths.cancelled.exists()
+    assert not run_plan.paths.stop.exists()
 
 
 # The command line, and nothing of the shell
@@ -382,24 +388,24 @@ def test_what_the_plan_decides_is_on_the_command_line_and_the_shells_own_is_drop
     for name in (*SHELL, "SLURM_CONF", "SLURM_JWT"):
         monkeypatch.setenv(name, "left over")
     fake.does("sbatch", f"env >{tmp_path}/seen; echo Submitted batch job 41")
-    one = plan(tmp_path, "run", partition="gpu", time="30m", nodes=2, extra={"hold": ""})
-    submitted = slurm.submit(batch(one), tmp_path)
-    (words,) = fake.calls("sbatch")
-    assert {"--partition=gpu", "--time=30", "--nodes=2", "--hold", "--requeue", "--export=ALL"} <= set(words)
-    assert {"--job-name=run", f"--comment={submitted.key}", "--signal=USR2@90"} <= set(words)
-    seen = {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
-    assert seen.isdisjoint(SHELL)
-    assert {"SLURM_CONF", "SLURM_JWT"} <= seen
+    run_plan = plan(tmp_path, "run", partition="gpu", time="30m", nodes=2, extra={"hold": ""})
+    submitted = slurm.submit(batch(run_plan), tmp_path)
+    (arguments,) = fake.calls("sbatch")
+    assert {"--partition=gpu", "--time=30", "--nodes=2", "--hold", "--requeue", "--export=ALL"} <= set(arguments)
+    assert {"--job-name=run", f"--comment={submitted.key}", "--signal=USR2@90"} <= set(arguments)
+    exported = {line.split("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert exported.isdisjoint(SHELL)
+    assert {"SLURM_CONF", "SLURM_JWT"} <= exported
 
 
 @pytest.mark.parametrize("folder", ["a%jb", "c\\d", "e f$(x)`y`'z'\"q\"", "ü→", "n\nl", "%%A"])
 def test_the_path_of_outputs_is_no_pattern(fake: FakeSlurm, tmp_path: Path, folder: str) -> None:
     """What SLURM makes of it: %% is %, and with a backslash anywhere it fills in nothing (its own fname_create)."""
     fake.does("sbatch", f"printf '%s\\0' \"$@\" >{tmp_path}/words; echo Submitted batch job 41")
-    one = plan(tmp_path, "run")
-    submitted = slurm.submit(batch(one), tmp_path / folder)
-    words = (tmp_path / "words").read_text().split("\0")
-    (output,) = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    run_plan = plan(tmp_path, "run")
+    submitted = slurm.submit(batch(run_plan), tmp_path / folder)
+    arguments = (tmp_path / "words").read_text().split("\0")
+    (output,) = [argument.removeprefix("--output=") for argument in arguments if argument.startswith("--output=")]
     expected = Path(submitted.folder) / "slurm"
     if "\\" in folder:
         assert re.sub(r"\\(.)", r"\1", output) == str(expected / "batch.out")
@@ -407,7 +413,7 @@ def test_the_path_of_outputs_is_no_pattern(fake: FakeSlurm, tmp_path: Path, fold
         assert output.replace("%%", "\0").replace("%j", "41").replace("\0", "%") == str(expected / "41_0_log.out")
     assert (expected / "job.sh").exists()
     assert Path(submitted.folder).parent == tmp_path / folder / "submissions"
-    place = submission.place(one.paths)
+    place = submission.place(run_plan.paths)
     assert place
     Path(re.sub(r"\\(.)", r"\1", output) if "\\" in folder else expected / "41_0_log.out").write_text("printed")
     assert place.batch_log.read_text() == "printed"
@@ -458,13 +464,15 @@ def test_as_many_are_submitted_as_the_site_takes(fake: FakeSlurm, tmp_path: Path
     outcome = slurm.submit_what_fits(batch(*plans), tmp_path)
     fits = min(room, 7)
     assert sum(len(part.plans) for part, _ in outcome.submitted) == fits
-    assert [one.name for one in outcome.waiting] == [f"r{number}" for number in range(fits, 7)]
-    states = [now and now.state for now in (status.read(one.paths.status) for one in plans)]
+    assert [run_plan.name for run_plan in outcome.waiting] == [f"r{number}" for number in range(fits, 7)]
+    states = [
+        run_status and run_status.state for run_status in (status.read(run_plan.paths.status) for run_plan in plans)
+    ]
     untouched = [None] * 6 + [State.FAILED]
     assert states == [State.QUEUED] * fits + untouched[fits:]
-    assert [submission.place(one.paths) is not None for one in plans] == [True] * fits + [False] * (7 - fits)
+    assert [submission.place(run_plan.paths) is not None for run_plan in plans] == [True] * fits + [False] * (7 - fits)
     assert ("AssocMaxSubmitJobLimit" in outcome.message) is (fits < 7)
-    jobs = [place.job for place in (submission.place(one.paths) for one in plans[:fits]) if place]
+    jobs = [place.job for place in (submission.place(run_plan.paths) for run_plan in plans[:fits]) if place]
     assert len(set(jobs)) == fits  # each its own
     assert len([*(tmp_path / "submissions").glob("*")]) == len(outcome.submitted)
 
@@ -475,7 +483,9 @@ def test_control_another_limit_is_a_refusal(fake: FakeSlurm, tmp_path: Path) -> 
     outcome = slurm.submit_what_fits(batch(*plans), tmp_path)
     assert (outcome.submitted, outcome.waiting) == ((), ())
     assert "QOSMaxWallDurationPerJobLimit" in outcome.message
-    assert {now.state for one in plans if (now := status.read(one.paths.status))} == {State.FAILED}
+    assert {run_status.state for run_plan in plans if (run_status := status.read(run_plan.paths.status))} == {
+        State.FAILED
+    }
     assert len(fake.calls("sbatch")) == 1
 
 
@@ -485,8 +495,10 @@ def test_arrays_are_no_larger_than_the_cluster_allows(fake: FakeSlurm, tmp_path:
     plans = [plan(tmp_path, f"r{number}", array_limit=2, dependency="afterok:7") for number in range(8)]
     outcome = slurm.submit_what_fits(batch(*plans), tmp_path)
     assert [len(part.plans) for part, _ in outcome.submitted] == [3, 3, 2]
-    words = [[word for word in call if word.startswith(("--array", "--depend"))] for call in fake.calls("sbatch")]
-    assert words == [
+    arguments = [
+        [argument for argument in call if argument.startswith(("--array", "--depend"))] for call in fake.calls("sbatch")
+    ]
+    assert arguments == [
         ["--array=0-2%2", "--dependency=afterok:7"],
         ["--array=0-2%2", "--dependency=afterok:7,afterany:41"],
         ["--array=0-1%2", "--dependency=afterok:7,afterany:42"],
@@ -511,7 +523,9 @@ def test_a_job_is_looked_for_where_sbatch_lost_the_answer(
     fake.does(source, late + line)
     plans = [plan(tmp_path, f"r{number}") for number in range(2)]
     assert slurm.submit(batch(*plans), tmp_path).job == "41"
-    assert {now.state for one in plans if (now := status.read(one.paths.status))} == {State.QUEUED}
+    assert {run_status.state for run_plan in plans if (run_status := status.read(run_plan.paths.status))} == {
+        State.QUEUED
+    }
 
 
 def test_a_job_that_does_not_come_settles_nothing(
@@ -519,10 +533,10 @@ def test_a_job_that_does_not_come_settles_nothing(
 ) -> None:
     monkeypatch.setattr(slurm, "LOOKS", (0.0, 0.0))
     fake.says("sbatch", code=1, error=LOST)
-    one = plan(tmp_path, "run")
+    run_plan = plan(tmp_path, "run")
     with pytest.raises(QueueError, match="Whether SLURM has the job is not known yet"):
-        slurm.submit(batch(one), tmp_path)
-    now = status.read(one.paths.status)
-    assert now
-    assert now.state is State.QUEUED
+        slurm.submit(batch(run_plan), tmp_path)
+    run_status = status.read(run_plan.paths.status)
+    assert run_status
+    assert run_status.state is State.QUEUED
     assert len(fake.calls("squeue")) == 2

@@ -20,7 +20,7 @@ from tunefleet.launch.snapshot import take
 ROOT = Path(__file__).parents[2]
 TAKE = "import sys, pathlib\nfrom tunefleet.launch.snapshot import take\n"
 TAKE += "print(take(*map(pathlib.Path, sys.argv[1:])).digest)"
-WHERE = "import tunefleet.launch.snapshot, tunefleet; print(tunefleet.__file__)"
+PROBE = "import tunefleet.launch.snapshot, tunefleet; print(tunefleet.__file__)"
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +61,11 @@ def test_holds_what_git_tracks_and_would_offer_to_track(repository: Path, store:
     (repository / "outputs").mkdir()
     (repository / "outputs" / "weights").write_text("ignored")
     (repository / "README.md").unlink()
-    taken = take(repository, store)
-    assert names(taken.folder) == (FILES | {"src/tunefleet/new.py"}) - {"README.md"}
-    assert taken.folder == store / taken.digest
-    assert len(taken.digest) == 16
-    assert taken.python_path == taken.folder / "src"
+    code_copy = take(repository, store)
+    assert names(code_copy.folder) == (FILES | {"src/tunefleet/new.py"}) - {"README.md"}
+    assert code_copy.folder == store / code_copy.digest
+    assert len(code_copy.digest) == 16
+    assert code_copy.python_path == code_copy.folder / "src"
 
 
 def test_holds_edits_that_are_not_committed(repository: Path, store: Path) -> None:
@@ -115,9 +115,9 @@ def test_a_name_that_is_no_text(repository: Path, store: Path) -> None:
 
 
 def test_files_of_submodules_and_of_nested_repositories(repository: Path, store: Path, tmp_path: Path) -> None:
-    other = repositories.committed(tmp_path / "other")
-    git(repository, "submodule", "--quiet", "add", str(other), "sub")
-    git(repository, "clone", "--quiet", str(other), "nested")
+    second = repositories.committed(tmp_path / "other")
+    git(repository, "submodule", "--quiet", "add", str(second), "sub")
+    git(repository, "clone", "--quiet", str(second), "nested")
     (repository / "sub" / "untracked.py").write_text("x")
     (repository / "sub" / "ignored.log").write_text("x")
     inner = {f"{folder}/{name}" for folder in ("sub", "nested") for name in FILES}
@@ -179,11 +179,11 @@ def test_large_files_that_git_tracks_are_copied(repository: Path, store: Path, m
 
 def test_same_content_is_not_copied_twice(repository: Path, store: Path) -> None:
     first = take(repository, store)
-    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first.folder.rglob("*")}
+    previous = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first.folder.rglob("*")}
     git(repository, "commit", "--quiet", "--allow-empty", "--message=second")
     os.utime(repository / "train.py", (0, 0))
     assert take(repository, store) == first
-    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first.folder.rglob("*")} == before
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first.folder.rglob("*")} == previous
     assert [path.name for path in store.iterdir()] == [first.digest]
 
 
@@ -210,12 +210,12 @@ def test_every_edit_has_a_folder_of_its_own(repository: Path, store: Path) -> No
 
 
 def test_an_edit_afterwards_changes_nothing(repository: Path, store: Path) -> None:
-    taken = take(repository, store)
+    code_copy = take(repository, store)
     (repository / "src/tunefleet/__init__.py").write_text("VALUE = 2\n")
     shutil.rmtree(repository / "conf")
-    assert names(taken.folder) == FILES
-    assert (taken.python_path / "tunefleet/__init__.py").read_text() == "VALUE = 1\n"
-    assert python("import tunefleet; print(tunefleet.VALUE)", path=taken.python_path).stdout == "1\n"
+    assert names(code_copy.folder) == FILES
+    assert (code_copy.python_path / "tunefleet/__init__.py").read_text() == "VALUE = 1\n"
+    assert python("import tunefleet; print(tunefleet.VALUE)", path=code_copy.python_path).stdout == "1\n"
     assert python("import tunefleet; print(tunefleet.VALUE)", path=repository / "src").stdout == "2\n"  # control
 
 
@@ -226,18 +226,18 @@ def test_files_are_read_only(repository: Path, store: Path) -> None:
 
 def test_puts_back_what_a_cleaner_deleted_or_somebody_changed(repository: Path, store: Path) -> None:
     (repository / "link").symlink_to("train.py")
-    taken = take(repository, store)
-    shutil.rmtree(taken.folder / "conf")
-    (taken.folder / "link").unlink()
-    (taken.folder / "train.py").chmod(0o644)
-    (taken.folder / "train.py").write_text("other")
-    (taken.folder / "src/tunefleet/__pycache__").mkdir()
-    untouched = (taken.folder / "README.md").stat().st_ino
-    assert take(repository, store) == taken
-    assert names(taken.folder) == FILES | {"link"}
-    assert (taken.folder / "train.py").read_text() == "print('training')\n"
-    assert (taken.folder / "README.md").stat().st_ino == untouched
-    assert [path.name for path in store.iterdir()] == [taken.digest]
+    code_copy = take(repository, store)
+    shutil.rmtree(code_copy.folder / "conf")
+    (code_copy.folder / "link").unlink()
+    (code_copy.folder / "train.py").chmod(0o644)
+    (code_copy.folder / "train.py").write_text("other")
+    (code_copy.folder / "src/tunefleet/__pycache__").mkdir()
+    untouched = (code_copy.folder / "README.md").stat().st_ino
+    assert take(repository, store) == code_copy
+    assert names(code_copy.folder) == FILES | {"link"}
+    assert (code_copy.folder / "train.py").read_text() == "print('training')\n"
+    assert (code_copy.folder / "README.md").stat().st_ino == untouched
+    assert [path.name for path in store.iterdir()] == [code_copy.digest]
 
 
 # Interrupted, or not alone
@@ -266,21 +266,21 @@ def test_a_killed_copy_leaves_no_snapshot(repository: Path, store: Path) -> None
 def test_submitters_at_the_same_time(repository: Path, store: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", TAKE, str(repository), str(store)]
-    together = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    digests = [process.communicate(timeout=60)[0].strip() for process in together]
-    assert [process.returncode for process in together] == [0, 0, 0, 0]
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    digests = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0, 0]
     assert set(digests) == {take(repository, store).digest}
     assert [path.name for path in store.iterdir()] == digests[:1]
 
 
 def test_a_submitter_that_was_faster(repository: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It finishes after this one looked and before this one renames."""
-    taken = take(repository, store)
-    inode = taken.folder.stat().st_ino
+    code_copy = take(repository, store)
+    inode = code_copy.folder.stat().st_ino
     monkeypatch.setattr(snapshot, "store_files", snapshot.create_folder)
-    assert take(repository, store) == taken
-    assert taken.folder.stat().st_ino == inode
-    assert [path.name for path in store.iterdir()] == [taken.digest]
+    assert take(repository, store) == code_copy
+    assert code_copy.folder.stat().st_ino == inode
+    assert [path.name for path in store.iterdir()] == [code_copy.digest]
 
 
 def test_a_store_that_cannot_be_made(repository: Path, tmp_path: Path) -> None:
@@ -308,10 +308,10 @@ def test_without_the_command_git_too(repository: Path, store: Path, monkeypatch:
 
 
 def test_an_installed_package_is_copied_alone(tmp_path: Path, store: Path) -> None:
-    taken = take(tmp_path, store)
-    assert {name.split("/")[0] for name in names(taken.folder)} == {"src"}
-    done = python(WHERE, path=taken.python_path)
-    assert done.stdout.startswith(str(taken.folder)), done.stderr
+    code_copy = take(tmp_path, store)
+    assert {name.split("/")[0] for name in names(code_copy.folder)} == {"src"}
+    done = python(PROBE, path=code_copy.python_path)
+    assert done.stdout.startswith(str(code_copy.folder)), done.stderr
 
 
 @pytest.mark.parametrize("ignored", [True, False])
@@ -328,18 +328,18 @@ def test_a_repository_around_an_installed_package_is_not_meant(repository: Path,
 
 
 def test_a_job_imports_the_snapshot_although_the_project_is_installed(store: Path, tmp_path: Path) -> None:
-    taken = take(ROOT, store)
-    code = WHERE + "; from tunefleet.doors.compose import CONF; print(CONF)"
-    done = python(code, path=taken.python_path)
+    code_copy = take(ROOT, store)
+    code = PROBE + "; from tunefleet.doors.compose import CONF; print(CONF)"
+    done = python(code, path=code_copy.python_path)
     assert done.stdout.splitlines() == [
-        str(taken.python_path / "tunefleet/__init__.py"),
-        str(taken.folder / "conf"),
+        str(code_copy.python_path / "tunefleet/__init__.py"),
+        str(code_copy.folder / "conf"),
     ], done.stderr
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-c", "import tunefleet; print(tunefleet.__file__)"]
     control = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert control.returncode == 0, control.stderr  # it is installed
-    assert not control.stdout.startswith(str(taken.folder))
+    assert not control.stdout.startswith(str(code_copy.folder))
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -14,32 +14,32 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["data.max_rows=300", "data.validation_rows=6", "evaluation.generate_rows=2", "tracking=files"]
 
 
-def command(*words: str) -> list[str]:
+def command(*arguments: str) -> list[str]:
     """`python train.py WORDS`."""
-    return [sys.executable, str(ROOT / "train.py"), *words]
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
 
 
 def environment(folder: Path, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
     """A person without a W&B key, whose Hugging Face cache is empty."""
-    kept = {k: v for k, v in outer.items() if not k.startswith(("WANDB", "HF_", "RANK", "WORLD_SIZE"))}
-    return {**kept, "HF_HOME": str(folder / "hf"), "HOME": str(folder), "COLUMNS": "120"}
+    variables = {k: v for k, v in outer.items() if not k.startswith(("WANDB", "HF_", "RANK", "WORLD_SIZE"))}
+    return {**variables, "HF_HOME": str(folder / "hf"), "HOME": str(folder), "COLUMNS": "120"}
 
 
-def train(folder: Path, *words: str, code: int = 0) -> str:
+def train(folder: Path, *arguments: str, code: int = 0) -> str:
     """Runs train.py to its end; returns everything that it printed."""
-    return _run(command(*words), folder, code)
+    return _run(command(*arguments), folder, code)
 
 
-def tunefleet(folder: Path, *words: str, code: int = 0, typed: str = "") -> str:
+def tunefleet(folder: Path, *arguments: str, code: int = 0, typed: str = "") -> str:
     """Runs the command `tunefleet`; returns everything that it printed."""
-    return _run([str(Path(sys.executable).with_name("tunefleet")), *words], folder, code, typed)
+    return _run([str(Path(sys.executable).with_name("tunefleet")), *arguments], folder, code, typed)
 
 
-def start(folder: Path, *words: str, launcher: Sequence[str] = (sys.executable,)) -> subprocess.Popen[bytes]:
+def start(folder: Path, *arguments: str, launcher: Sequence[str] = (sys.executable,)) -> subprocess.Popen[bytes]:
     """Starts train.py as a shell does, in a process group of its own; its output goes to `folder`/output.txt."""
     with open(folder / "output.txt", "wb") as output:
         return subprocess.Popen(
-            [*launcher, *command(*words)[1:]],
+            [*launcher, *command(*arguments)[1:]],
             cwd=folder,
             env=environment(folder),
             stdout=output,
@@ -68,9 +68,9 @@ def status(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / "status.json").read_text()))
 
 
-def _run(words: list[str], folder: Path, code: int, typed: str = "") -> str:
+def _run(arguments: list[str], folder: Path, code: int, typed: str = "") -> str:
     done = subprocess.run(
-        words,
+        arguments,
         cwd=folder,
         env=environment(folder),
         input=typed.encode(),

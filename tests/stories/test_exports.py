@@ -8,7 +8,7 @@ import pytest
 
 from tests.stories.commands import SMALL, run_folder, status, train, tunefleet
 
-WORDS = [
+OVERRIDES = [
     *SMALL,
     "name=mine",
     "train.max_steps=2",
@@ -24,7 +24,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("failed")
     (folder / "outputs" / "mine").mkdir(parents=True)
     (folder / "outputs" / "mine" / "export").write_text("in the way")
-    return folder, train(folder, *WORDS, "checkpoint.at_end=false", code=1)
+    return folder, train(folder, *OVERRIDES, "checkpoint.at_end=false", code=1)
 
 
 def test_an_export_that_fails_loses_nothing_and_can_be_repeated(failed: tuple[Path, str]) -> None:
@@ -33,9 +33,9 @@ def test_an_export_that_fails_loses_nothing_and_can_be_repeated(failed: tuple[Pa
     assert "mine is trained and saved at step 2, and its export failed: " in printed
     assert "Write it again with `tunefleet export mine`" in printed
     assert "unseen values" in printed  # it was evaluated nevertheless
-    before = status(run)
-    assert (before["state"], before["cause"], before["saved_step"]) == ("failed", "export failed", 2)
-    assert "export failed" in before["reason"]
+    previous = status(run)
+    assert (previous["state"], previous["cause"], previous["saved_step"]) == ("failed", "export failed", 2)
+    assert "export failed" in previous["reason"]
     assert (run / "export").read_text() == "in the way"
     (run / "export").unlink()
     assert "logits: of " in tunefleet(folder, "export", "mine")

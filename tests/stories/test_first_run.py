@@ -11,13 +11,13 @@ import pytest
 from tests.shared import shared_data
 from tests.stories.commands import SMALL, metrics, run_folder, status, train, tunefleet
 
-WORDS = ["data.max_rows=300", "data.validation_rows=6", "evaluation.generate_rows=2", "train.max_steps=4"]
+OVERRIDES = ["data.max_rows=300", "data.validation_rows=6", "evaluation.generate_rows=2", "train.max_steps=4"]
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
-    return folder, train(folder, *WORDS, "train.global_batch=8", "train.micro_batch=4")
+    return folder, train(folder, *OVERRIDES, "train.global_batch=8", "train.micro_batch=4")
 
 
 def test_says_what_is_about_to_run(demo: tuple[Path, str]) -> None:
@@ -53,33 +53,33 @@ def test_leaves_metrics_status_samples_curve_export_and_checkpoint(demo: tuple[P
 
 
 def test_weights_and_biases_has_the_run_offline(demo: tuple[Path, str]) -> None:
-    (kept,) = (run_folder(demo[0]) / "wandb").glob("offline-run-*/run-*.wandb")
-    content = kept.read_bytes()
-    for word in (b"train/loss", b"by_tokens/loss", b"evaluation/unseen_values/exact_match", b"loss_tokens"):
-        assert word in content
+    (variables,) = (run_folder(demo[0]) / "wandb").glob("offline-run-*/run-*.wandb")
+    content = variables.read_bytes()
+    for record_name in (b"train/loss", b"by_tokens/loss", b"evaluation/unseen_values/exact_match", b"loss_tokens"):
+        assert record_name in content
 
 
 def test_the_same_command_again_says_that_it_is_done(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    before = (run_folder(folder) / "metrics.jsonl").read_bytes()
-    assert "is done: 4 steps" in train(folder, *WORDS, "train.global_batch=8", "train.micro_batch=4")
-    assert (run_folder(folder) / "metrics.jsonl").read_bytes() == before
+    previous = (run_folder(folder) / "metrics.jsonl").read_bytes()
+    assert "is done: 4 steps" in train(folder, *OVERRIDES, "train.global_batch=8", "train.micro_batch=4")
+    assert (run_folder(folder) / "metrics.jsonl").read_bytes() == previous
 
 
 def test_the_export_measures_the_same_as_the_run(demo: tuple[Path, str]) -> None:
     folder, printed = demo
-    again = tunefleet(folder, "evaluate", str(run_folder(folder)))
+    repeated = tunefleet(folder, "evaluate", str(run_folder(folder)))
     measured = re.findall(r"^(unseen \w+ +loss [\d.]+), perplexity", printed, re.MULTILINE)
     assert len(measured) == 4, printed  # the demo's four validation splits
     for split_and_loss in measured:
-        assert " ".join(split_and_loss.split()) in " ".join(again.split())
+        assert " ".join(split_and_loss.split()) in " ".join(repeated.split())
 
 
 def test_chat_answers_and_remembers_nothing_of_a_traceback(demo: tuple[Path, str]) -> None:
     folder, _ = demo
-    said = tunefleet(folder, "chat", str(run_folder(folder)), typed="play some jazz\n\n")
-    assert "Traceback" not in said
-    assert len(said.splitlines()) >= 2
+    output = tunefleet(folder, "chat", str(run_folder(folder)), typed="play some jazz\n\n")
+    assert "Traceback" not in output
+    assert len(output.splitlines()) >= 2
 
 
 def test_a_grid_runs_every_point_and_ends_with_a_table(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_grid_runs_every_point_and_ends_with_a_table(tmp_path: Path) -> None:
 def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "good.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 40)
     (tmp_path / "bad.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": \n')
-    words = ["-m", "data=jsonl", "data.path=bad.jsonl,good.jsonl", "train.max_steps=2", "tracking=files"]
-    printed = train(tmp_path, *words, "evaluation.generate_rows=0", "checkpoint.export=false", code=1)
+    arguments = ["-m", "data=jsonl", "data.path=bad.jsonl,good.jsonl", "train.max_steps=2", "tracking=files"]
+    printed = train(tmp_path, *arguments, "evaluation.generate_rows=0", "checkpoint.export=false", code=1)
     assert "bad.jsonl:2: broken JSON" in printed
     table = printed.split("point ")[-1]
     assert "failed" in table
@@ -117,11 +117,11 @@ def test_real_instructions_fine_tune_a_real_pretrained_model(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 def test_the_headline_command_from_scratch(tmp_path: Path, ranks: int) -> None:
-    words = ["parallel=zero3", "model=opt-1.3b", "model.init=random", "model.num_layers=2", "data=demo"]
-    words += ["train.max_steps=3", f"launch.processes={ranks}", "data.max_rows=300", "data.validation_rows=2"]
+    arguments = ["parallel=zero3", "model=opt-1.3b", "model.init=random", "model.num_layers=2", "data=demo"]
+    arguments += ["train.max_steps=3", f"launch.processes={ranks}", "data.max_rows=300", "data.validation_rows=2"]
     train(
         tmp_path,
-        *words,
+        *arguments,
         "train.micro_batch=1",
         "evaluation.generate_rows=0",
         "checkpoint.export=false",

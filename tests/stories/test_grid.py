@@ -21,8 +21,8 @@ def _runs(folder: Path) -> dict[float, Path]:
 
 
 def test_three_points_in_two_slots_of_which_one_fails(tmp_path: Path) -> None:
-    words = [*GRID, "optimizer.lr=1e15,1e-3,3e-3", "train.max_steps=3", "evaluation.every=0"]
-    printed = train(tmp_path, *words, code=1)
+    arguments = [*GRID, "optimizer.lr=1e15,1e-3,3e-3", "train.max_steps=3", "evaluation.every=0"]
+    printed = train(tmp_path, *arguments, code=1)
     runs = _runs(tmp_path)
     assert {rate: status(run)["state"] for rate, run in runs.items()} == {
         1e15: "failed",
@@ -36,18 +36,18 @@ def test_three_points_in_two_slots_of_which_one_fails(tmp_path: Path) -> None:
     assert printed.count(": finished, loss ") == 2
     (failed,) = [line for line in printed.split("\npoint ")[-1].splitlines() if "failed" in line]
     assert "the loss became nan at step 2" in failed
-    _again(tmp_path, words, printed, runs)
+    _repeated(tmp_path, arguments, printed, runs)
 
 
-def _again(folder: Path, words: list[str], printed: str, runs: dict[float, Path]) -> None:
+def _repeated(folder: Path, arguments: list[str], printed: str, runs: dict[float, Path]) -> None:
     """The same grid is the same sweep; what is finished is not run again, what failed is."""
-    before = metrics(runs[1e-3])
-    again = train(folder, *words, code=1)
-    assert again.splitlines()[0] == printed.splitlines()[0]
-    assert again.splitlines()[0].startswith("sweep  sweep-")
-    assert again.count(": done before, loss ") == 2
-    assert again.count(": started, ") == 1
-    assert metrics(runs[1e-3]) == before
+    previous = metrics(runs[1e-3])
+    repeated = train(folder, *arguments, code=1)
+    assert repeated.splitlines()[0] == printed.splitlines()[0]
+    assert repeated.splitlines()[0].startswith("sweep  sweep-")
+    assert repeated.count(": done before, loss ") == 2
+    assert repeated.count(": started, ") == 1
+    assert metrics(runs[1e-3]) == previous
 
 
 ENDLESS = [*GRID, "optimizer.lr=1e-3,2e-3,3e-3", "train.max_steps=100000", "evaluation.every=0"]

@@ -18,8 +18,14 @@ from tunefleet.doors.cancel import cancel
 from tunefleet.launch.register import Run
 
 STEPS = 40
-WORDS = [*SMALL, f"train.max_steps={STEPS}", "model.dropout=0.1", "train.micro_batch=1", "train.sequence_length=128"]
-LEFT = ["checkpoint.export=false", "evaluation.generate_rows=0"]
+OVERRIDES = [
+    *SMALL,
+    f"train.max_steps={STEPS}",
+    "model.dropout=0.1",
+    "train.micro_batch=1",
+    "train.sequence_length=128",
+]
+LOSSES_ALONE = ["checkpoint.export=false", "evaluation.generate_rows=0"]
 """Where losses say it all: an export is read back by a process of its own."""
 STRATEGIES = {"ddp": ["parallel=ddp"], "zero3-2-ranks": ["parallel=zero3", "launch.processes=2"]}
 SIGNALS = {"ddp": signal.SIGTERM, "zero3-2-ranks": signal.SIGINT}
@@ -28,59 +34,68 @@ SIGNALS = {"ddp": signal.SIGTERM, "zero3-2-ranks": signal.SIGINT}
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, strategy: str) -> None:
     """Bit-equal losses and weights, with dropout: data position, random states and moments all go on."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    words = [*WORDS, *STRATEGIES[strategy], "evaluation.every=10"]
-    for folder in (whole, parts):
+    complete, parts = tmp_path / "whole", tmp_path / "parts"
+    arguments = [*OVERRIDES, *STRATEGIES[strategy], "evaluation.every=10"]
+    for folder in (complete, parts):
         folder.mkdir()
-    train(whole, *words)
-    _interrupt(parts, words, SIGNALS[strategy])
-    printed = train(parts, *words)
+    train(complete, *arguments)
+    _interrupt(parts, arguments, SIGNALS[strategy])
+    printed = train(parts, *arguments)
     assert "resuming from step" in printed
     assert "last bits" not in printed
-    assert metrics(run_folder(parts)) == metrics(run_folder(whole))
-    weights = [(run_folder(folder) / "export" / "model.safetensors").read_bytes() for folder in (whole, parts)]
+    assert metrics(run_folder(parts)) == metrics(run_folder(complete))
+    weights = [(run_folder(folder) / "export" / "model.safetensors").read_bytes() for folder in (complete, parts)]
     assert weights[0] == weights[1]
 
 
 def test_two_processes_go_on_with_the_run_of_one_whatever_collates(tmp_path: Path) -> None:
     """The losses are those of the whole run, up to rounding: no row is lost or taken twice."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    words = [
-        *WORDS,
-        *LEFT,
+    complete, parts = tmp_path / "whole", tmp_path / "parts"
+    arguments = [
+        *OVERRIDES,
+        *LOSSES_ALONE,
         "parallel=ddp",
         "train.global_batch=4",
         "train.precision=fp32",
         "model.dropout=0",
         "data.packing=false",
     ]
-    for folder in (whole, parts):
+    for folder in (complete, parts):
         folder.mkdir()
-    train(whole, *words)
-    _interrupt(parts, [*words, "data.workers=1"], by_cancel=True)
-    printed = train(parts, *words, "launch.processes=2", "data.workers=1")
+    train(complete, *arguments)
+    _interrupt(parts, [*arguments, "data.workers=1"], by_cancel=True)
+    printed = train(parts, *arguments, "launch.processes=2", "data.workers=1")
     assert "resuming from step" in printed
     assert "note: " in printed
     assert "processes were 1 and are 2" in printed
     assert "sums differ in their last bits" in printed
-    losses = [[r["train/loss"] for r in metrics(run_folder(folder)) if "train/loss" in r] for folder in (whole, parts)]
+    losses = [
+        [r["train/loss"] for r in metrics(run_folder(folder)) if "train/loss" in r] for folder in (complete, parts)
+    ]
     assert len(losses[0]) == STEPS
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # 40 steps of Adam magnify the rounding of another sum
 
 
 def test_a_killed_worker_ends_the_run_with_its_rows_and_nobody_is_left(tmp_path: Path) -> None:
-    words = [*WORDS, *LEFT, "parallel=ddp", "launch.processes=2", "data.workers=2", "checkpoint.every=5"]
-    process = start(tmp_path, *words)
+    arguments = [
+        *OVERRIDES,
+        *LOSSES_ALONE,
+        "parallel=ddp",
+        "launch.processes=2",
+        "data.workers=2",
+        "checkpoint.every=5",
+    ]
+    process = start(tmp_path, *arguments)
     _wait_for_steps(tmp_path, 8, process)
     family = _descendants(process.pid)
     os.kill(_worker(_rank_1(process.pid)), signal.SIGKILL)
     assert process.wait(timeout=120) == 1
-    said = (tmp_path / "output.txt").read_text()
-    assert "tunefleet: rank 1 of 2 failed: a worker process of the data (pid " in said.splitlines()[-1]
-    assert "was killed by SIGKILL at the micro-batch of sequences " in said.splitlines()[-1]
+    output = (tmp_path / "output.txt").read_text()
+    assert "tunefleet: rank 1 of 2 failed: a worker process of the data (pid " in output.splitlines()[-1]
+    assert "was killed by SIGKILL at the micro-batch of sequences " in output.splitlines()[-1]
     assert "Traceback" not in (run_folder(tmp_path) / "logs" / "rank1.log").read_text()
     _expect_gone(family)
-    assert "resuming from step" in train(tmp_path, *words, "data.workers=0")
+    assert "resuming from step" in train(tmp_path, *arguments, "data.workers=0")
 
 
 def _worker(rank: int) -> int:
@@ -89,24 +104,24 @@ def _worker(rank: int) -> int:
 
 
 def _descendants(process: int) -> list[int]:
-    return [one for child in _children(process) for one in (child, *_descendants(child))]
+    return [process_id for child in _children(process) for process_id in (child, *_descendants(child))]
 
 
 def _expect_gone(processes: list[int]) -> None:
     deadline = time.monotonic() + 30
-    while (left := [p for p in processes if Path(f"/proc/{p}").exists()]) and time.monotonic() < deadline:
+    while (alive := [p for p in processes if Path(f"/proc/{p}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert left == []
+    assert alive == []
 
 
 def _interrupt(
-    folder: Path, words: list[str], number: signal.Signals = signal.SIGTERM, by_cancel: bool = False
+    folder: Path, arguments: list[str], number: signal.Signals = signal.SIGTERM, by_cancel: bool = False
 ) -> None:
     """Ends a run after its fifth step, by Ctrl-C (SIGINT to its process group), SIGTERM to its launcher, or `cancel`.
 
     It saves, says so, writes down which of the two it was, and leaves with 130.
     """
-    process = start(folder, *words)
+    process = start(folder, *arguments)
     _wait_for_steps(folder, 5, process)
     family = _descendants(process.pid)
     if by_cancel:
@@ -124,21 +139,21 @@ def _interrupt(
 
 def test_a_killed_rank_ends_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """It had saved by the clock, on which both ranks agreed."""
-    words = [*WORDS, *LEFT, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=0.2s"]
-    process = start(tmp_path, *words)
+    arguments = [*OVERRIDES, *LOSSES_ALONE, *STRATEGIES["zero3-2-ranks"], "checkpoint.every=0.2s"]
+    process = start(tmp_path, *arguments)
     _wait_for_steps(tmp_path, 8, process)
     os.kill(_rank_1(process.pid), signal.SIGKILL)
     assert process.wait(timeout=120) == 1
     assert "rank 1 of 2 was killed by SIGKILL" in (tmp_path / "output.txt").read_text()
     assert status(run_folder(tmp_path))["state"] == "failed"
-    assert "resuming from step" in train(tmp_path, *words)
+    assert "resuming from step" in train(tmp_path, *arguments)
     assert [record["step"] for record in metrics(run_folder(tmp_path)) if "train/loss" in record] == [
         *range(1, STEPS + 1)
     ]
 
 
 def test_ranks_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
-    process = start(tmp_path, *WORDS, "train.max_steps=100000")
+    process = start(tmp_path, *OVERRIDES, "train.max_steps=100000")
     _wait_for_steps(tmp_path, 2, process)
     rank = _children(process.pid)[0]
     process.kill()
@@ -150,9 +165,9 @@ def test_ranks_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
     assert status(run_folder(tmp_path))["state"] == "interrupted"
 
 
-def _under(folder: Path, launcher: list[str], *words: str, code: int = 0) -> str:
+def _under(folder: Path, launcher: list[str], *arguments: str, code: int = 0) -> str:
     """Runs train.py under a launcher; returns what all ranks printed."""
-    typed = [*launcher, *command(*words)[1:]]
+    typed = [*launcher, *command(*arguments)[1:]]
     done = subprocess.run(typed, cwd=folder, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
@@ -160,16 +175,16 @@ def _under(folder: Path, launcher: list[str], *words: str, code: int = 0) -> str
 
 def test_torchrun_starts_the_ranks_itself(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    words = [*SMALL, *LEFT, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
-    said = _under(tmp_path, launcher, *words)
-    assert "4 sequences = 2 micro x 1 accumulation x 2 data-parallel" in said
-    assert said.count("step 3/3") == 1
+    arguments = [*SMALL, *LOSSES_ALONE, "train.max_steps=3", "train.micro_batch=2", "parallel=zero2"]
+    output = _under(tmp_path, launcher, *arguments)
+    assert "4 sequences = 2 micro x 1 accumulation x 2 data-parallel" in output
+    assert output.count("step 3/3") == 1
     assert status(run_folder(tmp_path))["state"] == "finished"
-    before = metrics(run_folder(tmp_path))
-    said = _under(tmp_path, launcher, *words)  # once more: both ranks end at once, and one says why
-    assert said.count("is done: 3 steps") == 1
-    assert "evaluation" not in said
-    assert metrics(run_folder(tmp_path)) == before
+    previous = metrics(run_folder(tmp_path))
+    output = _under(tmp_path, launcher, *arguments)  # once more: both ranks end at once, and one says why
+    assert output.count("is done: 3 steps") == 1
+    assert "evaluation" not in output
+    assert metrics(run_folder(tmp_path)) == previous
 
 
 def test_ctrl_c_under_torchrun_is_an_interruption(tmp_path: Path) -> None:
@@ -179,16 +194,16 @@ def test_ctrl_c_under_torchrun_is_an_interruption(tmp_path: Path) -> None:
     _wait_for_steps(tmp_path, 2, process)
     os.killpg(process.pid, signal.SIGINT)
     process.wait(timeout=120)
-    now = status(run_folder(tmp_path))
-    assert (now["state"], now["cause"]) == ("interrupted", "interrupt")
-    assert now["saved_step"] == now["step"] >= 2
+    run_status = status(run_folder(tmp_path))
+    assert (run_status["state"], run_status["cause"]) == ("interrupted", "interrupt")
+    assert run_status["saved_step"] == run_status["step"] >= 2
 
 
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")
 def test_mpirun_starts_the_ranks_itself(tmp_path: Path) -> None:
     launcher = ["mpirun", "-n", "2", sys.executable]
-    said = _under(tmp_path, launcher, *SMALL, "train.max_steps=2", "train.micro_batch=2", "parallel=zero2")
-    assert "x 2 data-parallel" in said
+    output = _under(tmp_path, launcher, *SMALL, "train.max_steps=2", "train.micro_batch=2", "parallel=zero2")
+    assert "x 2 data-parallel" in output
     assert status(run_folder(tmp_path))["state"] == "finished"
 
 

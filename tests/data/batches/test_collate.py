@@ -76,16 +76,16 @@ def test_labels_never_cross_a_boundary(seed: int) -> None:
     """Every token names its conversation and place, so that a label can be traced."""
     draw = np.random.default_rng(seed)
     sizes = draw.integers(1, 9, 12)
-    talks = [([100 * i + j for j in range(n)], draw.random(n) < 0.6) for i, n in enumerate(sizes, 1)]
-    data = dataset_of(talks, sequences=[[0, 1, 2, 3], [4], [5, 6, 7], [8, 9, 10, 11]])
+    conversations = [([100 * i + j for j in range(n)], draw.random(n) < 0.6) for i, n in enumerate(sizes, 1)]
+    data = dataset_of(conversations, sequences=[[0, 1, 2, 3], [4], [5, 6, 7], [8, 9, 10, 11]])
     batch = collate(data, [0, 1, 2, 3], PAD, packed=True)
     here, labels = batch.tokens, batch.labels
-    where = labels != I
-    assert torch.equal(labels[where], here[where] + 1)
+    has_label = labels != I
+    assert torch.equal(labels[has_label], here[has_label] + 1)
     assert torch.equal(batch.positions[here != PAD], here[here != PAD] % 100)
-    assert int(where.sum()) == sum(int(learns[1:].sum()) for _, learns in talks)
-    learning = {tokens[j] for tokens, learns in talks for j in range(1, len(tokens)) if learns[j]}
-    assert set(labels[where].tolist()) == learning
+    assert int(has_label.sum()) == sum(int(learns[1:].sum()) for _, learns in conversations)
+    learning = {tokens[j] for tokens, learns in conversations for j in range(1, len(tokens)) if learns[j]}
+    assert set(labels[has_label].tolist()) == learning
 
 
 def test_segments_tell_neighbours_apart() -> None:

@@ -37,10 +37,10 @@ def test_every_epoch_holds_every_row_once(grouping: Grouping, step: int, rows: i
     order = Order(lengths(rows), 3, step, grouping)
     steps = -(-3 * rows // step)
     taken = order.sequences(0, steps * step)
-    seen = Counter(taken)
-    assert set(seen) == set(range(rows))
+    counts = Counter(taken)
+    assert set(counts) == set(range(rows))
     extra = steps * step - 3 * rows
-    assert all(3 <= times <= 3 + -(-extra // rows) for times in seen.values())
+    assert all(3 <= times <= 3 + -(-extra // rows) for times in counts.values())
     inside = [
         [order.sequences(i * step, step) for i in range(-(-e * rows // step), (e + 1) * rows // step)] for e in range(3)
     ]
@@ -54,11 +54,11 @@ def test_a_grouped_order_is_a_pure_function_of_the_position(grouping: Grouping, 
     def order() -> Order:
         return Order(lengths(101), 5, 16, grouping)
 
-    whole = order().sequences(0, 500)
-    assert order().sequences(start, 40) == whole[start : start + 40]
+    complete = order().sequences(0, 500)
+    assert order().sequences(start, 40) == complete[start : start + 40]
     walked = order()
     walked.sequences(450, 3)
-    assert walked.sequences(start, 40) == whole[start : start + 40]
+    assert walked.sequences(start, 40) == complete[start : start + 40]
 
 
 def test_sorting_within_steps_trains_the_same_rows_at_every_step() -> None:
@@ -95,8 +95,8 @@ def test_ranks_wait_less_for_each_other() -> None:
         ]
         widths = np.asarray([[b.tokens.shape[1] for b in rank.take(4 * 40)] for rank in ranks])
         steps = widths.reshape(4, 40, 4)
-        whole = steps.sum(axis=2)
-        return float(whole.max(axis=0).sum()), float(steps.max(axis=0).sum()), float(whole.mean(axis=0).sum())
+        complete = steps.sum(axis=2)
+        return float(complete.max(axis=0).sum()), float(steps.max(axis=0).sum()), float(complete.mean(axis=0).sum())
 
     random, step, window = (waits(grouping) for grouping in (Grouping.NEVER, Grouping.STEP, Grouping.WINDOW))
     assert step[0] < random[0] * 0.7
@@ -107,15 +107,15 @@ def test_ranks_wait_less_for_each_other() -> None:
 
 
 def test_padding_shrinks() -> None:
-    found = {grouping: Order(lengths(5000), 0, 64, grouping).padding(4) for grouping in Grouping}
-    assert found[Grouping.NEVER] > 0.35
-    assert found[Grouping.STEP] < found[Grouping.NEVER] / 4
-    assert found[Grouping.WINDOW] < 0.02
+    actual = {grouping: Order(lengths(5000), 0, 64, grouping).padding(4) for grouping in Grouping}
+    assert actual[Grouping.NEVER] > 0.35
+    assert actual[Grouping.STEP] < actual[Grouping.NEVER] / 4
+    assert actual[Grouping.WINDOW] < 0.02
     sizes = lengths(5000)
     order = Order(sizes, 0, 64, Grouping.STEP)
     by_hand = [order.sequences(at, 4) for at in range(0, 4992, 4)]
     padded = sum(4 * max(sizes[rows]) for rows in by_hand)
-    assert found[Grouping.STEP] == pytest.approx(1 - sum(int(sizes[rows].sum()) for rows in by_hand) / padded)
+    assert actual[Grouping.STEP] == pytest.approx(1 - sum(int(sizes[rows].sum()) for rows in by_hand) / padded)
 
 
 @pytest.mark.parametrize("grouping", list(Grouping))
@@ -125,10 +125,10 @@ def test_the_longest_rows_come_first(grouping: Grouping) -> None:
     order = Order(sizes, 0, 16, grouping)
     first, second = (max(sizes[order.sequences(at, 16)]) for at in (0, 16))
     assert first == max(sizes)
-    rest = [max(sizes[order.sequences(at, 16)]) for at in range(32, 992, 16)]
-    assert second >= max(rest)
-    again = [max(sizes[order.sequences(at, 16)]) for at in range(1008, 1040, 16)]
-    assert again != [first, second]  # later epochs are random
+    middle = [max(sizes[order.sequences(at, 16)]) for at in range(32, 992, 16)]
+    assert second >= max(middle)
+    repeated = [max(sizes[order.sequences(at, 16)]) for at in range(1008, 1040, 16)]
+    assert repeated != [first, second]  # later epochs are random
 
 
 def test_windows_mix_lengths_over_the_epoch_and_neighbours_change() -> None:

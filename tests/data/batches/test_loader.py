@@ -48,8 +48,8 @@ def batches(data: Dataset, workers: int, position: int = 0) -> OrderedBatches:
     )
 
 
-def lists(found: Any) -> list[list[list[int]]]:
-    return [batch.tokens.tolist() for batch in found]
+def lists(micro_batches: Any) -> list[list[list[int]]]:
+    return [batch.tokens.tolist() for batch in micro_batches]
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def workers_gone() -> Iterator[None]:
 def test_workers_change_nothing_and_resume_is_exact_in_their_midst(tmp_path: Path) -> None:
     """Stopped in the middle of a step, when workers are ahead: the position counts what was taken."""
     data = mapped(tmp_path)
-    whole = lists(batches(data, 0).take(30))  # more than two epochs
-    for first, then in ((2, 2), (2, 0), (0, 2)):
-        before = batches(data, first)
-        taken = lists(before.take(7))
-        assert before.position == 14
-        before.close()
-        after = batches(data, then, before.position)
-        assert taken + lists(after.take(23)) == whole, (first, then)
+    complete = lists(batches(data, 0).take(30))  # more than two epochs
+    for first, later in ((2, 2), (2, 0), (0, 2)):
+        previous = batches(data, first)
+        batches_taken = lists(previous.take(7))
+        assert previous.position == 14
+        previous.close()
+        after = batches(data, later, previous.position)
+        assert batches_taken + lists(after.take(23)) == complete, (first, later)
         assert after.position == 60
         after.close()
 
@@ -83,10 +83,10 @@ def test_workers_draw_nothing_from_the_random_states_of_training(tmp_path: Path)
         torch.manual_seed(1)
         np.random.seed(1)
         random.seed(1)
-        one = batches(data, workers)
-        one.take(2)
+        loader = batches(data, workers)
+        loader.take(2)
         drawn.append((torch.rand(2).tolist(), float(np.random.rand()), random.random()))
-        one.close()
+        loader.close()
     torch.manual_seed(1)
     assert drawn[0] == drawn[1]
     assert drawn[0][0] == torch.rand(2).tolist()
@@ -96,41 +96,41 @@ def test_workers_draw_nothing_from_the_random_states_of_training(tmp_path: Path)
 def test_a_killed_worker_is_named_with_its_batch_at_once(tmp_path: Path) -> None:
     data = mapped(tmp_path)
     rows = Order(sequence_lengths(data), 3, SPLIT.total, Grouping.STEP).sequences(0, 12 * SPLIT.micro)
-    one = batches(data, 2)
-    one.take(3)
-    victim = one.worker_pids[1]
+    loader = batches(data, 2)
+    loader.take(3)
+    victim = loader.worker_pids[1]
     os.kill(victim, signal.SIGKILL)
     started = time.monotonic()
     with pytest.raises(WorkerFailure) as caught:
-        one.take(20)
+        loader.take(20)
     assert time.monotonic() - started < 30
     assert f"(pid {victim}) was killed by SIGKILL at the micro-batch of sequences " in str(caught.value)
     named = [int(row) for row in str(caught.value).split(" sequences ")[1].split(".")[0].split(", ")]
-    theirs = [rows[2 * i : 2 * i + 2] for i in range(3, 12) if i % 2]  # the second of two workers
-    assert named in theirs[:3]  # what it had not handed over
-    one.close()
+    of_second_worker = [rows[2 * i : 2 * i + 2] for i in range(3, 12) if i % 2]  # the second of two workers
+    assert named in of_second_worker[:3]  # what it had not handed over
+    loader.close()
 
 
 @pytest.mark.usefixtures("workers_gone")
 def test_workers_leave_signals_to_training(tmp_path: Path) -> None:
     """A cluster sends them to every process of a job; the run still has a step to finish and to save."""
     data = mapped(tmp_path)
-    one = batches(data, 1)
-    taken = lists(one.take(1))
+    loader = batches(data, 1)
+    batches_taken = lists(loader.take(1))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
-        os.kill(one.worker_pids[0], number)
+        os.kill(loader.worker_pids[0], number)
     time.sleep(0.2)
-    assert taken + lists(one.take(9)) == lists(batches(data, 0).take(10))
-    one.close()
+    assert batches_taken + lists(loader.take(9)) == lists(batches(data, 0).take(10))
+    loader.close()
 
 
 @pytest.mark.usefixtures("workers_gone")
 def test_the_death_of_another_child_is_nobodys_business(tmp_path: Path) -> None:
     """torch's own handler would raise at any place of training; ours is put back."""
-    before = signal.getsignal(signal.SIGCHLD)
-    one = batches(mapped(tmp_path), 1)
-    assert signal.getsignal(signal.SIGCHLD) == before
-    one.close()
+    previous = signal.getsignal(signal.SIGCHLD)
+    loader = batches(mapped(tmp_path), 1)
+    assert signal.getsignal(signal.SIGCHLD) == previous
+    loader.close()
 
 
 ORPHANS = """
@@ -163,6 +163,6 @@ def test_workers_end_with_a_training_process_that_was_killed(tmp_path: Path) -> 
 
 
 def test_a_worker_imports_nothing_that_joins_a_group() -> None:
-    asked = "import tunefleet.data.batches.loader, sys; print('torch' in sys.modules, 'deepspeed' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    program = "import tunefleet.data.batches.loader, sys; print('torch' in sys.modules, 'deepspeed' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True False"

@@ -34,11 +34,11 @@ STOP = 2
 GOOD = "pplls"  # prompt, prompt, in the loss, in the loss, stop in the loss
 
 
-def row(marks: str = GOOD, where: str = "a.jsonl:1", content: str = "hi", cut: bool = False) -> Any:
+def row(marks: str = GOOD, place: str = "a.jsonl:1", content: str = "hi", cut: bool = False) -> Any:
     """A row whose tokens are prompt (p), prompt stop (e), in the loss (l) or stop in the loss (s)."""
     tokens = np.asarray([STOP if mark in "es" else 9 for mark in marks], dtype=np.int32)
     [part] = fit(tokens, np.asarray([mark in "ls" for mark in marks]), False, 64, LongRows.TRUNCATE)
-    conversation = Conversation((Turn("user", content), Turn("assistant", "yes")), where)
+    conversation = Conversation((Turn("user", content), Turn("assistant", "yes")), place)
     return conversation, replace(part, truncated=cut)
 
 
@@ -66,7 +66,7 @@ def accepted(rows: Sequence[Any], **settings: Any) -> None:
 
 
 def many(count: int, **changes: Any) -> list[Any]:
-    return [row(where=f"a.jsonl:{i}", **changes) for i in range(1, count + 1)]
+    return [row(place=f"a.jsonl:{i}", **changes) for i in range(1, count + 1)]
 
 
 def test_good_rows_pass() -> None:
@@ -92,18 +92,21 @@ def test_rows_that_never_learn_to_stop_are_refused() -> None:
 
 
 def test_too_many_cut_rows_are_refused_with_their_places() -> None:
-    rows = [*many(5), *(row(where=f"b.jsonl:{i}", cut=True) for i in range(1, 6))]
+    rows = [*many(5), *(row(place=f"b.jsonl:{i}", cut=True) for i in range(1, 6))]
     accepted(rows)  # a half
     said = refused(rows, max_truncated=0.4)
     assert "data.max_truncated: 5 of 10 conversations (50.0%)" in said
     assert "(b.jsonl:1, b.jsonl:2, b.jsonl:3, ...); allowed are 40.0%" in said
 
 
-@pytest.mark.parametrize("left", ["{input}", "{{name}}", "{{ name }}", "<PLACEHOLDER>", "<YOUR_NAME>"])
-def test_a_placeholder_left_unfilled_is_refused(left: str) -> None:
-    said = refused(many(5, content=f"Say {left}, please."))
-    assert f"a.jsonl: {left} was left unfilled in 5 of 5 conversations (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)" in said
-    accepted(many(5, content=f"Say {left}, please."), max_unfilled=1)
+@pytest.mark.parametrize("placeholder", ["{input}", "{{name}}", "{{ name }}", "<PLACEHOLDER>", "<YOUR_NAME>"])
+def test_a_placeholder_left_unfilled_is_refused(placeholder: str) -> None:
+    said = refused(many(5, content=f"Say {placeholder}, please."))
+    assert (
+        f"a.jsonl: {placeholder} was left unfilled in 5 of 5 conversations (a.jsonl:1, a.jsonl:2, a.jsonl:3, ...)"
+        in said
+    )
+    accepted(many(5, content=f"Say {placeholder}, please."), max_unfilled=1)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +146,10 @@ def test_real_rows_hold_no_unfilled_placeholder_and_a_real_template_does() -> No
         ("alpaca_52k/alpaca_data.json", set()),
         ("llamafactory_demo/identity.json", {"{{author}}", "{{name}}"}),
     ):
-        found = Placeholders()
+        actual = Placeholders()
         for talk in real(name):
-            found.add(talk)
-        assert set(found.unfilled(DataConfig().max_unfilled)) == expected
+            actual.add(talk)
+        assert set(actual.unfilled(DataConfig().max_unfilled)) == expected
 
 
 # --- from a file
@@ -232,8 +235,8 @@ def test_a_row_that_its_setting_can_learn_is_no_bad_row(config: DataConfig, toke
     talk = [{"role": role, "content": "the"} for role in ("user", "assistant", "user", "assistant")]
     (tmp_path / "rows.jsonl").write_text((json.dumps({"messages": talk}) + "\n") * 20)
     last = replace(config, template=str(tmp_path / "thinking.jinja"), on_bad_row=OnBadRow.SKIP, train_on=TrainOn.LAST)
-    found = prepare(last, tokenizer, 128)
-    assert (found.train.card.conversations, found.bad_rows) == (20, 0)
+    actual = prepare(last, tokenizer, 128)
+    assert (actual.train.card.conversations, actual.bad_rows) == (20, 0)
     with pytest.raises(DataError, match="no rows"):
         prepare(replace(last, train_on=TrainOn.RESPONSE), tokenizer, 128)
 

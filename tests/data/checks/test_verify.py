@@ -20,8 +20,8 @@ from tunefleet.data.encode.template import find
 from tunefleet.data.formats.conversation import Conversation, Turn
 
 PLAIN = find("plain", None)
-TALK = talk("Yes, the light.", "No 好.")
-ELSEWHERE = (  # the answer stands before its question
+CONVERSATION = talk("Yes, the light.", "No 好.")
+ANSWER_FIRST = (  # the answer stands before its question
     "{% for m in messages %}{% if m.role == 'user' %}{{ messages[loop.index].content if messages[loop.index] }}"
     "{{ m.content }}:{% elif m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
 )
@@ -31,43 +31,45 @@ ALWAYS_FIRST = (
 )
 
 
-def one(tokenizer: Any, source: str, on: TrainOn = TrainOn.RESPONSE, talk: Conversation = TALK) -> Encoded:
+def check_one(
+    tokenizer: Any, source: str, on: TrainOn = TrainOn.RESPONSE, talk: Conversation = CONVERSATION
+) -> Encoded:
     return encode([talk], chat(tokenizer, source), tokenizer, on, 999)[0]
 
 
 def check(tokenizer: Any, source: str, encoded: Encoded, on: TrainOn = TrainOn.RESPONSE) -> None:
-    verify(TALK, encoded, chat(tokenizer, source), tokenizer, on)
+    verify(CONVERSATION, encoded, chat(tokenizer, source), tokenizer, on)
 
 
 @pytest.mark.parametrize("on", TrainOn)
 @pytest.mark.parametrize("source", [*(find(name, None) for name in NAMES), MARKED], ids=[*NAMES, "marked"])
 def test_what_is_right_is_let_through(tokenizer: Any, source: str, on: TrainOn) -> None:
     knowing(tokenizer)
-    check(tokenizer, source, one(tokenizer, source, on), on)
+    check(tokenizer, source, check_one(tokenizer, source, on), on)
 
 
 @pytest.mark.parametrize("folder", ["tok_opt", "tok_gpt2", "tok_qwen2", "tok_gptneox", "stories260k/hf"])
 def test_what_is_right_is_let_through_with_real_tokenizers(folder: str) -> None:
     tokenizer = load(folder)
-    check(tokenizer, PLAIN, one(tokenizer, PLAIN))
+    check(tokenizer, PLAIN, check_one(tokenizer, PLAIN))
 
 
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_mask_shifted_by_one_is_refused(tokenizer: Any, by: int) -> None:
-    encoded = one(tokenizer, PLAIN)
+    encoded = check_one(tokenizer, PLAIN)
     shifted = replace(encoded, loss_mask=np.roll(encoded.loss_mask, by))
     with pytest.raises(DataError, match=r"rows\.jsonl:5: the tokens in the loss do not begin where the prompt ends"):
         check(tokenizer, PLAIN, shifted)
 
 
 def test_a_second_answer_that_is_not_learnt_is_refused(tokenizer: Any) -> None:
-    encoded, last = one(tokenizer, PLAIN), one(tokenizer, PLAIN, TrainOn.LAST)
+    encoded, last = check_one(tokenizer, PLAIN), check_one(tokenizer, PLAIN, TrainOn.LAST)
     with pytest.raises(DataError, match="do not begin where the prompt ends"):
         check(tokenizer, PLAIN, replace(encoded, loss_mask=encoded.loss_mask & ~last.loss_mask))
 
 
 def test_an_end_that_is_not_learnt_is_refused(tokenizer: Any) -> None:
-    encoded = one(tokenizer, PLAIN)
+    encoded = check_one(tokenizer, PLAIN)
     with pytest.raises(DataError, match=r"an answer ends with .*generation stops at '</s>'"):
         check(tokenizer, PLAIN, replace(encoded, loss_mask=encoded.loss_mask & (encoded.tokens != 2)))
 
@@ -76,27 +78,27 @@ def test_an_end_that_is_not_learnt_is_refused(tokenizer: Any) -> None:
 def test_an_end_that_the_tokenizer_does_not_know_is_refused(tokenizer: Any, name: str) -> None:
     source = find(name, None)
     with pytest.raises(DataError, match="the model would not learn to stop"):
-        check(tokenizer, source, one(tokenizer, source))
+        check(tokenizer, source, check_one(tokenizer, source))
 
 
 @pytest.mark.parametrize(
-    ("source", "why"),
-    [(ELSEWHERE, "rewrites earlier text"), (ALWAYS_FIRST, ".* characters of message 5")],
+    ("source", "reason"),
+    [(ANSWER_FIRST, "rewrites earlier text"), (ALWAYS_FIRST, ".* characters of message 5")],
 )
-def test_a_template_that_puts_the_answer_elsewhere_is_refused(tokenizer: Any, source: str, why: str) -> None:
-    with pytest.raises(DataError, match=rf"rows\.jsonl:5: (data\.template: )?(the chat template )?{why}"):
-        check(tokenizer, source, one(tokenizer, source))
+def test_a_template_that_puts_the_answer_elsewhere_is_refused(tokenizer: Any, source: str, reason: str) -> None:
+    with pytest.raises(DataError, match=rf"rows\.jsonl:5: (data\.template: )?(the chat template )?{reason}"):
+        check(tokenizer, source, check_one(tokenizer, source))
 
 
 def test_a_template_that_trims_answers_puts_them_where_they_belong(tokenizer: Any) -> None:
     spaced = talk("  Yes. \n", "\n No.")
     trimming = PLAIN.replace("{{ message.content }}", "{{ message.content | trim }}")
-    verify(spaced, one(tokenizer, trimming, talk=spaced), chat(tokenizer, trimming), tokenizer, TrainOn.RESPONSE)
+    verify(spaced, check_one(tokenizer, trimming, talk=spaced), chat(tokenizer, trimming), tokenizer, TrainOn.RESPONSE)
 
 
 def test_a_beginning_that_stands_there_twice_is_refused(tokenizer: Any) -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:5: begins with <s> twice"):
-        check(tokenizer, "<s>" + PLAIN, one(tokenizer, "<s>" + PLAIN))
+        check(tokenizer, "<s>" + PLAIN, check_one(tokenizer, "<s>" + PLAIN))
 
 
 def test_the_boundary_of_every_answer_is_looked_at(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,24 +109,24 @@ def test_the_boundary_of_every_answer_is_looked_at(tokenizer: Any, monkeypatch: 
     )
     template = chat(tokenizer, SPACE_BEFORE)
     early = Conversation(later.turns[:2], "rows.jsonl:8")
-    check_boundary(early, one(tokenizer, SPACE_BEFORE, talk=early), template, tokenizer)
+    check_boundary(early, check_one(tokenizer, SPACE_BEFORE, talk=early), template, tokenizer)
     with pytest.raises(DataError, match="merges"):
-        check_boundary(later, one(tokenizer, SPACE_BEFORE, talk=later), template, tokenizer)
+        check_boundary(later, check_one(tokenizer, SPACE_BEFORE, talk=later), template, tokenizer)
 
 
 def test_what_was_cut_is_not_held_against_a_row(tokenizer: Any) -> None:
     """A mask is looked at before anything is cut off."""
-    verify_uncut([TALK], chat(tokenizer, PLAIN), tokenizer, TrainOn.RESPONSE)
-    [cut] = encode([TALK], chat(tokenizer, PLAIN), tokenizer, TrainOn.RESPONSE, 43)
+    verify_uncut([CONVERSATION], chat(tokenizer, PLAIN), tokenizer, TrainOn.RESPONSE)
+    [cut] = encode([CONVERSATION], chat(tokenizer, PLAIN), tokenizer, TrainOn.RESPONSE, 43)
     with pytest.raises(DataError):  # control: what was cut would be
         check(tokenizer, PLAIN, cut)
 
 
 def test_answers_of_no_weight_are_not_missed(tokenizer: Any) -> None:
     for silent in (2, 4):
-        turns = [replace(turn, in_loss=i != silent) for i, turn in enumerate(TALK.turns)]
-        weighed = Conversation(tuple(turns), TALK.location)
+        turns = [replace(turn, in_loss=i != silent) for i, turn in enumerate(CONVERSATION.turns)]
+        weighed = Conversation(tuple(turns), CONVERSATION.location)
         for on in TrainOn:
-            encoded = one(tokenizer, PLAIN, on, weighed)
+            encoded = check_one(tokenizer, PLAIN, on, weighed)
             assert not encoded.loss_mask.all()
             verify(weighed, encoded, chat(tokenizer, PLAIN), tokenizer, on)

@@ -22,14 +22,14 @@ from tunefleet.data.formats.conversation import Conversation, Turn
 LONG = "the quick brown fox jumps over the lazy dog while seven wizards quietly vex a jumbled box of quartz liquor jugs"
 
 
-def talk(question: str, answer: str = "yes", number: int = 1) -> Conversation:
+def conversation(question: str, answer: str = "yes", number: int = 1) -> Conversation:
     return Conversation((Turn("user", question), Turn("assistant", answer)), f"rows.jsonl:{number}")
 
 
 def cleaned(config: CleanConfig, *questions: str) -> tuple[list[str], dict[str, int]]:
     cleaning = Cleaning(config)
-    kept = cleaning.clean([talk(question, number=i) for i, question in enumerate(questions, 1)])
-    return [one.turns[0].content for one in kept], dict(cleaning.counts())
+    clean_rows = cleaning.clean([conversation(question, number=i) for i, question in enumerate(questions, 1)])
+    return [one.turns[0].content for one in clean_rows], dict(cleaning.counts())
 
 
 def test_by_default_nothing_happens() -> None:
@@ -38,7 +38,7 @@ def test_by_default_nothing_happens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("original", "expected"),
     [
         ("e\u0301", "\u00e9"),
         ("a\x00b\x07c\x7f", "abc"),
@@ -48,9 +48,9 @@ def test_by_default_nothing_happens() -> None:
         ("\ufb01", "\ufb01"),  # NFC keeps what only looks alike; NFKC would not
     ],
 )
-def test_text_is_brought_to_one_form(given: str, wanted: str) -> None:
-    assert normalised(given) == wanted
-    assert normalised(normalised(given)) == wanted
+def test_text_is_brought_to_one_form(original: str, expected: str) -> None:
+    assert normalised(original) == expected
+    assert normalised(normalised(original)) == expected
 
 
 def test_normalising_comes_before_duplicates() -> None:
@@ -61,14 +61,14 @@ def test_normalising_comes_before_duplicates() -> None:
 
 def test_lengths_count_all_turns() -> None:
     config = CleanConfig(min_characters=6, max_characters=8)
-    assert len(text(talk("ab"))) == 6
+    assert len(text(conversation("ab"))) == 6
     assert cleaned(config, "a", "ab", "abcd", "abcde") == (["ab", "abcd"], {"too short": 1, "too long": 1})
 
 
 def test_filters_look_anywhere() -> None:
     config = CleanConfig(keep=r"(?i)rain|sun", drop=r"\bsecret\b")
-    kept, counts = cleaned(config, "Will it RAIN?", "the sun is secret", "secretly sunny", "snow")
-    assert kept == ["Will it RAIN?", "secretly sunny"]
+    clean_rows, counts = cleaned(config, "Will it RAIN?", "the sun is secret", "secretly sunny", "snow")
+    assert clean_rows == ["Will it RAIN?", "secretly sunny"]
     assert counts == {"does not match data.clean.keep": 1, "matches data.clean.drop": 1}
 
 
@@ -76,14 +76,14 @@ def test_exact_duplicates_are_the_same_words_said_by_the_same() -> None:
     config = CleanConfig(duplicates=Duplicates.EXACT)
     assert cleaned(config, "Is it  so?", "is it so?\n", "is it so") == (["Is it  so?", "is it so"], {"duplicate": 1})
     cleaning = Cleaning(config)
-    other = Conversation((Turn("assistant", "is it so?"), Turn("user", "yes")), "rows.jsonl:2")
-    assert len(cleaning.clean([talk("is it so?"), other])) == 2
+    second = Conversation((Turn("assistant", "is it so?"), Turn("user", "yes")), "rows.jsonl:2")
+    assert len(cleaning.clean([conversation("is it so?"), second])) == 2
 
 
 def test_a_duplicate_is_found_in_another_source(tmp_path: Path) -> None:
     cleaning = Cleaning(CleanConfig(duplicates=Duplicates.EXACT))
-    assert cleaning.clean([talk("a")]) == [talk("a")]
-    assert cleaning.clean([talk("a", number=7), talk("b")]) == [talk("b")]
+    assert cleaning.clean([conversation("a")]) == [conversation("a")]
+    assert cleaning.clean([conversation("a", number=7), conversation("b")]) == [conversation("b")]
     cleaning.write(tmp_path / "removed.txt")
     assert (tmp_path / "removed.txt").read_text() == "rows.jsonl:7: duplicate\n"
 
@@ -100,28 +100,28 @@ def test_near_duplicates() -> None:
 
 @pytest.mark.parametrize(("same", "alike"), [(0.6, False), (0.95, True)])
 def test_the_estimate_follows_the_share_of_common_triples(same: float, alike: bool) -> None:
-    words = [f"w{i}" for i in range(400)]
-    cut = round(len(words) * 2 * same / (1 + same))  # a common beginning of that length gives this Jaccard share
-    other = words[:cut] + [f"v{i}" for i in range(len(words) - cut)]
+    terms = [f"w{i}" for i in range(400)]
+    cut = round(len(terms) * 2 * same / (1 + same))  # a common beginning of that length gives this Jaccard share
+    second = terms[:cut] + [f"v{i}" for i in range(len(terms) - cut)]
     near = NearDuplicates(0.8)
-    assert near.is_new(" ".join(words))
-    assert near.is_new(" ".join(other)) is not alike
+    assert near.is_new(" ".join(terms))
+    assert near.is_new(" ".join(second)) is not alike
 
 
 def test_short_and_empty_texts_are_texts_too() -> None:
     near = NearDuplicates(0.8)
-    assert [near.is_new(words) for words in ("", "", "a", "a", "a b", "b a")] == [True, False, True, False, True, True]
+    assert [near.is_new(terms) for terms in ("", "", "a", "a", "a b", "b a")] == [True, False, True, False, True, True]
 
 
 def test_the_same_in_every_process() -> None:
     code = "from tunefleet.data.clean.near_duplicates import _signature; print(_signature('a b c d e f').tolist())"
-    said = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)}
-    assert len(said) == 1
+    texts = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)}
+    assert len(texts) == 1
 
 
 def test_the_report_names_rows_and_steps(tmp_path: Path) -> None:
     cleaning = Cleaning(CleanConfig(min_characters=5))
-    cleaning.clean([talk("a"), talk("abcdef", number=2), talk("", number=3)])
+    cleaning.clean([conversation("a"), conversation("abcdef", number=2), conversation("", number=3)])
     cleaning.write(tmp_path / "removed.txt")
     assert (tmp_path / "removed.txt").read_text() == "rows.jsonl:3: too short\n"
 
@@ -129,24 +129,24 @@ def test_the_report_names_rows_and_steps(tmp_path: Path) -> None:
 def test_what_is_left_out_of_alpaca_is_alike_and_what_is_kept_is_not() -> None:
     """Against the true shares of common triples, of every pair of 1,000 instructions."""
     rows = json.loads(shared_data("alpaca_52k/alpaca_data.json").read_text())
-    said = [f"{row['instruction']} {row['input']}" for row in rows[:1000]] + [rows[7]["instruction"] + " now please"]
-    said.append(said[3] + " " + said[3].split()[-1])
+    texts = [f"{row['instruction']} {row['input']}" for row in rows[:1000]] + [rows[7]["instruction"] + " now please"]
+    texts.append(texts[3] + " " + texts[3].split()[-1])
     near = NearDuplicates(0.8)
-    kept, removed = [], []
-    for words in said:
-        (kept if near.is_new(words) else removed).append(triples(words))
+    clean_rows, removed = [], []
+    for terms in texts:
+        (clean_rows if near.is_new(terms) else removed).append(triples(terms))
     assert removed
-    assert all(max(share(one, other) for other in kept) >= 0.65 for one in removed)
-    assert max(share(one, other) for i, one in enumerate(kept) for other in kept[:i]) < 0.95
+    assert all(max(share(one, second) for second in clean_rows) >= 0.65 for one in removed)
+    assert max(share(one, second) for i, one in enumerate(clean_rows) for second in clean_rows[:i]) < 0.95
 
 
-def triples(words: str) -> set[tuple[str, ...]]:
-    parts = words.lower().split()
+def triples(terms: str) -> set[tuple[str, ...]]:
+    parts = terms.lower().split()
     return {tuple(parts[i : i + 3]) for i in range(max(1, len(parts) - 2))}
 
 
-def share(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
-    return len(one & other) / len(one | other)
+def share(one: set[tuple[str, ...]], second: set[tuple[str, ...]]) -> float:
+    return len(one & second) / len(one | second)
 
 
 def test_hashes_are_remembered_once_and_in_little_memory() -> None:

@@ -28,9 +28,9 @@ def train():
     return list(generate.rows("train", TRAIN_ROWS))
 
 
-def _open_values(found):
+def _open_values(rows_found):
     """The (slot, value) pairs of open slots in some rows."""
-    slots = (json.loads(row["completion"])["slots"] for row in found)
+    slots = (json.loads(row["completion"])["slots"] for row in rows_found)
     return {(name, value) for row in slots for name, value in row.items() if name in values.OPEN}
 
 
@@ -46,9 +46,9 @@ def test_rows_are_the_same_in_every_process(split):
 
 @pytest.mark.parametrize("split", generate.SPLITS)
 def test_rows_are_valid_json_copied_from_distinct_commands(split):
-    found = list(generate.rows(split, 2000, seed=3))
-    assert len({row["prompt"] for row in found}) == 2000
-    for row in found:
+    rows_found = list(generate.rows(split, 2000, seed=3))
+    assert len({row["prompt"] for row in rows_found}) == 2000
+    for row in rows_found:
         parsed = json.loads(row["completion"])
         assert list(parsed) == ["intent", "slots"]
         assert parsed["slots"]
@@ -74,43 +74,43 @@ def test_no_validation_sentence_is_in_train(split, train):
 
 def test_unseen_values_are_in_no_train_row(train):
     held_out = _open_values(generate.rows("unseen_values", 3000))
-    known = {value for _, value in _open_values(train)}
+    known_values = {value for _, value in _open_values(train)}
     assert len(held_out) > 1000
-    assert not {value for _, value in held_out} & known
+    assert not {value for _, value in held_out} & known_values
     assert {slot for slot, _ in held_out} == set(values.OPEN)
 
 
 def test_unseen_words_are_in_no_train_row(train):
-    known = {word for row in train for word in row["prompt"].replace("'s ", " ").split()}
-    new = {word for words in values.NEW_WORDS.values() for entry in words for word in entry.split()}
-    assert not new & known
+    known_values = {term for row in train for term in row["prompt"].replace("'s ", " ").split()}
+    new = {term for terms in values.NEW_WORDS.values() for entry in terms for term in entry.split()}
+    assert not new & known_values
     for row in generate.rows("unseen_words", 500):
-        assert any(word in row["prompt"] for word in new)
+        assert any(term in row["prompt"] for term in new)
 
 
 def test_a_made_up_word_is_never_a_new_word_nor_its_plural():
     maker = made_up.Maker(["anna", "annas", "nana"], kept_out=["anna", "nanas"])
     rng = random.Random(0)
-    words = {maker.make(rng) for _ in range(5000)}
-    assert not words & {"anna", "annas", "nana", "nanas"}
-    assert len(words) > 50
-    assert all(set(word) <= set("ans") and 4 <= len(word) <= 10 for word in words)
+    terms = {maker.make(rng) for _ in range(5000)}
+    assert not terms & {"anna", "annas", "nana", "nanas"}
+    assert len(terms) > 50
+    assert all(set(term) <= set("ans") and 4 <= len(term) <= 10 for term in terms)
 
 
 def test_training_mixes_known_and_made_up_words(train):
-    known = {word for words in values.WORD_LISTS.values() for entry in words for word in entry.split()}
+    known_values = {term for terms in values.WORD_LISTS.values() for entry in terms for term in entry.split()}
     contacts = [value for row in train if (value := json.loads(row["completion"])["slots"].get("contact"))]
-    words = [word for value in contacts for word in value.split()]
-    share = sum(word in known for word in words) / len(words)
+    terms = [term for value in contacts for term in value.split()]
+    share = sum(term in known_values for term in terms) / len(terms)
     assert 0.3 < share < 0.7, share
-    assert known <= {word for row in train for word in row["prompt"].replace("'s ", " ").split()} | {
-        word.removesuffix("s") for row in train for word in row["prompt"].split()
+    assert known_values <= {term for row in train for term in row["prompt"].replace("'s ", " ").split()} | {
+        term.removesuffix("s") for row in train for term in row["prompt"].split()
     }
 
 
 def test_other_splits_hold_no_held_out_value(train):
-    for found in (train, generate.rows("unseen_sentences", 1000), generate.rows("unseen_templates", 1000)):
-        assert not any(values.is_held_out(value) for _, value in _open_values(found))
+    for rows_found in (train, generate.rows("unseen_sentences", 1000), generate.rows("unseen_templates", 1000)):
+        assert not any(values.is_held_out(value) for _, value in _open_values(rows_found))
 
 
 def test_held_out_templates_share_no_pattern_with_train():
@@ -118,9 +118,9 @@ def test_held_out_templates_share_no_pattern_with_train():
         {p for group in source.values() for t in group for p in grammar.expand(t)}
         for source in (grammar.TEMPLATES, grammar.HELD_OUT_TEMPLATES)
     )
-    known, held_out = sides
+    known_values, held_out = sides
     assert held_out
-    assert not known & held_out
+    assert not known_values & held_out
 
 
 def test_open_slots_have_hundreds_of_values(train):

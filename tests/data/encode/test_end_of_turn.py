@@ -48,9 +48,9 @@ def last_learnt(tokenizer: Any, source: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_answer_ends_with_a_token_that_stops(tokenizer: Any, name: str, rstrip: bool) -> None:
     knowing(tokenizer, rstrip)
-    found = end_of_turn(chat(tokenizer, find(name, None)), tokenizer)
+    actual = end_of_turn(chat(tokenizer, find(name, None)), tokenizer)
     end = ENDS.get(name, "</s>")
-    assert set(found.stops) == {2, tokenizer.convert_tokens_to_ids(end)}
+    assert set(actual.stops) == {2, tokenizer.convert_tokens_to_ids(end)}
     assert set(last_learnt(tokenizer, find(name, None))) == {"</s>" if name == "chatml" else end}
 
 
@@ -60,8 +60,8 @@ def test_a_line_break_behind_the_end_is_told_apart(tokenizer: Any, name: str, af
 
 
 def test_an_end_that_is_no_token_stops_nothing(tokenizer: Any) -> None:
-    found = end_of_turn(chat(tokenizer, find("llama-3", None)), tokenizer)
-    assert (found.text, found.stops) == ("", (2,))
+    actual = end_of_turn(chat(tokenizer, find("llama-3", None)), tokenizer)
+    assert (actual.text, actual.stops) == ("", (2,))
 
 
 @pytest.mark.parametrize("source", ["{{ raise_exception('no') }}", "{{ messages[0].content }}"])
@@ -77,7 +77,7 @@ END = EndOfTurn("<e>", "\n", (2,))
 
 
 @pytest.mark.parametrize(
-    ("text", "start", "end", "said"),
+    ("text", "start", "end", "answer"),
     [
         ("q: a<e>\n", 2, 8, " a<e>"),
         ("q: a<e>", 2, 7, " a<e>"),
@@ -88,8 +88,8 @@ END = EndOfTurn("<e>", "\n", (2,))
         ("q:\n", 2, 3, "\n"),
     ],
 )
-def test_where_generation_of_an_answer_stops(text: str, start: int, end: int, said: str) -> None:
-    assert text[start : END.place(text, start, end)] == said
+def test_where_generation_of_an_answer_stops(text: str, start: int, end: int, answer: str) -> None:
+    assert text[start : END.place(text, start, end)] == answer
 
 
 # --- as transformers does it
@@ -171,9 +171,9 @@ def observing(tokenizer: Any) -> Any:
 
 def test_a_call_may_end_with_a_token_of_its_own(tokenizer: Any) -> None:
     template = chat(observing(tokenizer), OBSERVED)
-    found = end_of_turn(template, tokenizer)
+    actual = end_of_turn(template, tokenizer)
     token = tokenizer.convert_tokens_to_ids("<|observation|>")
-    assert (found.text, found.of_calls, found.stops) == ("</s>", ("<|observation|>", "\n"), (2, token))
+    assert (actual.text, actual.of_calls, actual.stops) == ("</s>", ("<|observation|>", "\n"), (2, token))
     [encoded] = encode([WEATHER], template, tokenizer, TrainOn.RESPONSE, 999)
     verify(WEATHER, encoded, template, tokenizer, TrainOn.RESPONSE)
     ends = np.flatnonzero(encoded.loss_mask & ~np.append(encoded.loss_mask[1:], False))
@@ -182,8 +182,8 @@ def test_a_call_may_end_with_a_token_of_its_own(tokenizer: Any) -> None:
 
 def test_a_call_closed_by_tokens_of_its_own_stops_at_the_last(tokenizer: Any) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<tool_call>", "</tool_call>", "<|im_end|>"]})
-    found = end_of_turn(chat(tokenizer, find("chatml", None)), tokenizer)
-    assert tokenizer.convert_ids_to_tokens(list(found.stops)) == ["</s>", "<|im_end|>"]
+    actual = end_of_turn(chat(tokenizer, find("chatml", None)), tokenizer)
+    assert tokenizer.convert_ids_to_tokens(list(actual.stops)) == ["</s>", "<|im_end|>"]
 
 
 def test_ends_of_sequence_of_the_generation_config_are_stops(tokenizer: Any, tmp_path: Path) -> None:

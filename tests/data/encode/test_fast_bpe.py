@@ -37,13 +37,13 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="module")
 def fast(tokenizer: Any) -> FastBpe:
-    found = fast_bpe.fast_bpe(tokenizer.backend_tokenizer)
-    assert found
-    return found
+    actual = fast_bpe.fast_bpe(tokenizer.backend_tokenizer)
+    assert actual
+    return actual
 
 
-def own(texts: Sequence[str], backend: Tokenizer) -> list[list[int]]:
-    return [found.ids for found in backend.encode_batch(list(texts), add_special_tokens=False)]
+def ids_of(texts: Sequence[str], backend: Tokenizer) -> list[list[int]]:
+    return [actual.ids for actual in backend.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def by(fast: FastBpe, texts: Sequence[str]) -> list[list[int]]:
@@ -54,8 +54,8 @@ def by(fast: FastBpe, texts: Sequence[str]) -> list[list[int]]:
 
 
 def expect_same(fast: FastBpe, backend: Tokenizer, texts: Sequence[str]) -> None:
-    pairs = zip(by(fast, texts), own(texts, backend), texts, strict=True)
-    assert [(text, found, expected) for found, expected, text in pairs if found != expected][:3] == []
+    pairs = zip(by(fast, texts), ids_of(texts, backend), texts, strict=True)
+    assert [(text, actual, expected) for actual, expected, text in pairs if actual != expected][:3] == []
 
 
 def mixed(parts: Sequence[str], count: int, longest: int) -> list[str]:
@@ -89,7 +89,9 @@ def test_real_rows(tokenizer: Any, fast: FastBpe, name: str) -> None:
 def words_in(value: Any) -> list[str]:
     """Every text in a value of JSON."""
     if isinstance(value, dict | list):
-        return [text for one in (value.values() if isinstance(value, dict) else value) for text in words_in(one)]
+        return [
+            text for letters in (value.values() if isinstance(value, dict) else value) for text in words_in(letters)
+        ]
     return [value] if isinstance(value, str) else []
 
 
@@ -107,7 +109,7 @@ def test_both_libraries_find_the_same_words(pattern: str) -> None:
     backend.pre_tokenizer = splitting(pattern)
     fast = fast_bpe.fast_bpe(backend)
     assert fast
-    expect_same(fast, backend, ["".join(one) for length in range(6) for one in product(kinds, repeat=length)])
+    expect_same(fast, backend, ["".join(letters) for length in range(6) for letters in product(kinds, repeat=length)])
 
 
 def splitting(pattern: str, **changed: Any) -> Any:
@@ -136,7 +138,7 @@ def made_up(draw: random.Random, **model: Any) -> Tokenizer:
     return backend
 
 
-WORDS = ["".join(one) for length in range(7) for one in product("abc", repeat=length)]
+TERMS = ["".join(letters) for length in range(7) for letters in product("abc", repeat=length)]
 
 
 @pytest.mark.parametrize("ignore", [False, True])
@@ -149,7 +151,7 @@ def test_made_up_merges_give_the_same_tokens_or_are_refused(ignore: bool) -> Non
         if fast:
             used += 1
             never_made += len(fast._ids) < backend.get_vocab_size() - 128
-            expect_same(fast, backend, WORDS)
+            expect_same(fast, backend, TERMS)
     assert used > 12
     assert never_made > 3 or ignore
 
@@ -161,18 +163,20 @@ def test_a_token_that_is_never_made_would_be_noticed(monkeypatch: pytest.MonkeyP
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     fast = fast_bpe.fast_bpe(backend)
     assert fast
-    expect_same(fast, backend, WORDS)
-    monkeypatch.setattr(fast_bpe, "pieces_of", lambda words, model: [1] * len(words))
+    expect_same(fast, backend, TERMS)
+    monkeypatch.setattr(fast_bpe, "pieces_of", lambda terms, model: [1] * len(terms))
     wrong = fast_bpe.fast_bpe(backend)
     assert wrong
     with pytest.raises(AssertionError, match="abc"):
-        expect_same(wrong, backend, WORDS)
+        expect_same(wrong, backend, TERMS)
 
 
 def test_another_order_of_ranks_would_be_noticed(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the last merges first."""
     right = fast_bpe.makeable
-    monkeypatch.setattr(fast_bpe, "makeable", lambda *given: [*right(*given)[:128], *right(*given)[:127:-1]])
+    monkeypatch.setattr(
+        fast_bpe, "makeable", lambda *arguments: [*right(*arguments)[:128], *right(*arguments)[:127:-1]]
+    )
     wrong = fast_bpe.fast_bpe(tokenizer.backend_tokenizer)
     assert wrong
     with pytest.raises(AssertionError):
@@ -259,15 +263,17 @@ def test_masks_and_order_are_the_same_whichever_tokenizer_is_used(
 ) -> None:
     """Also where only some of the texts are ASCII."""
     template = ChatTemplate(find("chatml", None), dict(tokenizer.special_tokens_map))
-    words = mixed([*KINDS, "\u4f60", "\U0001f389"], 300, 6) + mixed(KINDS, 300, 12)
-    talks = [Conversation((Turn("user", f"Q {a}"), Turn("assistant", f"{a}."), Turn("user", a)), "x:1") for a in words]
-    random.Random(0).shuffle(talks)
-    found = []
+    terms = mixed([*KINDS, "\u4f60", "\U0001f389"], 300, 6) + mixed(KINDS, 300, 12)
+    conversations = [
+        Conversation((Turn("user", f"Q {a}"), Turn("assistant", f"{a}."), Turn("user", a)), "x:1") for a in terms
+    ]
+    random.Random(0).shuffle(conversations)
+    actual = []
     for worth in (1e9, 0):
         monkeypatch.setattr(tokenise, "WORTH_BUILDING", worth)
-        found.append(encode(talks, template, tokenizer, TrainOn.RESPONSE, 4096))
-    assert any(one.loss_mask.any() and not one.loss_mask.all() for one in found[0])
-    for usual, fast in zip(*found, strict=True):
+        actual.append(encode(conversations, template, tokenizer, TrainOn.RESPONSE, 4096))
+    assert any(letters.loss_mask.any() and not letters.loss_mask.all() for letters in actual[0])
+    for usual, fast in zip(*actual, strict=True):
         assert usual.tokens.tolist() == fast.tokens.tolist()
         assert usual.loss_mask.tolist() == fast.loss_mask.tolist()
 
@@ -293,6 +299,6 @@ def test_what_is_too_much_for_its_expressions_is_left_to_the_other(monkeypatch: 
     assert fast
     with pytest.raises(ValueError, match="backtracking"):
         fast(texts)
-    found = Tokenise(tokens)(texts)
-    assert found.tokens.tolist() == [token for text in own(texts, tokens.backend_tokenizer) for token in text]
-    assert found.ends.tolist()[-1] == 1
+    actual = Tokenise(tokens)(texts)
+    assert actual.tokens.tolist() == [token for text in ids_of(texts, tokens.backend_tokenizer) for token in text]
+    assert actual.ends.tolist()[-1] == 1

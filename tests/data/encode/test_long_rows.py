@@ -23,9 +23,9 @@ def row(prompt: int, answer: int, *more: tuple[int, int]) -> tuple[np.ndarray, n
     """Prompts of 0 and answers of 1, 2, 3 ... that end with STOP, as tokens and what learns."""
     tokens: list[int] = []
     learns: list[bool] = []
-    for before, said in ((prompt, answer), *more):
-        tokens += [0] * before + [*range(1, said), STOP]
-        learns += [False] * before + [True] * said
+    for prompt_tokens, answer_tokens in ((prompt, answer), *more):
+        tokens += [0] * prompt_tokens + [*range(1, answer_tokens), STOP]
+        learns += [False] * prompt_tokens + [True] * answer_tokens
     return np.asarray(tokens, dtype=np.int32), np.asarray(learns)
 
 
@@ -119,11 +119,11 @@ def test_each_way_is_counted(config: DataConfig, tokenizer: Any) -> None:
     assert max(cut.longest, split.longest, left_out.longest) <= 48
 
 
-@pytest.mark.parametrize(("how", "said"), [("truncate", "would be cut"), ("drop", "would be left out")])
-def test_too_many_are_refused(config: DataConfig, tokenizer: Any, how: str, said: str) -> None:
+@pytest.mark.parametrize(("how", "answer_tokens"), [("truncate", "would be cut"), ("drop", "would be left out")])
+def test_too_many_are_refused(config: DataConfig, tokenizer: Any, how: str, answer_tokens: str) -> None:
     strict = replace(config, long_rows=LongRows(how), max_truncated=0.2)
     with pytest.raises(
-        DataError, match=rf"5 of 20 conversations \(25\.0%\) .*{said} \(.*rows\.jsonl:1, .*long_rows=split"
+        DataError, match=rf"5 of 20 conversations \(25\.0%\) .*{answer_tokens} \(.*rows\.jsonl:1, .*long_rows=split"
     ):
         prepare(strict, tokenizer, 48)
     assert prepare(replace(strict, long_rows=LongRows.SPLIT), tokenizer, 48).train.card.split == 5

@@ -66,7 +66,7 @@ def talk(*answers: str) -> Conversation:
     return Conversation((Turn("system", "Be brief."), *turns), "rows.jsonl:5")
 
 
-def one(
+def encode_one(
     conversation: Conversation, template: ChatTemplate, tokenizer: Any, longest: int = 4096, on: str = "response"
 ) -> Encoded:
     return encode([conversation], template, tokenizer, TrainOn(on), longest)[0]
@@ -74,14 +74,14 @@ def one(
 
 def text_of(tokenizer: Any, tokens: Any) -> str:
     """Decoded after a word: a tokenizer of SentencePiece style drops the first space of a text."""
-    word = tokenizer("a", add_special_tokens=False)["input_ids"]
-    return str(tokenizer.decode([*word, *tokens], clean_up_tokenization_spaces=False))[1:]
+    token_ids = tokenizer("a", add_special_tokens=False)["input_ids"]
+    return str(tokenizer.decode([*token_ids, *tokens], clean_up_tokenization_spaces=False))[1:]
 
 
 def merges(tokenizer: Any, text: str, place: int) -> bool:
     """Whether the text before `place` has other tokens alone than as the beginning of the whole."""
-    alone, whole = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text[:place], text))
-    return bool(whole[: len(alone)] != alone)
+    separate, complete = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text[:place], text))
+    return bool(complete[: len(separate)] != separate)
 
 
 def runs(learns: Any) -> list[slice]:
@@ -98,9 +98,9 @@ def test_loss_tokens_are_the_answers_and_their_ends(any_tokenizer: Any, name: st
     rendered = template.render(conversation)
     if merges(any_tokenizer, rendered.text, rendered.answers[0][0]):  # such as ":def" behind "### Response:" for Qwen 2
         with pytest.raises(DataError, match="merges.* the answer begins with " + re.escape(repr(answer[:12]))):
-            one(conversation, template, any_tokenizer)
+            encode_one(conversation, template, any_tokenizer)
         return
-    encoded = one(conversation, template, any_tokenizer)
+    encoded = encode_one(conversation, template, any_tokenizer)
     said = [text_of(any_tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask)]
     expected = [rendered.text[start:end] for start, end in rendered.answers]
     if name == "chatml":  # a line break behind the token at which generation stops is never generated
@@ -113,7 +113,7 @@ def test_what_is_learnt_is_what_follows_the_prompt_at_inference(any_tokenizer: A
     """An oracle without offsets: the prompt's own tokens, then everything else learns."""
     template = chat(any_tokenizer)
     conversation = Conversation((Turn("user", "Say 好"), Turn("assistant", "  x 🎉\n\n    y")), "x:1")
-    encoded = one(conversation, template, any_tokenizer)
+    encoded = encode_one(conversation, template, any_tokenizer)
     prompt = any_tokenizer(template.prompt(conversation.messages[:1]), add_special_tokens=False)["input_ids"]
     assert encoded.tokens[: len(prompt)].tolist() == prompt
     assert encoded.loss_mask.tolist() == [False] * len(prompt) + [True] * (len(encoded.tokens) - len(prompt))
@@ -122,15 +122,15 @@ def test_what_is_learnt_is_what_follows_the_prompt_at_inference(any_tokenizer: A
 def test_tokens_are_those_of_the_whole_text(any_tokenizer: Any) -> None:
     template = chat(any_tokenizer)
     conversation = talk("Yes 好.", "No.")
-    whole = any_tokenizer(template.render(conversation).text, add_special_tokens=False)["input_ids"]
-    encoded = one(conversation, template, any_tokenizer)
-    assert encoded.tokens.tolist() == whole
+    complete = any_tokenizer(template.render(conversation).text, add_special_tokens=False)["input_ids"]
+    encoded = encode_one(conversation, template, any_tokenizer)
+    assert encoded.tokens.tolist() == complete
     assert (encoded.tokens.dtype, encoded.loss_mask.dtype) == (np.int32, np.bool_)
 
 
 def test_the_end_of_every_answer_learns(any_tokenizer: Any) -> None:
     """Also where the padding token is the same: GPT-2 has no other."""
-    encoded = one(talk("Yes.", "No.", "Maybe."), chat(any_tokenizer), any_tokenizer)
+    encoded = encode_one(talk("Yes.", "No.", "Maybe."), chat(any_tokenizer), any_tokenizer)
     ends = encoded.tokens[encoded.loss_mask] == any_tokenizer.eos_token_id
     assert int(ends.sum()) == 3
     assert encoded.tokens[-1] == any_tokenizer.eos_token_id
@@ -140,7 +140,7 @@ def test_the_end_of_every_answer_learns(any_tokenizer: Any) -> None:
 def test_a_real_end_learns_where_padding_looks_the_same(tokenizer: Any) -> None:
     tokenizer.pad_token = tokenizer.eos_token
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
-    short, long = (one(talk(a), chat(tokenizer), tokenizer) for a in ("a", "a much longer answer"))
+    short, long = (encode_one(talk(a), chat(tokenizer), tokenizer) for a in ("a", "a much longer answer"))
     data = dataset_of([(e.tokens, e.loss_mask) for e in (short, long)])
     batch = collate(data, [0, 1], tokenizer.pad_token_id, packed=False)
     assert int((batch.labels == tokenizer.eos_token_id).sum()) == 2
@@ -148,34 +148,34 @@ def test_a_real_end_learns_where_padding_looks_the_same(tokenizer: Any) -> None:
 
 
 def test_train_on_all_puts_every_token_into_the_loss_but_the_first(tokenizer: Any) -> None:
-    encoded = one(talk("Yes."), chat(tokenizer), tokenizer, on="all")
+    encoded = encode_one(talk("Yes."), chat(tokenizer), tokenizer, on="all")
     assert encoded.loss_mask.tolist() == [False] + [True] * (len(encoded.tokens) - 1)  # the first has no context
-    assert not one(talk("Yes."), chat(tokenizer), tokenizer).loss_mask.all()
+    assert not encode_one(talk("Yes."), chat(tokenizer), tokenizer).loss_mask.all()
 
 
 def test_words_after_the_last_answer_do_not_learn(tokenizer: Any) -> None:
     conversation = talk("Yes.")
     more = Conversation((*conversation.turns, Turn("user", "Thanks!")), "x:1")
-    encoded, before = (one(c, chat(tokenizer), tokenizer) for c in (more, conversation))
-    assert len(encoded.tokens) > len(before.tokens)
-    assert not encoded.loss_mask[len(before.tokens) :].any()
-    assert encoded.loss_mask.sum() == before.loss_mask.sum()
+    encoded, previous = (encode_one(c, chat(tokenizer), tokenizer) for c in (more, conversation))
+    assert len(encoded.tokens) > len(previous.tokens)
+    assert not encoded.loss_mask[len(previous.tokens) :].any()
+    assert encoded.loss_mask.sum() == previous.loss_mask.sum()
 
 
 def test_many_at_once_are_as_one_by_one(tokenizer: Any) -> None:
     conversations = [talk(answer) for answer in ANSWERS.values()]
-    together = encode(conversations, chat(tokenizer), tokenizer, TrainOn.RESPONSE, 4096)
-    alone = [one(conversation, chat(tokenizer), tokenizer) for conversation in conversations]
-    for a, b in zip(together, alone, strict=True):
+    batched = encode(conversations, chat(tokenizer), tokenizer, TrainOn.RESPONSE, 4096)
+    separate = [encode_one(conversation, chat(tokenizer), tokenizer) for conversation in conversations]
+    for a, b in zip(batched, separate, strict=True):
         assert a.tokens.tolist() == b.tokens.tolist()
         assert a.loss_mask.tolist() == b.loss_mask.tolist()
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_truncation_is_told(tokenizer: Any, more: int) -> None:
-    full = one(talk("Yes."), chat(tokenizer), tokenizer)
+    full = encode_one(talk("Yes."), chat(tokenizer), tokenizer)
     longest = len(full.tokens) + more
-    cut = one(talk("Yes."), chat(tokenizer), tokenizer, longest)
+    cut = encode_one(talk("Yes."), chat(tokenizer), tokenizer, longest)
     assert cut.truncated == (more < 0)
     assert len(cut.tokens) == min(longest, len(full.tokens))
     assert cut.tokens[-1] == full.tokens[-1] == tokenizer.eos_token_id
@@ -183,7 +183,7 @@ def test_truncation_is_told(tokenizer: Any, more: int) -> None:
 
 
 def test_an_answer_beyond_the_limit_leaves_nothing_to_learn(tokenizer: Any) -> None:
-    encoded = one(talk("Yes."), chat(tokenizer), tokenizer, longest=5)
+    encoded = encode_one(talk("Yes."), chat(tokenizer), tokenizer, longest=5)
     assert len(encoded.tokens) == 5
     assert not encoded.loss_mask.any()
 
@@ -201,7 +201,7 @@ def test_an_answer_that_would_merge_with_its_prompt_is_tokenised_as_generation_m
 ) -> None:
     tokenizer = load(name)
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
-    encoded = one(FRANCE, template, tokenizer)
+    encoded = encode_one(FRANCE, template, tokenizer)
     bos, eos = template.specials.get("bos_token", ""), template.specials["eos_token"]
     texts = (f"{bos}Capital? Assistant: ", f"Paris{eos}")
     prompt, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
@@ -210,7 +210,7 @@ def test_an_answer_that_would_merge_with_its_prompt_is_tokenised_as_generation_m
     check_boundary(FRANCE, encoded, template, tokenizer)
     without_the_look(monkeypatch)
     with pytest.raises(DataError, match=re.escape("rows.jsonl:8: data.template: the prompt's last token merges")):
-        check_boundary(FRANCE, one(FRANCE, template, tokenizer), template, tokenizer)
+        check_boundary(FRANCE, encode_one(FRANCE, template, tokenizer), template, tokenizer)
 
 
 def without_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,19 +224,19 @@ def test_an_answer_that_would_merge_with_the_tiny_tokenizer(tokenizer: Any, monk
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "rows.jsonl:8")
     assert "Ġthe" in tokenizer.get_vocab()
     prompt, answer = tokenizer("<s>Capital? Assistant: ")["input_ids"], tokenizer("the</s>")["input_ids"]
-    encoded = one(merging, template, tokenizer)
+    encoded = encode_one(merging, template, tokenizer)
     assert encoded.tokens.tolist() == prompt + answer
     assert encoded.loss_mask.tolist() == [False] * len(prompt) + [True] * len(answer)
     without_the_look(monkeypatch)
     with pytest.raises(DataError, match=r"ends with '.*Assistant: '"):
-        check_boundary(merging, one(merging, template, tokenizer), template, tokenizer)
+        check_boundary(merging, encode_one(merging, template, tokenizer), template, tokenizer)
 
 
 def test_an_earlier_answer_that_merges_is_a_bad_row(tokenizer: Any) -> None:
     """Its tokens would be others in the prompt of the next answer."""
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
     with pytest.raises(DataError, match=re.escape("rows.jsonl:5: data.template: the prompt's last token merges")):
-        one(talk("the", "b"), template, tokenizer)
+        encode_one(talk("the", "b"), template, tokenizer)
 
 
 def test_a_tokenizer_that_writes_more_for_a_part_alone_refuses_the_row(
@@ -249,8 +249,8 @@ def test_a_tokenizer_that_writes_more_for_a_part_alone_refuses_the_row(
     monkeypatch.setattr(encoder, "decode", lambda ids, **_: str(len(ids)))
     rendered = encoder.render([merging])
     assert isinstance(rendered[0], Rendered)
-    [found] = encoder.masked([merging], rendered, encoder.tokenise(rendered))  # type: ignore[arg-type]
-    assert isinstance(found, DataError)
+    [actual] = encoder.masked([merging], rendered, encoder.tokenise(rendered))  # type: ignore[arg-type]
+    assert isinstance(actual, DataError)
 
 
 @pytest.mark.parametrize("end", ["</s>", "</s>\n", "</s></s>"])
@@ -275,13 +275,13 @@ def test_a_template_without_an_end_leaves_the_datas_own(tokenizer: Any) -> None:
 def test_shipped_templates_have_a_clean_boundary(any_tokenizer: Any, name: str) -> None:
     template = chat(any_tokenizer, name)
     for conversation in (FRANCE, talk("the", "b"), talk("你好"), talk("🎉")):
-        check_boundary(conversation, one(conversation, template, any_tokenizer), template, any_tokenizer)
+        check_boundary(conversation, encode_one(conversation, template, any_tokenizer), template, any_tokenizer)
 
 
 @pytest.mark.parametrize("longest", [1, 4, 10, 20])
 def test_a_truncated_conversation_has_no_bad_boundary(tokenizer: Any, longest: int) -> None:
     template = chat(tokenizer)
-    check_boundary(FRANCE, one(FRANCE, template, tokenizer, longest), template, tokenizer)
+    check_boundary(FRANCE, encode_one(FRANCE, template, tokenizer, longest), template, tokenizer)
 
 
 def test_a_token_that_begins_in_the_prompt_does_not_learn(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,19 +289,19 @@ def test_a_token_that_begins_in_the_prompt_does_not_learn(tokenizer: Any, monkey
     without_the_look(monkeypatch)
     template = ChatTemplate(SPACE_BEFORE, dict(tokenizer.special_tokens_map))
     merging = Conversation((Turn("user", "Capital?"), Turn("assistant", "the")), "x:1")
-    encoded = one(merging, template, tokenizer)
+    encoded = encode_one(merging, template, tokenizer)
     assert tokenizer.convert_ids_to_tokens(encoded.tokens[encoded.loss_mask].tolist()) == ["</s>"]
 
 
-@pytest.mark.parametrize(("words", "longest"), [(1, 8), (30, 8), (30, 1_000)])
-def test_a_long_text_becomes_pieces_and_loses_nothing(tokenizer: Any, words: int, longest: int) -> None:
-    text = "na " * words
+@pytest.mark.parametrize(("length", "longest"), [(1, 8), (30, 8), (30, 1_000)])
+def test_a_long_text_becomes_pieces_and_loses_nothing(tokenizer: Any, length: int, longest: int) -> None:
+    text = "na " * length
     chat = ChatTemplate("", dict(tokenizer.special_tokens_map))
-    found = encode([Conversation((Turn("text", text),), "a.txt:1")], chat, tokenizer, TrainOn.RESPONSE, longest)
-    tokens = [*found[0].tokens, *(token for piece in found[1:] for token in piece.tokens[1:])]
+    actual = encode([Conversation((Turn("text", text),), "a.txt:1")], chat, tokenizer, TrainOn.RESPONSE, longest)
+    tokens = [*actual[0].tokens, *(token for piece in actual[1:] for token in piece.tokens[1:])]
     assert tokenizer.decode(tokens) == f"<s>{text}</s>"
     assert all(
-        2 <= len(piece.tokens) <= longest and piece.loss_mask[1:].all() and not piece.truncated for piece in found
+        2 <= len(piece.tokens) <= longest and piece.loss_mask[1:].all() and not piece.truncated for piece in actual
     )
 
 
@@ -312,7 +312,7 @@ TOOL = {"type": "function", "function": {"name": "weather", "description": "Says
 CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Bonn"}}</tool_call><|im_end|>'
 
 
-def asked(weights: tuple[int, int]) -> Conversation:
+def weighted(weights: tuple[int, int]) -> Conversation:
     """A row of a file: the assistant calls a function, and then says what it learnt."""
     called = {"function": {"name": "weather", "arguments": '{"city": "Bonn"}'}, "id": "c1"}
     messages = [
@@ -321,8 +321,8 @@ def asked(weights: tuple[int, int]) -> Conversation:
         {"role": "tool", "content": "weather: dry", "tool_call_id": "c1"},
         {"role": "assistant", "content": "No 好.", "weight": weights[1]},
     ]
-    [found] = Reader(SourceConfig()).conversations(Row({"messages": messages, "tools": [TOOL]}, "rows.jsonl:5"))
-    return found
+    [actual] = Reader(SourceConfig()).conversations(Row({"messages": messages, "tools": [TOOL]}, "rows.jsonl:5"))
+    return actual
 
 
 @pytest.mark.parametrize(
@@ -338,9 +338,9 @@ def asked(weights: tuple[int, int]) -> Conversation:
 def test_tools_weights_and_two_answers_learn_exactly_their_tokens(
     any_tokenizer: Any, weights: tuple[int, int], on: str, expected: list[str]
 ) -> None:
-    template, conversation = chat(any_tokenizer, "chatml"), asked(weights)
+    template, conversation = chat(any_tokenizer, "chatml"), weighted(weights)
     end = "" if any_tokenizer.eos_token == "<|im_end|>" else any_tokenizer.eos_token
-    encoded = one(conversation, template, any_tokenizer, on=on)
+    encoded = encode_one(conversation, template, any_tokenizer, on=on)
     said = [text_of(any_tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask)]
     assert said == [text + end for text in expected]
     verify(conversation, encoded, template, any_tokenizer, TrainOn(on))
@@ -348,12 +348,12 @@ def test_tools_weights_and_two_answers_learn_exactly_their_tokens(
 
 def test_everything_is_learnt_but_a_call_of_no_weight(tokenizer: Any) -> None:
     template = chat(tokenizer, "chatml")
-    encoded = one(asked((0, 1)), template, tokenizer, on="all")
-    before, after = (text_of(tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask))
-    assert before.startswith("|im_start|>system\nThese functions")  # the first token, `<`, has no context
-    assert before.endswith("<|im_start|>assistant\n")
+    encoded = encode_one(weighted((0, 1)), template, tokenizer, on="all")
+    previous, after = (text_of(tokenizer, encoded.tokens[run]) for run in runs(encoded.loss_mask))
+    assert previous.startswith("|im_start|>system\nThese functions")  # the first token, `<`, has no context
+    assert previous.endswith("<|im_start|>assistant\n")
     assert after.startswith("<|im_start|>tool\nweather: dry")
-    verify(asked((0, 1)), encoded, template, tokenizer, TrainOn.ALL)
+    verify(weighted((0, 1)), encoded, template, tokenizer, TrainOn.ALL)
 
 
 def test_pieces_of_a_text_stand_beside_their_text(tokenizer: Any) -> None:

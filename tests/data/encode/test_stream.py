@@ -67,14 +67,14 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_one_core_and_many_give_the_same_bytes(tmp_path: Path) -> None:
-    found = []
+    actual = []
     for number, parallel in enumerate(("false", "true")):
         changed = {**os.environ, "TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": "4"}
         command = [sys.executable, "-c", PREPARES, str(tmp_path), str(tmp_path / str(number))]
         done = subprocess.run(command, capture_output=True, text=True, env=changed, check=True)
-        found.append(bytes_of(Path(done.stdout.strip())))
-    assert found[0] == found[1]
-    report = next(value for name, value in found[0].items() if name.endswith("bad_rows.txt")).decode()
+        actual.append(bytes_of(Path(done.stdout.strip())))
+    assert actual[0] == actual[1]
+    report = next(value for name, value in actual[0].items() if name.endswith("bad_rows.txt")).decode()
     lines = [int(line.split("a.jsonl:")[1].split(":")[0]) for line in report.splitlines()]
     assert lines == sorted(lines)  # broken lines and refused ones in turn, as they stand in the file
     assert len(lines) > 20
@@ -86,8 +86,8 @@ def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(stream, "CHUNK_ROWS", rows)
     monkeypatch.setattr(writer, "PARTS_AT_ONCE", rows)
     monkeypatch.setattr(writer, "BLOCK", rows)
-    other = prepare(configured(tmp_path, tmp_path / "other"), tiny_tokenizer(), LENGTH)
-    assert bytes_of(usual.folder) == bytes_of(other.folder)
+    second = prepare(configured(tmp_path, tmp_path / "other"), tiny_tokenizer(), LENGTH)
+    assert bytes_of(usual.folder) == bytes_of(second.folder)
 
 
 def test_the_first_error_in_the_file_is_raised_whatever_comes_first(tmp_path: Path) -> None:
@@ -112,38 +112,38 @@ def test_only_a_few_chunks_are_in_memory(monkeypatch: pytest.MonkeyPatch, tokeni
     from tunefleet.data.prepare import chat_template
 
     encoder = Encoder(chat_template(DataConfig(template="plain"), tokenizer), tokenizer, DataConfig().train_on, 64)
-    taken = 0
+    rows_taken = 0
     for _ in stream.encoded(rows(), lambda row: row, BadRows(), encoder):
-        taken += 1
-        assert len(read) - taken <= 10 * (stream.CHUNKS_AHEAD + 1)
-    assert taken == 1_000
+        rows_taken += 1
+        assert len(read) - rows_taken <= 10 * (stream.CHUNKS_AHEAD + 1)
+    assert rows_taken == 1_000
 
 
 # --- held out
 
 
-def held(count: int, most: int) -> tuple[list[int], list[int]]:
+def held_out_rows(count: int, most: int) -> tuple[list[int], list[int]]:
     draw: HeldOut[int] = HeldOut(most)
     return list(draw.training(range(count))), draw.rows
 
 
 @pytest.mark.parametrize(("count", "most", "expected"), [(0, 5, 0), (9, 5, 0), (40, 5, 4), (1_000, 5, 5), (50, 0, 0)])
 def test_every_row_is_on_one_side(count: int, most: int, expected: int) -> None:
-    train, unseen = held(count, most)
+    train, unseen = held_out_rows(count, most)
     assert sorted([*train, *unseen]) == list(range(count))
     assert len(unseen) == expected
     assert unseen == sorted(unseen)
 
 
 def test_rows_are_held_out_evenly_and_the_same_every_time() -> None:
-    assert held(5_000, 300) == held(5_000, 300)
-    tenths = Counter(row // 500 for row in held(5_000, 300)[1])
+    assert held_out_rows(5_000, 300) == held_out_rows(5_000, 300)
+    tenths = Counter(row // 500 for row in held_out_rows(5_000, 300)[1])
     assert min(tenths[i] for i in range(10)) > 10
 
 
 def test_more_rows_behind_hold_out_no_other_rows_of_the_beginning() -> None:
-    before, after = set(held(5_000, 300)[1]), set(held(6_000, 300)[1])
-    assert {row for row in after if row < 5_000} < before
+    previous, after = set(held_out_rows(5_000, 300)[1]), set(held_out_rows(6_000, 300)[1])
+    assert {row for row in after if row < 5_000} < previous
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 127, 128, 129, 1_000, 4_097])
@@ -151,12 +151,12 @@ def test_a_sample_has_the_first_the_last_and_what_lies_between(count: int) -> No
     sample: Sample[int] = Sample(64)
     for number in range(count):
         sample.offer(number)
-    found = sample.items()
-    assert len(found) == len(set(found)) <= 64
-    assert len(found) >= min(count, 33)
-    assert found == sorted(found)
-    assert not count or (found[0], found[-1]) == (0, count - 1)
-    assert max(np.diff(found), default=0) <= max(1, count / 16)
+    actual = sample.items()
+    assert len(actual) == len(set(actual)) <= 64
+    assert len(actual) >= min(count, 33)
+    assert actual == sorted(actual)
+    assert not count or (actual[0], actual[-1]) == (0, count - 1)
+    assert max(np.diff(actual), default=0) <= max(1, count / 16)
 
 
 # --- on the disk
@@ -210,9 +210,9 @@ def test_changed_bytes_are_found_by_whoever_looks_at_all_of_them(tmp_path: Path)
     content[-5] ^= 1
     path.write_bytes(content)
     assert prepare(config, tiny_tokenizer(), LENGTH).was_cached  # a start looks at sizes alone
-    again = prepare(config, tiny_tokenizer(), LENGTH, thorough=True)
-    assert not again.was_cached
-    assert again.train.tokens.tolist() == good
+    repeated = prepare(config, tiny_tokenizer(), LENGTH, thorough=True)
+    assert not repeated.was_cached
+    assert repeated.train.tokens.tolist() == good
     assert prepare(config, tiny_tokenizer(), LENGTH, thorough=True).was_cached
 
 

@@ -102,9 +102,9 @@ def test_text_of_many_turns(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_are_the_words_and_the_end_of_turn(name: str) -> None:
     rendered = template(name).render(LONG)
-    before, after = AROUND[name]
+    previous, after = AROUND[name]
     said = [rendered.text[start:end] for start, end in rendered.answers]
-    assert said == [f"{before}Paris.{after}", f"{before}北京 🎉{after}"]
+    assert said == [f"{previous}Paris.{after}", f"{previous}北京 🎉{after}"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -178,12 +178,12 @@ PROMPT = "{% if add_generation_prompt %}assistant: {% endif %}"
 A_TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
 
-def asked(*answers: Turn) -> Conversation:
+def conversation_of(*answers: Turn) -> Conversation:
     return Conversation(tuple(turn for answer in answers for turn in (Turn("user", "2+2?"), answer)), "rows.jsonl:3")
 
 
 def test_reasoning_is_written_and_in_the_loss_or_refused_by_name() -> None:
-    talk = asked(Turn("assistant", "4", reasoning="Two and two make four."))
+    talk = conversation_of(Turn("assistant", "4", reasoning="Two and two make four."))
     rendered = ChatTemplate(QWEN3, SPECIALS).render(talk)
     [(start, end)] = rendered.answers
     assert rendered.text[start:end] == "<think>\nTwo and two make four.\n</think>\n\n4<|im_end|>\n"
@@ -192,7 +192,7 @@ def test_reasoning_is_written_and_in_the_loss_or_refused_by_name() -> None:
 
 
 def test_what_a_template_drops_of_an_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    talk = asked(Turn("assistant", "<think>\nadd\n</think>\n\n4"))
+    talk = conversation_of(Turn("assistant", "<think>\nadd\n</think>\n\n4"))
     with pytest.raises(DataError, match=r"rows\.jsonl:3: .*does not write 18 of 19 characters of message 2,"):
         ChatTemplate(DROPS_THOUGHTS, SPECIALS).render(talk)
     assert template("plain").render(talk)
@@ -206,8 +206,8 @@ def test_thoughts_of_earlier_answers_may_be_left_out_of_context() -> None:
         "{{ m.content.split('</think>') | last | trim }}",
         "{{ m.content if loop.last else m.content.split('</think>') | last | trim }}",
     )
-    found = ChatTemplate(drops_earlier, SPECIALS).render(asked(thought, thought), TrainOn.LAST)
-    assert found.text.count("add") == 1
+    actual = ChatTemplate(drops_earlier, SPECIALS).render(conversation_of(thought, thought), TrainOn.LAST)
+    assert actual.text.count("add") == 1
 
 
 @pytest.mark.parametrize("role", ["system", "user", "tool"])
@@ -245,17 +245,20 @@ def test_arguments_that_a_template_drops_are_refused() -> None:
 
 
 def test_a_tokenizer_with_several_templates_gives_the_one_for_tools_where_there_are_tools(tokenizer: Any) -> None:
-    both = {"default": find("plain", None), "tool_use": find("chatml", None)}
-    tokenizer.chat_template = both
+    templates = {"default": find("plain", None), "tool_use": find("chatml", None)}
+    tokenizer.chat_template = templates
     chat = chat_template(DataConfig(path="x"), tokenizer)
-    plain, tools = asked(Turn("assistant", "4")), replace(asked(Turn("assistant", "4")), tools=(A_TOOL,))
+    plain, tools = (
+        conversation_of(Turn("assistant", "4")),
+        replace(conversation_of(Turn("assistant", "4")), tools=(A_TOOL,)),
+    )
     assert chat.render(plain).text == template("plain").render(plain).text
     assert chat.render(tools).text == template("chatml").render(tools).text
-    assert [found.text for found in chat.render_all([plain, tools], TrainOn.RESPONSE)] == [  # type: ignore[union-attr]
+    assert [actual.text for actual in chat.render_all([plain, tools], TrainOn.RESPONSE)] == [  # type: ignore[union-attr]
         chat.render(plain).text, chat.render(tools).text,
     ]  # fmt: skip
     assert chat.prompt(tools.messages[:1], tools.tools).endswith("<|im_start|>assistant\n")
-    assert chat.exported == both
+    assert chat.exported == templates
     with pytest.raises(ConfigError, match="chat templates are rag, none of them default"):
         find("auto", {"rag": "x"})
 
@@ -267,8 +270,8 @@ def test_today_is_the_same_every_day_in_training_and_the_days_own_elsewhere(toke
     assert chat.prints_today
     assert chat.text([{"role": "user", "content": "a"}]) == "\nToday: 26 Jul 2024\nuser: a</s>"
     tokenizer.chat_template = source
-    theirs = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
-    assert theirs == f"\nToday: {datetime.now():%d %b %Y}\nuser: a</s>"
+    reference = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert reference == f"\nToday: {datetime.now():%d %b %Y}\nuser: a</s>"
 
 
 def test_plain_text_that_brings_its_ends_keeps_one_of_each() -> None:
@@ -283,9 +286,9 @@ def test_chatml_does_not_write_its_own_end_twice() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_content_is_not_read_as_a_template(name: str) -> None:
-    words = "{{ eos_token }} {% raw %} <b>&amp;</b>"
-    text = template(name).render(Conversation((Turn("user", words), Turn("assistant", words)), "x:1")).text
-    assert text.count(words) == 2
+    tricky = "{{ eos_token }} {% raw %} <b>&amp;</b>"
+    text = template(name).render(Conversation((Turn("user", tricky), Turn("assistant", tricky)), "x:1")).text
+    assert text.count(tricky) == 2
 
 
 HUB = {
@@ -317,9 +320,9 @@ def test_transformers_renders_the_same(tokenizer: Any, source: str, conversation
     tokenizer.chat_template = source
     chat = ChatTemplate(source, dict(tokenizer.special_tokens_map))
     messages = conversation.messages
-    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    complete = tokenizer.apply_chat_template(messages, tokenize=False)
     prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
-    assert chat.render(conversation).text == whole
+    assert chat.render(conversation).text == complete
     assert chat.prompt(messages[:-1]) == prompt
 
 
@@ -331,8 +334,8 @@ def test_transformers_renders_the_same_with_real_tokenizers(folder: str, family:
     for name in ("auto", *NAMES):
         source = find(name, tokenizer.chat_template)
         chat = ChatTemplate(source, dict(tokenizer.special_tokens_map))
-        whole = tokenizer.apply_chat_template(LONG.messages, tokenize=False, chat_template=source)
-        assert chat.render(LONG).text == whole
+        complete = tokenizer.apply_chat_template(LONG.messages, tokenize=False, chat_template=source)
+        assert chat.render(LONG).text == complete
 
 
 FORGETFUL = "{% for m in messages %}{{ m.content if loop.last or m.role == 'user' else '...' }};{% endfor %}"
@@ -409,7 +412,7 @@ def test_an_unknown_name_hears_the_known_ones() -> None:
 
 
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Says it.", "parameters": {}}}
-ASKED = Conversation(
+QUESTION = Conversation(
     (
         Turn("system", "Be brief."),
         Turn("user", "Rain in Bonn?"),
@@ -423,7 +426,7 @@ ASKED = Conversation(
 
 
 def test_chatml_writes_tools_and_calls() -> None:
-    rendered = template("chatml").render(ASKED)
+    rendered = template("chatml").render(QUESTION)
     assert rendered.text.startswith("<|im_start|>system\nBe brief.\n\nThese functions may be called")
     assert rendered.text.count("<|im_start|>system") == 1
     said = [rendered.text[start:end] for start, end in rendered.answers]
@@ -432,7 +435,7 @@ def test_chatml_writes_tools_and_calls() -> None:
         "No.<|im_end|></s>\n",
     ]
     assert "<|im_start|>tool\nno<|im_end|>\n" in rendered.text
-    assert template("chatml").prompt(ASKED.question, ASKED.tools) == rendered.text[: rendered.answers[1][0]]
+    assert template("chatml").prompt(QUESTION.question, QUESTION.tools) == rendered.text[: rendered.answers[1][0]]
 
 
 def test_words_stand_before_calls_and_calls_below_each_other() -> None:
@@ -449,14 +452,14 @@ def test_words_stand_before_calls_and_calls_below_each_other() -> None:
 @pytest.mark.parametrize("tools", [(TOOL,), ()], ids=["tools", "calls alone"])
 def test_a_template_that_leaves_out_tools_or_calls_is_refused(name: str, tools: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:3: data\.template: .* does not write the function 'weather'"):
-        template(name).render(replace(ASKED, tools=tools))
+        template(name).render(replace(QUESTION, tools=tools))
 
 
 def test_a_template_that_writes_tools_but_not_calls_is_refused() -> None:
     """The name stands in the list of tools: that is no call."""
     source = "{% for t in tools %}{{ t.function.name }}{% endfor %}{% for m in messages %}{{ m.content }}|{% endfor %}"
     with pytest.raises(DataError, match="does not write the function 'weather'"):
-        ChatTemplate(source, SPECIALS).render(ASKED)
+        ChatTemplate(source, SPECIALS).render(QUESTION)
 
 
 @pytest.mark.parametrize("on", TrainOn)
@@ -464,23 +467,23 @@ def test_a_template_that_writes_tools_but_not_calls_is_refused() -> None:
 def test_calls_that_are_not_learnt_are_written_too(on: TrainOn, marked: bool) -> None:
     """The last answer would follow a result that nobody asked for."""
     source = "{{ tools[0].function.name if tools }}" + (MARKED if marked else PLAIN)
-    silent = [replace(turn, in_loss=not turn.calls) for turn in ASKED.turns]
+    silent = [replace(turn, in_loss=not turn.calls) for turn in QUESTION.turns]
     for tools in ((TOOL,), ()):
         with pytest.raises(DataError, match=r"rows\.jsonl:3: .* does not write the function 'weather'"):
-            ChatTemplate(source, SPECIALS).render(replace(ASKED, turns=tuple(silent), tools=tools), on)
+            ChatTemplate(source, SPECIALS).render(replace(QUESTION, turns=tuple(silent), tools=tools), on)
 
 
 def test_a_template_with_marks_may_write_tools() -> None:
     call = "{% for call in m.tool_calls %}{{ call.function | tojson }}{% endfor %}{% endgeneration %}"
     source = "{{ tools | tojson }}" + MARKED.replace("{% endgeneration %}", call)
-    assert parts(source, ASKED) == ['{"name": "weather", "arguments": {"city": "Bonn ß"}}', "No."]
-    assert parts(source, ASKED, TrainOn.LAST) == ["No."]
+    assert parts(source, QUESTION) == ['{"name": "weather", "arguments": {"city": "Bonn ß"}}', "No."]
+    assert parts(source, QUESTION, TrainOn.LAST) == ["No."]
 
 
 def test_real_calls_are_rendered_by_chatml() -> None:
     path = shared_data("llamafactory_demo/glaive_toolcall_en_demo.json")
-    found = collect(Source("train", SourceConfig(path=str(path))), BadRows())
-    assert sum(len(template("chatml").render(talk).answers) for talk in found) == 746 + 211
+    actual = collect(Source("train", SourceConfig(path=str(path))), BadRows())
+    assert sum(len(template("chatml").render(talk).answers) for talk in actual) == 746 + 211
 
 
 # Plain text
@@ -501,8 +504,8 @@ def parts(source: str, conversation: Conversation, on: TrainOn = TrainOn.RESPONS
 
 
 def with_weights(*weights: bool) -> Conversation:
-    given = iter(weights)
-    turns = [replace(turn, in_loss=next(given)) if turn.role == "assistant" else turn for turn in LONG.turns]
+    in_loss_flags = iter(weights)
+    turns = [replace(turn, in_loss=next(in_loss_flags)) if turn.role == "assistant" else turn for turn in LONG.turns]
     return Conversation(tuple(turns), LONG.location)
 
 
@@ -574,8 +577,8 @@ def test_the_last_answer_is_found_where_earlier_ones_are_rewritten() -> None:
 
 def test_a_token_behind_the_last_turn_alone_rewrites_nothing() -> None:
     """As Phi-3's own template, which ends a conversation with its end of sequence."""
-    own = find("phi-3", None).removesuffix("{% endif %}") + "{% else %}{{ eos_token }}{% endif %}"
-    assert parts(own, LONG) == ["Paris.<|end|>\n", "北京 🎉<|end|>\n</s>"]
+    phi_3 = find("phi-3", None).removesuffix("{% endif %}") + "{% else %}{{ eos_token }}{% endif %}"
+    assert parts(phi_3, LONG) == ["Paris.<|end|>\n", "北京 🎉<|end|>\n</s>"]
 
 
 @pytest.mark.parametrize("name", ["gemma", "mistral"])
@@ -599,7 +602,7 @@ MANY = [
     LONG,
     replace(LONG, turns=LONG.turns[:3], location="rows.jsonl:4"),
     replace(LONG, turns=(Turn("text", "Once."),), location="rows.jsonl:5"),
-    ASKED,
+    QUESTION,
     with_weights(False, True),
     SPICY,
 ]
@@ -610,14 +613,14 @@ MANY = [
 def test_many_at_once_are_as_one_by_one(source: str, on: TrainOn) -> None:
     """Texts, places and errors, which name their row."""
     chat = ChatTemplate(source, SPECIALS)
-    alone = []
+    separate = []
     for talk in MANY:
         try:
-            alone.append(chat.render(talk, on))
+            separate.append(chat.render(talk, on))
         except DataError as error:
-            alone.append(error)
-    together = chat.render_all(MANY, on)
-    assert list(map(str, together)) == list(map(str, alone))
+            separate.append(error)
+    batched = chat.render_all(MANY, on)
+    assert list(map(str, batched)) == list(map(str, separate))
 
 
 def test_a_chunk_is_rendered_in_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -627,7 +630,9 @@ def test_a_chunk_is_rendered_in_two_calls(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         template_module,
         "render_jinja_template",
-        lambda talks, **asked: calls.append(len(talks)) or usual(talks, **asked),
+        lambda conversations, **conversation_of: (
+            calls.append(len(conversations)) or usual(conversations, **conversation_of)
+        ),
     )
     ChatTemplate(PLAIN, SPECIALS).render_all([LONG, SPICY], TrainOn.RESPONSE)
     assert calls == [3, 3]  # two whole texts and one up to the first answer; three prompts

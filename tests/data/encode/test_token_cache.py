@@ -46,16 +46,16 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
     def run(config: DataConfig, longest: int, tokenizer: Any = None) -> tuple[Prepared, int]:
         calls.clear()
-        found = prepare(config, tokenizer or tiny_tokenizer(), longest)
-        return found, sum(number for number in calls if number > SAMPLED)
+        actual = prepare(config, tokenizer or tiny_tokenizer(), longest)
+        return actual, sum(number for number in calls if number > SAMPLED)
 
     return run
 
 
-def same(one: Dataset, other: Dataset) -> bool:
+def same(one: Dataset, second: Dataset) -> bool:
     names = ("tokens", "loss_mask", "starts", "packs", "bounds")
-    arrays = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
-    return arrays and one.card == other.card and one.examples == other.examples
+    arrays = all(np.array_equal(getattr(one, name), getattr(second, name)) for name in names)
+    return arrays and one.card == second.card and one.examples == second.examples
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -76,12 +76,12 @@ def test_another_length_is_not_tokenised_again(
     first, tokenised = prepared(config, 48)
     assert tokenised == 200
     assert first.train.card.truncated
-    again, tokenised = prepared(replace(config, **change), longest)
+    repeated, tokenised = prepared(replace(config, **change), longest)
     assert tokenised == 0
     fresh, tokenised = prepared(replace(config, **change, cache=str(tmp_path / "fresh")), longest)
     assert tokenised == 200
-    assert same(again.train, fresh.train)
-    assert all(same(again.validation[name], fresh.validation[name]) for name in fresh.validation)
+    assert same(repeated.train, fresh.train)
+    assert all(same(repeated.validation[name], fresh.validation[name]) for name in fresh.validation)
 
 
 def test_a_preparation_that_was_refused_for_its_length_leaves_its_tokens(config: DataConfig, prepared: Counted) -> None:
@@ -102,9 +102,9 @@ def test_other_texts_masks_and_tokenizers_are_not_found(config: DataConfig, prep
     prepared(config, 48)
     assert prepared(replace(config, template="chatml"), 200)[1] == 200
     assert prepared(replace(config, train_on=TrainOn.ALL), 48)[1] == 200
-    other = tiny_tokenizer()
-    other.add_tokens(["na na"])
-    assert prepared(config, 48, other)[1] == 200
+    second = tiny_tokenizer()
+    second.add_tokens(["na na"])
+    assert prepared(config, 48, second)[1] == 200
     path = Path(str(config.path))
     path.write_text(path.read_text().replace("Row 199?", "Row 19?"))
     assert prepared(config, 48)[1] == 100  # of the chunk that holds it
@@ -117,12 +117,12 @@ def test_a_broken_file_is_tokenised_again(
     """One that is empty, cut off, or has one bit turned over among its tokens."""
     prepared(config, 48)
     for path in (Path(config.cache) / "tokens").iterdir():
-        whole = bytearray(path.read_bytes())
-        whole[400] ^= 1
-        path.write_bytes(bytes(whole) if broken is None else broken)
-    again, tokenised = prepared(config, 60)
+        complete = bytearray(path.read_bytes())
+        complete[400] ^= 1
+        path.write_bytes(bytes(complete) if broken is None else broken)
+    repeated, tokenised = prepared(config, 60)
     assert tokenised == 200
-    assert same(again.train, prepared(replace(config, cache=str(tmp_path / "fresh")), 60)[0].train)
+    assert same(repeated.train, prepared(replace(config, cache=str(tmp_path / "fresh")), 60)[0].train)
 
 
 def test_where_nothing_can_be_kept_all_is_prepared_all_the_same(config: DataConfig, prepared: Counted) -> None:

@@ -21,7 +21,7 @@ from tunefleet.data.read.row_fields import find
 from tunefleet.data.read.source_row import Row
 from tunefleet.data.read.sources import Source
 
-WHERE = "rows.jsonl:7"
+LOCATION = "rows.jsonl:7"
 ALPACA = {"instruction": "Add.", "input": "2 and 3", "output": "5"}
 PAIR = {"prompt": "Add 2 and 3.", "completion": "5"}
 MESSAGES = {
@@ -38,7 +38,7 @@ SHAREGPT = {
     "conversations": [{"from": "human", "value": "Add 2 and 3."}, {"from": "gpt", "value": "5"}],
 }
 QUESTION = {"role": "user", "content": "Add 2 and 3."}
-CHOSEN = {"prompt": "Add 2 and 3.", "chosen": "5", "rejected": "6"}
+CHOSEN_ROW = {"prompt": "Add 2 and 3.", "chosen": "5", "rejected": "6"}
 TREE = {
     "message_tree_id": "1",
     "prompt": {
@@ -58,8 +58,8 @@ ADDED = [("user", "Add 2 and 3."), ("assistant", "5")]
 
 
 def read(values: dict[str, Any], format: Format = Format.AUTO, **settings: Any) -> Conversation:
-    (found,) = Reader(SourceConfig(format=format, **settings)).conversations(Row(values, WHERE))
-    return found
+    (actual,) = Reader(SourceConfig(format=format, **settings)).conversations(Row(values, LOCATION))
+    return actual
 
 
 def turns(values: dict[str, Any], format: Format = Format.AUTO, **settings: Any) -> list[tuple[str, str]]:
@@ -71,7 +71,7 @@ EXPECTED: list[tuple[Format, dict[str, Any], list[tuple[str, str]]]] = [
     (Format.PROMPT_COMPLETION, PAIR, ADDED),
     (Format.MESSAGES, MESSAGES, [(m["role"], m["content"]) for m in MESSAGES["messages"]]),  # type: ignore[index]
     (Format.SHAREGPT, SHAREGPT, [("system", "Be brief."), *ADDED]),
-    (Format.CHOSEN, CHOSEN, ADDED),
+    (Format.CHOSEN, CHOSEN_ROW, ADDED),
     (Format.TREE, TREE, ADDED),
     (Format.TREE, TREE["prompt"], ADDED),  # type: ignore[list-item]
     (Format.TREE, {"tree": TREE["prompt"]}, ADDED),
@@ -85,10 +85,10 @@ EXPECTED: list[tuple[Format, dict[str, Any], list[tuple[str, str]]]] = [
 def test_each_format_by_name_and_by_itself(
     format: Format, values: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
-    assert recognise(Row(values, WHERE)) is format
+    assert recognise(Row(values, LOCATION)) is format
     assert turns(values, format) == expected
     assert turns(values, **({"instruction": "{text}"} if format is Format.LABELLED else {})) == expected
-    assert read(values, format).location == WHERE
+    assert read(values, format).location == LOCATION
 
 
 def test_every_format_is_tested() -> None:
@@ -103,14 +103,14 @@ def test_alpaca_without_an_input_is_the_instruction_alone(without: dict[str, Any
 
 
 def test_alpaca_with_a_history_and_a_system_message() -> None:
-    found = turns({**ALPACA, "history": [["Hi.", "Hello."]], "system": "Be brief."})
-    assert [role for role, _ in found] == ["system", "user", "assistant", "user", "assistant"]
-    assert found[1:3] == [("user", "Hi."), ("assistant", "Hello.")]
+    actual = turns({**ALPACA, "history": [["Hi.", "Hello."]], "system": "Be brief."})
+    assert [role for role, _ in actual] == ["system", "user", "assistant", "user", "assistant"]
+    assert actual[1:3] == [("user", "Hi."), ("assistant", "Hello.")]
 
 
 def test_lists_of_prompts_and_completions_take_turns() -> None:
-    found = turns({"prompt": ["a", "c"], "completion": ["b", "d"]})
-    assert found == [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    actual = turns({"prompt": ["a", "c"], "completion": ["b", "d"]})
+    assert actual == [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
 
 
 def test_other_columns_are_left_alone() -> None:
@@ -118,9 +118,9 @@ def test_other_columns_are_left_alone() -> None:
 
 
 def test_the_named_format_wins_over_recognition() -> None:
-    both = {**MESSAGES, **PAIR}
-    assert recognise(Row(both, WHERE)) is Format.MESSAGES
-    assert turns(both, Format.PROMPT_COMPLETION) == turns(PAIR)
+    ambiguous = {**MESSAGES, **PAIR}
+    assert recognise(Row(ambiguous, LOCATION)) is Format.MESSAGES
+    assert turns(ambiguous, Format.PROMPT_COMPLETION) == turns(PAIR)
 
 
 def test_white_space_of_content_is_kept() -> None:
@@ -128,10 +128,10 @@ def test_white_space_of_content_is_kept() -> None:
 
 
 def test_question_and_answer_are_about_the_last_answer() -> None:
-    found = read(MESSAGES)
-    assert found.answer == "6"
-    assert [message["content"] for message in found.question] == ["Be brief.", "Add 2 and 3.", "5", "And 1?"]
-    ends_with_user = Conversation((Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")), WHERE)
+    actual = read(MESSAGES)
+    assert actual.answer == "6"
+    assert [message["content"] for message in actual.question] == ["Be brief.", "Add 2 and 3.", "5", "And 1?"]
+    ends_with_user = Conversation((Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")), LOCATION)
     assert (ends_with_user.answer, len(ends_with_user.question)) == ("b", 1)
 
 
@@ -155,11 +155,11 @@ def test_every_way_to_choose_an_answer(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
+    ("foreign_role", "ours"),
     [("human", "user"), ("User", "user"), ("GPT", "assistant"), ("developer", "system"), ("observation", "tool")],
 )
-def test_roles_have_many_names(theirs: str, ours: str) -> None:
-    listed = [QUESTION, {"role": theirs, "content": "a"}, {"role": "model", "content": "b"}]
+def test_roles_have_many_names(foreign_role: str, ours: str) -> None:
+    listed = [QUESTION, {"role": foreign_role, "content": "a"}, {"role": "model", "content": "b"}]
     assert turns({"messages": listed})[1] == (ours, "a")
 
 
@@ -193,18 +193,18 @@ CALLED = {
 )
 def test_every_way_to_call_a_tool(called: dict[str, Any], tools: Any) -> None:
     listed = [{"role": "user", "content": "Rain?"}, called, {"role": "tool", "content": "No.", "tool_call_id": "c1"}]
-    found = read({"messages": listed, "tools": tools})
-    call = found.turns[1].calls[0]
+    actual = read({"messages": listed, "tools": tools})
+    call = actual.turns[1].calls[0]
     assert (call.name, call.arguments) == (CALL.name, CALL.arguments)
-    assert found.tools == (WRAPPED,)
-    assert found.messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": {"city": "Bonn"}}
-    assert found.messages[2] == {"role": "tool", "content": "No.", "tool_call_id": "c1"}
-    assert found.answer == '{"name": "weather", "arguments": {"city": "Bonn"}}'
+    assert actual.tools == (WRAPPED,)
+    assert actual.messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": {"city": "Bonn"}}
+    assert actual.messages[2] == {"role": "tool", "content": "No.", "tool_call_id": "c1"}
+    assert actual.answer == '{"name": "weather", "arguments": {"city": "Bonn"}}'
 
 
 def test_a_call_keeps_its_id() -> None:
-    found = read({"messages": [QUESTION, CALLED["openai"]]})
-    assert found.messages[1]["tool_calls"][0]["id"] == "c1"
+    actual = read({"messages": [QUESTION, CALLED["openai"]]})
+    assert actual.messages[1]["tool_calls"][0]["id"] == "c1"
 
 
 # Columns
@@ -244,7 +244,7 @@ def test_a_named_column_wins_over_one_of_that_name() -> None:
 
 def test_a_column_that_no_row_has_is_named_at_the_end() -> None:
     reader = Reader(SourceConfig(columns={"input": "contxt", "output": "answer"}))
-    reader.conversations(Row({"instruction": "a", "answer": "b", "context": "c"}, WHERE))
+    reader.conversations(Row({"instruction": "a", "answer": "b", "context": "c"}, LOCATION))
     with pytest.raises(ConfigError, match=r"data\.columns\.input: no row has 'contxt'\."):
         reader.finish()
 
@@ -254,8 +254,8 @@ def test_a_column_that_no_row_has_is_named_at_the_end() -> None:
 
 def test_a_translation_is_asked_in_both_directions() -> None:
     reader = Reader(SourceConfig(instruction="To English: {source}", instruction_back="To German: {target}"))
-    there, back = reader.conversations(Row(PARALLEL, WHERE))
-    assert [turn.content for turn in there.turns] == ["To English: Guten Tag", "Good day"]
+    forward, back = reader.conversations(Row(PARALLEL, LOCATION))
+    assert [turn.content for turn in forward.turns] == ["To English: Guten Tag", "Good day"]
     assert [turn.content for turn in back.turns] == ["To German: Good day", "Guten Tag"]
 
 
@@ -265,8 +265,8 @@ def test_braces_in_a_sentence_are_no_places() -> None:
 
 @pytest.mark.parametrize("label", [1, "1", "yes", True])
 def test_a_label_is_a_word_or_its_number(label: Any) -> None:
-    found = turns({"text": "a", "label": label}, label_names=("no", "yes"), instruction="One of {labels}: {text}")
-    assert found == [("user", "One of no, yes: a"), ("assistant", "yes")]
+    actual = turns({"text": "a", "label": label}, label_names=("no", "yes"), instruction="One of {labels}: {text}")
+    assert actual == [("user", "One of no, yes: a"), ("assistant", "yes")]
 
 
 def test_names_of_labels_may_lie_in_a_file(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_names_of_labels_may_lie_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_label_without_a_name_is_refused(label: Any, names: tuple[str, ...], said: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"{WHERE}: {said}")):
+    with pytest.raises(DataError, match=re.escape(f"{LOCATION}: {said}")):
         read({"text": "a", "label": label}, Format.LABELLED, label_names=names)
 
 
@@ -304,8 +304,8 @@ PARTS = [{"text": "Weather in "}, {"text": "Paris ", "entity": "city"}, {"text":
     ],
 )
 def test_slots_are_learnt_with_the_intent(parts: Any, slots: Any) -> None:
-    found = turns({"text": "a", "label": "weather", "slots": parts})
-    assert json.loads(found[1][1]) == {"intent": "weather", "slots": slots}
+    actual = turns({"text": "a", "label": "weather", "slots": parts})
+    assert json.loads(actual[1][1]) == {"intent": "weather", "slots": slots}
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_slots_are_learnt_with_the_intent(parts: Any, slots: Any) -> None:
     ],
 )
 def test_slots_of_another_shape_are_refused(parts: Any, said: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"{WHERE}: {said}")):
+    with pytest.raises(DataError, match=re.escape(f"{LOCATION}: {said}")):
         read({"text": "a", "label": "weather", "slots": parts})
 
 
@@ -327,17 +327,17 @@ def test_slots_of_another_shape_are_refused(parts: Any, said: str) -> None:
 
 def test_the_first_row_decides_for_all() -> None:
     reader = Reader(SourceConfig())
-    reader.conversations(Row(PAIR, WHERE))
+    reader.conversations(Row(PAIR, LOCATION))
     with pytest.raises(DataError, match=r"rows\.jsonl:8: no column .* The first row is prompt_completion"):
         reader.conversations(Row(ALPACA, "rows.jsonl:8"))
-    assert len(reader.conversations(Row({**PAIR, "id": 3}, WHERE))[0].turns) == 2
+    assert len(reader.conversations(Row({**PAIR, "id": 3}, LOCATION))[0].turns) == 2
 
 
 def test_a_named_format_needs_no_first_row() -> None:
     reader = Reader(SourceConfig(format=Format.ALPACA))
     with pytest.raises(DataError, match="no column 'instruction'"):
-        reader.conversations(Row(PAIR, WHERE))
-    assert reader.conversations(Row(ALPACA, WHERE))
+        reader.conversations(Row(PAIR, LOCATION))
+    assert reader.conversations(Row(ALPACA, LOCATION))
 
 
 def test_an_instruction_for_a_chat_is_refused() -> None:
@@ -414,7 +414,7 @@ def test_what_is_no_conversation_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(DataError, match=re.escape(complaint)) as raised:
         read(values, format)
-    assert str(raised.value).startswith(f"{WHERE}: ")
+    assert str(raised.value).startswith(f"{LOCATION}: ")
 
 
 def test_unknown_keys_hear_what_is_known() -> None:
@@ -433,7 +433,7 @@ def test_unknown_keys_hear_what_is_known() -> None:
 )
 def test_half_a_character_is_refused_with_its_place(values: dict[str, Any]) -> None:
     """JSON may hold "\\ud83d" alone; no tokenizer can read it, and says so without a place."""
-    with pytest.raises(DataError, match=re.escape(WHERE)):
+    with pytest.raises(DataError, match=re.escape(LOCATION)):
         read(values)
 
 
@@ -450,19 +450,19 @@ def test_half_a_character_is_refused_with_its_place(values: dict[str, Any]) -> N
     ],
 )
 def test_real_files_are_recognised(name: str, format: Format, rows: int) -> None:
-    found = list(Source("train", SourceConfig(path=str(shared_data(name)), max_rows=rows)).rows())
-    assert len(found) > 10
-    assert {recognise(row) for row in found if isinstance(row, Row)} == {format}
+    actual = list(Source("train", SourceConfig(path=str(shared_data(name)), max_rows=rows)).rows())
+    assert len(actual) > 10
+    assert {recognise(row) for row in actual if isinstance(row, Row)} == {format}
 
 
 def test_real_calls_are_calls() -> None:
     path = shared_data("llamafactory_demo/glaive_toolcall_en_demo.json")
     rows = Source("train", SourceConfig(path=str(path))).rows()
     reader = Reader(SourceConfig())
-    found = [c for row in rows if isinstance(row, Row) for c in reader.conversations(row)]
-    assert sum(len(turn.calls) for c in found for turn in c.turns) == 211
-    assert sum(turn.role == "tool" for c in found for turn in c.turns) == 211
-    assert sum(not c.tools for c in found) == 109
+    actual = [c for row in rows if isinstance(row, Row) for c in reader.conversations(row)]
+    assert sum(len(turn.calls) for c in actual for turn in c.turns) == 211
+    assert sum(turn.role == "tool" for c in actual for turn in c.turns) == 211
+    assert sum(not c.tools for c in actual) == 109
 
 
 # Anything at all
@@ -487,7 +487,7 @@ JUNK: list[Any] = [
     {"name": 1},
 ]
 TOOLS = {"messages": [QUESTION, CALLED["openai"], CALLED["parts"]], "tools": [WRAPPED]}
-WHOLE: list[dict[str, Any]] = [*(values for _, values, _ in EXPECTED), TOOLS, {**ALPACA, "history": [["a", "b"]]}]
+ROWS: list[dict[str, Any]] = [*(values for _, values, _ in EXPECTED), TOOLS, {**ALPACA, "history": [["a", "b"]]}]
 
 
 def spoilt(value: Any) -> Iterator[Any]:
@@ -495,32 +495,36 @@ def spoilt(value: Any) -> Iterator[Any]:
     yield from JUNK
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
     for key, part in list(parts):
-        for other in spoilt(part):
+        for second in spoilt(part):
             changed = copy.copy(value)
-            changed[key] = other
+            changed[key] = second
             yield changed
         yield (
             {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else value[:key] + value[key + 1 :]
         )
 
 
-@pytest.mark.parametrize("number", range(len(WHOLE)))
+@pytest.mark.parametrize("number", range(len(ROWS)))
 def test_whatever_a_row_holds_it_is_read_or_refused_with_its_place(number: int) -> None:
     refused = 0
-    for values in spoilt(WHOLE[number]):
+    for values in spoilt(ROWS[number]):
         if isinstance(values, dict):
-            for format in (Format.AUTO, recognise(Row(WHOLE[number], WHERE))):
+            for format in (Format.AUTO, recognise(Row(ROWS[number], LOCATION))):
                 try:
-                    assert all(isinstance(t.content, str) for talk in read_all(values, format) for t in talk.turns)
+                    assert all(
+                        isinstance(t.content, str)
+                        for conversation in read_all(values, format)
+                        for t in conversation.turns
+                    )
                 except DataError as error:
-                    assert str(error).startswith(WHERE)  # noqa: PT017
+                    assert str(error).startswith(LOCATION)  # noqa: PT017
                     refused += 1
     assert refused > 20
 
 
 def read_all(values: dict[str, Any], format: Format) -> list[Conversation]:
     reader = Reader(SourceConfig(format=format, label_names=("weather",)))
-    return reader.conversations(Row(values, WHERE))
+    return reader.conversations(Row(values, LOCATION))
 
 
 # The weight of a message
@@ -536,13 +540,13 @@ def weighed(key: str, role: str, said: str, weight: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("key", ["messages", "conversations"])
 @pytest.mark.parametrize(("role", "said"), [("assistant", "Wait."), ("function_call", '{"name": "weather"}')])
 def test_a_message_of_weight_nothing_does_not_learn(key: str, role: str, said: str) -> None:
-    found = read(weighed(key, role, said, 0))
-    assert [turn.in_loss for turn in found.turns] == [True, False, True]
-    assert "weight" not in found.messages[1]
+    actual = read(weighed(key, role, said, 0))
+    assert [turn.in_loss for turn in actual.turns] == [True, False, True]
+    assert "weight" not in actual.messages[1]
     assert all(turn.in_loss for turn in read(weighed(key, role, said, 1)).turns)  # control
 
 
 @pytest.mark.parametrize("key", ["messages", "conversations"])
 def test_half_a_weight_is_refused_with_its_place(key: str) -> None:
-    with pytest.raises(DataError, match=rf"{WHERE}: message 2: weight is 0\.5"):
+    with pytest.raises(DataError, match=rf"{LOCATION}: message 2: weight is 0\.5"):
         read(weighed(key, "assistant", "Wait.", 0.5))

@@ -17,12 +17,12 @@ from tunefleet.data.formats.conversation_reader import Reader
 from tunefleet.data.formats.recognise_format import UnknownFormat
 from tunefleet.data.read.source_row import Media, Row
 
-WHERE = "rows.jsonl:7"
-ASKED = {"role": "user", "content": "Sky?"}
-SAID = {"role": "assistant", "content": "Blue"}
-TALK = {"messages": [ASKED, SAID]}
+LOCATION = "rows.jsonl:7"
+QUESTION = {"role": "user", "content": "Sky?"}
+ANSWER = {"role": "assistant", "content": "Blue"}
+CONVERSATION = {"messages": [QUESTION, ANSWER]}
 ROWS: dict[Format, dict[str, Any]] = {
-    Format.MESSAGES: TALK,
+    Format.MESSAGES: CONVERSATION,
     Format.SHAREGPT: {"conversations": [{"from": "human", "value": "Sky?"}, {"from": "gpt", "value": "Blue"}]},
     Format.ALPACA: {"instruction": "Sky?", "output": "Blue"},
     Format.PROMPT_COMPLETION: {"prompt": "Sky?", "completion": "Blue"},
@@ -32,34 +32,34 @@ ROWS: dict[Format, dict[str, Any]] = {
     Format.LABELLED: {"text": "Sky?", "label": "nature"},
     Format.TEXT: {"text": "Blue sky."},
 }
-TALKS = [Format.MESSAGES, Format.SHAREGPT, Format.ALPACA, Format.PROMPT_COMPLETION, Format.CHOSEN]
+CONVERSATIONS = [Format.MESSAGES, Format.SHAREGPT, Format.ALPACA, Format.PROMPT_COMPLETION, Format.CHOSEN]
 TOOL = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
 
 
 def read(values: dict[str, Any], **settings: Any) -> Conversation:
     settings.setdefault("instruction", "{text}" if {"text", "label"} <= values.keys() else None)
-    return Reader(SourceConfig(**settings)).conversations(Row(values, WHERE))[0]
+    return Reader(SourceConfig(**settings)).conversations(Row(values, LOCATION))[0]
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    return {"messages": [ASKED, {**SAID, **changes}]}
+    return {"messages": [QUESTION, {**ANSWER, **changes}]}
 
 
 # Honoured
 
 
-@pytest.mark.parametrize("format", TALKS)
+@pytest.mark.parametrize("format", CONVERSATIONS)
 def test_system_and_tools_are_read_beside_every_conversation(format: Format) -> None:
-    found = read({**ROWS[format], "system": "Be brief.", "tools": [TOOL]})
-    assert [(turn.role, turn.content) for turn in found.turns] == [
+    actual = read({**ROWS[format], "system": "Be brief.", "tools": [TOOL]})
+    assert [(turn.role, turn.content) for turn in actual.turns] == [
         ("system", "Be brief."), ("user", "Sky?"), ("assistant", "Blue"),
     ]  # fmt: skip
-    assert found.tools == ({"type": "function", "function": TOOL},)
-    assert read({**ROWS[format], "functions": [TOOL]}).tools == found.tools
+    assert actual.tools == ({"type": "function", "function": TOOL},)
+    assert read({**ROWS[format], "functions": [TOOL]}).tools == actual.tools
 
 
 def test_a_system_text_that_stands_there_already_is_not_doubled() -> None:
-    listed = [{"role": "system", "content": "Be brief."}, *TALK["messages"]]
+    listed = [{"role": "system", "content": "Be brief."}, *CONVERSATION["messages"]]
     assert len(read({"system": "Be brief.", "messages": listed}).turns) == 3
     with pytest.raises(DataError, match="a first system message differ"):
         read({"system": "Be long.", "messages": listed})
@@ -73,7 +73,7 @@ def test_every_spelling_of_leaving_an_answer_out_of_the_loss(key: str, value: An
     assert all(turn.in_loss for turn in read(answer(**{key: None})).turns)
 
 
-@pytest.mark.parametrize("format", TALKS)
+@pytest.mark.parametrize("format", CONVERSATIONS)
 def test_nemo_s_mask_leaves_the_user_s_messages_out_of_the_loss(format: Format) -> None:
     assert [turn.in_loss for turn in read({**ROWS[format], "mask": "User"}).turns] == [False, True]
     assert [turn.in_loss for turn in read({**ROWS[format], "mask": False}).turns] == [True, True]
@@ -90,26 +90,26 @@ def test_a_mask_in_a_message_is_refused() -> None:
 @pytest.mark.parametrize("key", ["train", "training", "loss"])
 def test_a_question_that_is_to_be_learnt_is_refused(key: str) -> None:
     with pytest.raises(DataError, match=f"message 1: {key} is True and only answers"):
-        read({"messages": [{**ASKED, key: True}, SAID]})
-    assert read({"messages": [{**ASKED, key: False}, SAID]})
+        read({"messages": [{**QUESTION, key: True}, ANSWER]})
+    assert read({"messages": [{**QUESTION, key: False}, ANSWER]})
 
 
 @pytest.mark.parametrize("key", keys.REASONING)
 def test_every_spelling_of_reasoning_reaches_the_template(key: str) -> None:
     assert read(answer(**{key: "Look up."})).messages[1]["reasoning_content"] == "Look up."
     with pytest.raises(DataError, match=f"only the assistant thinks, and this message has {key}"):
-        read({"messages": [{**ASKED, key: "Hm."}, SAID]})
+        read({"messages": [{**QUESTION, key: "Hm."}, ANSWER]})
 
 
 def test_a_function_call_beside_content_is_a_call() -> None:
-    found = read(answer(function_call={"name": "weather", "arguments": '{"city": "Rome"}'}))
-    assert found.turns[1].content == "Blue"
-    assert [(call.name, call.arguments) for call in found.turns[1].calls] == [("weather", {"city": "Rome"})]
-    alone = {"messages": [ASKED, {"role": "assistant", "content": None, "function_call": {"name": "weather"}}]}
-    assert [call.name for call in read(alone).turns[1].calls] == ["weather"]
+    actual = read(answer(function_call={"name": "weather", "arguments": '{"city": "Rome"}'}))
+    assert actual.turns[1].content == "Blue"
+    assert [(call.name, call.arguments) for call in actual.turns[1].calls] == [("weather", {"city": "Rome"})]
+    call_alone = {"messages": [QUESTION, {"role": "assistant", "content": None, "function_call": {"name": "weather"}}]}
+    assert [call.name for call in read(call_alone).turns[1].calls] == ["weather"]
 
 
-@pytest.mark.parametrize("format", [f for f in TALKS if f is not Format.CHOSEN])
+@pytest.mark.parametrize("format", [f for f in CONVERSATIONS if f is not Format.CHOSEN])
 @pytest.mark.parametrize("label", [False, "false", "False"])
 def test_an_answer_that_is_no_good_example_is_not_in_the_loss(format: Format, label: Any) -> None:
     assert [turn.in_loss for turn in read({**ROWS[format], "label": label}).turns if turn.role == "assistant"] == [
@@ -122,21 +122,21 @@ def test_an_answer_that_is_no_good_example_is_not_in_the_loss(format: Format, la
 
 
 def test_a_history_is_read_beside_a_prompt() -> None:
-    found = read({**ROWS[Format.PROMPT_COMPLETION], "history": [["Sea?", "Green"]]})
-    assert [turn.content for turn in found.turns] == ["Sea?", "Green", "Sky?", "Blue"]
+    actual = read({**ROWS[Format.PROMPT_COMPLETION], "history": [["Sea?", "Green"]]})
+    assert [turn.content for turn in actual.turns] == ["Sea?", "Green", "Sky?", "Blue"]
 
 
 def test_prompt_and_completion_may_be_messages() -> None:
-    assert read({"prompt": [ASKED], "completion": [SAID]}).messages == TALK["messages"]
+    assert read({"prompt": [QUESTION], "completion": [ANSWER]}).messages == CONVERSATION["messages"]
 
 
 # Refused by name
 
 
-@pytest.mark.parametrize("format", [f for f in ROWS if f not in TALKS])
+@pytest.mark.parametrize("format", [f for f in ROWS if f not in CONVERSATIONS])
 @pytest.mark.parametrize("key", ["system", "tools", "history", "weight", "images", "rejected", "chat_template_kwargs"])
 def test_what_a_format_has_no_place_for_is_refused(format: Format, key: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"{WHERE}: the key {key!r} is not read")):
+    with pytest.raises(DataError, match=re.escape(f"{LOCATION}: the key {key!r} is not read")):
         read({**ROWS[format], key: ["x"]})
     assert read({**ROWS[format], key: None})
     assert read({**ROWS[format], key: ["x"]}, ignore_columns=(key,))
@@ -159,7 +159,7 @@ def test_a_history_beside_messages_is_refused(format: Format) -> None:
 
 @pytest.mark.parametrize("key", sorted(keys.MESSAGE.refused))
 def test_what_no_message_may_hold_is_refused(key: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"{WHERE}: message 2: the key {key!r} is not read")):
+    with pytest.raises(DataError, match=re.escape(f"{LOCATION}: message 2: the key {key!r} is not read")):
         read(answer(**{key: "x"}))
     assert read(answer(**{key: None}))
 
@@ -192,12 +192,12 @@ def test_two_spellings_that_differ_are_refused() -> None:
 
 def test_a_question_does_not_call() -> None:
     with pytest.raises(DataError, match="only the assistant calls functions"):
-        read({"messages": [{**ASKED, "tool_calls": [{"function": {"name": "a"}}]}, SAID]})
+        read({"messages": [{**QUESTION, "tool_calls": [{"function": {"name": "a"}}]}, ANSWER]})
 
 
 def test_a_conversation_that_begins_with_an_answer_says_so() -> None:
     with pytest.raises(DataError, match="the conversation begins with an answer"):
-        read({"messages": [SAID, ASKED, SAID]})
+        read({"messages": [ANSWER, QUESTION, ANSWER]})
 
 
 # Columns of two formats
@@ -205,13 +205,13 @@ def test_a_conversation_that_begins_with_an_answer_says_so() -> None:
 
 def test_columns_of_another_format_are_refused_unless_the_conversation_holds_them() -> None:
     with pytest.raises(DataError, match="the column 'completion' would be dropped: this is read as messages"):
-        read({**TALK, "prompt": "Sky?", "completion": "Red, for once"})
-    assert read({**TALK, "prompt": "Sky?"})  # ultrachat: the first question once more
+        read({**CONVERSATION, "prompt": "Sky?", "completion": "Red, for once"})
+    assert read({**CONVERSATION, "prompt": "Sky?"})  # ultrachat: the first question once more
     assert read({**ROWS[Format.ALPACA], "text": "Below is ... Sky? ### Response: Blue"})  # tatsu-lab/alpaca on the hub
-    assert read({**TALK, "source": "magpie"})  # means something with a target alone
+    assert read({**CONVERSATION, "source": "magpie"})  # means something with a target alone
     with pytest.raises(DataError, match="would be dropped"):
-        read({**TALK, "source": "Sky", "target": "Himmel"})
-    assert read({**TALK, "prompt": "Sea?", "completion": "Green"}, format=Format.MESSAGES)
+        read({**CONVERSATION, "source": "Sky", "target": "Himmel"})
+    assert read({**CONVERSATION, "prompt": "Sea?", "completion": "Green"}, format=Format.MESSAGES)
 
 
 def test_texts_with_labels_are_nobodys_task_until_somebody_says() -> None:
@@ -228,20 +228,25 @@ def test_texts_with_labels_are_nobodys_task_until_somebody_says() -> None:
 def test_unknown_keys_that_carry_text_are_told_once() -> None:
     reader = Reader(SourceConfig())
     for number in (7, 8):
-        row = {"messages": [ASKED, {**SAID, "mood": "calm", "score": 3}], "topic": {"of": ["sky"]}, "id": "a", "n": 1}
+        row = {
+            "messages": [QUESTION, {**ANSWER, "mood": "calm", "score": 3}],
+            "topic": {"of": ["sky"]},
+            "id": "a",
+            "n": 1,
+        }
         reader.conversations(Row(row, f"rows.jsonl:{number}"))
     assert reader.unread == {"column topic": "rows.jsonl:7", "message key mood": "rows.jsonl:7: message 2"}
 
 
 def test_columns_that_are_ignored_must_be_there() -> None:
     reader = Reader(SourceConfig(ignore_columns=("topic",)))
-    reader.conversations(Row({**TALK, "topic": "sky"}, WHERE))
+    reader.conversations(Row({**CONVERSATION, "topic": "sky"}, LOCATION))
     reader.finish()
     assert not reader.unread
-    other = Reader(SourceConfig(ignore_columns=("topc",)))
-    other.conversations(Row(TALK, WHERE))
+    second = Reader(SourceConfig(ignore_columns=("topc",)))
+    second.conversations(Row(CONVERSATION, LOCATION))
     with pytest.raises(ConfigError, match=r"data\.ignore_columns: no row has 'topc'"):
-        other.finish()
+        second.finish()
 
 
 # Half characters
@@ -256,13 +261,13 @@ def test_columns_that_are_ignored_must_be_there() -> None:
         answer(tool_calls=[{"id": "\ud83d", "function": {"name": "w"}}]),
         answer(name="\ud83d"),
         answer(reasoning_content="\ud83d"),
-        {**TALK, "system": "\ud83d"},
-        {**TALK, "tools": [{**TOOL, "description": "\ud83d"}]},
-        {**TALK, "tools": json.dumps([{**TOOL, "description": "\ud83d"}])},
+        {**CONVERSATION, "system": "\ud83d"},
+        {**CONVERSATION, "tools": [{**TOOL, "description": "\ud83d"}]},
+        {**CONVERSATION, "tools": json.dumps([{**TOOL, "description": "\ud83d"}])},
     ],
 )
 def test_half_a_character_anywhere_is_a_bad_row(values: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=rf"{WHERE}.*half a character"):
+    with pytest.raises(DataError, match=rf"{LOCATION}.*half a character"):
         read(values)
 
 
@@ -280,13 +285,13 @@ def test_files_are_read_with_half_characters_and_double_keys_named(tmp_path: Pat
     path.write_text(
         '{"prompt": "\\ud83d", "completion": "b"}\n{"prompt": "a", "prompt": "b", "completion": "c"}\n' + good
     )
-    found = list(rows(path, SourceConfig()))
-    assert [str(row).partition(":")[2].split(": ")[0] for row in found[:2]] == ["1", "2"]
-    assert "half a character" in str(found[0])
-    assert "the key 'prompt' stands twice" in str(found[1])
-    assert isinstance(found[2], Row)
-    assert found[2].values["prompt"] == "\N{GRINNING FACE} \\ud83d"
+    actual = list(rows(path, SourceConfig()))
+    assert [str(row).partition(":")[2].split(": ")[0] for row in actual[:2]] == ["1", "2"]
+    assert "half a character" in str(actual[0])
+    assert "the key 'prompt' stands twice" in str(actual[1])
+    assert isinstance(actual[2], Row)
+    assert actual[2].values["prompt"] == "\N{GRINNING FACE} \\ud83d"
     listed = tmp_path / "a.json"
     listed.write_text('[{"prompt": "a", "x": {"y": 1, "y": 2}},\n{"prompt": "\\ud83d"},\n{"prompt": "c"}]')
-    found = list(rows(listed, SourceConfig()))
-    assert [isinstance(row, DataError) for row in found] == [True, True, False]
+    actual = list(rows(listed, SourceConfig()))
+    assert [isinstance(row, DataError) for row in actual] == [True, True, False]

@@ -46,30 +46,30 @@ def skipping(config: DataConfig, cap: int = 1) -> DataConfig:
     return replace(config, on_bad_row=OnBadRow.SKIP, max_bad_rows=cap)
 
 
-@pytest.mark.parametrize(("row", "said"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("row", "message"), BAD.values(), ids=BAD)
 def test_a_bad_row_ends_the_run_with_file_line_reason_and_next_move(
-    config: DataConfig, tokenizer: Any, row: bytes, said: str
+    config: DataConfig, tokenizer: Any, row: bytes, message: str
 ) -> None:
     put(config, lines(GOOD[:10]) + row + lines(GOOD[10:]))
     with pytest.raises(DataError) as raised:
         prepare(config, tokenizer, 64)
     assert str(raised.value).startswith(f"{config.path}:11: ")
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "data.on_bad_row=skip" in str(raised.value)
 
 
-@pytest.mark.parametrize(("row", "said"), BAD.values(), ids=BAD)
-def test_a_bad_row_may_be_left_out_and_is_told(config: DataConfig, tokenizer: Any, row: bytes, said: str) -> None:
+@pytest.mark.parametrize(("row", "message"), BAD.values(), ids=BAD)
+def test_a_bad_row_may_be_left_out_and_is_told(config: DataConfig, tokenizer: Any, row: bytes, message: str) -> None:
     put(config, lines(GOOD[:10]) + row + lines(GOOD[10:]))
     prepared = prepare(skipping(config), tokenizer, 64)
     assert prepared.train.card.conversations == 20
     assert prepared.bad_rows == 1
     (line,) = prepared.report.read_text().splitlines()
     assert line.startswith(f"{config.path}:11: ")
-    assert said in line
-    again = prepare(skipping(config), tokenizer, 64)  # from the cache, as the other ranks find it
-    assert (again.bad_rows, again.report) == (1, prepared.report)
-    assert again.train.tokens.tolist() == prepared.train.tokens.tolist()
+    assert message in line
+    repeated = prepare(skipping(config), tokenizer, 64)  # from the cache, as the other ranks find it
+    assert (repeated.bad_rows, repeated.report) == (1, prepared.report)
+    assert repeated.train.tokens.tolist() == prepared.train.tokens.tolist()
 
 
 def test_good_rows_leave_no_report(config: DataConfig, tokenizer: Any) -> None:

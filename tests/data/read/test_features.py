@@ -21,8 +21,8 @@ from tunefleet.data.read.source_row import Row
 def call(**arguments: Any) -> dict[str, Any]:
     tool = {"name": "w", "parameters": {"type": "object", "properties": {k: {"type": "string"} for k in arguments}}}
     calls = [{"function": {"name": "w", "arguments": arguments}}]
-    asked = {"role": "user", "content": "?"}
-    return {"messages": [asked, {"role": "assistant", "content": "", "tool_calls": calls}], "tools": [tool]}
+    question = {"role": "user", "content": "?"}
+    return {"messages": [question, {"role": "assistant", "content": "", "tool_calls": calls}], "tools": [tool]}
 
 
 ROWS = [call(city="Rome"), call(zone="UTC")]
@@ -37,10 +37,10 @@ MIXED = [
 ]
 
 
-def said(path: Path) -> list[Any]:
+def values_of(path: Path) -> list[Any]:
     reader = Reader(SourceConfig())
     rows = [row for row in read(path, SourceConfig()) if isinstance(row, Row)]
-    return [(talk.messages, talk.tools) for row in rows for talk in reader.conversations(row)]
+    return [(conversation.messages, conversation.tools) for row in rows for conversation in reader.conversations(row)]
 
 
 def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -50,25 +50,25 @@ def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def test_keys_that_arrow_fills_in_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "a.parquet")
-    expected = said(lines(tmp_path / "a.jsonl", ROWS))
-    assert said(tmp_path / "a.parquet") == expected
+    expected = values_of(lines(tmp_path / "a.jsonl", ROWS))
+    assert values_of(tmp_path / "a.parquet") == expected
     monkeypatch.setattr("tunefleet.data.read.tables.columns", lambda schema: {})  # control: as Arrow gives them
-    assert said(tmp_path / "a.parquet") != expected
+    assert values_of(tmp_path / "a.parquet") != expected
 
 
 def test_json_columns_of_datasets_say_what_the_json_says(tmp_path: Path) -> None:
-    expected = said(lines(tmp_path / "a.jsonl", MIXED))
+    expected = values_of(lines(tmp_path / "a.jsonl", MIXED))
     parts = [[{**m, "content": json.dumps(m["content"])} for m in row["messages"]] for row in MIXED]
     inner = {"role": {"dtype": "string", "_type": "Value"}, "content": {"_type": "Json"}}
     described = {"info": {"features": {"messages": {"feature": inner, "_type": "List"}}}}
     table = pyarrow.table({"messages": parts}).replace_schema_metadata({"huggingface": json.dumps(described)})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    assert said(tmp_path / "a.parquet") == expected
-    whole = {"messages": [[json.dumps(m) for m in row["messages"]] for row in MIXED]}
+    assert values_of(tmp_path / "a.parquet") == expected
+    complete = {"messages": [[json.dumps(m) for m in row["messages"]] for row in MIXED]}
     described = {"info": {"features": {"messages": {"feature": {"_type": "Json"}, "_type": "List"}}}}
-    table = pyarrow.table(whole).replace_schema_metadata({"huggingface": json.dumps(described)})
+    table = pyarrow.table(complete).replace_schema_metadata({"huggingface": json.dumps(described)})
     pyarrow.parquet.write_table(table, tmp_path / "b.parquet")
-    assert said(tmp_path / "b.parquet") == expected
+    assert values_of(tmp_path / "b.parquet") == expected
 
 
 def test_broken_json_in_a_column_is_a_bad_row(tmp_path: Path) -> None:
@@ -120,11 +120,11 @@ def test_two_equal_columns_are_refused(tmp_path: Path) -> None:
 def test_quirks_of_csv_are_named_with_their_line(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     try:
-        found = [str(row) for row in read(tmp_path / "a.csv", SourceConfig()) if isinstance(row, DataError)]
+        actual = [str(row) for row in read(tmp_path / "a.csv", SourceConfig()) if isinstance(row, DataError)]
     except DataError as error:
-        found = [str(error)]
-    assert len(found) == 1
-    assert complaint in found[0]
+        actual = [str(error)]
+    assert len(actual) == 1
+    assert complaint in actual[0]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:

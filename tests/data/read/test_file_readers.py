@@ -84,8 +84,8 @@ def put(folder: Path, name: str, content: bytes) -> Path:
 
 
 def read(path: Path, **settings: Any) -> list[Row]:
-    found = list(file_readers.read(path, SourceConfig(path=str(path), **settings)))
-    return [row if isinstance(row, Row) else raised(row) for row in found]
+    actual = list(file_readers.read(path, SourceConfig(path=str(path), **settings)))
+    return [row if isinstance(row, Row) else raised(row) for row in actual]
 
 
 def raised(error: DataError) -> Row:
@@ -105,9 +105,9 @@ def test_every_kind_gives_the_same_rows(
 ) -> None:
     content = write(rows)
     path = put(tmp_path, name + ".gz" * packed, gzip.compress(content) if packed else content)
-    found = read(path)
-    assert [row.values for row in found] == rows
-    assert found[1].location == f"{path}{place}"
+    actual = read(path)
+    assert [row.values for row in actual] == rows
+    assert actual[1].location == f"{path}{place}"
 
 
 @pytest.mark.parametrize(("name", "write", "rows", "place"), KINDS, ids=[kind[0] for kind in KINDS])
@@ -119,8 +119,8 @@ def test_a_kind_can_be_named(
 
 
 def test_a_name_that_says_nothing_needs_a_kind(tmp_path: Path) -> None:
-    said = complaint(put(tmp_path, "rows.en", b"a\n"))
-    assert "its name does not tell its type. Name it: data.file_type=json | csv" in said
+    message = complaint(put(tmp_path, "rows.en", b"a\n"))
+    assert "its name does not tell its type. Name it: data.file_type=json | csv" in message
 
 
 def test_gzip_is_seen_in_the_content_not_in_the_name(tmp_path: Path) -> None:
@@ -157,9 +157,9 @@ SPLITS = {"train": [["a", "x"], ["b", "y"]], "val": [["c", "x"]], "names": {"x":
 
 def test_a_split_is_the_list_at_a_key(tmp_path: Path) -> None:
     path = put(tmp_path, "a.json", json.dumps(SPLITS, indent=1).encode())
-    found = read(path, split="train")
-    assert [row.values for row in found] == [{"0": "a", "1": "x"}, {"0": "b", "1": "y"}]
-    assert found[1].location == f"{path}: train: row 2"
+    actual = read(path, split="train")
+    assert [row.values for row in actual] == [{"0": "a", "1": "x"}, {"0": "b", "1": "y"}]
+    assert actual[1].location == f"{path}: train: row 2"
     assert [row.values["0"] for row in read(path, split="train+val")] == ["a", "b", "c"]
 
 
@@ -170,9 +170,9 @@ def test_rows_that_are_objects_say_their_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["test", "names", "train+test", "*"])
 def test_a_split_without_rows_hears_the_keys(tmp_path: Path, split: str) -> None:
-    said = complaint(put(tmp_path, "a.json", json.dumps(SPLITS).encode()), split=split)
-    assert f"data.split={split}: no list of rows at" in said
-    assert "Keys: train, val, names." in said
+    message = complaint(put(tmp_path, "a.json", json.dumps(SPLITS).encode()), split=split)
+    assert f"data.split={split}: no list of rows at" in message
+    assert "Keys: train, val, names." in message
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.json", b'[{"a": 1}]'), ("a.csv", b"a\n1\n"), ("a.txt", b"a\n")])
@@ -188,7 +188,7 @@ def test_cells_and_texts_are_rows_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'{"a": 1}\n["a"]\n', ":2: list instead of an object with keys"),
         (b'["a"]\n{"a": 1}\n', ":2: dict instead of a list of cells"),
@@ -197,9 +197,9 @@ def test_cells_and_texts_are_rows_too(tmp_path: Path) -> None:
         (b'[{"a": 1}, null]', ": row 2: NoneType instead of an object with keys"),
     ],
 )
-def test_rows_of_different_kinds_are_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_rows_of_different_kinds_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = put(tmp_path, "a.json", content)
-    assert complaint(path).startswith(f"{path}{said}")
+    assert complaint(path).startswith(f"{path}{message}")
 
 
 # Tables
@@ -250,15 +250,15 @@ def test_numbers_of_a_class_label_are_its_names(tmp_path: Path) -> None:
 
 
 def test_each_line_of_a_text_is_a_row(tmp_path: Path) -> None:
-    found = read(put(tmp_path, "a.txt", "\ufeffa b\r\n\n \n\u2028c\n".encode()))
-    assert [(row.values["text"], row.location[-2:]) for row in found] == [("a b", ":1"), ("\u2028c", ":4")]
+    actual = read(put(tmp_path, "a.txt", "\ufeffa b\r\n\n \n\u2028c\n".encode()))
+    assert [(row.values["text"], row.location[-2:]) for row in actual] == [("a b", ":1"), ("\u2028c", ":4")]
 
 
 def test_lines_that_belong_together(tmp_path: Path) -> None:
-    one = put(tmp_path, "a.en", b"a\n\nc\n")
-    other = put(tmp_path, "a.de.gz", gzip.compress("ä\nö\nü".encode()))
-    found = list(file_readers.aligned(one, other))
-    assert [row.values for row in found if isinstance(row, Row)] == [
+    first = put(tmp_path, "a.en", b"a\n\nc\n")
+    second = put(tmp_path, "a.de.gz", gzip.compress("ä\nö\nü".encode()))
+    actual = list(file_readers.aligned(first, second))
+    assert [row.values for row in actual if isinstance(row, Row)] == [
         {"source": "a", "target": "ä"},
         {"source": "", "target": "ö"},
         {"source": "c", "target": "ü"},
@@ -267,10 +267,10 @@ def test_lines_that_belong_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("longer", ["one", "other"])
 def test_a_file_with_more_lines_is_named(tmp_path: Path, longer: str) -> None:
-    one, other = put(tmp_path, "one", b"a\nb\n"), put(tmp_path, "other", b"a\nb\n")
+    first, second = put(tmp_path, "one", b"a\nb\n"), put(tmp_path, "other", b"a\nb\n")
     put(tmp_path, longer, b"a\nb\nc\n")
     with pytest.raises(DataError, match=re.escape(f"{tmp_path / longer}:3: ") + ".*has only 2 lines"):
-        list(file_readers.aligned(one, other))
+        list(file_readers.aligned(first, second))
 
 
 # Damage
@@ -298,9 +298,9 @@ BAD_UTF8 = {
 
 @pytest.mark.parametrize("name", BAD_UTF8)
 def test_bad_utf8_names_the_place(tmp_path: Path, name: str) -> None:
-    content, said = BAD_UTF8[name]
+    content, message = BAD_UTF8[name]
     path = put(tmp_path, name, content)
-    assert complaint(path).startswith(f"{path}{said}")
+    assert complaint(path).startswith(f"{path}{message}")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
@@ -312,8 +312,8 @@ def test_rows_after_a_bad_one_are_given(tmp_path: Path, name: str) -> None:
 
 
 def test_a_broken_first_line_is_a_row_like_any_other(tmp_path: Path) -> None:
-    found = list(file_readers.read(put(tmp_path, "a.jsonl", b'{"a": 1\n{"a": 2}\n'), SourceConfig()))
-    assert [type(row) for row in found] == [DataError, Row]
+    actual = list(file_readers.read(put(tmp_path, "a.jsonl", b'{"a": 1\n{"a": 2}\n'), SourceConfig()))
+    assert [type(row) for row in actual] == [DataError, Row]
 
 
 def test_every_kind_has_a_reader() -> None:

@@ -79,10 +79,10 @@ def test_a_slice_that_is_none_is_refused(downloaded: Path) -> None:
 
 
 def test_a_file_of_a_data_set_is_read_as_a_file(downloaded: Path) -> None:
-    found = list(Source("train", SourceConfig(path="hub:me/toys/train.jsonl")).rows())
-    assert [row.values for row in found if isinstance(row, Row)] == ROWS
-    assert isinstance(found[1], Row)
-    assert found[1].location == f"{downloaded}/train.jsonl:2"
+    actual = list(Source("train", SourceConfig(path="hub:me/toys/train.jsonl")).rows())
+    assert [row.values for row in actual if isinstance(row, Row)] == ROWS
+    assert isinstance(actual[1], Row)
+    assert actual[1].location == f"{downloaded}/train.jsonl:2"
 
 
 def test_what_datasets_has_loaded_before_is_read_without_the_hub(downloaded: Path, tmp_path: Path) -> None:
@@ -142,26 +142,26 @@ def test_what_is_not_there_says_how_to_fetch_it(downloaded: Path, path: str, com
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [({"split": "test"}, "test.*Should be one of.*train.*validation"), ({"subset": "plus"}, "plus.*default")],
 )
-def test_an_unknown_split_or_subset_hears_the_known_ones(downloaded: Path, settings: Any, said: str) -> None:
-    with pytest.raises(DataError, match=r"hub:me/toys: data\.subset, data\.split: .*" + said):
+def test_an_unknown_split_or_subset_hears_the_known_ones(downloaded: Path, settings: Any, message: str) -> None:
+    with pytest.raises(DataError, match=r"hub:me/toys: data\.subset, data\.split: .*" + message):
         read("hub:me/toys", **settings)
 
 
 def test_the_network_is_not_asked_about_what_is_cached(downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    seen: list[bool] = []
+    switches: list[bool] = []
     real = datasets.load_dataset
 
     def watched(*arguments: Any, **settings: Any) -> Any:
-        seen.append(huggingface_hub.constants.HF_HUB_OFFLINE)
+        switches.append(huggingface_hub.constants.HF_HUB_OFFLINE)
         return real(str(downloaded), split=settings["split"])
 
     monkeypatch.setattr("datasets.load_dataset", watched)
     assert read("hub:me/toys") == ROWS
-    assert set(seen) == {True}
+    assert set(switches) == {True}
     assert huggingface_hub.constants.HF_HUB_OFFLINE is False
 
 

@@ -69,6 +69,6 @@ def test_only_a_part_is_in_memory(tmp_path: Path) -> None:
     streamed = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
     json.loads((tmp_path / "a.json").read_text())
-    whole = tracemalloc.get_traced_memory()[1]
+    complete = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert streamed < 8e6 < whole
+    assert streamed < 8e6 < complete

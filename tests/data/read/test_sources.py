@@ -31,16 +31,16 @@ def source(path: Path | str, **settings: Any) -> Source:
 
 
 def read(path: Path | str, **settings: Any) -> list[tuple[dict[str, Any], str]]:
-    found = []
+    actual = []
     for row in source(path, **settings).rows():
         if isinstance(row, DataError):
             raise row
-        found.append((row.values, row.location))
-    return found
+        actual.append((row.values, row.location))
+    return actual
 
 
 def values(path: Path | str, **settings: Any) -> list[dict[str, Any]]:
-    return [found for found, _ in read(path, **settings)]
+    return [actual for actual, _ in read(path, **settings)]
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_json_and_jsonl_are_told_apart_by_their_content(tmp_path: Path) -> None:
 
 def test_rows_of_lines_know_their_line(tmp_path: Path) -> None:
     path = file(tmp_path, "\n\n" + LINES.replace("\n", "\n\n"))
-    assert [where for _, where in read(path)] == [f"{path}:3", f"{path}:5"]
+    assert [location for _, location in read(path)] == [f"{path}:3", f"{path}:5"]
 
 
 def test_rows_of_a_list_know_their_number(tmp_path: Path) -> None:
     path = file(tmp_path, json.dumps(ROWS, indent=2))
-    assert [where for _, where in read(path)] == [f"{path}: row 1", f"{path}: row 2"]
+    assert [location for _, location in read(path)] == [f"{path}: row 1", f"{path}: row 2"]
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "\ufeff", "[]"])
@@ -143,10 +143,10 @@ def test_files_of_several_kinds_in_a_folder_ask_for_a_glob(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("none.jsonl", "is no file, folder or glob"), ("*.jsonl", "no file matches")]
+    ("path", "message"), [("none.jsonl", "is no file, folder or glob"), ("*.jsonl", "no file matches")]
 )
-def test_what_is_not_there_is_named(tmp_path: Path, path: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_what_is_not_there_is_named(tmp_path: Path, path: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         read(tmp_path / path)
 
 
@@ -166,8 +166,8 @@ def test_a_data_set_saved_to_disk_is_a_folder(tmp_path: Path) -> None:
 
 def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     first, same = file(tmp_path, LINES, "a.json"), file(tmp_path, LINES, "b.json")
-    other = file(tmp_path, LINES.replace("zwei", "Zwei"), "c.json")
-    prints = [source(path).fingerprint() for path in (first, same, other)]
+    second = file(tmp_path, LINES.replace("zwei", "Zwei"), "c.json")
+    prints = [source(path).fingerprint() for path in (first, same, second)]
     assert prints[0] == prints[1]
     assert prints[0] != prints[2]
 
@@ -181,16 +181,16 @@ def test_fingerprint_tells_limits_and_splits_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["path", "target_path", "label_file"])
 def test_fingerprint_is_of_every_file(tmp_path: Path, key: str) -> None:
     names = {name: str(file(tmp_path, "a", f"{name}.txt")) for name in ("path", "target_path", "label_file")}
-    before = Source("train", SourceConfig(**names)).fingerprint()  # type: ignore[arg-type]
+    previous = Source("train", SourceConfig(**names)).fingerprint()  # type: ignore[arg-type]
     file(tmp_path, "b", f"{key}.txt")
-    assert Source("train", SourceConfig(**names)).fingerprint() != before  # type: ignore[arg-type]
+    assert Source("train", SourceConfig(**names)).fingerprint() != previous  # type: ignore[arg-type]
 
 
 def test_fingerprint_of_a_folder_sees_a_new_file(tmp_path: Path) -> None:
     file(tmp_path, LINES, "a.json")
-    before = source(tmp_path).fingerprint()
+    previous = source(tmp_path).fingerprint()
     file(tmp_path, LINES, "b.json")
-    assert source(tmp_path).fingerprint() != before
+    assert source(tmp_path).fingerprint() != previous
 
 
 # The demo, and real data
@@ -198,8 +198,8 @@ def test_fingerprint_of_a_folder_sees_a_new_file(tmp_path: Path) -> None:
 
 def test_demo_rows_know_their_split() -> None:
     rows = read("demo", split="train", max_rows=3)
-    assert [where for _, where in rows] == ["demo/train:1", "demo/train:2", "demo/train:3"]
-    assert all({"prompt", "completion"} <= found.keys() for found, _ in rows)
+    assert [location for _, location in rows] == ["demo/train:1", "demo/train:2", "demo/train:3"]
+    assert all({"prompt", "completion"} <= actual.keys() for actual, _ in rows)
 
 
 def test_alpaca_has_52002_rows() -> None:

@@ -33,18 +33,18 @@ def test_without_a_word_every_row_stands_once() -> None:
 
 @pytest.mark.parametrize(("epochs", "counts"), [((2, 0.5, 1.5), [200, 20, 10]), ((0.25, 1, 3), [25, 40, 21])])
 def test_epochs_say_how_often_a_row_stands(epochs: tuple[float, ...], counts: list[int]) -> None:
-    found = mixed(SIZES, repeated(*epochs), 0)
-    assert [int(times.sum()) for times in found] == counts
-    for times, count in zip(found, epochs, strict=True):
+    actual = mixed(SIZES, repeated(*epochs), 0)
+    assert [int(times.sum()) for times in actual] == counts
+    for times, count in zip(actual, epochs, strict=True):
         assert {*times.tolist()} <= {int(count), int(count) + 1}
 
 
 @pytest.mark.parametrize("weights", [(1, 1, 1), (3, 1, 1), (0.7, 0.2, 0.1), (1e-6, 1, 1), (100, 100, 1)])
 def test_weights_are_shares_of_as_many_rows_as_there_are(weights: tuple[float, ...]) -> None:
-    found = shares(SIZES, weighted(*weights))
-    assert sum(found) == sum(SIZES)
+    actual = shares(SIZES, weighted(*weights))
+    assert sum(actual) == sum(SIZES)
     assert all(
-        abs(count - sum(SIZES) * weight / sum(weights)) < 1 for count, weight in zip(found, weights, strict=True)
+        abs(count - sum(SIZES) * weight / sum(weights)) < 1 for count, weight in zip(actual, weights, strict=True)
     )
 
 
@@ -58,14 +58,14 @@ def test_no_row_is_drawn_twice_before_every_other_is_drawn() -> None:
 
 def test_a_mixture_is_a_function_of_its_seed() -> None:
     mix = weighted(1, 2, 1)
-    one, same, other = (np.concatenate(mixed(SIZES, mix, seed)).tolist() for seed in (3, 3, 4))
-    assert one == same
-    assert one != other
+    first, same, second = (np.concatenate(mixed(SIZES, mix, seed)).tolist() for seed in (3, 3, 4))
+    assert first == same
+    assert first != second
 
 
 def test_another_source_does_not_change_what_the_first_gives() -> None:
-    [alone] = mixed(SIZES[:1], repeated(0.5), 0)
-    assert mixed(SIZES, repeated(0.5, 1, 1), 0)[0].tolist() == alone.tolist()
+    [separate] = mixed(SIZES[:1], repeated(0.5), 0)
+    assert mixed(SIZES, repeated(0.5, 1, 1), 0)[0].tolist() == separate.tolist()
 
 
 def test_a_source_without_rows_gives_none() -> None:
@@ -147,19 +147,19 @@ def test_both_directions_of_a_translation_are_held_out_together(tmp_path: Path, 
 @pytest.mark.parametrize("change", [{"mix_seed": 1}, {"mix": ()}])
 def test_a_change_of_the_mixture_prepares_anew(config: DataConfig, tokenizer: Any, change: dict[str, Any]) -> None:
     half = replace(config, mix=(replace(config.mix[0], epochs=0.5), config.mix[1]))
-    before = texts(prepare(half, tokenizer, 64), tokenizer, "train")
-    assert texts(prepare(half, tokenizer, 64), tokenizer, "train") == before
-    other = replace(half, **(change if "mix_seed" in change else {"mix": half.mix[:1]}))
-    assert texts(prepare(other, tokenizer, 64), tokenizer, "train") != before
+    previous = texts(prepare(half, tokenizer, 64), tokenizer, "train")
+    assert texts(prepare(half, tokenizer, 64), tokenizer, "train") == previous
+    second = replace(half, **(change if "mix_seed" in change else {"mix": half.mix[:1]}))
+    assert texts(prepare(second, tokenizer, 64), tokenizer, "train") != previous
 
 
 def test_the_same_rows_for_every_cache(config: DataConfig, tokenizer: Any, tmp_path: Path) -> None:
     """Ranks of machines that share no disk prepare for themselves."""
     half = replace(config, mix=(replace(config.mix[0], epochs=0.5), config.mix[1]))
-    found = [
+    actual = [
         prepare(replace(half, cache=str(tmp_path / name)), tokenizer, 64).train.tokens.tolist() for name in ("1", "2")
     ]
-    assert found[0] == found[1]
+    assert actual[0] == actual[1]
 
 
 def test_an_empty_source_is_named(config: DataConfig, tokenizer: Any) -> None:

@@ -91,10 +91,10 @@ def test_every_item_once_and_no_row_too_long(shape: Shape, seed: int) -> None:
 def test_no_more_rows_than_first_fit_decreasing(shape: Shape, seed: int) -> None:
     """No theorem (either heuristic can win by a row), but so on all of these draws."""
     lengths = lengths_of(shape, seed)
-    found = len(pack(lengths, CAPACITY))
-    assert found == best_fit_decreasing(lengths, CAPACITY)
-    assert found <= first_fit_decreasing(lengths, CAPACITY)
-    assert found >= -(-sum(lengths) // CAPACITY)
+    actual = len(pack(lengths, CAPACITY))
+    assert actual == best_fit_decreasing(lengths, CAPACITY)
+    assert actual <= first_fit_decreasing(lengths, CAPACITY)
+    assert actual >= -(-sum(lengths) // CAPACITY)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
