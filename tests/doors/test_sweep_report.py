@@ -237,6 +237,19 @@ def test_the_command_of_the_experiment_is_one(swept: tuple[SweepWriter, list[Pla
     assert "experiment=best" in capsys.readouterr().out
 
 
+def test_commands_are_for_the_folder_where_the_sweep_began(
+    swept: tuple[SweepWriter, list[Plan]], here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert sweep_best.best("lr", here / "outputs") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"reproduce          tunefleet reproduce outputs/{swept[1][0].name}" in lines
+    assert f"typed in           {here}" in lines
+    assert lines[-1] == "best    ../outputs/sweeps/lr-1a2b3c4d/experiment/best.yaml"
+    assert Path.cwd() == here / "elsewhere"
+
+
 def test_control_an_experiment_that_would_be_another_run_is_told(
     swept: tuple[SweepWriter, list[Plan]], capsys: Capture
 ) -> None:

@@ -27,7 +27,7 @@ class SweepWriter:
         self.outputs = outputs
         self.paths = SweepPaths(outputs / "sweeps" / name)
         config = SweepConfig(name=name, **settings)
-        files.write_json(self.paths.definition, {"name": name, "sweep": dump(config)})
+        files.write_json(self.paths.definition, {"name": name, "folder": str(outputs.parent), "sweep": dump(config)})
         self.journal = Journal.read(self.paths.journal)
 
     def add(self, kind: str, **data: Any) -> Event:

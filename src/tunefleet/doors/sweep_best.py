@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunefleet.base import fitting
@@ -17,6 +19,20 @@ from tunefleet.sweep.sweep_record import SweepRecord
 from tunefleet.sweep.trial_commands import commands
 
 
+@dataclass(frozen=True)
+class BestFile:
+    """The experiment file of the winner, if there is one, what trains it, and what is to be said of it."""
+
+    path: Path | None = None
+    commands: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def lines(self) -> list[str]:
+        """What is printed of it."""
+        parts = [*([os.path.relpath(self.path)] if self.path else []), *([self.note] if self.note else [])]
+        return [f"best    {': '.join(parts)}"] if parts else []
+
+
 def best(name: str, outputs: Path) -> int:
     """Prints the best finished trial and what to type next; the exit code says whether there is one."""
     record = sweep_record.read(named(name, outputs))
@@ -24,13 +40,16 @@ def best(name: str, outputs: Path) -> int:
     if row is None:
         print(f"{record.name}: no trial has finished. tunefleet sweep top {record.name} shows how they stand.")
         return FAILED
-    command, notes = write_best(record)
-    print(fitting.card(_shown(record, row, command), fitting.terminal_width()))
-    print(*notes, sep="\n")
+    with contextlib.chdir(record.folder):
+        written = write_best(record)
+        shown = {**_shown(record, row), **written.commands}
+    elsewhere = {"typed in": str(record.folder)} if record.folder != Path.cwd() else {}
+    print(fitting.card(shown | elsewhere, fitting.terminal_width()))
+    print(*written.lines(), sep="\n")
     return DONE
 
 
-def _shown(record: SweepRecord, row: Row, experiment: Mapping[str, str]) -> dict[str, str]:
+def _shown(record: SweepRecord, row: Row) -> dict[str, str]:
     run, over = row.trial.runs[0], leaderboard_columns.replicates(row)
     differing, front = leaderboard.differing_keys(record.study), leaderboard.front_size(record.study, record.objectives)
     settings = " ".join(f"{key}={value}" for key, value in row.trial.values.items() if key in differing)
@@ -41,24 +60,21 @@ def _shown(record: SweepRecord, row: Row, experiment: Mapping[str, str]) -> dict
         "differs": settings or "nothing: it is the only trial",
         "runs" if len(row.trial.runs) > 1 else "run": " ".join(os.path.relpath(run.run_dir) for run in row.trial.runs),
         **commands(run),
-        **experiment,
     }
 
 
-def write_best(record: SweepRecord) -> tuple[dict[str, str], list[str]]:
-    """The command that trains the winner again, and what is printed of its file."""
+def write_best(record: SweepRecord) -> BestFile:
+    """Writes the winner's experiment, where a trial has finished; its commands are for the current folder."""
     row = leaderboard.winner(record.study, record.objectives)
     if row is None:
-        return {}, []
+        return BestFile()
     path = record.paths.best
     try:
         plan = Plan.read(Path(row.trial.runs[0].run_dir))
         command = best_experiment.write(path, plan, row.trial.values, _card(record, row))
-        difference = best_experiment.difference(path, plan)
+        return BestFile(path, {"experiment": command}, best_experiment.difference(path, plan))
     except UserError as error:
-        return {}, [f"best    no experiment file: {error}"]
-    place = os.path.relpath(path)
-    return {"experiment": command}, [f"best    {place}{': ' * bool(difference)}{difference}"]
+        return BestFile(note=f"no experiment file: {error}")
 
 
 def _card(record: SweepRecord, row: Row) -> dict[str, str]:

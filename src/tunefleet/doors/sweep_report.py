@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -41,12 +42,14 @@ def write_report(paths: SweepPaths) -> None:
 
 def write(paths: SweepPaths) -> list[str]:
     """Writes the table, the experiment file, where a trial has finished, and the page; returns a line for each."""
+    paths = SweepPaths(paths.root.absolute())
     record = sweep_record.read(paths)
     rows, columns = sweep_record.rows(record), leaderboard_columns.of_record(record)
     files.write_text(paths.table, leaderboard_formats.csv_text(rows, columns) + "\n")
-    command, note = write_best(record)
-    files.write_text(paths.page, filled(page_of(record, rows, columns, command)))
-    return [f"report  {os.path.relpath(path)}" for path in (paths.page, paths.table)] + note
+    with contextlib.chdir(record.folder):
+        best = write_best(record)
+        files.write_text(paths.page, filled(page_of(record, rows, columns, best.commands)))
+    return [f"report  {os.path.relpath(path)}" for path in (paths.page, paths.table)] + best.lines()
 
 
 def page_of(
@@ -98,6 +101,7 @@ def _facts(record: SweepRecord, rows: Sequence[Row]) -> dict[str, str]:
     facts = {
         "expected": config.expected,
         "command": config.command,
+        "typed in": str(record.folder),
         "planned cost": config.cost,
         "trials": ", ".join(f"{number:,} {state}" for state, number in states.most_common()),
         "used": f"{leaderboard_columns.hours(cost)} {record.cost_unit}",

@@ -35,6 +35,8 @@ class SweepRecord:
     live: dict[int, Live]
     cost_unit: str
     """GPU-hours, or process-hours where its processes have no GPUs."""
+    folder: Path
+    """Where its commands mean what they meant when it began."""
 
     @property
     def name(self) -> str:
@@ -59,9 +61,11 @@ def rows(record: SweepRecord) -> list[Row]:
 
 
 def _of_journal(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
-    config, events = _definition(paths), tuple(Journal.read(paths.journal).events)
+    config, folder = _definition(paths)
+    events = tuple(Journal.read(paths.journal).events)
     study = fold(events)
-    return SweepRecord(paths, config, study, events, look_up(study, config.objective, reader), _cost_unit(study))
+    live = look_up(study, config.objective, reader)
+    return SweepRecord(paths, config, study, events, live, _cost_unit(study), folder)
 
 
 def _of_grid(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
@@ -72,15 +76,18 @@ def _of_grid(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
     study = grid_study.study_of(sweep, objectives, reader)
     live = look_up(study, objectives, reader)
     config, events = SweepConfig(objective=dict(objectives)), grid_study.events_of(study)
-    return SweepRecord(paths, config, study, events, live, _cost_unit(study))
+    return SweepRecord(paths, config, study, events, live, _cost_unit(study), Path.cwd())
 
 
-def _definition(paths: SweepPaths) -> SweepConfig:
+def _definition(paths: SweepPaths) -> tuple[SweepConfig, Path]:
+    """What is searched, and where it was typed, if that folder is still there."""
     try:
-        return load(SweepConfig, files.read_json(paths.definition)["sweep"])
+        record = files.read_json(paths.definition)
+        folder = Path(record.get("folder") or ".").absolute()
+        return load(SweepConfig, record["sweep"]), folder if folder.is_dir() else Path.cwd()
     except ConfigError as error:
         raise RunError(f"{paths.definition}: of another version of tunefleet: {error.complaints[0]}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{paths.definition}: cannot be read: {error}. It says what the sweep searches for.") from None
 
 
