@@ -73,6 +73,8 @@ def test_the_wheel_holds_every_config_and_no_cluster_of_ours(wheel: Path) -> Non
         name for name in here if not name.startswith("local/")
     }
     assert "tunefleet/py.typed" in names
+    page = ROOT / "src" / "tunefleet" / "report" / "assets"
+    assert {f"tunefleet/report/assets/{path.name}" for path in page.iterdir()} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
