@@ -110,7 +110,7 @@ class _Run:
         self._console.close_bar()
         if reason is Reason.COMPLETE:
             return self._complete()
-        return self._yield(reason) if reason in (Reason.RUNG, Reason.PRUNED) else self._interrupted(reason)
+        return self._leave_for_sweep(reason) if reason in (Reason.RUNG, Reason.PRUNED) else self._interrupted(reason)
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
@@ -176,7 +176,7 @@ class _Run:
             self._store.save(self._engine, self._state)
         self._write_status(State.RUNNING, saved_step=self._state.step)
 
-    def _yield(self, reason: Reason) -> int:
+    def _leave_for_sweep(self, reason: Reason) -> int:
         """Leaves at a rung, or pruned, as the run's sweep asks: saved, at a rung measured too. It can be resumed.
 
         In a SLURM job the end of the job writes the final state: until then another job could start beside this one.
