@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -52,7 +55,20 @@ class SweepRecord:
 def read(paths: SweepPaths) -> SweepRecord:
     """The sweep in a folder. Raises `RunError` where there is none, or its definition cannot be read."""
     reader = StatusReader()
-    return _of_journal(paths, reader) if paths.definition.exists() else _of_grid(paths, reader)
+    with _uncollected():
+        return _of_journal(paths, reader) if paths.definition.exists() else _of_grid(paths, reader)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hundreds of thousands of small objects that all stay: the garbage collector would look at them for nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def rows(record: SweepRecord) -> list[Row]:
