@@ -78,7 +78,7 @@ def page_of(
         importance_note=shares.note,
         results=[asdict(result) for result in sweep_history.results(record.events)],
         happenings=[asdict(happening) for happening in sweep_history.happenings(record.events)],
-        rungs=[asdict(count) for count in sweep_history.rung_counts(study)],
+        rungs=[asdict(count) for count in sweep_history.rung_counts(study, record.config.pruner)],
         left_out=[(_settings(point.values), point.reason) for point in study.left_out],
     )
 

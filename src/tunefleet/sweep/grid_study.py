@@ -16,8 +16,9 @@ from tunefleet.base.sweeps import Sweep, SweepPoint
 from tunefleet.config.sweep import Direction
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
+from tunefleet.sweep import replicates
 from tunefleet.sweep.journal import Event
-from tunefleet.sweep.objective import Objectives, measured, metric_key, score_of
+from tunefleet.sweep.objective import Objectives, measured, metric_key
 from tunefleet.sweep.study import Score, Study, Trial, TrialRun, TrialState
 from tunefleet.sweep.trial_measures import measures
 from tunefleet.tracking import metrics
@@ -129,10 +130,10 @@ _STATES = {
 
 
 def _score(runs: Sequence[TrialRun], statuses: Sequence[Status | None], objectives: Objectives) -> Score | None:
-    pairs = list(zip(runs, statuses, strict=True))
-    columns = [[_value(run, run_status, objective) for run, run_status in pairs] for objective in objectives]
-    complete = [[value for value in column if value is not None] for column in columns]
-    return score_of(complete) if all(len(column) == len(runs) for column in complete) else None
+    pairs = zip(runs, statuses, strict=True)
+    results = [[_value(run, run_status, objective) for objective in objectives] for run, run_status in pairs]
+    complete = [[value for value in result if value is not None] for result in results]
+    return replicates.score(complete) if complete == results else None
 
 
 def _value(run: TrialRun, run_status: Status | None, objective: str) -> float | None:

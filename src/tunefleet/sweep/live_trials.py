@@ -8,8 +8,9 @@ from pathlib import Path
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Status
 from tunefleet.launch.run_state import StatusReader
+from tunefleet.sweep import replicates
 from tunefleet.sweep.leaderboard import Live
-from tunefleet.sweep.objective import Objectives, metric_key, score_of
+from tunefleet.sweep.objective import Objectives, metric_key
 from tunefleet.sweep.study import Score, Study, Trial
 from tunefleet.sweep.trial_measures import measures
 
@@ -31,11 +32,9 @@ def live_of(statuses: Sequence[Status | None], trial: Trial, objectives: Objecti
 
 def _score(statuses: Sequence[Status | None], objectives: Objectives) -> Score | None:
     """The last evaluation of all runs, where every one of them has measured all objectives."""
-    by_run = [[_measured(status, objective) for objective in objectives] for status in statuses]
-    columns = [[value for value in column if value is not None] for column in zip(*by_run, strict=True)]
-    if not columns or any(len(column) < len(statuses) for column in columns):
-        return None
-    return score_of(columns)
+    results = [[_measured(status, objective) for objective in objectives] for status in statuses]
+    complete = [[value for value in result if value is not None] for result in results]
+    return replicates.score(complete) if complete == results else None
 
 
 def _measured(status: Status | None, objective: str) -> float | None:

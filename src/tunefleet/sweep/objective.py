@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tunefleet.config.sweep import Direction
-from tunefleet.sweep.study import Score
 
 _LOGGED = ("train", "memory", "evaluation")  # groups of metrics.jsonl
 _LAST_PART = 5  # a training metric counts by the median of the last 1/5 of its records: one step is noise
@@ -31,14 +30,6 @@ def measured(records: Iterable[Mapping[str, Any]], objective: str) -> float | No
     if not values:
         return None
     return statistics.median(values[-math.ceil(len(values) / _LAST_PART) :]) if key.startswith("train/") else values[-1]
-
-
-def score_of(columns: Sequence[Sequence[float]]) -> Score:
-    """Means over seeds of each objective, and their standard deviations, 0 for a single run."""
-    return Score(
-        tuple(statistics.fmean(column) for column in columns),
-        tuple(statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns),
-    )
 
 
 def costs(means: Sequence[float], objectives: Objectives) -> tuple[float, ...]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunefleet.base.errors import ConfigError
+from tunefleet.config.sweep import PrunerConfig
+from tunefleet.sweep import rungs
 from tunefleet.sweep.journal import Event
-from tunefleet.sweep.study import Study, TrialState
+from tunefleet.sweep.study import Study, Trial, TrialState
 
 _SHOWN_KINDS = (
     "rung",
@@ -45,9 +48,13 @@ class Happening:
 
 @dataclass(frozen=True)
 class RungCount:
-    """How many trials came to the end of a rung, went on from there, and were pruned there. The first is rung 1."""
+    """How many trials came to the end of a rung, went on from there, and were pruned there. The first is rung 1.
+
+    `step` is where it ends; None where that cannot be told.
+    """
 
     rung: int
+    step: int | None
     reached: int
     promoted: int
     pruned: int
@@ -68,19 +75,29 @@ def happenings(events: Sequence[Event], limit: int = 2000) -> list[Happening]:
     ]
 
 
-def rung_counts(study: Study) -> list[RungCount]:
+def rung_counts(study: Study, pruner: PrunerConfig) -> list[RungCount]:
     """A line for each rung that a trial stood at; none without a pruner that has rungs."""
     trials = list(study.trials.values())
-    rungs = sorted({rung for trial in trials for rung in trial.scores})
+    reached = sorted({rung for trial in trials for rung in trial.scores})
+    steps = dict(enumerate(_rung_steps(trials, pruner)))
     return [
         RungCount(
             rung + 1,
+            steps.get(rung),
             sum(rung in trial.scores for trial in trials),
             sum(rung in trial.scores and trial.rung > rung for trial in trials),
             sum(trial.state is TrialState.PRUNED and trial.rung == rung for trial in trials),
         )
-        for rung in rungs
+        for rung in reached
     ]
+
+
+def _rung_steps(trials: Sequence[Trial], pruner: PrunerConfig) -> Sequence[int]:
+    total = next((run.total_steps for trial in trials for run in trial.runs if run.total_steps), None)
+    try:
+        return rungs.rung_steps(total, pruner) if total and pruner.name in rungs.RUNG_PRUNERS else ()
+    except ConfigError:  # of a definition that another version checked
+        return ()
 
 
 def _text(event: Event) -> str:

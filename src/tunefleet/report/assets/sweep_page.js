@@ -375,7 +375,7 @@ function showTables() {
   element("rungs").replaceChildren();
   if (page.rungs.length) {
     const rungs = make("table", {});
-    table(rungs, ["rung", "trials that reached its end", "went on", "pruned there"], page.rungs.map((rung) => [[rung.rung, rung.reached, rung.promoted, rung.pruned]]));
+    table(rungs, ["rung", "ends at step", "trials that got there", "went on", "pruned there"], page.rungs.map((rung) => [[rung.rung, rung.step ?? "", rung.reached, rung.promoted, rung.pruned]]));
     element("rungs").append(rungs);
   }
   table(element("events"), ["when", "trial", "what", "", "by"], page.happenings.map((event) =>
