@@ -37,6 +37,8 @@ class Arguments:
     """Which of `--cfg job|hydra|all` or of `--info`."""
     package: str | None = None
     resolve: bool = False
+    dry_run: bool = False
+    """Plan and print a search, and begin nothing."""
     mistakes: tuple[str, ...] = ()
     """Complaints about arguments that are neither; composing adds its own."""
     parser: ArgumentParser = field(default_factory=ArgumentParser, repr=False, compare=False)
@@ -73,6 +75,7 @@ def parse(argv: Sequence[str], with_project_conf: bool = True) -> Arguments:
         section,
         namespace.package,
         namespace.resolve,
+        namespace.dry_run,
         tuple(mistakes),
         parser,
     )
@@ -90,6 +93,7 @@ def _parser() -> ArgumentParser:
     parser._optionals.conflict_handler = "resolve"
     parser.add_argument("--version", action="store_true", help="Show the version and exit")
     parser.add_argument("--config-dir", "-cd", action="append", default=[], help="Search this folder too (repeatable)")
+    parser.add_argument("--dry-run", action="store_true", help="With -m and a search: plan it, print it, begin nothing")
     parser.error = refuse  # type: ignore[method-assign, assignment]
     return parser
 

@@ -21,10 +21,22 @@ FALLBACK = "tunefleet"
 """The provider of our own configs behind a primary folder of the user's, which may hold any of their names."""
 
 
-def complaints(override: Override, repository: CachingConfigRepository, run_mode: RunMode) -> list[str]:
-    """About one override, with what to type instead."""
-    mistakes = _sweep(override, run_mode)
+def complaints(
+    override: Override, repository: CachingConfigRepository, run_mode: RunMode, is_search: bool = False
+) -> list[str]:
+    """About one override, with what to type instead. A search takes intervals too."""
+    mistakes = _sweep(override, run_mode, is_search)
     return mistakes or _choice(override, repository)
+
+
+def by_group(repository: CachingConfigRepository, below: str = "") -> dict[str, list[str]]:
+    """{group: choices} of every group, those in folders of others too; Hydra's own are left out."""
+    groups = [f"{below}{name}" for name in repository.get_group_options(below.rstrip("/"), ObjectType.GROUP)]
+    by_name: dict[str, list[str]] = {}
+    for group in groups:
+        if group != "hydra":
+            by_name |= {group: _choices(group, repository), **by_group(repository, f"{group}/")}
+    return {group: options for group, options in by_name.items() if options}
 
 
 def is_group(override: Override, repository: CachingConfigRepository) -> bool:
@@ -51,7 +63,7 @@ def _place(source: ConfigSource) -> str:
     return str(CONF) if source.full_path() == MAIN else os.path.realpath(source.path)
 
 
-def _sweep(override: Override, run_mode: RunMode) -> list[str]:
+def _sweep(override: Override, run_mode: RunMode, is_search: bool) -> list[str]:
     if not override.is_sweep_override():
         return []
     key, value = override.get_key_element(), override.get_value_string()
@@ -60,8 +72,14 @@ def _sweep(override: Override, run_mode: RunMode) -> list[str]:
     if run_mode is RunMode.RUN:
         text = shlex.quote(f"{key}={QuotedString(value, Quote.double).with_quotes()}")
         return [f"{key}: {value} is several values. A grid of them needs -m; one list is [{value}], one text {text}"]
+    if key.startswith(("sweep.", "sweeps")):
+        return [f"{key}: {value} is several values, and a search is one. Several seeds are sweep.seeds=[1,2,3]."]
     if not override.is_discrete_sweep():
-        return [f"{key}: {value} has no end of values between. Use range(start,stop,step) or choice(a,b)."]
+        return (
+            []
+            if is_search
+            else [f"{key}: {value} has no end of values between. Use range(start,stop,step) or choice(a,b)."]
+        )
     if next(iter(override.sweep_string_iterator()), None) is None:
         return [f"{key}: {value} gives no value, so the grid has no point."]
     return []

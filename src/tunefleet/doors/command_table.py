@@ -9,6 +9,7 @@ from typing import Any
 
 from tunefleet.base.status import State
 from tunefleet.doors import commands
+from tunefleet.doors.sweep_table import SWEEP_COMMANDS
 
 Argument = tuple[str, dict[str, Any]]
 """Its flags, or its name, and what argparse is told of it."""
@@ -117,7 +118,10 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 
-GROUPS: dict[str, tuple[str, Sequence[Command]]] = {"data": (_OF_DATA, _DATA_COMMANDS)}
+GROUPS: dict[str, tuple[str, Sequence[Command]]] = {
+    "data": (_OF_DATA, _DATA_COMMANDS),
+    "sweep": ("searches: how they stand, and what they are to do", SWEEP_COMMANDS),
+}
 """Commands of two words, `tunefleet data show`: the first, its help, and the second ones."""
 
 

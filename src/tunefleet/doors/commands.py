@@ -156,16 +156,16 @@ def rm(args: Namespace) -> int:
     """Removes runs that are over; the exit code."""
     from tunefleet.doors import rm
 
-    return rm.remove(args.runs, _outputs(args), args.yes)
+    return rm.remove(args.runs, outputs_of(args), args.yes)
 
 
 def _all(args: Namespace) -> list[Run]:
     from tunefleet.launch import register
 
-    return register.runs(_outputs(args))
+    return register.runs(outputs_of(args))
 
 
-def _outputs(args: Namespace) -> Path:
+def outputs_of(args: Namespace) -> Path:
     """The folder of runs, which need not be there where it is the default. Raises `ConfigError` for what is none."""
     folder: Path = args.outputs
     if not folder.is_dir() and (folder != OUTPUTS or os.path.lexists(folder)):
@@ -177,7 +177,7 @@ def _outputs(args: Namespace) -> Path:
 def _named(args: Namespace) -> list[Run]:
     from tunefleet.launch import register
 
-    runs = [run for name in args.runs for run in register.named(name, _outputs(args))]
+    runs = [run for name in args.runs for run in register.named(name, outputs_of(args))]
     return list({run.paths.root: run for run in runs}.values())
 
 
@@ -185,10 +185,10 @@ def _sweep(args: Namespace) -> str:
     """The name of the sweep, where one alone is named."""
     from tunefleet.base import sweeps
 
-    return args.runs[0] if len(args.runs) == 1 and sweeps.read(_outputs(args), args.runs[0]) else ""
+    return args.runs[0] if len(args.runs) == 1 and sweeps.read(outputs_of(args), args.runs[0]) else ""
 
 
 def _named_run(args: Namespace) -> Run:
     from tunefleet.launch import register
 
-    return register.only(args.run, _outputs(args))
+    return register.only(args.run, outputs_of(args))

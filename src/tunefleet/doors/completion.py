@@ -23,6 +23,7 @@ _OPTIONS = {
     "--hydra-help": (),
     "--version": (),
     "--multirun": (),
+    "--dry-run": (),
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
     "--resolve": (),
@@ -106,7 +107,9 @@ def _positional(options: dict[str, Any], remaining: list[str], current: str, out
     yield from () if remaining else options.get("words", ())
     if "run" in options or "runs" in options:
         yield from _runs(outputs, with_sweeps="runs" in options, prefix=current)
-    if "overrides" in options:
+    if "sweep" in options and not remaining:
+        yield from (entry.name for entry in _entries(outputs / "sweeps"))
+    if "overrides" in options or "settings" in options:
         yield from _overrides(remaining, current)
     if "filters" in options:  # of `tunefleet ls`
         yield from _keys(current)

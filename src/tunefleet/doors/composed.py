@@ -10,6 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, load
+from tunefleet.config.sweep import SweepConfig
+
+_NOT_OF_A_RUN = ("hydra", "sweep")
 
 
 def typed(composed: DictConfig) -> RunConfig:
@@ -26,6 +29,17 @@ def complaints(composed: DictConfig) -> list[str]:
     return []
 
 
+def sweep(composed: DictConfig) -> SweepConfig | None:
+    """The search that the key `sweep` holds; None where there is no such key. Raises `ConfigError`."""
+    if "sweep" not in composed:
+        return None
+    values = plain(composed, "sweep") or {}
+    try:
+        return load(SweepConfig, values)
+    except ConfigError as error:
+        raise ConfigError(*(f"sweep.{complaint}" for complaint in error.complaints)) from None
+
+
 def task_overrides(composed: DictConfig) -> list[str]:
     """The overrides of the run's settings as they were typed: an interpolation is not resolved."""
     typed: Any = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
@@ -33,8 +47,8 @@ def task_overrides(composed: DictConfig) -> list[str]:
 
 
 def sections(composed: DictConfig) -> list[str]:
-    """The names at the top of what is a run's; Hydra's own settings are none."""
-    return [str(key) for key in composed if key != "hydra"]
+    """The names at the top of what is a run's; Hydra's own settings and a search are none."""
+    return [str(key) for key in composed if key not in _NOT_OF_A_RUN]
 
 
 def plain(composed: DictConfig, section: str) -> Any:

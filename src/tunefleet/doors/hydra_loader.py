@@ -79,6 +79,10 @@ class Loader(ConfigLoaderImpl):
             return self._repository.get_group_options(group_name, results_filter)
         return super().get_group_options(group_name, results_filter, config_name, _searches(overrides))
 
+    def choices_by_group(self) -> dict[str, list[str]]:
+        """Every config group that the search path has, with its choices."""
+        return choices.by_group(self._repository)
+
     def values_apart(self, texts: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
         """The overrides that choose configs, and what the others set once those are composed."""
         repository = self._repository
@@ -142,7 +146,7 @@ class Loader(ConfigLoaderImpl):
         with one_line():
             _, repository = self._parse_overrides_and_create_caching_repo(config_name, _searches(list(parsed)))
         for text in parsed:
-            mistakes[text] += choices.complaints(self._parse(text), repository, run_mode)
+            mistakes[text] += choices.complaints(self._parse(text), repository, run_mode, _is_search(texts))
         return {text: complaints for text, complaints in mistakes.items() if complaints}
 
 
@@ -181,6 +185,11 @@ def _as_hydra_takes_it(override: Override, repository: CachingConfigRepository) 
     if not choices.is_group(override, repository):
         return replace(override, type=OverrideType.FORCE_ADD)
     return replace(override, type=OverrideType.DEL) if override.value() is None else override
+
+
+def _is_search(texts: Sequence[str]) -> bool:
+    """Whether these overrides ask for a search, whose space may hold intervals."""
+    return any(text.lstrip("+").startswith(("sweeps=", "sweep.")) for text in texts)
 
 
 def _searches(texts: Sequence[str]) -> list[str]:

@@ -84,7 +84,23 @@ def _why_not(plan: Plan, reader: StatusReader) -> str:
     return f"{plan.name} is {run_status.state.value} already{job}."
 
 
+def send_quietly(plans: Sequence[Plan], reader: StatusReader) -> list[Outcome]:
+    """Submits those that are neither done, nor wait or run already, without a word: for a search, which reports itself.
+
+    Raises `RunError` where the code cannot be copied, or a run's directory is in use.
+    """
+    startable = [plan for plan in plans if not _why_not(plan, reader)]
+    return _outcomes(startable, reader) if startable else []
+
+
 def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
+    outcomes = _outcomes(plans, reader)
+    _report(outcomes, name)
+    return FAILED if any(outcome.message for outcome in outcomes) else DONE
+
+
+def _outcomes(plans: Sequence[Plan], reader: StatusReader) -> list[Outcome]:
+    """One refused batch does not keep the others from being submitted."""
     outputs = Path(plans[0].run_dir).parent
     code = _code(plans[0], outputs)
     origin = provenance.record(REPOSITORY, code.digest if code else "")
@@ -96,7 +112,8 @@ def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
         for plan in progress.over(plans, "writing plans"):
             plan.save()
             provenance.write(plan.paths.provenance, origin)
-        return _submit_all(slurm.batches(plans, code.python_path if code else OWN_CODE), outputs, name)
+        batches = slurm.batches(plans, code.python_path if code else OWN_CODE)
+        return [slurm.submit_what_fits(batch, outputs) for batch in progress.over(batches, "submitting, batches")]
 
 
 def _code(plan: Plan, outputs: Path) -> Snapshot | None:
@@ -118,23 +135,22 @@ def _allow_files(runs: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _submit_all(batches: Sequence[Batch], outputs: Path, name: str) -> int:
-    """One refused batch does not keep the others from being submitted. Everything is sent before it is reported."""
-    outcomes = [slurm.submit_what_fits(batch, outputs) for batch in progress.over(batches, "submitting, batches")]
+def _report(outcomes: Sequence[Outcome], name: str) -> None:
+    """Everything was sent before."""
     for outcome in outcomes:
         for part, submitted in outcome.submitted:
             _announce_batch(part, submitted)
         if outcome.message and not outcome.waiting:
             print(f"tunefleet: {outcome.message}", file=sys.stderr)
-    _report_waiting(outcomes, sum(len(batch.plans) for batch in batches), name)
+    _report_waiting(outcomes, name)
     if ignored := queue.ignored_variables():
         print(f"note: {', '.join(ignored)} of your shell: not used, a job asks for what launch.* sets.")
-    return FAILED if any(outcome.message for outcome in outcomes) else DONE
 
 
-def _report_waiting(outcomes: Sequence[Outcome], total: int, name: str) -> None:
+def _report_waiting(outcomes: Sequence[Outcome], name: str) -> None:
     waiting = [plan.name for outcome in outcomes for plan in outcome.waiting]
     if waiting:
+        total = len(waiting) + sum(len(part.plans) for outcome in outcomes for part, _ in outcome.submitted)
         reasons = "; ".join(dict.fromkeys(outcome.message for outcome in outcomes if outcome.waiting))
         print(
             f"tunefleet: {len(waiting)} of {total} runs wait, not submitted: the site takes no more now ({reasons}). "

@@ -57,7 +57,7 @@ def _complete(argv: Sequence[str]) -> int:
 def _start(typed: Arguments) -> int:
     from hydra.types import RunMode
 
-    from tunefleet.doors import compose
+    from tunefleet.doors import compose, composed, sweep_open
 
     loader = compose.opened(typed)
     asks_for_grid = typed.multirun or "hydra.mode=MULTIRUN" in typed.overrides
@@ -66,7 +66,20 @@ def _start(typed: Arguments) -> int:
     if not asks_for_grid and config.hydra.mode is RunMode.MULTIRUN:  # a file asks for one
         config = loader.load_configuration(typed.config_name, list(typed.overrides), RunMode.MULTIRUN)
         asks_for_grid = True
+    search = composed.sweep(config)
+    _expect_fitting(typed, search is not None, asks_for_grid)
+    if search:
+        return sweep_open.run(typed, loader, config, search)
     return _grid(loader, config) if asks_for_grid else _single(typed, config)
+
+
+def _expect_fitting(typed: Arguments, is_search: bool, asks_for_grid: bool) -> None:
+    """Raises `ConfigError` for a search without -m, and for --dry-run of anything else."""
+    if is_search and not asks_for_grid:
+        sweep = next((text for text in typed.overrides if text.lstrip("+").startswith("sweep")), "sweep")
+        raise ConfigError(f"{sweep}: is a search; type it with -m.")
+    if typed.dry_run and not is_search:
+        raise ConfigError("--dry-run: of a search alone (-m sweeps=NAME). `tunefleet plan` shows what runs would be.")
 
 
 def _single(typed: Arguments, composed: DictConfig) -> int:

@@ -81,7 +81,7 @@ class _Row:
             point = self.waiting.popleft()
             if point.ready():
                 slot = min(set(range(self.share.slots)) - {run.slot for run in self.running})
-                self.running.append(_Running(point, slot, _start(point.plan, self.share, slot)))
+                self.running.append(_Running(point, slot, start_process(point.plan, self.share, slot)))
                 point.started()
 
     def _collect(self) -> None:
@@ -104,8 +104,10 @@ class _Row:
         return INTERRUPTED if code < 0 and self.signals else code
 
 
-def _start(plan: Plan, share: Share, slot: int) -> subprocess.Popen[bytes]:
-    """A session of its own keeps the terminal's Ctrl-C for us; its output joins that of earlier starts."""
+def start_process(plan: Plan, share: Share, slot: int) -> subprocess.Popen[bytes]:
+    """Starts the launcher of a saved plan. A session of its own keeps the terminal's Ctrl-C for us; its output joins
+    that of earlier starts.
+    """
     plan.paths.console.parent.mkdir(parents=True, exist_ok=True)
     settings = {"TUNEFLEET_LAUNCHER_PID": str(os.getpid()), **share.environment(slot)}
     with open(plan.paths.console, "ab") as console:

@@ -10,7 +10,7 @@ from tunefleet.base.errors import RunError
 from tunefleet.launch import git
 
 PACKAGE = Path("src/tunefleet")
-_PARTS = ("src", "conf", "train.py")
+_PARTS = ("src", "conf", "sweeps", "train.py")
 _INSTALLED = Path(__file__).parents[1]
 IMPORTED_FROM = _INSTALLED.parent
 """What PYTHONPATH needs for this code: `src` of a clone, or where the package was installed."""

@@ -41,6 +41,8 @@ def take(repository: Path, store: Path) -> Snapshot:
     Raises `RunError` where files that git does not track are too large, or a file cannot be read or written.
     """
     repository, store = Path(os.path.abspath(repository)), Path(os.path.abspath(store))
+    if repository.parent == store:  # a job that submits others runs a snapshot itself
+        return Snapshot(repository, repository.name)
     try:
         code_files = _read_all(project.sources(repository, store))
         digest = _digest(code_files)

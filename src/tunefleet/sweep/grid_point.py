@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tunefleet.base import status
@@ -73,7 +74,7 @@ class Point:
         if code not in (DONE, INTERRUPTED) and not (
             run_status and run_status.state.final and run_status.updated >= self.began
         ):
-            self.state, self.reason = "failed", self._last_words(code)
+            self.state, self.reason = "failed", exit_reason(self.plan.paths.console, code)
         reason = f": {self._reason()}" if self._reason() else ""
         self._print(f"{self._state()}{self._loss()} after {clock(time.time() - self.began)}{reason}")
 
@@ -114,11 +115,13 @@ class Point:
         losses = [value for key, value in final.items() if key.startswith("evaluation/") and key.endswith("/loss")]
         return losses[0] if losses else None
 
-    def _last_words(self, code: int) -> str:
-        if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        lines = self.plan.paths.console.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.removeprefix("tunefleet: ") for line in reversed(lines) if line.strip()), f"exit code {code}")
+
+def exit_reason(console: Path, code: int) -> str:
+    """Why a process ended with `code`: the signal that killed it, or the last line of its output."""
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    lines = console.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.removeprefix("tunefleet: ") for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
 def _number(value: float | None, none: str = "-") -> str:

@@ -53,7 +53,7 @@ class Journal:
         line = json.dumps({"n": number, "at": event.at, "event": kind, **data}, ensure_ascii=False)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab+") as stream:
-            stream.truncate(_end_of_whole_lines(stream))
+            stream.truncate(end_of_whole_lines(stream))
             stream.write(f"{line}\n".encode())
             stream.flush()
             os.fsync(stream.fileno())
@@ -70,7 +70,7 @@ def _event(line: bytes) -> Event | None:
     return Event(number, at, kind, record)
 
 
-def _end_of_whole_lines(stream: Any) -> int:
+def end_of_whole_lines(stream: Any) -> int:
     """Where the last whole line ends: what a crash cut off goes, or it would spoil the next line."""
     end: int = stream.seek(0, os.SEEK_END)
     position = end

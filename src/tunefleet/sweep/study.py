@@ -52,7 +52,8 @@ class Trial:
     """A point of the space. `values` are its overrides that differ; `rung` is the one that it runs to, from 0 on.
 
     `scores` are by rung; `result` is the score of a finished trial. `source` is who chose it: sampler, pin, clone of N.
-    `measured` holds steps, tokens, tokens_per_second, gpu_hours and restarts once it has ended.
+    `retries` counts how often its machine was lost and it began again by itself. `measured` holds steps, tokens,
+    tokens_per_second, gpu_hours and restarts once it has stood still.
     """
 
     number: int
@@ -68,6 +69,10 @@ class Trial:
     retries: int = 0
     warm_from: int | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    stood: Mapping[str, float | None] = field(default_factory=dict)
+    """{run directory: time of its status} when it was decided to start them: one that still stands so has not begun."""
+    ending: TrialState | None = None
+    """What it becomes when its runs have left: somebody decided to end it, for `reason`."""
 
     @property
     def name(self) -> str:
@@ -109,6 +114,8 @@ class Study:
     """Points that were drawn and then left out, each with its reason."""
     closed: str = ""
     """Why the sweep is over; empty while it is not."""
+    stops: bool = False
+    """Whether it is over because a user stopped it: what runs is to end."""
     acts: set[str] = field(default_factory=set)
     """Ids of the users' acts that the journal holds: one that comes twice counts once."""
 
@@ -116,6 +123,10 @@ class Study:
     def next_number(self) -> int:
         """The number of the next trial: no number is used again."""
         return max(self.trials, default=0) + 1
+
+    def knows(self, act: str) -> bool:
+        """Whether the journal holds a user's act."""
+        return act in self.acts
 
     def in_state(self, *states: TrialState) -> list[Trial]:
         """The trials in these states, by number."""
@@ -126,14 +137,19 @@ def fold(events: Iterable[Event]) -> Study:
     """The study that the events tell of. Unknown events change nothing: a newer version may have written them."""
     study = Study()
     for event in events:
-        act = event.data.get("act")
-        if act in study.acts:
-            continue
-        if act:
-            study.acts.add(act)
-        if change := _CHANGES.get(event.kind):
-            change(study, event.data)
+        apply(study, event)
     return study
+
+
+def apply(study: Study, event: Event) -> None:
+    """Changes the study by one more event; by none whose act it knows already."""
+    act = event.data.get("act")
+    if act and study.knows(act):
+        return
+    if act:
+        study.acts.add(act)
+    if change := _CHANGES.get(event.kind):
+        change(study, event.data)
 
 
 def _drawn(study: Study, data: Mapping[str, Any]) -> None:
@@ -151,15 +167,15 @@ def _left_out(study: Study, data: Mapping[str, Any]) -> None:
 
 
 def _started(study: Study, data: Mapping[str, Any]) -> None:
-    """Its runs are submitted, or have begun here, towards the end of a rung."""
-    _change(study, data, state=TrialState.RUNNING, rung=data["rung"], reason="")
+    """Its runs are to be submitted, or to begin here, towards the end of a rung."""
+    _change(study, data, state=TrialState.RUNNING, rung=data["rung"], reason="", stood=data.get("stood", {}))
 
 
 def _rung(study: Study, data: Mapping[str, Any]) -> None:
     """All runs of it stand at the end of a rung."""
     trial = study.trials[data["trial"]]
-    scores = {**trial.scores, data["rung"]: _score(data)}
-    _change(study, data, state=TrialState.PAUSED, scores=scores)
+    scores, measured = {**trial.scores, data["rung"]: _score(data)}, data.get("measured", trial.measured)
+    _change(study, data, state=TrialState.PAUSED, scores=scores, measured=measured)
 
 
 def _promoted(study: Study, data: Mapping[str, Any]) -> None:
@@ -168,24 +184,37 @@ def _promoted(study: Study, data: Mapping[str, Any]) -> None:
 
 
 def _finished(study: Study, data: Mapping[str, Any]) -> None:
-    _change(study, data, state=TrialState.FINISHED, result=_score(data), measured=data["measured"], reason="")
+    changes = {"result": _score(data), "measured": data["measured"], "reason": "", "ending": None}
+    _change(study, data, state=TrialState.FINISHED, **changes)
+
+
+def _ending(study: Study, data: Mapping[str, Any]) -> None:
+    """Its runs are asked to leave."""
+    _change(study, data, ending=TrialState(data["state"]), reason=data["reason"])
 
 
 def _ended(state: TrialState) -> Change:
     def change(study: Study, data: Mapping[str, Any]) -> None:
         measured = data.get("measured", study.trials[data["trial"]].measured)
-        _change(study, data, state=state, reason=data["reason"], measured=measured)
+        _change(study, data, state=state, reason=data["reason"], measured=measured, ending=None)
 
     return change
 
 
 def _retried(study: Study, data: Mapping[str, Any]) -> None:
-    """It is to be started again, from its newest checkpoint."""
-    trial = study.trials[data["trial"]]
-    _change(study, data, state=TrialState.DRAWN, retries=trial.retries + 1, reason="", result=None)
+    """Its machine was lost: it is to be started again by itself, from its newest checkpoint."""
+    retries = study.trials[data["trial"]].retries + 1
+    _change(study, data, state=TrialState.DRAWN, retries=retries, reason=data["reason"])
+
+
+def _resumed(study: Study, data: Mapping[str, Any]) -> None:
+    """Somebody wants it started again, to the end of a rung; a sweep that was over goes on."""
+    study.closed, study.stops = "", False
+    _change(study, data, state=TrialState.DRAWN, rung=data["rung"], retries=0, reason="", result=None, ending=None)
 
 
 def _pinned(study: Study, data: Mapping[str, Any]) -> None:
+    study.closed, study.stops = "", False
     study.pinned.append(Pinned(data["act"], data["values"], data["source"], data.get("warm_from")))
 
 
@@ -193,11 +222,11 @@ def _extended(study: Study, data: Mapping[str, Any]) -> None:
     """Other limits, or a wider space; a sweep that was over goes on."""
     space = {**study.limits.get("space", {}), **data["limits"].get("space", {})}
     study.limits |= {**data["limits"], "space": space}
-    study.closed = ""
+    study.closed, study.stops = "", False
 
 
 def _closed(study: Study, data: Mapping[str, Any]) -> None:
-    study.closed = data["reason"]
+    study.closed, study.stops = data["reason"], data.get("stops", False)
 
 
 def _change(study: Study, data: Mapping[str, Any], **changes: Any) -> None:
@@ -216,11 +245,13 @@ _CHANGES: Mapping[str, Change] = {
     "started": _started,
     "rung": _rung,
     "promoted": _promoted,
+    "ending": _ending,
     "pruned": _ended(TrialState.PRUNED),
     "finished": _finished,
     "failed": _ended(TrialState.FAILED),
     "stopped": _ended(TrialState.STOPPED),
     "retried": _retried,
+    "resumed": _resumed,
     "pinned": _pinned,
     "extended": _extended,
     "closed": _closed,
