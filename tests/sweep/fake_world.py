@@ -43,6 +43,9 @@ class FakeWorld:
     def refresh(self) -> None:
         """Nothing is remembered."""
 
+    def lookup(self, values: Mapping[str, str]) -> Any:
+        return {"train.max_steps": STEPS}.get
+
     def plan(self, values: Mapping[str, str], seed: int | None, warm_from: TrialRun | None) -> Any:
         if values.get("optimizer.lr") in self.refused:
             raise ConfigError("optimizer.lr: refused by the plan")

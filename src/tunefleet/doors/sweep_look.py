@@ -32,12 +32,17 @@ class Look:
 
 
 def look(planner: TrialPlanner, sweep: SweepConfig, space: Space) -> Look:
-    """Plans the points. Raises `ConfigError` where one is refused and the sweep says so, or none is left."""
+    """Plans the points that the filters let through.
+
+    Raises `ConfigError` where one is refused and the sweep says so, or none is left.
+    """
     planned, refused = [], []
     identities: dict[str, str] = {}
     points = list(_points(sweep, space))
     for values in progress.over(points, "planning points"):
         try:
+            if space.refusal(values, planner.lookup(values)):
+                continue
             plan = planner.plan(values, sweep.seeds[0] if sweep.seeds else None, None)
         except ConfigError as error:
             refused.append((values, "; ".join(error.complaints)))
@@ -100,6 +105,8 @@ def _expect_valid(
         shown = [f"[{_name(values)}] {reason}" for values, reason in refused]
         hint = "sweep.invalid=leave_out begins without these points." if planned else "No point of the space is left."
         raise ConfigError(*shown, f"sweep.space: {len(refused)} points cannot be tried. {hint}")
+    if not planned:
+        raise ConfigError("sweep.filter: leaves no point of the space. Change an expression, or widen sweep.space.")
 
 
 def _name(values: Mapping[str, str]) -> str:

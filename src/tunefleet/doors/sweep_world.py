@@ -20,6 +20,7 @@ from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Plan
 from tunefleet.sweep.definition import Definition
+from tunefleet.sweep.point_filter import Lookup
 from tunefleet.sweep.study import Study, TrialRun
 from tunefleet.sweep.world import Start
 
@@ -39,6 +40,10 @@ class Trials:
     def plan(self, values: Mapping[str, str], seed: int | None, warm_from: TrialRun | None) -> Plan:
         """A run of a point."""
         return self._planner.plan(values, seed, warm_from)
+
+    def lookup(self, values: Mapping[str, str]) -> Lookup:
+        """The composed settings of a point."""
+        return self._planner.lookup(values)
 
     def finished(self, plan: Plan) -> str | None:
         """The directory of a finished run of the same identity: its own, or one that a user named."""

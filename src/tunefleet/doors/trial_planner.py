@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tunefleet.plan import Machine, Plan, make
 from tunefleet.plan.choose import fit_check
 from tunefleet.plan.writable import expect_writable
 from tunefleet.sweep.definition import Definition
+from tunefleet.sweep.point_filter import Lookup, settings_of
 from tunefleet.sweep.space import Axis, Space
 from tunefleet.sweep.study import TrialRun
 
@@ -41,6 +42,16 @@ class TrialPlanner:
         plan = self._plan(texts)
         self._planned[plan.run_dir] = plan
         return plan
+
+    def lookup(self, values: Mapping[str, str]) -> Lookup:
+        """The settings of a point, composed when the first of them is asked for, which raises `ConfigError`."""
+
+        @cache
+        def settings() -> Lookup:
+            with self._in_folder():
+                return settings_of(self._compose([f"{key}={value}" for key, value in values.items()]))
+
+        return lambda name: settings()(name)
 
     def saved(self, run: TrialRun) -> Plan:
         """The plan of a run, as saved, or made again. Raises `RunError` where that would be another run."""

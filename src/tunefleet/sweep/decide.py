@@ -158,9 +158,12 @@ class Decisions:
 
     def _refusal(self, values: Mapping[str, str]) -> str:
         """Why a point cannot be tried; empty where it can."""
-        warm = next((pin.warm_from for pin in self._study.pinned if pin.values == values), None)
+        pin = next((pin for pin in self._study.pinned if pin.values == values), None)
+        warm = self._study.trials.get(pin.warm_from or 0) if pin else None
         try:
-            plans = list(self._plans(self._ledger.sweep, values, self._study.trials.get(warm or 0)))
+            if not pin and (reason := self._ledger.space.refusal(values, self._world.lookup(values))):
+                return reason
+            plans = list(self._plans(self._ledger.sweep, values, warm))
         except ConfigError as error:
             return "; ".join(error.complaints)
         identities = {run.identity: trial.number for trial in self._study.trials.values() for run in trial.runs}

@@ -13,6 +13,7 @@ from tunefleet.plan.plan import Plan
 from tunefleet.sweep.driver import Driver
 from tunefleet.sweep.inbox import Act
 from tunefleet.sweep.journal import Event, Journal
+from tunefleet.sweep.point_filter import Lookup
 from tunefleet.sweep.study import Study, TrialRun
 from tunefleet.sweep.world import Start, World
 
@@ -50,6 +51,10 @@ class Onlooker:
     def plan(self, values: Mapping[str, str], seed: int | None, warm_from: TrialRun | None) -> Plan:
         """As in the real one."""
         return self.world.plan(values, seed, warm_from)
+
+    def lookup(self, values: Mapping[str, str]) -> Lookup:
+        """As in the real one."""
+        return self.world.lookup(values)
 
     def finished(self, plan: Plan) -> str | None:
         """As in the real one."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tunefleet.base.status import Status
 from tunefleet.plan.plan import Plan
+from tunefleet.sweep.point_filter import Lookup
 from tunefleet.sweep.study import Study, Trial, TrialRun
 
 
@@ -28,6 +29,9 @@ class World(Protocol):
 
     def plan(self, values: Mapping[str, str], seed: int | None, warm_from: TrialRun | None) -> Plan:
         """A run of a point. Raises `ConfigError` where it is refused, or does not fit."""
+
+    def lookup(self, values: Mapping[str, str]) -> Lookup:
+        """The composed settings of a point, for the filters of the sweep."""
 
     def finished(self, plan: Plan) -> str | None:
         """The directory of a finished run of the same identity."""
