@@ -1,0 +1,101 @@
+"""How long does saving a checkpoint stop the training, beside writing and syncing the same bytes?
+
+An OPT of 61 million parameters (fp32, Adam, one process: 733 MB of weights and optimizer states at stage 0) is saved
+several times by the checkpoint store, each time followed by a plain loop that writes the bytes of every saved file and
+calls fsync. The medians, their ratio and the least of each are printed for every stage.
+
+    python -m benchmarks.checkpoint [--stages 0 1 3] [--repeats 5] [--folder FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ARCHITECTURE: dict[str, Any] = {
+    "model_type": "opt",
+    "vocab_size": 16384,
+    "hidden_size": 640,
+    "word_embed_proj_dim": 640,
+    "ffn_dim": 2560,
+    "num_hidden_layers": 10,
+    "num_attention_heads": 10,
+    "max_position_embeddings": 2048,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
+
+
+def main() -> None:
+    """One line for each stage of ZeRO."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stages", type=int, nargs="+", default=[0, 1, 3])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="on the disk to measure; a temporary folder by default")
+    parser.add_argument("--stage", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.stage is not None:
+        return _measure(chosen.stage, chosen.repeats, chosen.folder)
+    for stage in chosen.stages:
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+            command = [sys.executable, "-m", "benchmarks.checkpoint", "--stage", str(stage), "--folder", folder]
+            subprocess.run([*command, "--repeats", str(chosen.repeats)], check=True, env=_one_rank())
+    return None
+
+
+def _one_rank() -> dict[str, str]:
+    from tunefleet.launch.local import free_port
+
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    return {**os.environ, **place, "MASTER_PORT": str(free_port()), "DS_ACCELERATOR": "cpu", "DS_LOG_LEVEL": "warning"}
+
+
+def _measure(stage: int, repeats: int, folder: Path) -> None:
+    from tests.plans import tiny_plan
+
+    from tunefleet.checkpoint.store import CheckpointStore
+    from tunefleet.contracts import RunState
+    from tunefleet.engine.group import join
+    from tunefleet.runs.trajectory import batches, engine
+
+    group = join()
+    model = {"name": "opt", "init": "random", "architecture": ARCHITECTURE}
+    plan = tiny_plan(folder, model, stage=stage, micro_batch=1)
+    trainer = engine(plan, group)
+    trainer.train_step(batches(plan, 0).take(plan.batch.accumulation))
+    store = CheckpointStore(folder / "checkpoints", plan.identity, group, keep=1)
+    saves, writes = [], []
+    for step in range(1, repeats + 1):
+        started = time.perf_counter()
+        store.save(trainer, RunState(step=step))
+        saves.append(time.perf_counter() - started)
+        writes.append(_write_and_sync(folder / "checkpoints" / f"step-{step:08d}", folder / "plain"))
+    size = sum(path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file()) / 1e6
+    save, write = statistics.median(saves), statistics.median(writes)
+    print(f"stage {stage}: {size:.0f} MB, saved in {save:.2f} s (least {min(saves):.2f}), ", end="")
+    print(f"written and synced in {write:.2f} s (least {min(writes):.2f}): {save / write:.2f} x", flush=True)
+    trainer.close()
+    group.destroy()
+
+
+def _write_and_sync(checkpoint: Path, target: Path) -> float:
+    """Seconds to write the bytes of `checkpoint`, which are in memory, to files of one name, and to sync each."""
+    contents = [path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()]
+    started = time.perf_counter()
+    for content in contents:
+        with open(target, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
