@@ -239,6 +239,9 @@ _CHANGES: Settings = {
         "dropout": Change(0.3, seen.built),
         "freeze": Change(["*layers.0.*"], seen.built),
         "tokenizer": Change("other/tokenizer", seen.planned),
+        "allow_pickle": ShownBy(
+            "tests/plan/paths/test_model_files.py::test_a_pickle_of_weights_is_read_only_where_that_is_allowed"
+        ),
     },
     "adapter": {
         "name": Change("lora", seen.built),

@@ -16,7 +16,7 @@ import pytest
 from tests.launch import repositories
 from tests.launch.fakes import FakeSlurm, installed
 from tests.plans import OPT
-from tunefleet.base import files, status
+from tunefleet.base import delivery, files, status
 from tunefleet.base.errors import DataError, RunError
 from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
@@ -414,3 +414,19 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     for use in USES.keys() - refusing:
         USES[use](Run(plan.paths))
     assert {*done} == {*USES} - refusing
+
+
+def test_an_export_that_a_run_starts_from_is_as_it_was_written(folder: Path) -> None:
+    """Where it has a record of itself; others' models have none."""
+    plan = planned(folder)
+    export = folder / "export"
+    with delivery.staging(export) as staged:
+        (staged / "model.safetensors").write_bytes(b"weights")
+        delivery.deliver(staged, export, {})
+    of_export = replace(plan, sources=replace(plan.sources, weights=str(export)))
+    unchanged.expect_whole_export(of_export)
+    (export / "model.safetensors").write_bytes(b"Weights")
+    with pytest.raises(RunError, match=r"model\.safetensors: changed since it was saved.*remove tunefleet\.json"):
+        unchanged.expect_whole_export(of_export)
+    (export / "tunefleet.json").unlink()
+    unchanged.expect_whole_export(of_export)

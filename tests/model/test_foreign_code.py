@@ -69,11 +69,15 @@ class Planted:
         return Path.touch, (self._marker,)
 
 
-def test_a_pickle_of_weights_does_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("allowed", "message"),
+    [(True, "a pickle that holds more than weights"), (False, "no file named model.safetensors")],
+)
+def test_a_pickle_of_weights_does_not_run(tmp_path: Path, allowed: bool, message: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(LLAMA))
     torch.save({"model.norm.weight": torch.ones(32), "x": Planted(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ConfigError, match=r"model\.path: .* a pickle that holds more than weights"):
-        build.build(Sources(str(tmp_path), "", Architecture(LLAMA)), 0)
+    with pytest.raises(ConfigError, match=rf"model\.path: .* {message}"):
+        build.build(Sources(str(tmp_path), "", Architecture(LLAMA), allow_pickle=allowed), 0)
     assert not (tmp_path / "ran").exists()
     torch.load(tmp_path / "pytorch_model.bin", weights_only=False)  # control
     assert (tmp_path / "ran").exists()

@@ -39,3 +39,6 @@ class ModelConfig:
     """Frozen weights: shell patterns on their names, such as `model.decoder.layers.0.*`."""
     tokenizer: str | None = None
     """Folder or hub repository of the tokenizer; null takes `path`, then the data's own."""
+    allow_pickle: bool = False
+    """Whether weights may be read from a pickle (`pytorch_model.bin`) where `path` has no safetensors: tensors alone,
+    no code in it is run."""

@@ -60,6 +60,7 @@ def train_plan(plan: Plan) -> int:
     """Rank 0 looks for all: a job may have waited for days."""
     if os.environ["RANK"] == "0":
         unchanged.expect(plan)
+        unchanged.expect_whole_export(plan)
     from tunefleet.runs.train import train  # torch starts here
 
     return train(plan)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from tunefleet.base import delivery
+from tunefleet.base.errors import RunError
 from tunefleet.config.data import SourceConfig
 from tunefleet.plan import Plan, contents
 from tunefleet.plan.contents import Role
@@ -26,6 +28,20 @@ def expect(plan: Plan, roles: Iterable[Role] = Role, next_move: str = _NEXT) -> 
     """Raises `RunError` where files of these roles hold something else than when the run was submitted."""
     if plan.contents:  # a run of an older version has none
         contents.expect_same(plan, plan.contents, contents.read(plan, _hub_files, roles), next_move)
+
+
+def expect_whole_export(plan: Plan) -> None:
+    """Raises `RunError` where `model.path` is an export of ours that is not as it was written; every byte is read."""
+    folder = Path(plan.sources.weights or "")
+    written = delivery.record(folder) if plan.sources.weights else None
+    if written is None:
+        return
+    changed = delivery.changes(folder) if written["complete"] else ["not all of it was written"]
+    if changed:
+        raise RunError(
+            f"model.path: {folder}, which an export wrote, is not as it was written: {'; '.join(changed)}. Write it "
+            f"again (tunefleet export RUN --overwrite), or remove {delivery.RECORD} from it to take it as it is."
+        )
 
 
 def expect_as_in(saved: Plan, plan: Plan) -> None:

@@ -53,7 +53,8 @@ def build(
     """
     config = configuration(sources)
     if sources.weights:
-        model = _pretrained(sources.weights, config, keep_file_dtype, _four_bits() if load_in_4bit else {})
+        how = {"use_safetensors": None if sources.allow_pickle else True, **(_four_bits() if load_in_4bit else {})}
+        model = _pretrained(sources.weights, config, keep_file_dtype, how)
     else:
         model = _from_scratch(config, seed, tokenizer)
     if tokenizer is not None:
@@ -91,7 +92,7 @@ def _four_bits() -> dict[str, Any]:
 
 
 def _pretrained(
-    folder: str, config: PreTrainedConfig, keep_file_dtype: bool, quantised: dict[str, Any]
+    folder: str, config: PreTrainedConfig, keep_file_dtype: bool, settings: dict[str, Any]
 ) -> PreTrainedModel:
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -102,7 +103,7 @@ def _pretrained(
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
-            **{"dtype": "auto" if keep_file_dtype else torch.float32, **quantised},
+            **{"dtype": "auto" if keep_file_dtype else torch.float32, **settings},
         )
     except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
         raise ConfigError(f"model.path: {folder} cannot be loaded: {reason(error)}") from None

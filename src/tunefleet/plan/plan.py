@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -138,5 +137,5 @@ class Plan:
             raise RunError(f"{path}: of another version of tunefleet: {error.complaints[0]}") from None
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror}.") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise RunError(f"{path}: damaged: {error}. Start the run again with its command.") from None

@@ -82,7 +82,8 @@ def _expect_whole(prior: Plan) -> None:
         reason = f"{', '.join(changed)} changed" if changed else "not all of it was written"
         raise ConfigError(
             f"{_KEY}: {prior.paths.export} is not what {prior.name} left there: {reason}. Write it again with "
-            f"`tunefleet export {prior.name} --overwrite`, or take it as it is with model.path={prior.paths.export}."
+            f"`tunefleet export {prior.name} --overwrite`, or take it as it is: remove {delivery.RECORD} from it, and "
+            f"set model.path={prior.paths.export}."
         )
 
 

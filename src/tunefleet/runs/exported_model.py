@@ -35,6 +35,6 @@ def exported_learner(plan: Plan, dtype: torch.dtype | str) -> Learner:
     adapter_alone = exports_adapter_only(plan.config.adapter)  # transformers then reads the adapter's base model, too
     config = AutoConfig.from_pretrained(plan.sources.weights if adapter_alone else folder, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, attn_implementation=attention(config), dtype=dtype, trust_remote_code=False
+        folder, attn_implementation=attention(config), dtype=dtype, trust_remote_code=False, use_safetensors=True
     )
     return Learner(model, tile=plan.config.train.loss_tile)

@@ -35,6 +35,7 @@ if request["tokens"]:
         output_loading_info=True,
         local_files_only=True,
         trust_remote_code=False,
+        use_safetensors=True,
     )
     result["missing"] = [*map(str, report["missing_keys"]), *map(str, report["mismatched_keys"])]
     stops = stops or model.generation_config.eos_token_id

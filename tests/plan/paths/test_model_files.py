@@ -72,11 +72,20 @@ def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.
     assert sources(ModelConfig(path="./model"), None).weights == str(folder)
 
 
-@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "pytorch_model.bin"])
-def test_other_forms_of_weights(tmp_path: Path, name: str) -> None:
+def test_weights_in_several_files(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "model.safetensors")
-    (folder / name).touch()
+    (folder / "model-00001-of-00002.safetensors").touch()
     assert sources(ModelConfig(path=str(folder)), None).weights == str(folder)
+
+
+def test_a_pickle_of_weights_is_read_only_where_that_is_allowed(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, "model.safetensors")
+    (folder / "pytorch_model.bin").touch()
+    (complaint,) = complaints(ModelConfig(path=str(folder)))
+    assert complaint.startswith(f"model.path: {folder} holds its weights as a pickle alone (pytorch_model.bin)")
+    assert "model.allow_pickle=true" in complaint
+    allowed = sources(ModelConfig(path=str(folder), allow_pickle=True), None)
+    assert (allowed.weights, allowed.allow_pickle) == (str(folder), True)
 
 
 def test_the_folder_describes_the_model_when_its_weights_are_loaded(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.config_json import read_architecture
 
 BUILT_IN_TOKENIZERS = {"demo": Path(__file__).parents[2] / "data" / "demo" / "tokenizer"}
-_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+_SAFETENSORS, _PICKLES = "*.safetensors", "pytorch_model*.bin"
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 
 
@@ -20,6 +20,7 @@ class Sources:
     """Folders of this machine. `weights` is None where the model starts from scratch.
 
     `architecture` is what the model will be, `changed` names what the user set in it, `dropout` is every dropout's.
+    With `allow_pickle`, weights may be a pickle.
     """
 
     weights: str | None
@@ -27,6 +28,7 @@ class Sources:
     architecture: Architecture
     changed: tuple[str, ...] = ()
     dropout: float | None = None
+    allow_pickle: bool = False
 
 
 def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
@@ -38,7 +40,7 @@ def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
     tokenizer = _tokenizer(model, folder, data_tokenizer, complaints)
     if complaints:
         raise ConfigError(*complaints)
-    return Sources(weights, tokenizer, architecture, tuple(model.architecture), model.dropout)
+    return Sources(weights, tokenizer, architecture, tuple(model.architecture), model.dropout, model.allow_pickle)
 
 
 def absolute(path: str | None) -> str | None:
@@ -72,9 +74,24 @@ def _weights(model: ModelConfig, folder: Path | None, complaints: list[str]) -> 
         complaints.append("model.path: not set. Give a folder of weights, or model.init=random.")
     elif folder is None:
         complaints.append(_missing(model.path))
-    elif not any(match for pattern in _WEIGHT_PATTERNS for match in folder.glob(pattern)):
-        complaints.append(f"model.path: {folder} holds no weights ({' or '.join(_WEIGHT_PATTERNS)}). {_NEXT}")
+    elif complaint := _no_weights(folder, model.allow_pickle):
+        complaints.append(f"model.path: {folder} holds {complaint}")
     return str(folder) if folder else None
+
+
+def _no_weights(folder: Path, allow_pickle: bool) -> str:
+    """What `folder` holds in the place of weights that may be read; empty where it has them."""
+    if any(folder.glob(_SAFETENSORS)):
+        return ""
+    pickles = sorted(folder.glob(_PICKLES))
+    if not pickles:
+        return f"no weights ({_SAFETENSORS} or {_PICKLES}). {_NEXT}"
+    if allow_pickle:
+        return ""
+    return (
+        f"its weights as a pickle alone ({pickles[0].name}), a format that can hold code. Get safetensors, or set "
+        "model.allow_pickle=true: its tensors are then read, and a file with anything else is refused."
+    )
 
 
 _NEXT = "Point model.path=FOLDER at a copy, or set model.init=random to run the architecture from scratch."
