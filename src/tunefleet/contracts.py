@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tunefleet.base.checksums import Checksum
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -121,8 +123,11 @@ class Engine(Evaluable, Protocol):
     def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
         """One optimizer step over all micro-batches of all ranks. Raises `NonFiniteLoss`."""
 
-    def save(self, folder: Path, tag: str) -> None:
-        """Writes this rank's shards; every rank must call it."""
+    def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
+        """Writes this rank's shards below folder/tag, and they are on the disk: their checksums, by name in `folder`.
+
+        Every rank must call it.
+        """
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards and resumes after `step`; every rank must call it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
+import zlib
 from pathlib import Path
 
 import pytest
@@ -113,7 +116,23 @@ def test_what_was_changed_since_is_named(tmp_path: Path) -> None:
     deliver(tmp_path / "export", config="1", weights="1")
     assert delivery.changes(tmp_path / "export") == []
     (tmp_path / "export" / "weights").write_text("2")
-    assert delivery.changes(tmp_path / "export") == ["weights: missing or changed since it was saved"]
+    [change] = delivery.changes(tmp_path / "export")
+    assert re.fullmatch("weights: changed since it was saved: 1 bytes with SHA-256 .{16}, expected 1 bytes .*", change)
+    (tmp_path / "export" / "weights").unlink()
+    assert delivery.changes(tmp_path / "export") == ["weights: missing"]
+
+
+def test_a_record_of_version_0_1_is_read(tmp_path: Path) -> None:
+    """Its checksums were CRC-32."""
+    (tmp_path / "weights").write_text("1")
+    record = {"complete": True, "files": {"weights": [1, zlib.crc32(b"1")]}}
+    (tmp_path / delivery.RECORD).write_text(json.dumps(record))
+    assert delivery.changes(tmp_path) == delivery.quick_changes(tmp_path) == []
+    (tmp_path / "weights").write_text("2")
+    assert delivery.changes(tmp_path) == [
+        "weights: changed since it was saved: 1 bytes with CRC-32 1ad5be0d, expected 1 bytes with CRC-32 83dcefb7"
+    ]
+    assert delivery.quick_changes(tmp_path) == ["weights"]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])

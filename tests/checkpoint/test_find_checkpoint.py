@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunefleet.base import files
-from tunefleet.checkpoint import find_checkpoint
+from tunefleet.checkpoint import find_checkpoint, folders
 
 
 def saved(folder: Path, step: int, **manifest: object) -> Path:
@@ -24,22 +24,21 @@ def test_finished_checkpoints_come_in_the_order_of_their_steps(tmp_path: Path) -
         saved(tmp_path, step)
     (tmp_path / "step-00000015.tmp").mkdir()
     (tmp_path / "step-00000020").touch()
-    assert [path.name for path in find_checkpoint.checkpoints(tmp_path)] == ["step-00000005", "step-00000010"]
+    assert [path.name for path in folders.checkpoints(tmp_path)] == ["step-00000005", "step-00000010"]
 
 
-def test_the_latest_is_the_one_that_the_pointer_names(tmp_path: Path) -> None:
+def test_the_latest_is_the_highest_step_that_has_a_manifest(tmp_path: Path) -> None:
     assert find_checkpoint.latest(tmp_path) == (0, 0.0)
     saved(tmp_path, 5, saved=12.5)
-    saved(tmp_path, 10, saved=20.0)
-    assert find_checkpoint.latest(tmp_path) == (0, 0.0)  # no pointer yet
-    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
+    manifest = saved(tmp_path, 10, saved=20.0) / "manifest.json"
+    assert find_checkpoint.latest(tmp_path) == (10, 20.0)
+    manifest.write_text("torn")
     assert find_checkpoint.latest(tmp_path) == (5, 12.5)
-    (tmp_path / "latest.json").write_text("torn")
-    assert find_checkpoint.latest(tmp_path) == (0, 0.0)
 
 
 @pytest.mark.parametrize(("manifest", "time"), [({"saved": 3}, 3.0), ({}, 0.0), ({"saved": "yesterday"}, 0.0)])
-def test_a_checkpoint_that_does_not_say_when_is_the_oldest(
+def test_when_a_checkpoint_was_saved_is_zero_where_it_does_not_say(
     tmp_path: Path, manifest: dict[str, object], time: float
 ) -> None:
-    assert find_checkpoint.saved_at(saved(tmp_path, 5, **manifest)) == (time, "step-00000005")
+    saved(tmp_path, 5, **manifest)
+    assert find_checkpoint.latest(tmp_path) == (5, time)

@@ -12,18 +12,29 @@ from tunefleet.checkpoint import rng
 
 
 def draw() -> tuple[float, float, list[float]]:
-    return random.random(), float(np.random.rand()), torch.rand(3).tolist()
+    return random.gauss(0, 1), float(np.random.rand()), torch.rand(3).tolist()
 
 
 def test_a_restored_state_draws_what_was_to_come(tmp_path: Path) -> None:
-    """Also through a file that is read without running anything."""
+    """Also through a file, and where a normal number was drawn, of which Python keeps the next one."""
     rng.seed_all(3, rank=0)
     draw()
-    torch.save(rng.capture(), tmp_path / "random.pt")
+    (tmp_path / rng.file_name(0)).write_bytes(rng.to_bytes(rng.capture()))
     expected = draw()
     rng.seed_all(4, rank=0)
     assert draw() != expected
-    rng.restore(torch.load(tmp_path / "random.pt", weights_only=True))
+    rng.restore(rng.read(tmp_path, 0))
+    assert draw() == expected
+
+
+def test_what_version_0_1_saved_is_read(tmp_path: Path) -> None:
+    rng.seed_all(3, rank=0)
+    key = np.random.get_state(legacy=False)["state"]
+    numpy_state = (torch.from_numpy(key["key"].astype(np.int64)), int(key["pos"]))
+    states = {"python": random.getstate(), "numpy": numpy_state, "torch": torch.get_rng_state(), "cuda": None}
+    torch.save(states, tmp_path / "random-0.pt")
+    expected = draw()
+    rng.restore(rng.read(tmp_path, 0))
     assert draw() == expected
 
 

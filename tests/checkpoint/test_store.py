@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from tunefleet.base import files
+from tunefleet.base import files, sealed_files
+from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import rng
+from tunefleet.checkpoint import manifest, pointer, rng
 from tunefleet.checkpoint.find_checkpoint import Checkpoint, newest
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
@@ -30,11 +32,12 @@ class Engine:
         self.fails = fails
         self.step = -1
 
-    def save(self, folder: Path, tag: str) -> None:
+    def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
         (folder / tag).mkdir()
-        (folder / tag / "weights.pt").write_bytes(self.content)
+        checksum = sealed_files.write(folder / tag / "weights.pt", self.content)
         if self.fails:
             raise OSError("No space left on device")
+        return {f"{tag}/weights.pt": checksum}
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         self.content = (folder / tag / "weights.pt").read_bytes()
@@ -52,6 +55,13 @@ def newest_checkpoint(folder: Path, identity: str = "mine") -> Checkpoint:
     checkpoint = newest(folder, identity, SingleProcess())
     assert checkpoint is not None
     return checkpoint
+
+
+def saved_by_four(folder: Path) -> None:
+    """Writes the manifest of step 7 as four ranks would have, and its digest into the pointer."""
+    written = manifest.read(folder / "step-00000007")
+    digest = manifest.write(folder / "step-00000007", replace(written, ranks=4))
+    pointer.write(folder, "step-00000007", digest, [])
 
 
 STATE = RunState(step=7, position=56, tokens=1000, loss_tokens=400, skipped=1)
@@ -99,8 +109,15 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     assert store(tmp_path).restore(engine) == RunState(step=2)
 
 
-@pytest.mark.parametrize("damage", ["flipped", "shortened", "removed"])
-def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("flipped", "changed since it was saved: 7000 bytes with SHA-256 [0-9a-f]{16}, expected 7000 bytes with"),
+        ("shortened", "changed since it was saved: 6999 bytes"),
+        ("removed", "missing"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str, message: str) -> None:
     store(tmp_path).save(Engine(), STATE)
     path = newest_checkpoint(tmp_path).shards / "weights.pt"
     content = bytearray(path.read_bytes())
@@ -110,14 +127,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
         "shortened": lambda: path.write_bytes(content[:-1]),
         "removed": path.unlink,
     }[damage]()
-    with pytest.raises(RunError, match=r"none of the checkpoints.*weights\.pt: missing or changed"):
+    with pytest.raises(RunError, match=rf"none of the checkpoints.*weights\.pt: {message}"):
         store(tmp_path).restore(Engine())
 
 
 def test_a_damaged_manifest_or_pointer_is_named(tmp_path: Path) -> None:
     store(tmp_path).save(Engine(), STATE)
-    manifest = tmp_path / "step-00000007" / "manifest.json"
-    manifest.write_text("{")
+    (tmp_path / "step-00000007" / "manifest.json").write_text("{")
     with pytest.raises(RunError, match=r"manifest\.json: cannot be read"):
         store(tmp_path).restore(Engine())
     (tmp_path / "latest.json").write_text("not JSON")
@@ -129,8 +145,7 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
     store(tmp_path).save(Engine(), STATE)
     with pytest.raises(RunError, match="another configuration"):
         store(tmp_path, identity="other").restore(Engine())
-    manifest = tmp_path / "step-00000007" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
+    saved_by_four(tmp_path)
     with pytest.raises(RunError, match=r"sharded over 4 ranks, and this run has 1.*launch\.processes=4"):
         store(tmp_path).restore(Engine())
 
@@ -144,8 +159,7 @@ def test_another_number_of_ranks_reseeds_where_the_engine_is_reshardable(tmp_pat
     rng.seed_all(3, rank=0)
     store(tmp_path).save(Engine(), STATE)
     same_ranks = draw(seed=3)
-    manifest = tmp_path / "step-00000007" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ranks": 4}))
+    saved_by_four(tmp_path)
     anew = draw(seed=3)
     assert anew != same_ranks
     assert anew == draw(seed=3) != draw(seed=4)
@@ -196,14 +210,18 @@ def test_without_a_pointer_the_newest_that_is_whole_counts_and_it_is_said(tmp_pa
     state, content, note = restored(tmp_path)
     assert (state, content) == (RunState(step=10), b"10")
     assert "latest.json: " in note
-    assert "step-00000015/shards/weights.pt: missing or changed" in note
+    assert "step-00000015/shards/weights.pt: changed since it was saved" in note
     assert "Step 10 is the newest that is as it was saved" in note
 
 
-def test_what_the_pointer_names_counts_although_there_are_later_steps(tmp_path: Path) -> None:
+def test_the_highest_step_counts_whatever_the_pointer_names(tmp_path: Path) -> None:
+    """As after a kill between the commit and the move of the pointer."""
     save(tmp_path, 5, 10)
     files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
-    assert restored(tmp_path) == (RunState(step=5), b"5", "")
+    state, content, note = restored(tmp_path)
+    assert (state, content) == (RunState(step=10), b"10")
+    assert "latest.json: names step-00000005, and step-00000010 is there" in note
+    assert restored(tmp_path) == (RunState(step=10), b"10", "")  # it was moved
 
 
 def test_where_none_is_whole_nothing_starts(tmp_path: Path) -> None:
@@ -226,8 +244,8 @@ EMPTY: Mapping[str, Any] = {"no files": {"files": {}}, "no ranks": {"ranks": 0},
 @pytest.mark.parametrize("damage_kind", EMPTY)
 def test_a_manifest_that_vouches_for_nothing_is_no_checkpoint(tmp_path: Path, damage_kind: str) -> None:
     save(tmp_path, 5, 10)
-    manifest = tmp_path / "step-00000010" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **EMPTY[damage_kind]}))
+    path = tmp_path / "step-00000010" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **EMPTY[damage_kind]}))
     state, content, note = restored(tmp_path)
     assert (state, content) == (RunState(step=5), b"5")
     assert "step-00000010/manifest.json: cannot be read" in note
@@ -243,12 +261,8 @@ def test_a_file_that_was_not_saved_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_step_that_is_saved_again_is_replaced(tmp_path: Path) -> None:
-    """Another one was named in latest.json, and the run has come to the same step again."""
     save(tmp_path, 5, 10)
-    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
-    resumed = store(tmp_path)
-    assert resumed.restore(Engine()) == RunState(step=5)
-    resumed.save(Engine(b"another ten"), RunState(step=10))
+    store(tmp_path).save(Engine(b"another ten"), RunState(step=10))
     assert restored(tmp_path) == (RunState(step=10), b"another ten", "")
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000005", "step-00000010"]
 
@@ -279,19 +293,25 @@ def test_a_crash_while_a_step_is_replaced_loses_nothing(tmp_path: Path, monkeypa
         store(tmp_path).save(Engine(b"another ten"), RunState(step=10))
     monkeypatch.undo()
     state, content, note = restored(tmp_path)
-    assert (state, content) == (RunState(step=10), b"10")
-    assert "step-00000010.replaced" in note
+    assert (state, content, note) == (RunState(step=10), b"10", "")
+    assert (tmp_path / "step-00000010.replaced").is_dir()
     save(tmp_path, 10)
     assert restored(tmp_path) == (RunState(step=10), b"10", "")
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-00000010"]
 
 
-@pytest.mark.parametrize(("keep", "remaining"), [(1, [7]), (2, [7, 15]), (3, [7, 10, 15])])
-def test_what_was_just_saved_stays_whatever_the_names_of_the_others(
-    tmp_path: Path, keep: int, remaining: list[int]
-) -> None:
-    save(tmp_path, 5, 10, 15)
-    files.write_json(tmp_path / "latest.json", {"checkpoint": "step-00000005"})
-    save(tmp_path, 7, keep=keep)
+@pytest.mark.parametrize(("keep", "remaining"), [(1, [15]), (2, [10, 15]), (3, [5, 10, 15])])
+def test_the_highest_steps_stay(tmp_path: Path, keep: int, remaining: list[int]) -> None:
+    save(tmp_path, 5, 10)
+    save(tmp_path, 15, keep=keep)
     assert sorted(path.name for path in tmp_path.glob("step-*")) == [f"step-{step:08d}" for step in remaining]
-    assert restored(tmp_path) == (RunState(step=7), b"7", "")
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_what_was_just_saved_stays_although_there_are_higher_steps(tmp_path: Path, keep: int) -> None:
+    """No run should come to this; a retention that trusted the names deleted what it had just written."""
+    save(tmp_path, 10, 15)
+    save(tmp_path, 7, keep=keep)
+    assert (tmp_path / "step-00000007").is_dir()
+    assert files.read_json(tmp_path / "latest.json")["checkpoint"] == "step-00000007"
+    assert len(list(tmp_path.glob("step-*"))) == keep

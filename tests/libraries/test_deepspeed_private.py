@@ -31,6 +31,8 @@ def test_every_private_name_is_there(owner: Any, name: str) -> None:
         (deepspeed.DeepSpeedEngine, "self.basic_optimizer ="),
         (deepspeed.DeepSpeedEngine, "self.torch_autocast_z0_gradscaler ="),
         (deepspeed.DeepSpeedEngine, "return self._config.load_universal_checkpoint"),
+        (deepspeed.DeepSpeedEngine, "self.checkpoint_engine = create_checkpoint_engine("),
+        (deepspeed.DeepSpeedEngine, "self._copy_recovery_script(save_path)"),
         (deepspeed.zero.Init, "param.convert_to_zero_parameters ="),
         (deepspeed.zero.Init, "param.ds_numel ="),
         (deepspeed.zero.Init, "param.ds_tensor ="),

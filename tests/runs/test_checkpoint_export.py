@@ -37,7 +37,7 @@ def save(plan: Plan, step: int, saved: float) -> None:
     """A checkpoint, as far as its manifest."""
     folder = plan.paths.checkpoints / f"step-{step:08d}"
     folder.mkdir(parents=True)
-    manifest = {"state": {"step": step}, "identity": plan.identity, "ranks": 1, "files": {"a": 1}, "saved": saved}
+    manifest = {"state": {"step": step}, "identity": plan.identity, "ranks": 1, "files": {"a": [1, 1]}, "saved": saved}
     files.write_json(folder / "manifest.json", manifest)
     files.write_json(plan.paths.checkpoints / "latest.json", {"checkpoint": folder.name})
 

@@ -49,7 +49,7 @@ def test_leaves_metrics_status_samples_curve_export_and_checkpoint(demo: tuple[P
         path.name for path in (run / "export").iterdir()
     }
     pointer = json.loads((run / "checkpoints" / "latest.json").read_text())
-    assert pointer == {"checkpoint": "step-00000004"}
+    assert pointer["checkpoint"] == "step-00000004"
 
 
 def test_weights_and_biases_has_the_run_offline(demo: tuple[Path, str]) -> None:

@@ -1,23 +1,48 @@
-"""Checksums: sizes and CRC-32 of the files of a folder, and what has changed since."""
+"""Checksums: sizes and SHA-256 of the files of a folder, and what has changed since."""
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-Checksum = list[int]
-"""[bytes, CRC-32] of a file, as JSON holds it."""
+Checksum = list[int | str]
+"""[bytes, SHA-256] of a file, as JSON holds it; version 0.1 wrote [bytes, CRC-32]."""
 _BLOCK = 1 << 22
+_SHOWN = 16  # digits of a SHA-256 in messages
 
 
 def checksum(path: Path) -> Checksum:
-    """[bytes, CRC-32] of the file `path`. Raises `OSError`."""
-    size = total = 0
+    """[bytes, SHA-256] of the file `path`. Raises `OSError`."""
     with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            size, total = size + len(block), zlib.crc32(block, total)
-    return [size, total]
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        return [stream.tell(), sha256]
+
+
+def is_checksum(value: Any) -> bool:
+    """Whether a value of a file that may have been edited is a `Checksum`."""
+    return isinstance(value, list) and [type(part) for part in value] in ([int, str], [int, int])
+
+
+def change(path: Path, recorded: Checksum) -> str:
+    """What has changed in the file `path` since its checksum was `recorded`: expected and actual bytes and hash.
+
+    Empty where nothing has; every byte is read.
+    """
+    try:
+        current = checksum(path) if isinstance(recorded[1], str) else _crc_32(path)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if current == recorded else f"changed since it was saved: {_shown(current)}, expected {_shown(recorded)}"
+
+
+def changes(folder: Path, recorded: Mapping[str, Checksum]) -> list[str]:
+    """What has changed in the `recorded` files of `folder`, as `name: what`, by name."""
+    return [f"{name}: {what}" for name in sorted(recorded) if (what := change(folder / name, recorded[name]))]
 
 
 def names(folder: Path, without: Iterable[str] = ()) -> list[str]:
@@ -33,11 +58,14 @@ def names(folder: Path, without: Iterable[str] = ()) -> list[str]:
     ]
 
 
-def differences(current: dict[str, Checksum], recorded: dict[str, Checksum]) -> list[str]:
-    """What is not as it was written, as `name: what`, by name."""
-    changed = [
-        f"{name}: missing or changed since it was saved"
-        for name in sorted(recorded)
-        if current.get(name) != recorded[name]
-    ]
-    return changed + [f"{name}: was not there when it was saved" for name in sorted(current.keys() - recorded.keys())]
+def _crc_32(path: Path) -> Checksum:
+    size = total = 0
+    with open(path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            size, total = size + len(block), zlib.crc32(block, total)
+    return [size, total]
+
+
+def _shown(checksum: Checksum) -> str:
+    size, value = checksum
+    return f"{size} bytes with " + (f"SHA-256 {value[:_SHOWN]}" if isinstance(value, str) else f"CRC-32 {value:08x}")

@@ -41,8 +41,9 @@ def record(folder: Path) -> Mapping[str, Any] | None:
     """What `deliver` wrote down about `folder`; None where there is nothing that can be read."""
     try:
         content = files.read_json(folder / RECORD)
-        return content if isinstance(content["files"], dict) and "complete" in content else None
-    except (OSError, ValueError, KeyError, TypeError):
+        is_record = all(map(checksums.is_checksum, content["files"].values())) and "complete" in content
+        return content if is_record else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -89,9 +90,7 @@ def changes(folder: Path) -> list[str]:
     """What of a delivered folder is not as it was written, as `name: what`; every byte is read. Others' files are not
     looked at.
     """
-    recorded: dict[str, Any] = (record(folder) or {"files": {}})["files"]
-    current = {name: checksums.checksum(folder / name) for name in recorded if (folder / name).is_file()}
-    return checksums.differences(current, recorded)
+    return checksums.changes(folder, (record(folder) or {"files": {}})["files"])
 
 
 def quick_changes(folder: Path) -> list[str]:
@@ -122,7 +121,7 @@ def _is_changed(folder: Path, name: str, recorded: Any) -> bool:
     if not path.exists():
         return False
     size = path.stat().st_size
-    return bool(size != recorded[0] or (size <= _SMALL and checksums.checksum(path) != recorded))
+    return bool(size != recorded[0] or (size <= _SMALL and checksums.change(path, recorded)))
 
 
 def _open_to_others(folder: Path) -> None:

@@ -1,24 +1,19 @@
-"""The checkpoint to resume from: the one that the pointer names, or else the newest that verifies."""
+"""The checkpoint to resume from: the one of the highest step every byte of which is as it was saved."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from tunefleet.base import checksums, files
-from tunefleet.base.checksums import Checksum
+from tunefleet.base import checksums
 from tunefleet.base.errors import RunError
+from tunefleet.checkpoint import folders, manifest, pointer
+from tunefleet.checkpoint.manifest import Manifest
+from tunefleet.checkpoint.pointer import Pointer
 from tunefleet.contracts import Group, RunState
 
-MANIFEST = "manifest.json"
-POINTER = "latest.json"
 SHARDS = "shards"
-REPLACED = ".replaced"
-"""The suffix of a folder while a newer save of the same step takes its place."""
-_NAME = re.compile(rf"step-\d{{8}}({re.escape(REPLACED)})?")
 _UNIVERSAL = "universal.tmp"  # a copy for another number of processes: written anew before it is read
 
 
@@ -30,12 +25,26 @@ class Checkpoint:
     state: RunState
     ranks: int
     note: str = ""
-    """Why it is this one, where the pointer does not name it."""
+    """Why it is this one, where it is not the one that was saved last."""
+    damaged: tuple[Path, ...] = ()
+    """Those of higher steps, which are not as they were saved."""
+    digest: str = ""
+    """The SHA-256 of its manifest."""
 
     @property
     def shards(self) -> Path:
         """The folder of DeepSpeed's files."""
         return self.folder / SHARDS
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What rank 0 sees in the folder of the checkpoints: names, the one to be tried first first."""
+
+    names: list[str]
+    set_aside: list[str]
+    pointer: Pointer | None
+    complaint: str
 
 
 def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
@@ -44,13 +53,16 @@ def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
     Raises `RunError` where checkpoints exist and none of them can be used, or where they are those of another
     configuration than `identity`.
     """
-    names, complaints = group.gather(_candidates(folder))[0]
-    for name in names:
-        checkpoint = _read(folder / name, identity, group)
+    listing = group.gather(_listing(folder))[0]
+    digests = listing.pointer.manifests if listing.pointer else {}
+    complaints: list[str] = []
+    for name in listing.names:
+        checkpoint = _read(folder / name, identity, digests.get(name), group)
         if isinstance(checkpoint, Checkpoint):
-            return replace(checkpoint, note=_note(checkpoint, complaints))
+            damaged = tuple(folder / name for name in listing.names[: len(complaints)])
+            return replace(checkpoint, note=_note(checkpoint, listing, complaints), damaged=damaged)
         complaints.append(checkpoint)
-    if complaints:
+    if complaints := [*_of_pointer(listing), *complaints, *_of_set_aside(listing)]:
         raise RunError(
             f"{folder}: none of the checkpoints there can be used: {'; '.join(complaints)}. Put the files back, "
             "or remove the folder to start again from the first step."
@@ -58,89 +70,87 @@ def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
     return None
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The folders of finished checkpoints below `folder`, the highest step last."""
-    return sorted(path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())
+def latest(folder: Path) -> tuple[int, float]:
+    """(step, when it was saved) of the checkpoint of the highest step, unverified; (0, 0) where there is none."""
+    for path in reversed(folders.checkpoints(folder)):
+        try:
+            found = manifest.read(path)
+        except ValueError:
+            continue
+        return found.state.step, found.saved
+    return 0, 0.0
 
 
-def pointed(folder: Path) -> str | None:
-    """The folder's name in the pointer; None without a pointer. Raises `ValueError` where it is damaged."""
+def _listing(folder: Path) -> _Listing:
+    names = [path.name for path in reversed(folders.checkpoints(folder))]
+    set_aside = [path.name for path in folders.damaged(folder)]
     try:
-        name = str(files.read_json(folder / POINTER)["checkpoint"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / POINTER}: damaged: {error}") from None
-    if not _NAME.fullmatch(name) or not (folder / name).is_dir():
-        raise ValueError(f"{folder / POINTER}: names {name}, which is no checkpoint there")
-    return name
-
-
-def _candidates(folder: Path) -> tuple[list[str], list[str]]:
-    """(names, the first to be tried first; what is wrong with the pointer)."""
-    names = [path.name for path in reversed(checkpoints(folder))]
-    try:
-        first = pointed(folder)
+        pointed = pointer.read(folder)
     except ValueError as error:
-        return names, [str(error)]
-    if first is None:
-        return names, [f"{folder / POINTER}: is missing"] if names else []
-    return [first, *(name for name in names if name != first)], []
+        return _Listing(names, set_aside, None, str(error))
+    reason = _why_not_newest(pointed, names)
+    return _Listing(names, set_aside, pointed, f"{folder / pointer.FILE}: {reason}" if reason else "")
 
 
-def _read(folder: Path, identity: str, group: Group) -> Checkpoint | str:
+def _why_not_newest(pointed: Pointer | None, names: Sequence[str]) -> str:
+    """What is wrong with a pointer; empty where it names the highest step, or there is nothing to name."""
+    if pointed is None:
+        return "is missing" if names else ""
+    if pointed.checkpoint not in names:
+        return f"names {pointed.checkpoint}, which is no checkpoint there"
+    return "" if pointed.checkpoint == names[0] else f"names {pointed.checkpoint}, and {names[0]} is there"
+
+
+def _read(folder: Path, identity: str, digest: str | None, group: Group) -> Checkpoint | str:
     """The checkpoint in `folder`, or why it cannot be used."""
-    manifest, complaint = group.gather(_manifest(folder))[0]
-    if complaint:
+    manifest_of_first, complaint = group.gather(_manifest(folder, digest))[0]
+    if manifest_of_first is None:
         return str(complaint)
-    if manifest["identity"] != identity:
-        raise RunError(f"{folder / MANIFEST}: of another configuration. Choose another name=...")
-    if different := checksums.differences(own_checksums(folder, group), manifest["files"]):
-        return f"{folder / different[0]}"
-    return Checkpoint(folder, RunState(**manifest["state"]), manifest["ranks"])
+    if manifest_of_first.identity != identity:
+        raise RunError(f"{folder / manifest.FILE}: of another configuration. Choose another name=...")
+    if changes := _changes(folder, manifest_of_first, group):
+        return f"{folder / changes[0]}"
+    return Checkpoint(folder, manifest_of_first.state, manifest_of_first.ranks, digest=manifest_of_first.digest)
 
 
-def own_checksums(folder: Path, group: Group) -> dict[str, Checksum]:
-    """The checksums of the files in `folder`; each rank reads its part of them. Collective."""
-    names = checksums.names(folder, without=(MANIFEST, _UNIVERSAL))
-    sums = {name: checksums.checksum(folder / name) for name in names[group.rank :: group.size]}
-    return {name: value for part in group.gather(sums) for name, value in part.items()}
-
-
-def _manifest(folder: Path) -> tuple[Mapping[str, Any], str]:
-    """(the manifest of `folder`, why it cannot be used)."""
+def _manifest(folder: Path, digest: str | None) -> tuple[Manifest | None, str]:
+    """(the manifest of `folder`, why it cannot be used); `digest` is the pointer's."""
     try:
-        manifest = files.read_json(folder / MANIFEST)
-        RunState(**manifest["state"])
-        for key, kind in (("identity", str), ("ranks", int), ("files", dict)):
-            if not isinstance(manifest[key], kind) or not manifest[key]:
-                raise ValueError(f"{key} is {manifest[key]!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return {}, f"{folder / MANIFEST}: cannot be read: {error}"
-    return manifest, ""
+        found = manifest.read(folder)
+    except ValueError as error:
+        return None, str(error)
+    if digest and digest != found.digest:
+        complaint = f"changed since it was saved: SHA-256 {found.digest[:16]}, expected {digest[:16]}"
+        return None, f"{folder / manifest.FILE}: {complaint}"
+    if found.state.step != folders.step_of(folder.name):
+        return None, f"{folder / manifest.FILE}: is of step {found.state.step}"
+    return found, ""
 
 
-def _note(checkpoint: Checkpoint, complaints: list[str]) -> str:
+def _changes(folder: Path, saved: Manifest, group: Group) -> list[str]:
+    """What is not as it was saved, as `name: what`; each rank reads its part of the files. Collective."""
+    own = dict(sorted(saved.files.items())[group.rank :: group.size])
+    changes = sorted(change for part in group.gather(checksums.changes(folder, own)) for change in part)
+    present = checksums.names(folder, without=(manifest.FILE, _UNIVERSAL))
+    added = [f"{name}: was not there when it was saved" for name in present if name not in saved.files]
+    return [*changes, *group.gather(added)[0]]
+
+
+def _of_pointer(listing: _Listing) -> list[str]:
+    return [listing.complaint] if listing.complaint else []
+
+
+def _of_set_aside(listing: _Listing) -> list[str]:
+    return [f"{', '.join(listing.set_aside)}: set aside earlier"] if listing.set_aside else []
+
+
+def _note(checkpoint: Checkpoint, listing: _Listing, complaints: Sequence[str]) -> str:
+    """Which checkpoints and pointers are not as they should be, and how many steps that costs."""
+    complaints = [*_of_pointer(listing), *complaints]
     if not complaints:
         return ""
-    newest_step = f"Step {checkpoint.state.step} is the newest that is as it was saved"
+    names = [*listing.names, listing.pointer.checkpoint if listing.pointer else ""]
+    lost = max(map(folders.step_of, names)) - checkpoint.state.step
+    losses = f", so {lost} step{'s' * (lost > 1)} more must be computed again" if lost > 0 else ""
+    newest_step = f"Step {checkpoint.state.step} is the newest that is as it was saved{losses}"
     return f"{'; '.join(complaints)}. {newest_step}: {checkpoint.folder}"
-
-
-def latest(folder: Path) -> tuple[int, float]:
-    """(step, when it was saved) of the checkpoint that the pointer names, unverified; (0, 0) where it names none."""
-    try:
-        name = pointed(folder)
-    except ValueError:
-        name = None
-    if name is None:
-        return 0, 0.0
-    manifest, _ = _manifest(folder / name)
-    return (int(manifest["state"]["step"]) if manifest else 0), saved_at(folder / name)[0]
-
-
-def saved_at(folder: Path) -> tuple[float, str]:
-    """When `folder` was saved, to sort by; a checkpoint that does not say is older than those that do."""
-    manifest, _ = _manifest(folder)
-    saved = manifest.get("saved")
-    return (float(saved) if isinstance(saved, int | float) else 0.0), folder.name

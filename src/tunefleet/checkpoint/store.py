@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 
-import torch
-
-from tunefleet.base import files
+from tunefleet.base import checksums, files, sealed_files
 from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import find_checkpoint, rng
-from tunefleet.checkpoint.find_checkpoint import MANIFEST, POINTER, REPLACED, SHARDS, Checkpoint
+from tunefleet.checkpoint import find_checkpoint, folders, manifest, pointer, rng
+from tunefleet.checkpoint.find_checkpoint import SHARDS, Checkpoint
+from tunefleet.checkpoint.manifest import Manifest
 from tunefleet.contracts import Engine, Group, RunState
 
 
 class CheckpointStore:
-    """The checkpoints of a run below `folder`; the `keep` saved last stay. Every method is collective.
+    """The checkpoints of a run below `folder`; the `keep` of the highest steps stay. Every method is collective.
 
     `texts` are small files by name that every checkpoint holds; `seed` gives the random states of a rank without saved
     ones.
@@ -40,37 +38,39 @@ class CheckpointStore:
         self.keep = keep
         self._texts = texts or {}
         self._seed = seed
-        self._step: int | None = None  # the engine's step, where that is on the disk
+        self._on_disk: tuple[int, str] | None = None  # the engine's step and its manifest's digest, where it is saved
         self.origin: Path | None = None
         """The checkpoint that was restored."""
         self.note = ""
-        """Why another checkpoint was restored than the pointer names; empty where it is the pointer's."""
+        """Why it was not the one that was saved last; empty where it was."""
 
     def save(self, engine: Engine, state: RunState) -> None:
-        """Saves all ranks' shards; the pointer moves only when every byte is on the disk.
+        """Saves all ranks' shards; they count when every byte is on the disk, and are there whatever happens then.
 
         A checkpoint of the same step is replaced, unless it is what this process has just saved or restored.
         """
-        final = self._folder / f"step-{state.step:08d}"
-        if self._step == state.step:
-            self._point(final)
+        final = self._folder / folders.name_of(state.step)
+        if self._is_on_disk(final, state.step):
             return
-        temporary = final.with_suffix(".tmp")
-        self._clear(temporary)
-        engine.save(temporary, SHARDS)
-        torch.save(rng.capture(), temporary / f"random-{self._group.rank}.pt")
-        self._group.barrier()
-        sums = find_checkpoint.own_checksums(temporary, self._group)
+        temporary = final.with_suffix(folders.UNFINISHED)
+        sums = self._begin(temporary)
+        sums |= engine.save(temporary, SHARDS)
+        sums |= self._save_rng(temporary)
+        parts = self._group.gather(sums)  # no rank is here before its files are on the disk
         if self._group.rank == 0:
-            self._publish(temporary, final, state, sums)
-        self._group.barrier()
-        self._step = state.step
+            sums = {name: checksum for part in parts for name, checksum in part.items()}
+            digest = self._commit(temporary, final, self._manifest(state, sums))
+            self._on_disk = state.step, digest
+            self._point(final, digest)
+            self._remove_old(final)
+        self._on_disk = self._group.gather(self._on_disk)[0]
 
     def restore(self, engine: Engine) -> RunState | None:
         """Resumes from the newest checkpoint: weights, optimizer, random states; returns its state.
 
         None where nothing was ever saved. Another number of ranks than saved it reseeds, from the seed and the
-        step. Raises `RunError` where no checkpoint is as it was saved, or where this number of ranks cannot read it.
+        step. Those of higher steps that are not as they were saved are set aside: renamed. Raises `RunError` where no
+        checkpoint is as it was saved, or where this number of ranks cannot read it.
         """
         checkpoint = find_checkpoint.newest(self._folder, self._identity, self._group)
         if checkpoint is None:
@@ -84,50 +84,82 @@ class CheckpointStore:
         restore = engine.restore if same_ranks else engine.restore_resized
         restore(checkpoint.folder, SHARDS, checkpoint.state.step)
         self._restore_rng(checkpoint, same_ranks)
-        self._step = checkpoint.state.step if same_ranks else None
-        self.note, self.origin = checkpoint.note, checkpoint.folder
+        self._on_disk = (checkpoint.state.step, checkpoint.digest) if same_ranks else None
+        self.note, self.origin = checkpoint.note + self._set_aside(checkpoint), checkpoint.folder
         return checkpoint.state
+
+    def _begin(self, temporary: Path) -> dict[str, Checksum]:
+        """An empty folder, with the texts in it; the checksums of what this rank has written."""
+        sums = {}
+        if self._group.rank == 0:
+            folders.remove_leftovers(self._folder)
+            temporary.mkdir(parents=True)
+            for name, text in self._texts.items():
+                sums[name] = sealed_files.write(temporary / name, text.encode("utf-8"))
+        self._group.barrier()
+        return sums
+
+    def _save_rng(self, temporary: Path) -> dict[str, Checksum]:
+        name = rng.file_name(self._group.rank)
+        return {name: sealed_files.write(temporary / name, rng.to_bytes(rng.capture()))}
 
     def _restore_rng(self, checkpoint: Checkpoint, same_ranks: bool) -> None:
         if same_ranks:
-            saved = checkpoint.folder / f"random-{self._group.rank}.pt"
-            rng.restore(torch.load(saved, weights_only=True))
+            rng.restore(rng.read(checkpoint.folder, self._group.rank))
         else:
             rng.seed_all(self._seed, self._group.rank, checkpoint.state.step)
 
-    def _clear(self, temporary: Path) -> None:
-        if self._group.rank == 0:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            for name, text in self._texts.items():
-                files.write_text(temporary / name, text)
-        self._group.barrier()
+    def _manifest(self, state: RunState, sums: dict[str, Checksum]) -> Manifest:
+        return Manifest(state, self._identity, self._group.size, time.time(), sums)
 
-    def _publish(self, temporary: Path, final: Path, state: RunState, sums: dict[str, Checksum]) -> None:
-        manifest = {
-            "state": asdict(state),
-            "identity": self._identity,
-            "ranks": self._group.size,
-            "saved": time.time(),
-            "files": sums,
-        }
-        files.write_json(temporary / MANIFEST, manifest)
+    def _commit(self, temporary: Path, final: Path, saved: Manifest) -> str:
+        """From the last rename on the checkpoint counts; returns the digest of its manifest."""
+        unknown = set(checksums.names(temporary)) ^ saved.files.keys()
+        assert not unknown, f"written by nobody, or by somebody else: {sorted(unknown)}"
+        for folder in (*(path for path in temporary.rglob("*") if path.is_dir()), temporary, self._folder.parent):
+            files.sync_folder(folder)
+        digest = manifest.write(temporary, saved)
         if final.exists():
-            shutil.rmtree(final.with_name(final.name + REPLACED), ignore_errors=True)
-            files.publish(final, final.with_name(final.name + REPLACED))  # it counts until the new one is there
+            self._make_way(final)
         files.publish(temporary, final)
-        files.write_json(self._folder / POINTER, {"checkpoint": final.name})
-        self._remove_old(final)
+        return digest
 
-    def _point(self, final: Path) -> None:
+    def _make_way(self, final: Path) -> None:
+        """What is there of the same step counts until the new one is."""
+        replaced = final.with_name(final.name + folders.REPLACED)
+        if replaced.exists():
+            folders.remove(replaced)
+        files.publish(final, replaced)
+        pointer.follow(self._folder, final.name, replaced.name)
+
+    def _is_on_disk(self, final: Path, step: int) -> bool:
+        """Whether the engine's state is in `final`, to which the pointer then points again. Collective."""
+        saved_step, digest = self._on_disk or (None, "")
+        if not self._group.gather(saved_step == step and final.is_dir())[0]:
+            return False
         if self._group.rank == 0:
-            files.write_json(self._folder / POINTER, {"checkpoint": final.name})
+            self._point(final, digest)
         self._group.barrier()
+        return True
 
-    def _remove_old(self, newest: Path) -> None:
-        """Removes all but `newest` and those saved last; the names of their steps do not tell which these are."""
-        older = [path for path in find_checkpoint.checkpoints(self._folder) if path != newest]
-        replaced = [path for path in older if path.name.endswith(REPLACED)]
-        by_age = sorted((path for path in older if path not in replaced), key=find_checkpoint.saved_at, reverse=True)
-        for old in [*replaced, *by_age[self.keep - 1 :]]:
-            shutil.rmtree(old)
+    def _point(self, final: Path, digest: str) -> None:
+        names = [path.name for path in folders.checkpoints(self._folder)]
+        pointer.write(self._folder, final.name, digest, names)
+
+    def _remove_old(self, final: Path) -> None:
+        """Removes all but those of the highest steps; never `final`, to which the pointer points."""
+        older = [path for path in folders.checkpoints(self._folder) if path != final]
+        replaced = [path for path in older if path.name.endswith(folders.REPLACED)]
+        rest = [path for path in older if path not in replaced]
+        for old in [*replaced, *rest[: max(0, len(rest) - self.keep + 1)]]:
+            folders.remove(old)
+
+    def _set_aside(self, checkpoint: Checkpoint) -> str:
+        """Renames the damaged ones, and points to the one that is used; what there is to say about it. Collective."""
+        names = []
+        if self._group.rank == 0 and checkpoint.note:
+            with suppress(OSError):  # a folder that cannot be written: saving will say so
+                names = [folders.set_aside(path).name for path in checkpoint.damaged]
+                self._point(checkpoint.folder, checkpoint.digest)
+        names = self._group.gather(names)[0]
+        return f". Set aside as {', '.join(names)}" if names else ""

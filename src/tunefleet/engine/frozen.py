@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunefleet.base import files
+from tunefleet.base import files, sealed_files
+from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
 from tunefleet.libraries import deepspeed_private
 
@@ -41,6 +43,11 @@ def fingerprint(module: nn.Module, rank: int, ranks: int) -> int:
 def combine(parts: list[int]) -> int:
     """The number of all ranks' parts."""
     return sum(parts) & _BITS
+
+
+def write(folder: Path, base: int) -> Checksum:
+    """Writes the number of all frozen weights into the checkpoint in `folder`; returns the file's checksum."""
+    return sealed_files.write(folder / FILE, json.dumps({"base": base}).encode())
 
 
 def expect(folder: Path, base: int) -> None:

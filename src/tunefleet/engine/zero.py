@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tunefleet.base import files
+from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
@@ -27,6 +27,7 @@ from tunefleet.engine.master_weights import MasterWeights
 from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
 from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
+from tunefleet.engine.shard_writer import ShardWriter
 from tunefleet.libraries import deepspeed_private
 from tunefleet.plan.families import lora_targets
 from tunefleet.plan.plan import Plan
@@ -117,17 +118,22 @@ class ZeroEngine:
         dtype = torch_dtype(self._plan.config.train.precision) if autocast else None
         return torch.autocast(self._group.device.type, dtype=dtype, enabled=autocast)
 
-    def save(self, folder: Path, tag: str) -> None:
-        """Writes this rank's shards below folder/tag; every rank must call it. Raises `RunError` where it cannot."""
+    def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
+        """Writes this rank's shards below folder/tag, synced; returns their checksums by name in `folder`.
+
+        Every rank must call it. Raises `RunError` where it cannot.
+        """
         expect_saveable(self._plan.config.parallel)
-        if not self._frozen:
-            self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
-            return
-        with frozen.without_frozen(self._engine.module):
-            self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
+        writer = ShardWriter(folder)
+        with deepspeed_private.writer(self._engine, writer):
+            if not self._frozen:
+                self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+                return writer.checksums
+            with frozen.without_frozen(self._engine.module):
+                self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
         base = self._base()
-        if self._group.rank == 0:
-            files.write_json(folder / frozen.FILE, {"base": base})
+        own = {frozen.FILE: frozen.write(folder, base)} if self._group.rank == 0 else {}
+        return writer.checksums | own
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and resumes after `step`; every rank must call it."""

@@ -19,6 +19,7 @@ from deepspeed.module_inject import set_autotp_mode
 from deepspeed.module_inject.auto_tp import AutoTP
 from deepspeed.module_inject.autotp_config import AutoTPConfig
 from deepspeed.runtime import compiler
+from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngine
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
 from deepspeed.runtime.pipe.schedule import OptimizerStep
 from deepspeed.runtime.zero.config import ZeroStageEnum
@@ -149,6 +150,18 @@ def autocast_scaler(engine: Any) -> torch.amp.GradScaler | None:
 # Checkpoints
 
 
+@contextlib.contextmanager
+def writer(engine: Any, checkpoint_engine: CheckpointEngine) -> Iterator[None]:
+    """Within it `checkpoint_engine` writes the engine's files, and the script that unpickles them is left out."""
+    own, engine.checkpoint_engine = engine.checkpoint_engine, checkpoint_engine
+    engine._copy_recovery_script = lambda save_path: None
+    try:
+        yield
+    finally:
+        engine.checkpoint_engine = own
+        del engine._copy_recovery_script
+
+
 def convert_to_universal(shards: Path, folder: Path) -> None:
     """Writes the tensors of `shards` whole into `folder`, in this process: others would be forks of a rank."""
     arguments = argparse.Namespace(
@@ -178,6 +191,7 @@ PRIVATE: Iterable[tuple[Any, str]] = (
     (AutoTP, "register_replicated_grad_hooks"),
     (groups, "_release_process_group_references"),
     (deepspeed.DeepSpeedEngine, "_zero3_consolidated_16bit_state_dict"),
+    (deepspeed.DeepSpeedEngine, "_copy_recovery_script"),
     (deepspeed.PipelineEngine, "_INSTRUCTION_MAP"),
     (deepspeed.PipelineEngine, "_exec_optimizer_step"),
     (ds_to_universal, "main"),

@@ -1,0 +1,83 @@
+"""Manifest: what a checkpoint is, and the checksum of each of its files; the last file that is written into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tunefleet.base import files
+from tunefleet.base.checksums import Checksum, is_checksum
+from tunefleet.contracts import RunState
+
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checkpoint's state, the run's identity, the number of ranks that saved it, and when (seconds since 1970).
+
+    `files` has the checksum of every file but the manifest. `digest` is the SHA-256 of the manifest's own bytes.
+    """
+
+    state: RunState
+    identity: str
+    ranks: int
+    saved: float
+    files: dict[str, Checksum]
+    digest: str = ""
+
+
+def write(folder: Path, manifest: Manifest) -> str:
+    """Writes it into the checkpoint `folder`, and it is on the disk; returns its digest."""
+    record = asdict(manifest)
+    del record["digest"]
+    text = json.dumps(record, indent=2) + "\n"
+    files.write_text(folder / FILE, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest in the checkpoint `folder`. Raises `ValueError`, with the reason, where it can be none."""
+    try:
+        content = (folder / FILE).read_bytes()
+        record = files.parse_json(content)
+        state = _state(record["state"])
+        saved = record.get("saved")
+        return Manifest(
+            state,
+            _checked(record, "identity", str),
+            _checked(record, "ranks", int),
+            float(saved) if isinstance(saved, int | float) else 0.0,
+            _files(record),
+            hashlib.sha256(content).hexdigest(),
+        )
+    except OSError as error:
+        raise ValueError(f"{folder / FILE}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{folder / FILE}: cannot be read: {reason}") from None
+
+
+def _state(record: Any) -> RunState:
+    state = RunState(**record)
+    for field in fields(RunState):
+        value = getattr(state, field.name)
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{field.name} is {value!r}")
+    return state
+
+
+def _checked(record: dict[str, Any], key: str, kind: type) -> Any:
+    if type(record[key]) is not kind or not record[key]:
+        raise ValueError(f"{key} is {json.dumps(record[key])}")
+    return record[key]
+
+
+def _files(record: dict[str, Any]) -> dict[str, Checksum]:
+    checksums: dict[str, Checksum] = _checked(record, "files", dict)
+    if changed := [name for name, value in checksums.items() if not is_checksum(value)]:
+        raise ValueError(f"files has no checksum of {changed[0]}")
+    return checksums
