@@ -16,7 +16,7 @@ import torch
 from tunefleet.base import files, sealed_files
 from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import manifest, pointer, rng
+from tunefleet.checkpoint import checkpoint_manifest, pointer, rng
 from tunefleet.checkpoint.find_checkpoint import Checkpoint, newest
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
@@ -59,8 +59,8 @@ def newest_checkpoint(folder: Path, identity: str = "mine") -> Checkpoint:
 
 def saved_by_four(folder: Path) -> None:
     """Writes the manifest of step 7 as four ranks would have, and its digest into the pointer."""
-    written = manifest.read(folder / "step-00000007")
-    digest = manifest.write(folder / "step-00000007", replace(written, ranks=4))
+    written = checkpoint_manifest.read(folder / "step-00000007")
+    digest = checkpoint_manifest.write(folder / "step-00000007", replace(written, ranks=4))
     pointer.write(folder, "step-00000007", digest, [])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-_CALL = re.compile(r"(?:(?P<pid>\d+) +)?(?P<start>\d+\.\d+) (?P<name>\w+)\((?P<rest>.*)")
+_CALL = re.compile(r"(?:(?P<pid>\d+) +)?(?P<start>\d+\.\d+) (?P<name>\w+)\((?P<arguments>.*)")
 _END = re.compile(r"(?P<pid>\d+) +(?P<end>\d+\.\d+) <\.\.\. (?P<name>\w+) resumed>.*<(?P<took>[\d.]+)>$")
 _TOOK = re.compile(r"<(?P<took>[\d.]+)>$")
 _PATH = re.compile(r"\d+<(?P<path>[^>]+)>")
@@ -73,19 +73,19 @@ def calls(log: Path) -> list[Call]:
     finished = []
     for line in log.read_text(errors="replace").splitlines():
         if match := _END.match(line):
-            name, start, rest = begun.pop(match["pid"])
-            finished.append(_call(name, start, float(match["took"]), rest))
+            name, start, arguments = begun.pop(match["pid"])
+            finished.append(_call(name, start, float(match["took"]), arguments))
         elif match := _CALL.match(line):
             if line.endswith("<unfinished ...>"):
-                begun[match["pid"]] = match["name"], float(match["start"]), match["rest"]
+                begun[match["pid"]] = match["name"], float(match["start"]), match["arguments"]
             elif took := _TOOK.search(line):
-                finished.append(_call(match["name"], float(match["start"]), float(took["took"]), match["rest"]))
+                finished.append(_call(match["name"], float(match["start"]), float(took["took"]), match["arguments"]))
     return sorted(finished, key=lambda call: call.end)
 
 
-def _call(name: str, start: float, took: float, rest: str) -> Call:
-    path = _PATH.match(rest)
-    return Call(name, start, start + took, path["path"] if path else "", rest)
+def _call(name: str, start: float, took: float, arguments: str) -> Call:
+    path = _PATH.match(arguments)
+    return Call(name, start, start + took, path["path"] if path else "", arguments)
 
 
 def killed_at(pid: int, call: tuple[str, int] | None, log: Path) -> subprocess.Popen[bytes]:

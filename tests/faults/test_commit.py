@@ -37,16 +37,16 @@ def rename_to(observed: list[Call], target: Path) -> Call:
     return rename
 
 
-def unsynced(observed: list[Call], path: str, before: float) -> bool:
-    """Whether no sync of `path` ended between the last write to it, or into it, and the time `before`."""
-    writes = [call for call in observed if call.end < before and (_writes(call, path) or _makes(call, path))]
-    return not synced(observed, path, max((call.end for call in writes), default=0.0), before)
+def unsynced(observed: list[Call], path: str, end: float) -> bool:
+    """Whether no sync of `path` ended between the last write to it, or into it, and the time `end`."""
+    writes = [call for call in observed if call.end < end and (_writes(call, path) or _makes(call, path))]
+    return not synced(observed, path, max((call.end for call in writes), default=0.0), end)
 
 
-def synced(observed: list[Call], path: str, after: float, before: float) -> bool:
+def synced(observed: list[Call], path: str, start: float, end: float) -> bool:
     """Whether `path` was synced between these times."""
     syncs = [call for call in observed if call.name == "fsync" and call.path == path]
-    return any(after <= call.end <= before for call in syncs)
+    return any(start <= call.end <= end for call in syncs)
 
 
 def _writes(call: Call, path: str) -> bool:

@@ -184,7 +184,7 @@ def test_a_reader_that_is_not_the_run_moves_nothing(run: Path) -> None:
 
 
 def test_control_without_verification_the_damaged_one_is_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find_checkpoint, "_changes", lambda *_: [])
+    monkeypatch.setattr(find_checkpoint, "changes", lambda *_: [])
     file, damage, _ = CHECKPOINT["chat template edited"]
     damage(run / "checkpoints" / "step-00000020" / file)
     assert resume(run) == (20, 20, "")

@@ -45,15 +45,15 @@ class Saver:
         folder = self.folder / str(self.runs)
         store(folder).save(Engine(OLD), RunState(step=10))
         order = {"folder": str(folder), "step": step, "value": NEW, "careless": careless}
-        pid = int(self._ask(json.dumps(order)))
+        pid = int(self._answer(json.dumps(order)))
         log = folder / "strace"
         tracer = killed_at(pid, call, log)
         os.kill(pid, signal.SIGCONT)
-        assert self._ask("") == "ended\n"
+        assert self._answer("") == "ended\n"
         tracer.communicate()
         return folder, log.read_text()
 
-    def _ask(self, line: str) -> str:
+    def _answer(self, line: str) -> str:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin
         assert stdout
@@ -106,8 +106,8 @@ def wrong(folder: Path, lines: str, step: int) -> str:
     if was_said and engine.value != NEW:
         return "it was said that it was saved"
     saved.save(Engine(12), RunState(step=30))
-    left = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    return "" if left == ["latest.json", "step-00000030"] else f"the next save leaves {left}"
+    entries = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    return "" if entries == ["latest.json", "step-00000030"] else f"the next save leaves {entries}"
 
 
 def failures(saver: Saver, step: int, calls: Iterable[Call], careless: bool = False) -> dict[Call, str]:
@@ -136,7 +136,7 @@ def test_a_kill_at_any_call_leaves_what_was_committed(saver: Saver, step: int) -
 
 
 def test_control_published_in_place_and_unverified_a_kill_is_seen(saver: Saver, monkeypatch: Any) -> None:
-    monkeypatch.setattr(find_checkpoint, "_changes", lambda *_: [])
+    monkeypatch.setattr(find_checkpoint, "changes", lambda *_: [])
     calls = system_calls(saver, 20, careless=True)
     copies = [call for call, line in calls.items() if call[0] == "openat" and "step-00000020/" in line]
     assert failures(saver, 20, copies, careless=True)

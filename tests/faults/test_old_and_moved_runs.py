@@ -38,9 +38,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     original = unpacked(folder)
     copy = folder / "elsewhere" / "another"
     shutil.copytree(original, copy)
-    before, run_dir = content(original), json.loads((copy / "plan.json").read_text())["run_dir"]
+    as_it_was, run_dir = content(original), json.loads((copy / "plan.json").read_text())["run_dir"]
     printed = tunefleet(folder, "resume", str(copy))
-    facts = {"run": copy, "before": before, "after": content(original), "printed": printed, "folder": folder}
+    facts = {"run": copy, "before": as_it_was, "after": content(original), "printed": printed, "folder": folder}
     return {**facts, "run_dir": run_dir}
 
 

@@ -22,7 +22,7 @@ from tests.plans import LLAMA
 from tests.shared import tiny_tokenizer
 from tests.stories.commands import tunefleet
 from tunefleet.base import delivery, files, status
-from tunefleet.checkpoint import manifest, pointer, rng
+from tunefleet.checkpoint import checkpoint_manifest, pointer, rng
 from tunefleet.engine import frozen, shards
 from tunefleet.model import build
 from tunefleet.plan.families.architecture import Architecture
@@ -53,7 +53,7 @@ READ: Mapping[str, tuple[Callable[[Path, Planted], None], Reader]] = {
     "mp_rank_00_model_states.pt": (by_torch, shards.read),
     "random-0.pt": (by_torch, lambda path: rng.read(path.parent, 0)),
     "random-0.safetensors": (by_pickle, lambda path: rng.read(path.parent, 0)),
-    "manifest.json": (by_pickle, lambda path: manifest.read(path.parent)),
+    "manifest.json": (by_pickle, lambda path: checkpoint_manifest.read(path.parent)),
     "latest.json": (by_pickle, lambda path: pointer.read(path.parent)),
     "frozen.json": (by_pickle, lambda path: frozen.expect(path.parent, 1)),
     "status.json": (by_pickle, status.read),

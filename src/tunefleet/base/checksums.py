@@ -42,7 +42,7 @@ def change(path: Path, recorded: Checksum) -> str:
 
 def changes(folder: Path, recorded: Mapping[str, Checksum]) -> list[str]:
     """What has changed in the `recorded` files of `folder`, as `name: what`, by name."""
-    return [f"{name}: {what}" for name in sorted(recorded) if (what := change(folder / name, recorded[name]))]
+    return [f"{name}: {reason}" for name in sorted(recorded) if (reason := change(folder / name, recorded[name]))]
 
 
 def names(folder: Path, without: Iterable[str] = ()) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tunefleet.base import checksums
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import folders, manifest, pointer
-from tunefleet.checkpoint.manifest import Manifest
+from tunefleet.checkpoint import checkpoint_manifest, folders, pointer
+from tunefleet.checkpoint.checkpoint_manifest import Manifest
 from tunefleet.checkpoint.pointer import Pointer
 from tunefleet.contracts import Group, RunState
 
@@ -74,10 +74,10 @@ def latest(folder: Path) -> tuple[int, float]:
     """(step, when it was saved) of the checkpoint of the highest step, unverified; (0, 0) where there is none."""
     for path in reversed(folders.checkpoints(folder)):
         try:
-            found = manifest.read(path)
+            manifest = checkpoint_manifest.read(path)
         except ValueError:
             continue
-        return found.state.step, found.saved
+        return manifest.state.step, manifest.saved
     return 0, 0.0
 
 
@@ -103,37 +103,37 @@ def _why_not_newest(pointed: Pointer | None, names: Sequence[str]) -> str:
 
 def _read(folder: Path, identity: str, digest: str | None, group: Group) -> Checkpoint | str:
     """The checkpoint in `folder`, or why it cannot be used."""
-    manifest_of_first, complaint = group.gather(_manifest(folder, digest))[0]
-    if manifest_of_first is None:
+    manifest, complaint = group.gather(_manifest(folder, digest))[0]
+    if manifest is None:
         return str(complaint)
-    if manifest_of_first.identity != identity:
-        raise RunError(f"{folder / manifest.FILE}: of another configuration. Choose another name=...")
-    if changes := _changes(folder, manifest_of_first, group):
-        return f"{folder / changes[0]}"
-    return Checkpoint(folder, manifest_of_first.state, manifest_of_first.ranks, digest=manifest_of_first.digest)
+    if manifest.identity != identity:
+        raise RunError(f"{folder / checkpoint_manifest.FILE}: of another configuration. Choose another name=...")
+    if changed := changes(folder, manifest, group):
+        return f"{folder / changed[0]}"
+    return Checkpoint(folder, manifest.state, manifest.ranks, digest=manifest.digest)
 
 
 def _manifest(folder: Path, digest: str | None) -> tuple[Manifest | None, str]:
     """(the manifest of `folder`, why it cannot be used); `digest` is the pointer's."""
     try:
-        found = manifest.read(folder)
+        manifest = checkpoint_manifest.read(folder)
     except ValueError as error:
         return None, str(error)
-    if digest and digest != found.digest:
-        complaint = f"changed since it was saved: SHA-256 {found.digest[:16]}, expected {digest[:16]}"
-        return None, f"{folder / manifest.FILE}: {complaint}"
-    if found.state.step != folders.step_of(folder.name):
-        return None, f"{folder / manifest.FILE}: is of step {found.state.step}"
-    return found, ""
+    if digest and digest != manifest.digest:
+        complaint = f"changed since it was saved: SHA-256 {manifest.digest[:16]}, expected {digest[:16]}"
+        return None, f"{folder / checkpoint_manifest.FILE}: {complaint}"
+    if manifest.state.step != folders.step_of(folder.name):
+        return None, f"{folder / checkpoint_manifest.FILE}: is of step {manifest.state.step}"
+    return manifest, ""
 
 
-def _changes(folder: Path, saved: Manifest, group: Group) -> list[str]:
-    """What is not as it was saved, as `name: what`; each rank reads its part of the files. Collective."""
-    own = dict(sorted(saved.files.items())[group.rank :: group.size])
-    changes = sorted(change for part in group.gather(checksums.changes(folder, own)) for change in part)
-    present = checksums.names(folder, without=(manifest.FILE, _UNIVERSAL))
+def changes(folder: Path, saved: Manifest, group: Group) -> list[str]:
+    """What in a checkpoint is not as it was saved, as `name: what`; each rank reads its part. Collective."""
+    part = dict(sorted(saved.files.items())[group.rank :: group.size])
+    changed = sorted(change for reasons in group.gather(checksums.changes(folder, part)) for change in reasons)
+    present = checksums.names(folder, without=(checkpoint_manifest.FILE, _UNIVERSAL))
     added = [f"{name}: was not there when it was saved" for name in present if name not in saved.files]
-    return [*changes, *group.gather(added)[0]]
+    return [*changed, *group.gather(added)[0]]
 
 
 def _of_pointer(listing: _Listing) -> list[str]:
@@ -150,7 +150,7 @@ def _note(checkpoint: Checkpoint, listing: _Listing, complaints: Sequence[str]) 
     if not complaints:
         return ""
     names = [*listing.names, listing.pointer.checkpoint if listing.pointer else ""]
-    lost = max(map(folders.step_of, names)) - checkpoint.state.step
-    losses = f", so {lost} step{'s' * (lost > 1)} more must be computed again" if lost > 0 else ""
+    lost_steps = max(map(folders.step_of, names)) - checkpoint.state.step
+    losses = f", so {lost_steps} step{'s' * (lost_steps > 1)} more must be computed again" if lost_steps > 0 else ""
     newest_step = f"Step {checkpoint.state.step} is the newest that is as it was saved{losses}"
     return f"{'; '.join(complaints)}. {newest_step}: {checkpoint.folder}"

@@ -29,10 +29,10 @@ def seed_all(seed: int, rank: int, step: int = 0) -> None:
 
 def capture() -> States:
     """The states of Python, NumPy, torch and CUDA."""
-    version, words, gauss = random.getstate()
+    version, integers, gauss = random.getstate()
     numpy_state = np.random.get_state(legacy=False)["state"]
     states = {
-        "python": torch.tensor([version, *words]),
+        "python": torch.tensor([version, *integers]),
         "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
         "numpy": torch.tensor([numpy_state["pos"], *numpy_state["key"].tolist()]),
         "torch": torch.get_rng_state(),
@@ -42,9 +42,9 @@ def capture() -> States:
 
 def restore(states: States) -> None:
     """Puts captured states back."""
-    version, *words = states["python"].tolist()
+    version, *integers = states["python"].tolist()
     gauss = states["python_gauss"].tolist()
-    random.setstate((version, tuple(words), gauss[0] if gauss else None))
+    random.setstate((version, tuple(integers), gauss[0] if gauss else None))
     position, *key = states["numpy"].tolist()
     numpy_state = {"key": np.array(key, dtype=np.uint32), "pos": position}
     np.random.set_state({"bit_generator": "MT19937", "state": numpy_state})
@@ -80,10 +80,10 @@ def _of_0_1(path: Path) -> States:
         saved: dict[str, Any] = torch.load(path, weights_only=True)
     except UnpicklingError:
         raise RunError(f"{path}: holds more than random states and was not read. No part of it was run.") from None
-    version, words, gauss = saved["python"]
+    version, integers, gauss = saved["python"]
     key, position = saved["numpy"]
     states = {
-        "python": torch.tensor([version, *words]),
+        "python": torch.tensor([version, *integers]),
         "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
         "numpy": torch.tensor([position, *key.tolist()]),
         "torch": saved["torch"],

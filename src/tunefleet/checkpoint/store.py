@@ -10,9 +10,9 @@ from pathlib import Path
 from tunefleet.base import checksums, files, sealed_files
 from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
-from tunefleet.checkpoint import find_checkpoint, folders, manifest, pointer, rng
+from tunefleet.checkpoint import checkpoint_manifest, find_checkpoint, folders, pointer, rng
+from tunefleet.checkpoint.checkpoint_manifest import Manifest
 from tunefleet.checkpoint.find_checkpoint import SHARDS, Checkpoint
-from tunefleet.checkpoint.manifest import Manifest
 from tunefleet.contracts import Engine, Group, RunState
 
 
@@ -118,7 +118,7 @@ class CheckpointStore:
         assert not unknown, f"written by nobody, or by somebody else: {sorted(unknown)}"
         for folder in (*(path for path in temporary.rglob("*") if path.is_dir()), temporary, self._folder.parent):
             files.sync_folder(folder)
-        digest = manifest.write(temporary, saved)
+        digest = checkpoint_manifest.write(temporary, saved)
         if final.exists():
             self._make_way(final)
         files.publish(temporary, final)
@@ -150,8 +150,8 @@ class CheckpointStore:
         """Removes all but those of the highest steps; never `final`, to which the pointer points."""
         older = [path for path in folders.checkpoints(self._folder) if path != final]
         replaced = [path for path in older if path.name.endswith(folders.REPLACED)]
-        rest = [path for path in older if path not in replaced]
-        for old in [*replaced, *rest[: max(0, len(rest) - self.keep + 1)]]:
+        earlier = [path for path in older if path not in replaced]
+        for old in [*replaced, *earlier[: max(0, len(earlier) - self.keep + 1)]]:
             folders.remove(old)
 
     def _set_aside(self, checkpoint: Checkpoint) -> str:

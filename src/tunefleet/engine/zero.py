@@ -132,8 +132,8 @@ class ZeroEngine:
             with frozen.without_frozen(self._engine.module):
                 self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
         base = self._base()
-        own = {frozen.FILE: frozen.write(folder, base)} if self._group.rank == 0 else {}
-        return writer.checksums | own
+        record = {frozen.FILE: frozen.write(folder, base)} if self._group.rank == 0 else {}
+        return writer.checksums | record
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and resumes after `step`; every rank must call it."""
