@@ -122,4 +122,4 @@ def _to_its_end(writer: SweepWriter, number: int, best: float, steps: int) -> No
     if last == 2:
         writer.add("finished", trial=number, means=[best], spreads=[0.0], measured=cost)
     else:
-        writer.add("pruned", trial=number, reason=f"not among the best third of rung {last + 1}", measured=cost)
+        writer.add("pruned", trial=number, reason=f"not among the best third of rung {last}", measured=cost)

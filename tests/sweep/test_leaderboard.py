@@ -159,7 +159,7 @@ def test_a_pruned_trial_says_at_which_rung(sweep: SweepWriter) -> None:
     sweep.add("rung", trial=number, rung=1, means=[0.1], spreads=[0.0], measured=MEASURED)
     sweep.ended(number, "pruned", "not in the best third")
     (row,) = leaderboard.rows(study_of(sweep), MIN)
-    assert leaderboard_columns.state(row) == "pruned at rung 2"
+    assert leaderboard_columns.state(row) == "pruned at rung 1"
 
 
 # Records

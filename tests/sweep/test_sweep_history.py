@@ -14,8 +14,8 @@ def test_rungs_are_counted_with_the_steps_where_they_end(tmp_path: Path) -> None
     """Of 27 trials one failed; one in three got to the second rung, one in nine to the third, after 30 steps."""
     sweep = searched(tmp_path / "outputs", steps=2)
     assert rung_counts(fold(sweep.journal.events), PrunerConfig(PrunerName.ASHA)) == [
-        RungCount(1, 4, 26, 9, 17),
-        RungCount(2, 10, 9, 3, 6),
+        RungCount(0, 4, 26, 9, 17),
+        RungCount(1, 10, 9, 3, 6),
     ]
 
 

@@ -60,7 +60,7 @@ def columns(objectives: Objectives, differing: Sequence[str], cost_unit: str) ->
         _measured("restarts", "restarts", 10, lambda amount: f"{amount:.0f}"),
         LeaderboardColumn("retries", "retries", lambda row: row.trial.retries, lambda row: str(row.trial.retries), 10),
         LeaderboardColumn("reason", "reason", lambda row: row.reason, lambda row: row.reason, 2, flexible=True),
-        LeaderboardColumn("rung", "rung", _rung, lambda row: str(_rung(row)), 11, shown=False),
+        LeaderboardColumn("rung", "rung", lambda row: row.trial.rung, lambda row: str(row.trial.rung), 11, shown=False),
         LeaderboardColumn("front", "front", lambda row: row.on_front, lambda row: "*" * row.on_front, 11, shown=False),
         LeaderboardColumn("source", "source", lambda row: row.trial.source, lambda row: row.trial.source, shown=False),
         LeaderboardColumn("run", "run", run_names, lambda row: run_names(row), 12, flexible=True, shown=False),
@@ -85,7 +85,7 @@ def sort(rows: Sequence[Row], column: LeaderboardColumn) -> list[Row]:
 def state(row: Row) -> str:
     """The state, and the rung where it ended or waits."""
     trial = row.trial
-    at = f" at rung {_rung(row)}" if trial.state in _AT_RUNG and trial.scores else ""
+    at = f" at rung {trial.rung}" if trial.state in _AT_RUNG and trial.scores else ""
     return f"{trial.state.value}{at}"
 
 
@@ -161,11 +161,6 @@ def _measured(
 
 def _rank(row: Row) -> str:
     return f"{row.rank}{'*' * row.on_front}" if row.rank else "-"
-
-
-def _rung(row: Row) -> int:
-    """As people count: the first rung is 1."""
-    return row.trial.rung + 1
 
 
 def _replicates(row: Row) -> str:

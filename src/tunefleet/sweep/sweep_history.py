@@ -48,7 +48,7 @@ class Happening:
 
 @dataclass(frozen=True)
 class RungCount:
-    """How many trials came to the end of a rung, went on from there, and were pruned there. The first is rung 1.
+    """How many trials came to the end of a rung, went on from there, and were pruned there. The first is rung 0.
 
     `step` is where it ends; None where that cannot be told.
     """
@@ -82,7 +82,7 @@ def rung_counts(study: Study, pruner: PrunerConfig) -> list[RungCount]:
     steps = dict(enumerate(_rung_steps(trials, pruner)))
     return [
         RungCount(
-            rung + 1,
+            rung,
             steps.get(rung),
             sum(rung in trial.scores for trial in trials),
             sum(rung in trial.scores and trial.rung > rung for trial in trials),
@@ -104,7 +104,7 @@ def _text(event: Event) -> str:
     """The reason, the score, the rung, or what was asked for."""
     data = event.data
     parts = [str(data["reason"])] if data.get("reason") else []
-    parts += [f"rung {data['rung'] + 1}"] if "rung" in data else []
+    parts += [f"rung {data['rung']}"] if "rung" in data else []
     parts += [", ".join(f"{mean:.4g}" for mean in data["means"])] if "means" in data else []
     asked_for = {**data.get("values", {}), **data.get("limits", {})}
     parts += [" ".join(f"{key}={value}" for key, value in asked_for.items())] if asked_for else []

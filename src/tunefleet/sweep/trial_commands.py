@@ -10,7 +10,15 @@ from pathlib import Path
 from tunefleet.base.paths import RunPaths
 from tunefleet.sweep.study import TrialRun
 
-_OF_THE_RUN = ("name=", "train.start_from=", "train.max_steps=", "train.epochs=")  # not of one that goes on from it
+_OF_THE_RUN = (
+    "name=",
+    "tracking.run_name=",
+    "tracking.group=",
+    "train.start_from=",
+    "train.max_steps=",
+    "train.epochs=",
+)
+"""What the words of a run that goes on from its weights must not repeat."""
 _NO_SEARCH = "~sweep"  # takes the search out of its own file, whose other settings the run has
 
 

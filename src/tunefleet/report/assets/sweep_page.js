@@ -368,7 +368,7 @@ function showHistory() {
   draw("history", [
     { x: steps.map((step) => step.x), y: steps.map((step) => step.best), mode: "lines", line: { shape: "hv", width: 2.5, color: "#34549a" }, hoverinfo: "skip" },
     { ...points, x: known.map((step) => step.x), y: known.map((step) => step.result.mean) },
-  ], { xaxis: axis(byTime ? "time" : "finished trials, in the order of their ends"), yaxis: axis(`${objective}, best so far`, { range: rangeOf(page.results.map((result) => result.mean)) }) });
+  ], { xaxis: axis(byTime ? "time" : "finished trials, in the order of their ends", byTime || steps.length > 12 ? {} : { dtick: 1 }), yaxis: axis(`${objective}, best so far`, { range: rangeOf(page.results.map((result) => result.mean)) }) });
 }
 
 function showTables() {
