@@ -13,10 +13,11 @@ from benchmarks.leaderboard import write_sweep
 
 from tests.sweep.journals import SweepWriter, trained
 from tunefleet.base import fitting
-from tunefleet.base.errors import DONE, FAILED, RunError
+from tunefleet.base.errors import DONE, FAILED, USER_ERROR, RunError
 from tunefleet.base.status import State
-from tunefleet.doors import sweep_best, sweep_top
+from tunefleet.doors import cli, sweep_best, sweep_top
 from tunefleet.doors.sweep_top import TopOptions
+from tunefleet.sweep.find_sweep import named
 
 Capture = pytest.CaptureFixture[str]
 OUTPUTS = Path("outputs")
@@ -38,7 +39,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepWriter:
 
 def shown(capsys: Capture, **options: object) -> list[str]:
     """The lines of `top`."""
-    sweep_top.top("lr", OUTPUTS, TopOptions(**options))  # type: ignore[arg-type]
+    sweep_top.top(named("lr", OUTPUTS), TopOptions(**options))  # type: ignore[arg-type]
     return capsys.readouterr().out.splitlines()
 
 
@@ -87,7 +88,7 @@ def test_json_and_csv_hold_every_trial_and_every_column(sweep: SweepWriter, caps
 
 
 def test_the_best_is_told_with_its_commands(sweep: SweepWriter, capsys: Capture) -> None:
-    assert sweep_best.best("lr-1a2b3c4d", OUTPUTS) == DONE
+    assert sweep_best.best(named("lr-1a2b3c4d", OUTPUTS)) == DONE
     card = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     card = {name: text.strip() for name, text in card.items()}
     assert card["sweep"] == "lr-1a2b3c4d: trial 2 is the best of 4"
@@ -106,7 +107,7 @@ def test_the_best_is_told_with_its_commands(sweep: SweepWriter, capsys: Capture)
 def test_where_nothing_has_finished_there_is_no_best(sweep: SweepWriter, capsys: Capture) -> None:
     other = SweepWriter(sweep.outputs, "other-1")
     other.drawn({})
-    assert sweep_best.best("other", OUTPUTS) == FAILED
+    assert sweep_best.best(named("other", OUTPUTS)) == FAILED
     assert capsys.readouterr().out.startswith("other-1: no trial has finished.")
 
 
@@ -121,7 +122,7 @@ def test_where_nothing_has_finished_there_is_no_best(sweep: SweepWriter, capsys:
 def test_a_name_that_means_no_sweep_or_two(sweep: SweepWriter, name: str, message: str) -> None:
     SweepWriter(sweep.outputs, "lr-5e6f").drawn({})
     with pytest.raises(RunError) as error:
-        sweep_top.top(name, OUTPUTS, TopOptions())
+        named(name, OUTPUTS)
     assert str(error.value).startswith(message)
 
 
@@ -129,7 +130,42 @@ def test_two_thousand_trials_take_less_than_a_fifth_of_what_ten_thousand_may(tmp
     """`python -m benchmarks.leaderboard` shows that 10,000 take under 2 s of CPU."""
     write_sweep(tmp_path, 2000)
     before = resource.getrusage(resource.RUSAGE_SELF)
-    sweep_top.top("synthetic", tmp_path, TopOptions())
+    sweep_top.top(named("synthetic", tmp_path), TopOptions())
     after = resource.getrusage(resource.RUSAGE_SELF)
     assert capsys.readouterr().out.endswith("20 of 2,000 trials; --all shows them all\n")
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2 / 5 + 0.4  # a busy machine
+
+
+def types(*arguments: str) -> int:
+    """`tunefleet sweep ARGUMENTS`; the exit code."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["sweep", *arguments])
+    return int(ended.value.code or 0)
+
+
+def test_the_commands_are_typed(sweep: SweepWriter, capsys: Capture) -> None:
+    assert types("top", "lr", "--columns", "trial,lr", "--sort=lr", "--limit", "1") == DONE
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "trial  lr",
+        "4      1e-5",
+        "1 of 4 trials; --all shows them all",
+    ]
+    assert types("report", "lr") == DONE
+    assert sweep.paths.page.exists()
+    assert types("best", "lr") == DONE
+    assert "trial 2 is the best of 4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--limit", "0"], "--limit: 0 is not allowed. Allowed: a whole number at least 1."),
+        (["--json", "--csv"], "--json and --csv: only one at a time."),
+        (["--sort", "loss"], "loss: no column of that name."),
+    ],
+)
+def test_options_that_mean_nothing_are_one_line(
+    sweep: SweepWriter, capsys: Capture, options: list[str], message: str
+) -> None:
+    assert types("top", "lr", *options) == USER_ERROR
+    assert message in capsys.readouterr().err

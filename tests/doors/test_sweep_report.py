@@ -20,6 +20,7 @@ from tunefleet.base.sweeps import SweepPaths
 from tunefleet.doors import compose, sweep_best, sweep_report
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.sweep.curves import MOST_CURVES, moving_average
+from tunefleet.sweep.find_sweep import named
 from tunefleet.sweep.study import TrialRun
 
 Capture = pytest.CaptureFixture[str]
@@ -206,7 +207,7 @@ def swept(here: Path) -> tuple[SweepWriter, list[Plan]]:
 
 def test_the_experiment_of_the_best_trains_the_same_run(swept: tuple[SweepWriter, list[Plan]], capsys: Capture) -> None:
     sweep, (winner, _) = swept
-    sweep_report.report("lr", OUTPUTS)
+    sweep_report.report(named("lr", OUTPUTS))
     folder = "outputs/sweeps/lr-1a2b3c4d"
     assert capsys.readouterr().out.splitlines()[-1] == f"best    {folder}/experiment/best.yaml"
     again = compose.from_overrides([f"--config-dir={folder}", "experiment=best"])
@@ -220,7 +221,7 @@ def test_the_experiment_of_the_best_trains_the_same_run(swept: tuple[SweepWriter
 
 def test_the_command_of_the_experiment_is_one(swept: tuple[SweepWriter, list[Plan]], capsys: Capture) -> None:
     winner = swept[1][0]
-    sweep_report.report("lr", OUTPUTS)
+    sweep_report.report(named("lr", OUTPUTS))
     command = [
         sys.executable,
         "-m",
@@ -233,7 +234,7 @@ def test_the_command_of_the_experiment_is_one(swept: tuple[SweepWriter, list[Pla
     printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert winner.name in printed
     assert "trial 2 is the best of 2 of the sweep lr-1a2b3c4d" in printed
-    sweep_best.best("lr", OUTPUTS)
+    sweep_best.best(named("lr", OUTPUTS))
     assert "experiment=best" in capsys.readouterr().out
 
 
@@ -242,7 +243,7 @@ def test_commands_are_for_the_folder_where_the_sweep_began(
 ) -> None:
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
-    assert sweep_best.best("lr", here / "outputs") == 0
+    assert sweep_best.best(named("lr", here / "outputs")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"reproduce          tunefleet reproduce outputs/{swept[1][0].name}" in lines
     assert f"typed in           {here}" in lines
@@ -255,7 +256,7 @@ def test_control_an_experiment_that_would_be_another_run_is_told(
 ) -> None:
     """As where a config of the winner's has changed since."""
     replace(swept[1][0], identity="0" * 64).save()
-    sweep_report.report("lr", OUTPUTS)
+    sweep_report.report(named("lr", OUTPUTS))
     assert "best.yaml: is another run on this machine, or a config has changed since" in capsys.readouterr().out
 
 

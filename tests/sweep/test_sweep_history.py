@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.sweep.journals import searched
-from tunefleet.config.sweep import PrunerConfig, PrunerName
+from tunefleet.config.sweep import Direction, PrunerConfig, PrunerName
 from tunefleet.sweep.study import fold
 from tunefleet.sweep.sweep_history import RungCount, happenings, results, rung_counts
+
+MIN = {"validation/loss": Direction.MIN}
 
 
 def test_rungs_are_counted_with_the_steps_where_they_end(tmp_path: Path) -> None:
@@ -23,9 +25,9 @@ def test_results_and_happenings_are_in_the_order_in_which_they_came(tmp_path: Pa
     sweep = searched(tmp_path / "outputs", steps=2)
     events = sweep.journal.events
     assert [result.trial for result in results(events)] == [9, 18, 27]
-    newest = happenings(events)
-    assert (newest[0].kind, newest[0].text) == ("closed", "all 27 trials have ended")
+    newest = happenings(events, MIN)
+    assert (newest[0].kind, newest[0].text) == ("closed", "over: all 27 trials have ended")
     assert [happening.kind for happening in newest if happening.by_user] == ["pinned"]
-    assert newest[-1].text == "optimizer.lr=0.01"
+    assert newest[-1].text == "next [optimizer.lr=0.01]"
     assert [happening.trial for happening in newest if happening.kind == "failed"] == [5]
-    assert len(happenings(events, limit=5)) == 5
+    assert len(happenings(events, MIN, limit=5)) == 5

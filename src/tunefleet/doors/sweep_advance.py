@@ -11,6 +11,7 @@ from tunefleet.base.errors import DONE, FAILED, INTERRUPTED
 from tunefleet.base.sweeps import SweepPaths
 from tunefleet.config.launch import LaunchConfig
 from tunefleet.config.load import load
+from tunefleet.doors import sweep_report
 from tunefleet.doors.sweep_local import LocalTrials
 from tunefleet.doors.sweep_slurm import SlurmTrials
 from tunefleet.doors.trial_planner import TrialPlanner
@@ -40,7 +41,9 @@ def opened(folder: Path) -> tuple[SweepPaths, Definition, TrialPlanner]:
 def once(paths: SweepPaths, definition: Definition, planner: TrialPlanner, wait: float = 0.0) -> Progress:
     """One round. Raises `SweepBusy` where another process advances the sweep for longer than `wait` seconds."""
     with lock.hold(paths.lock, wait):
-        return Driver(paths, definition, trials(paths, definition, planner), _print).advance()
+        progress = Driver(paths, definition, trials(paths, definition, planner), _print).advance()
+        _answer(paths, progress)
+        return progress
 
 
 def trials(paths: SweepPaths, definition: Definition, planner: TrialPlanner) -> SlurmTrials | LocalTrials:
@@ -102,12 +105,19 @@ def _stay_here(paths: SweepPaths, definition: Definition, planner: TrialPlanner,
             if show:
                 show(progress)
             if is_over(progress):
+                _answer(paths, progress)
                 return _code(progress.study)
             time.sleep(_POLL)
         world.wait()
     name = signal.Signals(signals[0]).name
     print(f"\ntunefleet: {name}: all trials have saved. The same command goes on.", flush=True)
     return INTERRUPTED
+
+
+def _answer(paths: SweepPaths, progress: Progress) -> None:
+    """Writes the report of a sweep that is over, once."""
+    if is_over(progress) and not (paths.page.exists() and paths.page.stat().st_mtime >= paths.journal.stat().st_mtime):
+        sweep_report.write_report(paths)
 
 
 def _places(definition: Definition) -> Share:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tunefleet.base import fitting
 from tunefleet.base.errors import DONE, FAILED, UserError
+from tunefleet.base.sweeps import SweepPaths
 from tunefleet.doors import best_experiment
 from tunefleet.plan import Plan
 from tunefleet.sweep import leaderboard, leaderboard_columns, sweep_record
-from tunefleet.sweep.find_sweep import named
 from tunefleet.sweep.leaderboard import Row
 from tunefleet.sweep.sweep_record import SweepRecord
 from tunefleet.sweep.trial_commands import commands
@@ -33,9 +33,9 @@ class BestFile:
         return [f"best    {': '.join(parts)}"] if parts else []
 
 
-def best(name: str, outputs: Path) -> int:
+def best(paths: SweepPaths) -> int:
     """Prints the best finished trial and what to type next; the exit code says whether there is one."""
-    record = sweep_record.read(named(name, outputs))
+    record = sweep_record.read(paths)
     row = leaderboard.winner(record.study, record.objectives)
     if row is None:
         print(f"{record.name}: no trial has finished. tunefleet sweep top {record.name} shows how they stand.")

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefleet.base.errors import ConfigError
 from tunefleet.doors.commands import outputs_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,33 @@ def watch(args: Namespace) -> int:
     from tunefleet.doors import sweep_watch
 
     return sweep_watch.watch(_named(args))
+
+
+def top(args: Namespace) -> None:
+    """Prints the leaderboard of a sweep. Raises `ConfigError` for options that mean nothing."""
+    from tunefleet.doors import sweep_top
+
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit: {args.limit} is not allowed. Allowed: a whole number at least 1.")
+    if args.json and args.csv:
+        raise ConfigError("--json and --csv: only one at a time.")
+    columns = tuple(name.strip() for name in args.columns.split(",") if name.strip())
+    options = sweep_top.TopOptions(columns, args.sort, args.limit, args.every_trial, args.json, args.csv)
+    sweep_top.top(_named(args), options)
+
+
+def best(args: Namespace) -> int:
+    """Prints the best trial of a sweep; the exit code."""
+    from tunefleet.doors import sweep_best
+
+    return sweep_best.best(_named(args))
+
+
+def report(args: Namespace) -> None:
+    """Writes the report of a sweep."""
+    from tunefleet.doors import sweep_report
+
+    sweep_report.report(_named(args))
 
 
 def advance(args: Namespace) -> None:

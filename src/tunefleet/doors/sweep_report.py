@@ -17,7 +17,6 @@ from tunefleet.config.sweep import SweepConfig
 from tunefleet.doors.sweep_best import write_best
 from tunefleet.report.sweep_page import PageBest, PageRun, PageTrial, SweepPage, filled
 from tunefleet.sweep import curves, leaderboard, leaderboard_columns, leaderboard_formats, sweep_history, sweep_record
-from tunefleet.sweep.find_sweep import named
 from tunefleet.sweep.importance import importance
 from tunefleet.sweep.leaderboard import Row
 from tunefleet.sweep.leaderboard_columns import LeaderboardColumn
@@ -26,9 +25,9 @@ from tunefleet.sweep.sweep_record import SweepRecord
 from tunefleet.sweep.trial_commands import commands
 
 
-def report(name: str, outputs: Path) -> None:
+def report(paths: SweepPaths) -> None:
     """Writes the files and prints where they are. Raises `RunError` where there is no such sweep."""
-    print(*write(named(name, outputs)), sep="\n")
+    print(*write(paths), sep="\n")
 
 
 def write_report(paths: SweepPaths) -> None:
@@ -77,7 +76,7 @@ def page_of(
         importance=shares.shares,
         importance_note=shares.note,
         results=[asdict(result) for result in sweep_history.results(record.events)],
-        happenings=[asdict(happening) for happening in sweep_history.happenings(record.events)],
+        happenings=[asdict(happening) for happening in sweep_history.happenings(record.events, record.objectives)],
         rungs=[asdict(count) for count in sweep_history.rung_counts(study, record.config.pruner)],
         left_out=[(_settings(point.values), point.reason) for point in study.left_out],
     )

@@ -17,11 +17,25 @@ _TOTAL = ("--trials", {"type": int, "dest": "total", "metavar": "N", "help": "tr
 _HOURS = ("--gpu-hours", {"type": float, "metavar": "H", "help": "GPU-hours in all"})
 _IN_FLIGHT = ("--in-flight", {"type": int, "metavar": "N", "help": "runs that are queued or running at once"})
 _WARM = ("--warm", {"action": "store_true", "help": "from the trial's trained weights"})
+_COLUMNS = ("--columns", {"metavar": "COL,COL", "default": "", "help": "these columns alone: trial,state,lr"})
+_SORT = ("--sort", {"metavar": "COL", "default": "", "help": "by this column, what is better or smaller first"})
+_LIMIT = ("--limit", {"type": int, "metavar": "N", "help": "so many trials; 20 in a table, all in --json and --csv"})
+_ALL = ("--all", {"action": "store_true", "dest": "every_trial", "help": "every trial"})
+_JSON = ("--json", {"action": "store_true", "help": "every column, as JSON"})
+_CSV = ("--csv", {"action": "store_true", "help": "every column, as CSV"})
 
 SWEEP_COMMANDS: Sequence[tuple[str, Callable[[Namespace], int | None], str, Sequence[tuple[str, dict[str, Any]]]]] = (
     ("list", sweep_commands.listed, "searches and grids, and how they stand", []),
     ("status", sweep_commands.status, "how its trials stand, who advances it, what comes next", [_SWEEP]),
     ("watch", sweep_commands.watch, "advance it and show it until it is over; Ctrl-C leaves jobs alone", [_SWEEP]),
+    ("top", sweep_commands.top, "its trials by their results", [_SWEEP, _COLUMNS, _SORT, _LIMIT, _ALL, _JSON, _CSV]),
+    ("best", sweep_commands.best, "the trial that won, what to type next, and its experiment file", [_SWEEP]),
+    (
+        "report",
+        sweep_commands.report,
+        "write a page that opens offline, a table, and the winner as an experiment file",
+        [_SWEEP],
+    ),
     ("advance", sweep_commands.advance, "one round: settle what ended, decide, start what there is room for", [_SWEEP]),
     (
         "extend",

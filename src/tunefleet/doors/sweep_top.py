@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunefleet.base import fitting
+from tunefleet.base.sweeps import SweepPaths
 from tunefleet.sweep import leaderboard_columns, leaderboard_formats, sweep_record
-from tunefleet.sweep.find_sweep import named
 
 _ROWS = 20  # of a table, unless more are asked for
 
@@ -24,9 +23,9 @@ class TopOptions:
     csv: bool = False
 
 
-def top(name: str, outputs: Path, options: TopOptions) -> None:
-    """Prints the leaderboard. Raises `RunError` for no sweep, `ConfigError` for no column."""
-    record = sweep_record.read(named(name, outputs))
+def top(paths: SweepPaths, options: TopOptions) -> None:
+    """Prints the leaderboard. Raises `ConfigError` for a column that is not there."""
+    record = sweep_record.read(paths)
     columns, rows = leaderboard_columns.of_record(record), sweep_record.rows(record)
     if options.sort:
         rows = leaderboard_columns.sort(rows, leaderboard_columns.select(columns, [options.sort])[0])

@@ -11,12 +11,15 @@ from tunefleet.sweep.study import Study
 
 def line(study: Study, event: Event, objectives: Sequence[str]) -> str:
     """What is shown of an event before it changes the study; empty for those that go without a line."""
-    text = _TEXTS.get(event.kind)
-    if text is None:
-        return ""
+    text = text_of(event, objectives)
     trial = study.trials.get(event.data.get("trial", 0))
-    subject = f"trial {trial.number} [{trial.name}]: " if trial else ""
-    return subject + text(event.data, objectives)
+    return f"trial {trial.number} [{trial.name}]: {text}" if trial and text else text
+
+
+def text_of(event: Event, objectives: Sequence[str]) -> str:
+    """What an event says, without the trial that it is about; empty for those that go without a text."""
+    text = _TEXTS.get(event.kind)
+    return text(event.data, objectives) if text else ""
 
 
 def _score(data: Mapping[str, Any], objectives: Sequence[str]) -> str:
@@ -44,6 +47,7 @@ _TEXTS: Mapping[str, Text] = {
     "stopped": lambda data, objectives: f"stopped: {data['reason']}",
     "retried": lambda data, objectives: f"starts again by itself: {data['reason']}",
     "resumed": lambda data, objectives: "goes on",
+    "pinned": lambda data, objectives: f"next [{_values(data)}]",
     "ignored": lambda data, objectives: f"nothing done: {data['reason']}",
     "extended": lambda data, objectives: f"extended: {data['limits']}",
     "closed": lambda data, objectives: f"over: {data['reason']}",

@@ -58,7 +58,8 @@ def _updated(run: TrialRun) -> float:
 
 
 def _data(trial: Trial) -> dict[str, Any]:
-    return {"trial": trial.number, "reason": trial.reason, "means": trial.result.means if trial.result else ()}
+    scores = {"means": trial.result.means, "spreads": trial.result.spreads} if trial.result else {}
+    return {"trial": trial.number, "reason": trial.reason, **scores}
 
 
 def _replicates(points: Sequence[SweepPoint]) -> list[tuple[tuple[tuple[str, str], ...], list[SweepPoint]]]:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.sweep import PrunerConfig
-from tunefleet.sweep import rungs
+from tunefleet.sweep import event_text, rungs
 from tunefleet.sweep.journal import Event
+from tunefleet.sweep.objective import Objectives
 from tunefleet.sweep.study import Study, Trial, TrialState
 
-_SHOWN_KINDS = (
-    "rung",
-    "promoted",
-    "pruned",
-    "finished",
-    "failed",
-    "stopped",
-    "retried",
-    "resumed",
-    "pinned",
-    "extended",
-)
-_OF_SWEEP = "closed"
+_TOO_MANY = ("started", "left_out")  # kinds that other parts of a report show
 
 
 @dataclass(frozen=True)
@@ -66,12 +56,13 @@ def results(events: Sequence[Event]) -> list[Result]:
     return [Result(event.at, event.data["trial"], event.data["means"][0]) for event in ended]
 
 
-def happenings(events: Sequence[Event], limit: int = 2000) -> list[Happening]:
-    """The newest `limit` events that people read, the newest first."""
-    shown_events = [event for event in reversed(events) if event.kind in (*_SHOWN_KINDS, _OF_SWEEP)][:limit]
+def happenings(events: Sequence[Event], objectives: Objectives, limit: int = 2000) -> list[Happening]:
+    """The newest `limit` events that have something to say, the newest first."""
+    texts = ((event, event_text.text_of(event, list(objectives))) for event in reversed(events))
+    telling = ((event, text) for event, text in texts if text and event.kind not in _TOO_MANY)
     return [
-        Happening(event.at, event.kind, event.data.get("trial"), _text(event), bool(event.data.get("act")))
-        for event in shown_events
+        Happening(event.at, event.kind, event.data.get("trial"), text, bool(event.data.get("act")))
+        for event, text in islice(telling, limit)
     ]
 
 
@@ -98,14 +89,3 @@ def _rung_steps(trials: Sequence[Trial], pruner: PrunerConfig) -> Sequence[int]:
         return rungs.rung_steps(total, pruner) if total and pruner.name in rungs.RUNG_PRUNERS else ()
     except ConfigError:  # of a definition that another version checked
         return ()
-
-
-def _text(event: Event) -> str:
-    """The reason, the score, the rung, or what was asked for."""
-    data = event.data
-    parts = [str(data["reason"])] if data.get("reason") else []
-    parts += [f"rung {data['rung']}"] if "rung" in data else []
-    parts += [", ".join(f"{mean:.4g}" for mean in data["means"])] if "means" in data else []
-    asked_for = {**data.get("values", {}), **data.get("limits", {})}
-    parts += [" ".join(f"{key}={value}" for key, value in asked_for.items())] if asked_for else []
-    return ", ".join(parts)

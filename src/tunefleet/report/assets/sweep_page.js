@@ -378,8 +378,8 @@ function showTables() {
     table(rungs, ["rung", "ends at step", "trials that got there", "went on", "pruned there"], page.rungs.map((rung) => [[rung.rung, rung.step ?? "", rung.reached, rung.promoted, rung.pruned]]));
     element("rungs").append(rungs);
   }
-  table(element("events"), ["when", "trial", "what", "", "by"], page.happenings.map((event) =>
-    [[moment(event.at), event.trial ?? "", event.kind, event.text, event.by_user ? "a user" : ""], event.trial]));
+  table(element("events"), ["when", "trial", "what", "asked for by"], page.happenings.map((event) =>
+    [[moment(event.at), event.trial ?? "", event.text, event.by_user ? "a user" : ""], event.trial]));
   const failed = page.trials.filter((trial) => trial.state === "failed");
   element("failures-section").hidden = !failed.length;
   table(element("failures"), ["trial", "settings", "reason", "log"], failed.map((trial) => [[
