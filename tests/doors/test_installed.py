@@ -23,7 +23,7 @@ TINY += ["tracking=files", "checkpoint.export=false"]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy of this tree, with a cluster's own settings in it, which are nobody else's."""
     source = tmp_path_factory.mktemp("source") / "tunefleet"
-    names = ["conf", "src", "pyproject.toml", "README.md", "LICENSE"]
+    names = ["conf", "src", "sweeps", "pyproject.toml", "README.md", "LICENSE"]
     source.mkdir()
     subprocess.run(["cp", "-a", *(str(ROOT / name) for name in names), str(source)], check=True)
     (source / "conf" / "local").mkdir(exist_ok=True)
@@ -69,6 +69,7 @@ def test_the_wheel_holds_every_config_and_no_cluster_of_ours(wheel: Path) -> Non
     names = zipfile.ZipFile(wheel).namelist()
     shipped = {name.removeprefix("tunefleet/conf/") for name in names if name.startswith("tunefleet/conf/")}
     here = {str(path.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*.yaml")}
+    here |= {f"sweeps/{path.name}" for path in (ROOT / "sweeps").glob("*.yaml")}  # conf/sweeps is a link to it
     assert {name for name in shipped if name.endswith(".yaml")} == {
         name for name in here if not name.startswith("local/")
     }

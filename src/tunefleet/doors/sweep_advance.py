@@ -60,8 +60,9 @@ def stay(paths: SweepPaths, definition: Definition, planner: TrialPlanner) -> in
     """Advances until the sweep is over, where its trials run here; once where they are jobs. Returns the exit code."""
     if not definition.on_slurm:
         return _stay_here(paths, definition, planner)
-    progress = once(paths, definition, planner)
-    name = definition.name
+    progress, name = once(paths, definition, planner), definition.name
+    if is_over(progress):
+        return _code(progress.study)
     print(
         f"{progress.in_flight} runs are in flight. Each job advances the sweep as it ends: no process has to stay.",
         "next:",

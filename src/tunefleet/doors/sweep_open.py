@@ -127,9 +127,10 @@ def _as_recorded(paths: SweepPaths, definition: Definition, overrides: Sequence[
             f"sweep.name: {recorded.name} is another search ({'; '.join(changed[:3])}). Choose another sweep.name=, or "
             f"widen it: tunefleet sweep extend {recorded.name} key=values."
         )
-    print(f"sweep  {recorded.name}: goes on", flush=True)
+    study = fold(Journal.read(paths.journal).events)
+    print(f"sweep  {recorded.name}: {'over: ' + study.closed if study.closed else 'goes on'}", flush=True)
     typed = {override.lstrip("+").partition("=")[0].removeprefix("sweep.") for override in overrides}
-    current = recorded.effective(fold(Journal.read(paths.journal).events))
+    current = recorded.effective(study)
     limits = {
         key: getattr(definition.sweep, key)
         for key in LIMITS
