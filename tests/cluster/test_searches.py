@@ -15,7 +15,7 @@ from tests.stories import commands
 FILE = """
 # @package _global_
 train: {max_steps: 40}
-launch: {requeue: false}
+launch: {max_restarts: 0}
 sweep:
   objective: {train/loss: min}
   space: {optimizer.lr: "1e-3,2e-3,3e-3,4e-3"}
@@ -56,7 +56,9 @@ def test_jobs_advance_the_search_and_one_that_is_killed_is_started_again(desk: D
     assert [event["reason"] for event in _events(desk, "closed")] == ["every point of the space is drawn"]
     states = sorted(commands.status(run)["state"] for run in desk.runs)
     assert states == ["finished", "finished", "paused", "paused"]
-    assert "2 finished, 2 pruned" in desk.tunefleet("sweep", "list").replace("over: every point", "2 finished, 2 pruned")
+    assert "2 finished, 2 pruned" in desk.tunefleet("sweep", "list").replace(
+        "over: every point", "2 finished, 2 pruned"
+    )
     assert "2 pruned" in desk.tunefleet("sweep", "status", name)
 
 
