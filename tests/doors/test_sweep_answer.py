@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,22 @@ def test_options_that_mean_nothing_are_one_line(
 ) -> None:
     assert types("top", "lr", *options) == USER_ERROR
     assert message in capsys.readouterr().err
+
+
+IMPORTED = """
+import sys
+from tunefleet.doors import cli
+try:
+    cli.main(["sweep", *sys.argv[1:]])
+except SystemExit:
+    heavy = {"torch", "deepspeed", "transformers", "wandb", "optuna", "plotly", "hydra"} & set(sys.modules)
+    print(*sorted(heavy), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("command", "modules"), [("top", ""), ("best", "hydra"), ("report", "hydra plotly")])
+def test_a_command_imports_what_it_needs(sweep: SweepWriter, command: str, modules: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, command, "lr"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == f"{modules}\n"
