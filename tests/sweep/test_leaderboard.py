@@ -12,7 +12,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.sweep import Direction
 from tunefleet.sweep import leaderboard, leaderboard_columns, leaderboard_formats, sweep_record
 from tunefleet.sweep.leaderboard import Live
-from tunefleet.sweep.objective import measured, pareto_front
+from tunefleet.sweep.objective import evaluated, measured, pareto_front
 from tunefleet.sweep.study import Score, Study, fold
 
 MIN = {"validation/loss": Direction.MIN}
@@ -110,6 +110,14 @@ def test_an_objective_is_the_last_evaluation_and_of_training_the_median_of_the_l
     assert measured(records, "validation/loss") == measured(records, "evaluation/validation/loss") == 1.9
     assert measured([*records, {"step": 20, "train/loss": 99.0}], "train/loss") == 18.0
     assert measured(records, "unseen/loss") is None
+
+
+def test_a_name_alone_is_that_of_the_first_validation_split() -> None:
+    record = {"step": 9, "train/loss": 0.1, "evaluation/seen/loss": 2.0, "evaluation/unseen/loss": 3.0}
+    assert measured([record], "loss") == 2.0
+    assert evaluated({"seen/loss": 2.0, "unseen/loss": 3.0}, "loss") == 2.0
+    assert measured([{"step": 9, "train/loss": 0.1}], "loss") is None, "the training loss is no evaluation"
+    assert evaluated({"seen/loss": 2.0}, "train/tokens_per_second") is None
 
 
 # Columns

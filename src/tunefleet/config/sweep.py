@@ -105,8 +105,9 @@ class SweepConfig:
     """Points that are refused by the plan or do not fit: the sweep is refused too, or they are left out."""
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
-    objective: dict[str, Direction] = field(default_factory=lambda: {"validation/loss": Direction.MIN})
-    """{metric: min or max}, as metrics.jsonl has it (`evaluation/` may be left out); of several, the Pareto front."""
+    objective: dict[str, Direction] = field(default_factory=lambda: {"loss": Direction.MIN})
+    """{metric: min or max}, as metrics.jsonl has it (`evaluation/` may be left out); of several, the Pareto front. A
+    name alone, such as `loss` or `exact_match`, is that of the first validation split."""
     seeds: tuple[int, ...] = ()
     """Replicates of every trial; their mean counts. Seeds are not searched over."""
     trials: int | None = ranged(None, at_least=1)

@@ -107,7 +107,7 @@ def _timed(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 def _evaluated(records: Sequence[Mapping[str, Any]], objectives: Objectives) -> str:
     """The loss of the objective's split, else of the first one."""
     losses = dict.fromkeys(key for record in records for key in record if _is_loss(key))
-    split = metric_key(next(iter(objectives))).rpartition("/")[0]
+    split = metric_key(next(iter(objectives)), losses).rpartition("/")[0]
     return f"{split}/loss" if f"{split}/loss" in losses else next(iter(losses), "")
 
 

@@ -18,7 +18,7 @@ from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.sweep import replicates
 from tunefleet.sweep.journal import Event
-from tunefleet.sweep.objective import Objectives, measured, metric_key
+from tunefleet.sweep.objective import Objectives, evaluated, measured
 from tunefleet.sweep.study import Score, Study, Trial, TrialRun, TrialState
 from tunefleet.sweep.trial_measures import measures
 from tunefleet.tracking import metrics
@@ -139,7 +139,5 @@ def _score(runs: Sequence[TrialRun], statuses: Sequence[Status | None], objectiv
 
 def _value(run: TrialRun, run_status: Status | None, objective: str) -> float | None:
     """From its status, or its metrics where the status does not hold it."""
-    group, _, name = metric_key(objective).partition("/")
-    if group == "evaluation" and run_status and name in run_status.evaluation:
-        return run_status.evaluation[name]
-    return measured(metrics.read(RunPaths(Path(run.run_dir)).metrics), objective)
+    value = evaluated(run_status.evaluation, objective) if run_status else None
+    return value if value is not None else measured(metrics.read(RunPaths(Path(run.run_dir)).metrics), objective)

@@ -10,7 +10,7 @@ from tunefleet.base.status import Status
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.sweep import replicates
 from tunefleet.sweep.leaderboard import Live
-from tunefleet.sweep.objective import Objectives, metric_key
+from tunefleet.sweep.objective import Objectives, evaluated
 from tunefleet.sweep.study import Score, Study, Trial
 from tunefleet.sweep.trial_measures import measures
 
@@ -38,7 +38,4 @@ def _score(statuses: Sequence[Status | None], objectives: Objectives) -> Score |
 
 
 def _measured(status: Status | None, objective: str) -> float | None:
-    group, _, name = metric_key(objective).partition("/")
-    if status is None or group != "evaluation":
-        return None
-    return status.evaluation.get(name)
+    return evaluated(status.evaluation, objective) if status else None

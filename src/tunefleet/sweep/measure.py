@@ -29,8 +29,9 @@ def score(runs: Sequence[TrialRun], objectives: Objectives, step: int | None = N
 
 def curve(runs: Sequence[TrialRun], objective: str) -> dict[int, float]:
     """{step: mean over the runs} of an objective as it was logged, where all of them have it."""
-    key = metric_key(objective)
-    by_run = [{record["step"]: float(record[key]) for record in _records(run) if key in record} for run in runs]
+    logged = [_records(run) for run in runs]
+    key = metric_key(objective, (key for records in logged for record in records for key in record))
+    by_run = [{record["step"]: float(record[key]) for record in records if key in record} for records in logged]
     common = set(by_run[0]).intersection(*by_run[1:])
     return {step: sum(values[step] for values in by_run) / len(by_run) for step in sorted(common)}
 

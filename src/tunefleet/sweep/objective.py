@@ -15,17 +15,29 @@ _LAST_PART = 5  # a training metric counts by the median of the last 1/5 of its 
 Objectives = Mapping[str, Direction]
 
 
-def metric_key(objective: str) -> str:
-    """The key in metrics.jsonl: `validation/loss` is short for `evaluation/validation/loss`."""
+def metric_key(objective: str, logged: Iterable[str]) -> str:
+    """The key among those `logged` in metrics.jsonl: `validation/loss` is short for `evaluation/validation/loss`.
+
+    A name alone, such as `loss`, is that of the first validation split.
+    """
+    if "/" not in objective:
+        split_names = (key for key in logged if key.startswith("evaluation/") and key.endswith(f"/{objective}"))
+        return next(split_names, f"evaluation/{objective}")
     return objective if objective.split("/")[0] in _LOGGED else f"evaluation/{objective}"
 
 
-def measured(records: Iterable[Mapping[str, Any]], objective: str) -> float | None:
+def evaluated(evaluation: Mapping[str, float], objective: str) -> float | None:
+    """The objective by the last evaluation that a status holds, as `SPLIT/loss`; None where it is not of that kind."""
+    group, _, name = metric_key(objective, (f"evaluation/{name}" for name in evaluation)).partition("/")
+    return evaluation.get(name) if group == "evaluation" else None
+
+
+def measured(records: Sequence[Mapping[str, Any]], objective: str) -> float | None:
     """The objective of a run by its records so far: the last evaluation, or the median of the last fifth of the steps.
 
     None where no record has it. It may be NaN.
     """
-    key = metric_key(objective)
+    key = metric_key(objective, (key for record in records for key in record))
     values = [float(record[key]) for record in records if isinstance(record.get(key), (int, float))]
     if not values:
         return None

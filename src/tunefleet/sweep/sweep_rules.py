@@ -58,7 +58,7 @@ def _limits(sweep: SweepConfig) -> Iterator[str]:
 
 def _objectives(sweep: SweepConfig) -> Iterator[str]:
     if not sweep.objective:
-        yield "sweep.objective: empty: nothing says which trial is better. Type {validation/loss: min}."
+        yield "sweep.objective: empty: nothing says which trial is better. Type {loss: min}."
     metrics = [metric.removeprefix("evaluation/") for metric in sweep.objective]
     for metric in sorted({metric for metric in metrics if metrics.count(metric) > 1}):
         yield f"sweep.objective: {metric} is there twice, with and without evaluation/. Leave one out."
