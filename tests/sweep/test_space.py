@@ -64,6 +64,10 @@ def test_lists_texts_groups_and_switches_are_values_too(key: str, typed: str, ex
     assert texts(read(definition({key: typed}), (), GROUPS), key) == expected
 
 
+def test_a_setting_inside_a_list_is_a_key() -> None:
+    assert texts(read(definition({"data.mix.0.weight": "1,4"}), (), GROUPS), "data.mix.0.weight") == ["1", "4"]
+
+
 def test_a_grid_has_the_order_of_hydras_own() -> None:
     entries = {"train.max_steps": "10,20", "model": "gpt2,opt-tiny", "optimizer.momentum": "range(0,1,0.25)"}
     overrides = OverridesParser.create().parse_overrides([f"{key}={text}" for key, text in entries.items()])
@@ -161,6 +165,8 @@ def test_what_is_typed_replaces_the_same_key(
         ({"optimzer.lr": "1,2"}, "sweep.space.optimzer.lr: unknown key. Did you mean 'optimizer.lr'?"),
         ({"optimizer.lrate": "1,2"}, "sweep.space.optimizer.lrate: unknown key. Did you mean 'optimizer.lr'?"),
         ({"seed.x": "1,2"}, "sweep.space.seed.x: unknown key: seed is one value."),
+        ({"seed.0": "1,2"}, "sweep.space.seed.0: unknown key: seed is one value."),
+        ({"data.mix.0.waits": "1,2"}, "sweep.space.data.mix.0.waits: unknown key. Did you mean"),
         ({"adapter": "lora,loar"}, "sweep.space.adapter: no choice named 'loar'. Did you mean 'lora'?"),
         ({"optimizer.lr": "1,(2"}, "sweep.space.optimizer.lr: 'optimizer.lr=1,(2' is not in Hydra's override grammar"),
         ({"optimizer.lr": "range(5,1)"}, "range(5,1,1) gives no value"),

@@ -31,6 +31,9 @@ def for_setting(full_key: str, root: type[Any]) -> str:
     kind: Any = root
     group = ""
     for name in full_key.split("."):
+        if name.isdecimal() and (item := _item(kind)):  # data.mix.0.weight
+            kind, group = item, f"{group}.{name}"
+            continue
         if not (isinstance(kind, type) and is_dataclass(kind)) or kind in (Duration, Cadence):
             return "" if _is_open(kind) else f"unknown key: {group} is one value."
         if name not in (names := [declared.name for declared in fields(kind)]):
@@ -38,6 +41,11 @@ def for_setting(full_key: str, root: type[Any]) -> str:
             return f"unknown key.{did_you_mean(full_key, close) if close else for_key(name, group, names, root)}"
         kind, group = typing.get_type_hints(kind)[name], f"{group}.{name}" if group else name
     return ""
+
+
+def _item(kind: Any) -> Any:
+    """What a list of settings holds; None for what is no list."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
 
 
 def _is_open(kind: Any) -> bool:

@@ -15,6 +15,7 @@ from tunefleet.doors import best_experiment
 from tunefleet.plan import Plan
 from tunefleet.sweep import leaderboard, leaderboard_columns, sweep_record
 from tunefleet.sweep.leaderboard import Row
+from tunefleet.sweep.scaling_fit import scaling_fit
 from tunefleet.sweep.sweep_record import SweepRecord
 from tunefleet.sweep.trial_commands import commands
 
@@ -57,6 +58,7 @@ def _shown(record: SweepRecord, row: Row) -> dict[str, str]:
         "sweep": f"{record.name}: trial {row.trial.number} is the best of {len(record.study.trials):,}",
         **{name: f"{leaderboard_columns.result(row, i)}, {over}" for i, name in enumerate(record.objectives)},
         **({"front": f"{front} trials; this is its best by {next(iter(record.objectives))}"} if front else {}),
+        **({"scaling": str(fit)} if (fit := scaling_fit(record.study)) else {}),
         "differs": settings or "nothing: it is the only trial",
         "runs" if len(row.trial.runs) > 1 else "run": " ".join(os.path.relpath(run.run_dir) for run in row.trial.runs),
         **commands(run),

@@ -20,6 +20,7 @@ from tunefleet.sweep import curves, leaderboard, leaderboard_columns, leaderboar
 from tunefleet.sweep.importance import importance
 from tunefleet.sweep.leaderboard import Row
 from tunefleet.sweep.leaderboard_columns import LeaderboardColumn
+from tunefleet.sweep.scaling_fit import scaling_fit
 from tunefleet.sweep.study import TrialRun
 from tunefleet.sweep.sweep_record import SweepRecord
 from tunefleet.sweep.trial_commands import commands
@@ -106,6 +107,7 @@ def _facts(record: SweepRecord, rows: Sequence[Row]) -> dict[str, str]:
         "used": f"{leaderboard_columns.hours(cost)} {record.cost_unit}",
         "over": record.study.closed or "not yet",
         "objective": ", ".join(f"{name} ({way.value})" for name, way in record.objectives.items()),
+        "scaling": str(scaling_fit(record.study) or ""),
         **(_search(config, record) if config.space or config.paired else {"search": "a plain grid"}),
     }
     return {name: text for name, text in facts.items() if text}

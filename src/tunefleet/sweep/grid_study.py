@@ -89,6 +89,7 @@ def _trial_run(run: Run, point: SweepPoint, run_status: Status | None) -> TrialR
         None if seed is None else int(seed),
         run_status.total_steps if run_status else None,
         run.ranks or 1,
+        run.plan.get("parameters"),
     )
 
 

@@ -29,7 +29,10 @@ class TrialState(Enum):
 
 @dataclass(frozen=True)
 class TrialRun:
-    """One run of a trial, a replicate for each seed. `overrides` compose it; `total_steps` are its schedule's."""
+    """One run of a trial, a replicate for each seed. `overrides` compose it; `total_steps` are its schedule's.
+
+    `parameters` are the model's; None where the family cannot be counted.
+    """
 
     run_dir: str
     identity: str
@@ -37,6 +40,7 @@ class TrialRun:
     seed: int | None = None
     total_steps: int | None = None
     world_size: int = 1
+    parameters: int | None = None
 
 
 @dataclass(frozen=True)
