@@ -10,10 +10,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefleet.base.errors import ConfigError
+from tunefleet.base.errors import DONE, ConfigError
 from tunefleet.base.status import State
 
 if TYPE_CHECKING:
+    from tunefleet.base.sweeps import SweepPaths
     from tunefleet.launch.register import Run
 
 OUTPUTS = Path("outputs")
@@ -103,7 +104,10 @@ def cancel(args: Namespace) -> int:
     """Ends runs for good; the exit code."""
     from tunefleet.doors import cancel
 
-    return cancel.cancel(_named(args), args.now)
+    searches, args.runs = _searches(args)
+    for paths in searches:
+        _stop(paths)
+    return cancel.cancel(_named(args), args.now) if args.runs or not searches else DONE
 
 
 def resume(args: Namespace) -> int:
@@ -157,6 +161,22 @@ def rm(args: Namespace) -> int:
     from tunefleet.doors import rm
 
     return rm.remove(args.runs, outputs_of(args), args.yes)
+
+
+def _searches(args: Namespace) -> tuple[list[SweepPaths], list[str]]:
+    """The searches that are named, and the names of everything else."""
+    from tunefleet.base.sweeps import SweepPaths
+
+    paths = {name: SweepPaths(outputs_of(args) / "sweeps" / name) for name in args.runs}
+    searches = {name: path for name, path in paths.items() if path.definition.exists()}
+    return list(searches.values()), [name for name in args.runs if name not in searches]
+
+
+def _stop(paths: SweepPaths) -> None:
+    """A search is told to stop: else whoever advances it would start its trials again."""
+    from tunefleet.doors import sweep_acts
+
+    sweep_acts.stop(paths, None)
 
 
 def _all(args: Namespace) -> list[Run]:

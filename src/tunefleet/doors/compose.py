@@ -59,6 +59,8 @@ def grid(argv: Sequence[str]) -> list[tuple[list[str], RunConfig | ConfigError]]
     typed_words = _of_a_run(argv, arguments.MAIN, with_project_conf=True)
     loader = opened(typed_words)
     config = loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.MULTIRUN)
+    if "sweep" in config:
+        raise ConfigError("sweep: is a search. `python train.py -m ... --dry-run` plans it and shows what it costs.")
     texts = point_overrides(config, loader)
     return list(zip(texts, typed_points(texts, loader, partial(loader.load_sweep_config, config)), strict=True))
 

@@ -64,6 +64,16 @@ def grid(argv: Sequence[str], machine_name: str | None, rows: int | None) -> Non
     print(f"\n{len(points)} points: {sum(known_costs):.1f} GPU-hours{unknown}")
 
 
+def shortfalls(config: RunConfig, machine_name: str) -> str:
+    """What a run lacks on a machine, as `--machine` takes it; empty where it fits, or cannot be counted.
+
+    Raises `ConfigError` where it cannot be planned there.
+    """
+    planned = _plan_one((), config, machine_name, None)
+    estimated = planned.forecast()
+    return "" if estimated is None or estimated.fits else "; ".join(estimated.shortfalls)
+
+
 def _plan_one(
     overrides: Sequence[str], config: RunConfig | ConfigError, machine_name: str | None, rows: int | None
 ) -> _Planned:

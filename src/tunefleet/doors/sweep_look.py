@@ -20,6 +20,7 @@ from tunefleet.sweep.study import Study, Trial
 _SAMPLE = 20
 _HEAD_LINES = 5
 _SHOWN = 3  # refusals with their reasons
+_COMPLAINTS = 10  # where a sweep is refused for them
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,9 @@ def _expect_valid(
     sweep: SweepConfig, planned: Sequence[object], refused: Sequence[tuple[Mapping[str, str], str]]
 ) -> None:
     if refused and (sweep.invalid is Invalid.REFUSE or not planned):
-        shown = [f"[{_name(values)}] {reason}" for values, reason in refused]
-        hint = "sweep.invalid=leave_out begins without these points." if planned else "No point of the space is left."
+        shown = [f"[{_name(values)}] {reason}" for values, reason in refused[:_COMPLAINTS]]
+        hint = "sweep.invalid=leave_out begins without them." if planned else "No point of the space is left."
         raise ConfigError(*shown, f"sweep.space: {len(refused)} points cannot be tried. {hint}")
-    if not planned:
-        raise ConfigError("sweep.filter: leaves no point of the space. Change an expression, or widen sweep.space.")
 
 
 def _name(values: Mapping[str, str]) -> str:

@@ -83,13 +83,12 @@ def _card(paths: SweepPaths, definition: Definition, journal: Journal, study: St
     sweep = definition.effective(study)
     used = f"{limits.gpu_hours(study, {}):.3g}" + (f" of {sweep.gpu_hours:g}" if sweep.gpu_hours else "")
     waiting = len(inbox.acts(paths.inbox))
-    damaged = f"lines {', '.join(map(str, journal.damaged))} of the journal cannot be read" if journal.damaged else ""
     optional = {
         "question": sweep.question,
         "over": study.closed,
         "left out": _left_out(study),
         "acts": f"{waiting} wait for the next round" if waiting else "",
-        "damaged": damaged,
+        "journal": "; ".join(journal.complaints()),
     }
     return {
         "sweep": definition.name,

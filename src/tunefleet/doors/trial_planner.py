@@ -11,11 +11,12 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
 
-from tunefleet.base.errors import RunError
+from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
 from tunefleet.doors import arguments, compose
 from tunefleet.doors.hydra_loader import Loader
+from tunefleet.doors.plan import shortfalls
 from tunefleet.doors.points import Points
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.plan.choose import fit_check
@@ -81,7 +82,14 @@ class TrialPlanner:
             plan = make(config, self._machine, self._arguments.recorded([*self._fixed, *texts]))
             fit_check.expect_fit(plan, self._machine)
             expect_writable(plan)
+            self._expect_fit_elsewhere(config)
         return plan
+
+    def _expect_fit_elsewhere(self, config: RunConfig) -> None:
+        """Raises `ConfigError` where a point does not fit the machine that the sweep is meant for."""
+        machine = self._definition.sweep.fits
+        if machine and (lacking := shortfalls(config, machine)):
+            raise ConfigError(f"sweep.fits: does not fit {machine}: {lacking}.")
 
     def _tracking(self, texts: Sequence[str]) -> list[str]:
         """Trials are one group of the tracker's, each named by what differs, unless the user named them."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.sweep import PrunerName, SweepConfig
 from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.plan import Plan
 from tunefleet.sweep import limits, measure, median_rule, rungs, user_acts
-from tunefleet.sweep.draw import Drawn, Exhausted, draw
+from tunefleet.sweep.draw import Drawn, Exhausted, Memory, draw
 from tunefleet.sweep.ledger import Ledger
 from tunefleet.sweep.settle import Stand
 from tunefleet.sweep.sight import Sight
@@ -26,6 +27,10 @@ class Decisions:
         self._ledger, self._world, self._sight, self._settle = ledger, world, sight, settle
         self._study = ledger.study
         self._curves: dict[int, dict[int, float]] = {}
+        self._memory = Memory()
+        self._identities: dict[str, int] = {}
+        self._indexed = 0
+        self._accepted: tuple[Mapping[str, str], list[tuple[int | None, Plan]]] = ({}, [])
 
     def decide(self) -> None:
         """As long as one decision leads to another: a trial that is taken over may promote one that is paused."""
@@ -108,7 +113,7 @@ class Decisions:
         enough = f"all {len(self._study.trials)} trials have ended"
         if not self._study.pinned and all_drawn:
             return enough
-        drawn = draw(self._ledger.space, sweep, self._study, self._refusal)
+        drawn = draw(self._ledger.space, sweep, self._study, self._refusal, self._memory)
         for refused in drawn.refused:
             self._ledger.record("left_out", values=refused.values, reason=refused.reason, answers=refused.answers)
         if isinstance(drawn, Exhausted):
@@ -143,7 +148,8 @@ class Decisions:
     def _planned(self, sweep: SweepConfig, values: Mapping[str, str], warm: Trial | None) -> dict[TrialRun, bool]:
         """The runs of a point, one for each seed, and whether each is finished already."""
         planned = {}
-        for seed, plan in self._plans(sweep, values, warm):
+        accepted, plans = self._accepted
+        for seed, plan in plans if accepted == values else self._plans(sweep, values, warm):
             directory = self._world.finished(plan)
             steps, ranks = total_steps(plan, None), plan.layout.world_size
             place = directory or plan.run_dir
@@ -167,9 +173,16 @@ class Decisions:
             plans = list(self._plans(self._ledger.sweep, values, warm))
         except ConfigError as error:
             return "; ".join(error.complaints)
-        identities = {run.identity: trial.number for trial in self._study.trials.values() for run in trial.runs}
-        twin = next((identities[plan.identity] for _, plan in plans if plan.identity in identities), None)
+        self._accepted = values, plans
+        twin = next((number for _, plan in plans if (number := self._trial_of(plan.identity))), None)
         return f"is trial {twin} in other words" if twin else ""
+
+    def _trial_of(self, identity: str) -> int | None:
+        """The trial that has a run of this identity."""
+        for trial in islice(self._study.trials.values(), self._indexed, None):
+            self._identities |= {run.identity: trial.number for run in trial.runs}
+        self._indexed = len(self._study.trials)
+        return self._identities.get(identity)
 
     # The end
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import islice
 
 from tunefleet.config.sweep import SamplerName, SweepConfig
-from tunefleet.sweep.space import Point, Space, canonical
+from tunefleet.sweep.point_key import PointKey, key
+from tunefleet.sweep.space import Point, Space
 from tunefleet.sweep.study import Study
 
 PATIENCE = 200
@@ -21,7 +21,6 @@ ATTEMPTS = 10
 """Proposals in a row that may repeat earlier points before a sampler is not asked again."""
 ENUMERABLE = 10_000
 """Points of a space up to which those that are left are counted."""
-PointKey = frozenset[tuple[str, str]]
 
 Accepts = Callable[[Mapping[str, str]], str]
 """Why a point cannot be tried (a filter, the plan, memory); empty where it can."""
@@ -55,20 +54,33 @@ class Exhausted:
     refused: tuple[Refused, ...] = ()
 
 
-def draw(space: Space, sweep: SweepConfig, study: Study, accepts: Accepts) -> Drawn | Exhausted:
+@dataclass
+class Memory:
+    """Keys of the points that were tried, by the first trials and left-out points of a study that only grows."""
+
+    keys: set[PointKey] = field(default_factory=set)
+    trials: int = 0
+    left_out: int = 0
+
+    def tried(self, study: Study) -> set[PointKey]:
+        """Every point that was drawn before; only those that are new since the last call are read."""
+        self.keys |= {key(trial.values) for trial in islice(study.trials.values(), self.trials, None)}
+        self.keys |= {key(point.values) for point in study.left_out[self.left_out :]}
+        self.trials, self.left_out = len(study.trials), len(study.left_out)
+        return self.keys
+
+
+def draw(
+    space: Space, sweep: SweepConfig, study: Study, accepts: Accepts, memory: Memory | None = None
+) -> Drawn | Exhausted:
     """The next point: what users pinned comes first, then the sampler's. No point is drawn twice.
 
     `accepts` refuses points that cannot be tried; they are in `refused`, and are recorded before anything else is
     drawn. After `PATIENCE` of them in a row a sampler is exhausted with the last one's reason; a grid goes on to its
-    end.
+    end. Whoever draws often gives the same `memory`.
     """
-    drawing = _Drawing(space, sweep, study, accepts)
+    drawing = _Drawing(space, sweep, study, accepts, (memory or Memory()).tried(study))
     return drawing.pinned() or drawing.sampled()
-
-
-def key(values: Mapping[str, str]) -> PointKey:
-    """One key for all spellings and orders of a point."""
-    return frozenset((name, canonical(value)) for name, value in values.items())
 
 
 @dataclass
@@ -79,13 +91,9 @@ class _Drawing:
     sweep: SweepConfig
     study: Study
     accepts: Accepts
+    tried: set[PointKey]
     refused: list[Refused] = field(default_factory=list)
-
-    @cached_property
-    def tried(self) -> set[PointKey]:
-        """Every point that was drawn before, and those that are refused now."""
-        drawn = {key(trial.values) for trial in self.study.trials.values()}
-        return drawn | {key(point.values) for point in self.study.left_out}
+    refused_keys: set[PointKey] = field(default_factory=set)
 
     def pinned(self) -> Drawn | None:
         """The first point that a user asked for and that can be tried. A warm one may repeat another's settings."""
@@ -114,13 +122,18 @@ class _Drawing:
     def _refuses(self, values: Mapping[str, str], reason: str, act: str | None = None) -> bool:
         if reason := reason or self.accepts(values):
             self.refused.append(Refused(values, reason, act))
-            self.tried.add(key(values))
+            self.refused_keys.add(key(values))
         return bool(reason)
 
     def _untried(self) -> Point | None:
         """The sampler's next point that nobody tried."""
-        proposals = self.space.grid() if self.sweep.sampler.name is SamplerName.GRID else self._proposals()
-        return next((values for values in proposals if key(values) not in self.tried), None)
+        if self.sweep.sampler.name is SamplerName.GRID:
+            tried = self.tried | self.refused_keys if self.refused_keys else self.tried
+            return next((values for point, values in self.space.keyed_grid if point not in tried), None)
+        return next((values for values in self._proposals() if not self._is_tried(key(values))), None)
+
+    def _is_tried(self, point: PointKey) -> bool:
+        return point in self.tried or point in self.refused_keys
 
     def _proposals(self) -> Iterator[Point]:
         """What the sampler proposes; then, where it repeats itself, what is left of the space, or random points.
@@ -131,13 +144,15 @@ class _Drawing:
 
         sampler, events = self.sweep.sampler, len(self.study.trials) + len(self.study.left_out) + len(self.refused)
         if sampler.name is SamplerName.QUASI_RANDOM:
-            yield from islice(optuna_study.sequence(self.space, sampler.seed), ATTEMPTS * (len(self.tried) + 1))
+            yield from islice(
+                optuna_study.sequence(self.space, sampler.seed), ATTEMPTS * (len(self.tried) + len(self.refused) + 1)
+            )
         else:
             for attempt in range(ATTEMPTS):
                 seed = seed_of(sampler.seed, events, attempt)
                 yield optuna_study.propose(self.space, self.sweep, self.study, seed)
         if self.space.size is not None and self.space.size <= ENUMERABLE:
-            untried = [values for values in self.space.grid() if key(values) not in self.tried]
+            untried = [values for point, values in self.space.keyed_grid if not self._is_tried(point)]
             yield from untried and [untried[seed_of(sampler.seed, events) % len(untried)]]
         else:
             random = replace(self.sweep, sampler=replace(sampler, name=SamplerName.RANDOM))

@@ -44,7 +44,10 @@ class Driver:
         self, paths: SweepPaths, definition: Definition, world: World, report: Callable[[str], None] = print
     ) -> None:
         self._inbox, self._world = paths.inbox, world
-        self._ledger = Ledger(self._open(paths), definition, report)
+        journal = self._open(paths)
+        for complaint in journal.complaints():
+            report(f"note: {complaint}")
+        self._ledger = Ledger(journal, definition, report)
         self._sight = Sight(world, self._ledger)
         self._decisions = Decisions(self._ledger, world, self._sight, self._settle_trial)
         self._dropped: set[int] = set()

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +23,60 @@ class Event:
 
 @dataclass
 class Journal:
-    """The events of the file at `path`, and the lines that could not be read, by number.
+    """The events of the file at `path`, and by number the lines that cannot be read or repeat an earlier number.
 
     A last line that a crash cut off was never an act, because an event is written before it is acted upon: it is
-    dropped. A damaged line in the middle is reported, and the others count.
+    dropped. A damaged line in the middle is reported, and the others count. Numbers repeat where two wrote at once, on
+    a disk that keeps locks to one machine.
     """
 
     path: Path
     events: list[Event]
     damaged: list[int]
+    repeated: list[int] = field(default_factory=list)
 
     @staticmethod
     def read(path: Path) -> Journal:
         """The journal at `path`; an empty one where there is no file."""
         lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-        events, damaged = [], []
+        events: list[Event] = []
+        damaged, repeated = [], []
         for position, line in enumerate(lines[:-1], 1):  # what follows the last line break was cut off
             event = _event(line)
             if event:
+                repeated += [position] if events and event.number <= events[-1].number else []
                 events.append(event)
             elif line:
                 damaged.append(position)
-        return Journal(path, events, damaged)
+        return Journal(path, events, damaged, repeated)
+
+    def complaints(self) -> list[str]:
+        """What is wrong with the file; the events that can be read count."""
+        lines = {"cannot be read": self.damaged, "repeat earlier numbers: two wrote at once": self.repeated}
+        return [f"{self.path}: lines {', '.join(map(str, at))} {reason}" for reason, at in lines.items() if at]
 
     def append(self, kind: str, **data: Any) -> Event:
-        """Adds one event, and returns when it is on the disk. Only the holder of the sweep's lock may."""
+        """Adds one event, and returns when it is on the disk. Only the holder of the sweep's lock may.
+
+        Raises `OSError`, which names the file, where it cannot be written: then nothing may be done about the event.
+        """
         number = self.events[-1].number + 1 if self.events else 1
         event = Event(number, time.time(), kind, data)
         line = json.dumps({"n": number, "at": event.at, "event": kind, **data}, ensure_ascii=False)
+        try:
+            self._write(f"{line}\n".encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        self.events.append(event)
+        return event
+
+    def _write(self, line: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab+") as stream:
             stream.truncate(end_of_whole_lines(stream))
-            stream.write(f"{line}\n".encode())
+            stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
-        self.events.append(event)
-        return event
 
 
 def _event(line: bytes) -> Event | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import prod
 
 from tunefleet.sweep import dimension
 from tunefleet.sweep.dimension import Dimension, Interval
 from tunefleet.sweep.point_filter import Filter, Lookup, typed_value
+from tunefleet.sweep.point_key import PointKey, canonical, key
 
 Point = dict[str, str]
 """{key: value as it is typed}, in the order of the space."""
@@ -104,6 +105,11 @@ class Space:
                 values.update(axis.values(choose(axis)))
         return values
 
+    @cached_property
+    def keyed_grid(self) -> Sequence[tuple[PointKey, Point]]:
+        """Every point of the grid with its key: a draw looks for the first that nobody tried."""
+        return [(key(point), point) for point in self.grid()]
+
     def grid(self) -> Sequence[Point]:
         """Every point that the filters let through: the last axis changes fastest, as in Hydra's own grids.
 
@@ -137,15 +143,6 @@ class Space:
     def describe(self) -> list[str]:
         """A line for each axis and each filter, as they are printed before a sweep begins."""
         return [*map(str, self.axes), *(f"only where {condition.text}" for condition in self.filters)]
-
-
-@lru_cache(maxsize=65536)
-def canonical(text: str) -> str:
-    """One text for all spellings of a number: `1e-5` and `0.00001` are the same value."""
-    try:
-        return repr(float(text))
-    except ValueError:
-        return text
 
 
 def equal(first: str, second: str) -> bool:
