@@ -46,5 +46,9 @@ def test_control_in_fp32_it_would_be_another_loss(runs: dict[str, dict[str, Any]
     assert any(loss != pytest.approx(run["again"][key], rel=1e-5) for key, loss in run["in fp32"].items())
 
 
+def test_without_an_adapter_peft_is_not_imported(runs: dict[str, dict[str, Any]]) -> None:
+    assert {name: run["peft"] for name, run in runs.items()} == dict.fromkeys(RUNS, False)
+
+
 def test_it_is_said_how_many_answers_were_counted(runs: dict[str, dict[str, Any]]) -> None:
     assert {value for key, value in runs["bf16-0"]["again"].items() if key.endswith("/answers")} == {2}

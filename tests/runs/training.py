@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def followed(folder: Path, overrides: list[str]) -> dict[str, Any]:
     code = train(plan)
     final_status = status.read(plan.paths.status)
     report = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": final_status and final_status.step}
+    report["peft"] = "peft" in sys.modules
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
         measured, record, _ = evaluate(plan)
         plain = PlainModel(exported_model.exported_learner(plan, torch.float32))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefleet.base import files, text
 from tunefleet.base.errors import DONE, FAILED
+from tunefleet.base.imports import heavy_imports
 from tunefleet.config import RunConfig
 from tunefleet.doors import compose
 from tunefleet.doors.rank import prepare_environment
@@ -65,7 +66,8 @@ def _config(argv: Sequence[str], machine: Machine, folder: Path) -> RunConfig:
 
 def _compared(plan: Plan, trained: Mapping[str, Any]) -> int:
     prepare_environment(plan)
-    from tunefleet.runs import strategy_check, trajectory  # torch starts here
+    with heavy_imports():
+        from tunefleet.runs import strategy_check, trajectory  # torch starts here
 
     plain = {name: trajectory.plain(strategy_check.tiny_plan(plan, name)) for name in tiny.MODELS}
     precision = plan.config.train.precision

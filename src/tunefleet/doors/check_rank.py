@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tunefleet.base import files, stdio
+from tunefleet.base.imports import heavy_imports
 from tunefleet.doors.rank import end_with_launcher, guarded, prepare_environment
 from tunefleet.plan.families import tiny
 from tunefleet.plan.plan import Plan
@@ -22,9 +23,10 @@ def main() -> None:
 
 
 def _follow(plan: Plan) -> int:
-    from tunefleet.engine.group import join  # torch starts here
-    from tunefleet.engine.hardware_check import expect_planned
-    from tunefleet.runs import strategy_check, trajectory
+    with heavy_imports():
+        from tunefleet.engine.group import join  # torch starts here
+        from tunefleet.engine.hardware_check import expect_planned
+        from tunefleet.runs import strategy_check, trajectory
 
     expect_planned(plan)
     group = join()

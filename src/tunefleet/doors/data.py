@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tunefleet.base import files, text
 from tunefleet.base.errors import ConfigError
+from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import compose, highlight
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.plan import Machine, Plan, make
@@ -37,8 +38,9 @@ def show(argv: Sequence[str], options: RowOptions, html: Path | None) -> None:
     if html is not None:
         expect_free(html)
     plan = _ready(argv)
-    from tunefleet.data.shown_rows import Choice
-    from tunefleet.runs import data_preview  # transformers starts here
+    with heavy_imports():
+        from tunefleet.data.shown_rows import Choice
+        from tunefleet.runs import data_preview  # transformers starts here
 
     seed = random.randrange(10**6) if options.seed == -1 else options.seed
     count = options.count or (1 if options.row else _ROWS)
@@ -76,7 +78,8 @@ def expect_free(page: Path) -> None:
 def prepare(argv: Sequence[str]) -> None:
     """Prepares what `train.py OVERRIDES` would train on, as the run itself would, and prints what it is, and where."""
     plan = _ready(argv)
-    from tunefleet.runs import data_preview, data_summary
+    with heavy_imports():
+        from tunefleet.runs import data_preview, data_summary
 
     started = time.monotonic()
     dataset = data_preview.prepared(plan)
@@ -88,8 +91,9 @@ def prepare(argv: Sequence[str]) -> None:
 def stats(argv: Sequence[str]) -> None:
     """Prints what `train.py OVERRIDES` would read, drop and cut, with the lengths of its rows."""
     plan = _ready(argv)
-    from tunefleet.runs import data_preview
-    from tunefleet.runs.histogram import report
+    with heavy_imports():
+        from tunefleet.runs import data_preview
+        from tunefleet.runs.histogram import report
 
     for name, lengths in data_preview.lengths(plan).items():
         print(report(name, lengths, packed=plan.config.data.packing))

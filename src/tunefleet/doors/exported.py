@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tunefleet.base import delivery, status, text
 from tunefleet.base.errors import RunError
+from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause, State
 from tunefleet.config.adapter import AdapterName
 from tunefleet.doors import unchanged
@@ -38,7 +39,8 @@ def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: 
             raise RunError(f"{plan.name}: was trained without an adapter. Leave --merged and --adapter out.")
         adapter = replace(plan.config.adapter, merge=merge)
         plan = replace(plan, config=replace(plan.config, adapter=adapter))
-    from tunefleet.runs.checkpoint_export import export as write
+    with heavy_imports():
+        from tunefleet.runs.checkpoint_export import export as write
 
     print(os.path.relpath(write(plan, folder)))
     run_status = status.read(plan.paths.status)
@@ -51,8 +53,9 @@ def evaluate(run: Run) -> None:
     plan = _ready(run)
     _expect_model(plan)
     unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
-    from tunefleet.runs import run_summary
-    from tunefleet.runs.evaluate import evaluate as measure
+    with heavy_imports():
+        from tunefleet.runs import run_summary
+        from tunefleet.runs.evaluate import evaluate as measure
 
     facts, record, samples = measure(plan)
     print(text.listed(facts | run_summary.results(record)))
@@ -63,7 +66,8 @@ def chat(run: Run) -> None:
     """Talks with the exported model."""
     plan = _ready(run)
     _expect_model(plan)
-    from tunefleet.runs import chat_session
+    with heavy_imports():
+        from tunefleet.runs import chat_session
 
     remembers = (
         "each line is answered by itself, as the training rows were"

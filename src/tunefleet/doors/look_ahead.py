@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tunefleet.base import files, status
 from tunefleet.base.errors import DataError
+from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import State
 from tunefleet.config.load import dump
 from tunefleet.doors.rank import prepare_environment
@@ -83,7 +84,8 @@ def main() -> None:
     prepare_environment(plans[0])
     os.environ["USE_TORCH"] = "0"  # for `datasets`, where a set of the hub is named
     sys.modules["torch"] = None  # type: ignore[assignment]  # tokenizers do without it, which saves most of the time
-    from tunefleet.runs import data_precheck  # transformers starts here
+    with heavy_imports():
+        from tunefleet.runs import data_precheck  # transformers starts here
 
     for plan in plans:
         files.write_json(Path(plan.run_dir) / _COMPLAINTS, list(data_precheck.complaints(plan)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
+from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import unchanged
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
@@ -61,7 +62,8 @@ def train_plan(plan: Plan) -> int:
     if os.environ["RANK"] == "0":
         unchanged.expect(plan)
         unchanged.expect_whole_export(plan)
-    from tunefleet.runs.train import train  # torch starts here
+    with heavy_imports():
+        from tunefleet.runs.train import train  # torch starts here
 
     return train(plan)
 

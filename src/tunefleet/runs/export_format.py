@@ -17,7 +17,6 @@ from tunefleet.config.train import Precision
 from tunefleet.contracts import RunState
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.encode.template import ChatTemplate
-from tunefleet.model import lora
 from tunefleet.model.export import write, write_without_weights
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import verify_export
@@ -31,6 +30,8 @@ def stage(
     adapter, stops = plan.config.adapter, end_of_turn(template, tokenizer).stops
     with progress.during("exporting"):
         if adapter.name is not AdapterName.NONE and adapter.merge:
+            from tunefleet.model import lora  # peft starts here
+
             model = lora.merge(model, adapter, weights)
             weights = dict(model.state_dict())
         write(staged, model, weights, tokenizer, template.exported, stops)

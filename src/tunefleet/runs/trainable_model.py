@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from tunefleet.config.adapter import AdapterName
-from tunefleet.model import build, lora
+from tunefleet.model import build
 from tunefleet.model.freeze import freeze
 from tunefleet.plan.plan import Plan
 
@@ -33,6 +33,8 @@ def set_trainable(plan: Plan, model: PreTrainedModel) -> None:
     """Freezes what is not trainable, and attaches the adapter."""
     config = plan.config
     if config.adapter.name is not AdapterName.NONE:
+        from tunefleet.model import lora  # peft starts here
+
         base = config.model.path if plan.sources.weights else None
         lora.attach(model, config.adapter, config.train.seed, base)
     elif config.model.freeze:

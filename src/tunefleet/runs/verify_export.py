@@ -34,6 +34,8 @@ _OF_FP32 = 1e-2
 """Root mean square of the logits' differences, to that of the logits: fp32 leaves another order of sums and TF32."""
 _OF_16_BITS = 0.2  # 8 bits of mantissa, on other hardware, after many layers; another head is further off than that
 _READER = Path(__file__).with_name("plain_reader.py")
+_UNCOLLECTED = "import atexit, gc; gc.disable(); atexit.register(gc.freeze)\n"
+"""Before the reader's source: nothing looks for garbage in all of transformers, as it is imported and at the end."""
 _SPARE = 1.25  # memory for the model and what reading it takes
 
 
@@ -150,7 +152,7 @@ def _read(folder: Path, expected: Expected, with_logits: bool) -> tuple[dict[str
             "logits": f"{scratch}/logits.npy",
         }
         process = subprocess.run(
-            [sys.executable, "-P", "-c", _READER.read_text(encoding="utf-8")],
+            [sys.executable, "-P", "-c", _UNCOLLECTED + _READER.read_text(encoding="utf-8")],
             input=json.dumps(request),
             capture_output=True,
             text=True,

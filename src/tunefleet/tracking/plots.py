@@ -36,12 +36,10 @@ def terminal(records: Records, width: int = 78, height: int = 16) -> str:
 
 def picture(records: Records, path: Path, title: str) -> None:
     """Writes the curves of all losses as a PNG."""
-    import matplotlib
+    from matplotlib.figure import Figure  # without pyplot, which keeps figures for windows
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120)
+    figure = Figure(figsize=(7, 4), dpi=120)
+    axes = figure.subplots()
     for name, (steps, values) in losses(records).items():
         if name == "train":
             axes.plot(steps, values, label="train", linewidth=1)
@@ -52,4 +50,3 @@ def picture(records: Records, path: Path, title: str) -> None:
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, metadata={"Software": None})
-    pyplot.close(figure)
