@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import State, Status
 from tunefleet.launch.register import Run
+from tunefleet.plan import Plan
 
 
 def run_directory(name: str, state: State | None = State.RUNNING, **more: Any) -> Run:
@@ -30,14 +32,19 @@ def planned_run(
     folder: Path, name: str = "run", state: State | None = State.RUNNING, slurm: bool = False, **run_status: Any
 ) -> Run:
     """A run with a saved plan; with `slurm`, one whose job is in the queue."""
-    made = tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
-    plan = replace(made, name=name, run_dir=str(folder / "outputs" / name))
+    plan = replace(_made(folder, slurm), name=name, run_dir=str(folder / "outputs" / name))
     plan.save()
     if slurm:
         queued(folder / "outputs", [plan.paths])
     if state:
         status.write(plan.paths.status, Status(state, **run_status))
     return Run(plan.paths)
+
+
+@functools.cache
+def _made(folder: Path, slurm: bool) -> Plan:
+    """Once for all runs of a test: some have two hundred."""
+    return tiny_plan(folder, launch={"name": "slurm"} if slurm else {"processes": 1})
 
 
 def status_of(run: Run) -> Status:

@@ -202,7 +202,9 @@ def test_ctrl_c_under_torchrun_is_an_interruption(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")
 def test_mpirun_starts_the_ranks_itself(tmp_path: Path) -> None:
     launcher = ["mpirun", "-n", "2", sys.executable]
-    output = _under(tmp_path, launcher, *SMALL, "train.max_steps=2", "train.micro_batch=2", "parallel=zero2")
+    output = _under(
+        tmp_path, launcher, *SMALL, *LOSSES_ALONE, "train.max_steps=2", "train.micro_batch=2", "parallel=zero2"
+    )
     assert "x 2 data-parallel" in output
     assert status(run_folder(tmp_path))["state"] == "finished"
 
