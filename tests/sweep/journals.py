@@ -28,7 +28,7 @@ class SweepWriter:
         self.paths = SweepPaths(outputs / "sweeps" / name)
         config = SweepConfig(name=name, **settings)
         files.write_json(self.paths.definition, {"name": name, "folder": str(outputs.parent), "sweep": dump(config)})
-        self.journal = Journal.read(self.paths.journal)
+        self.journal, self._trials = Journal.read(self.paths.journal), 0
 
     def add(self, kind: str, **data: Any) -> Event:
         """Appends an event."""
@@ -36,7 +36,8 @@ class SweepWriter:
 
     def drawn(self, values: dict[str, str], seeds: Sequence[int] = (), words: Sequence[str] = (), **more: Any) -> int:
         """A new trial; returns its number."""
-        number = 1 + sum(event.kind == "drawn" for event in self.journal.events)
+        self._trials += 1
+        number = self._trials
         typed = [*words, *(f"{key}={value}" for key, value in values.items())]
         runs = [self._run(number, seed, typed) for seed in (seeds or [None])]
         self.add("drawn", **{"trial": number, "values": values, "runs": runs, "source": "sampler", **more})
