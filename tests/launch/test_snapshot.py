@@ -68,6 +68,30 @@ def test_holds_what_git_tracks_and_would_offer_to_track(repository: Path, store:
     assert code_copy.python_path == code_copy.folder / "src"
 
 
+def test_holds_the_cluster_s_own_settings_although_git_ignores_them(repository: Path, store: Path) -> None:
+    """The last act of a sweep's job composes with them, and submits other jobs."""
+    (repository / ".gitignore").write_text("outputs/\nconf/local/\n")
+    (repository / "conf" / "local").mkdir()
+    (repository / "conf" / "local" / "cluster.yaml").write_text("partition: ours\n")
+    (repository / "conf" / "local" / "notes.txt").write_text("ignored")
+    assert {name for name in names(take(repository, store).folder) if "local" in name} == {"conf/local/cluster.yaml"}
+
+
+def test_what_a_job_takes_is_its_own_snapshot(repository: Path, store: Path) -> None:
+    first = take(repository, store)
+    assert take(first.folder, store) == first
+
+
+def test_holds_the_sweeps_that_conf_has_a_link_to(store: Path, tmp_path: Path) -> None:
+    for repository in (ROOT, tmp_path / "copy"):
+        if repository != ROOT:  # without git
+            for part in ("src", "conf", "sweeps"):
+                shutil.copytree(ROOT / part, repository / part, symlinks=True)
+        files = project.sources(repository, store)
+        assert files[Path("conf/sweeps")].is_symlink()
+        assert files[Path("sweeps/lr_grid.yaml")].is_file()
+
+
 def test_holds_edits_that_are_not_committed(repository: Path, store: Path) -> None:
     (repository / "src/tunefleet/__init__.py").write_text("VALUE = 2\n")
     assert (take(repository, store).python_path / "tunefleet/__init__.py").read_text() == "VALUE = 2\n"

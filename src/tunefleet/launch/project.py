@@ -11,6 +11,7 @@ from tunefleet.launch import git
 
 PACKAGE = Path("src/tunefleet")
 _PARTS = ("src", "conf", "sweeps", "train.py")
+_LOCAL = Path("conf/local")
 _INSTALLED = Path(__file__).parents[1]
 IMPORTED_FROM = _INSTALLED.parent
 """What PYTHONPATH needs for this code: `src` of a clone, or where the package was installed."""
@@ -23,12 +24,13 @@ _SHOWN = 3
 def sources(repository: Path, store: Path) -> dict[Path, Path]:
     """{name in the project: file}, without what lies in `store`. A file may be deleted, or a folder.
 
-    With git: what it tracks or would offer to track. Without: `src`, `conf` and `train.py`, or the installed package
-    alone. Raises `RunError` where untracked files are too large to be code.
+    With git: what it tracks or would offer to track, and this cluster's own settings, which it ignores: the last act of
+    a job may submit others. Without: `src`, `conf`, `sweeps` and `train.py`, or the installed package alone. Raises `RunError` where untracked files are too large to be code.
     """
     names = _listed(repository, "--cached", "--others", "--exclude-standard")
     if not any(name.is_relative_to(PACKAGE) for name in names):  # no git, or a repository around an installed package
         return dict(_by_hand(repository))
+    names += [path.relative_to(repository) for path in (repository / _LOCAL).glob("*.yaml")]
     root, store = repository.resolve(), store.resolve()
     outside = [name for name in names if not (root / name).is_relative_to(store)]
     tracked = set(_listed(repository, "--cached"))
