@@ -25,7 +25,8 @@ def sources(repository: Path, store: Path) -> dict[Path, Path]:
     """{name in the project: file}, without what lies in `store`. A file may be deleted, or a folder.
 
     With git: what it tracks or would offer to track, and this cluster's own settings, which it ignores: the last act of
-    a job may submit others. Without: `src`, `conf`, `sweeps` and `train.py`, or the installed package alone. Raises `RunError` where untracked files are too large to be code.
+    a job may submit others. Without: `src`, `conf`, `sweeps` and `train.py`, or the installed package alone.
+    Raises `RunError` where untracked files are too large to be code.
     """
     names = _listed(repository, "--cached", "--others", "--exclude-standard")
     if not any(name.is_relative_to(PACKAGE) for name in names):  # no git, or a repository around an installed package
