@@ -2,7 +2,8 @@
 
 An OPT of 61 million parameters (fp32, Adam, one process: 733 MB of weights and optimizer states at stage 0) is saved
 several times by the checkpoint store, each time followed by a plain loop that writes the bytes of every saved file and
-calls fsync. The medians, their ratio and the least of each are printed for every stage.
+calls fsync. The medians of the seconds and of the processor's seconds, which a busy machine changes less, are printed
+for every stage with their ratios.
 
     python -m benchmarks.checkpoint [--stages 0 1 3] [--repeats 5] [--folder FOLDER]
 """
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,28 +76,37 @@ def _measure(stage: int, repeats: int, folder: Path) -> None:
     store = CheckpointStore(folder / "checkpoints", plan.identity, group, keep=1)
     saves, writes = [], []
     for step in range(1, repeats + 1):
-        started = time.perf_counter()
-        store.save(trainer, RunState(step=step))
-        saves.append(time.perf_counter() - started)
-        writes.append(_write_and_sync(folder / "checkpoints" / f"step-{step:08d}", folder / "plain"))
-    size = sum(path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file()) / 1e6
-    save, write = statistics.median(saves), statistics.median(writes)
-    print(f"stage {stage}: {size:.0f} MB, saved in {save:.2f} s (least {min(saves):.2f}), ", end="")
-    print(f"written and synced in {write:.2f} s (least {min(writes):.2f}): {save / write:.2f} x", flush=True)
+        saves.append(_seconds(partial(store.save, trainer, RunState(step=step))))
+        saved = (folder / "checkpoints" / f"step-{step:08d}").rglob("*")
+        contents = [path.read_bytes() for path in saved if path.is_file()]
+        writes.append(_seconds(partial(_write_and_sync, contents, folder / "plain")))
+    size = sum(len(content) for content in contents) / 1e6
+    for name, save, write in zip(("seconds", "CPU seconds"), _medians(saves), _medians(writes), strict=True):
+        print(
+            f"stage {stage}, {size:.0f} MB, {name}: save {save:.2f}, write and sync {write:.2f}: {save / write:.2f} x"
+        )
     trainer.close()
     group.destroy()
 
 
-def _write_and_sync(checkpoint: Path, target: Path) -> float:
-    """Seconds to write the bytes of `checkpoint`, which are in memory, to files of one name, and to sync each."""
-    contents = [path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()]
-    started = time.perf_counter()
+def _seconds(act: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of the clock, and of the processor in this process."""
+    started, used = time.perf_counter(), time.process_time()
+    act()
+    return time.perf_counter() - started, time.process_time() - used
+
+
+def _medians(pairs: list[tuple[float, float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*pairs, strict=True)]
+
+
+def _write_and_sync(contents: list[bytes], target: Path) -> None:
+    """Writes each of `contents`, which are in memory, to a file of one name, and syncs it."""
     for content in contents:
         with open(target, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
