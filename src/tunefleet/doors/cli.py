@@ -41,10 +41,12 @@ def _parse(argv: Sequence[str]) -> Namespace:
         parser.print_help()
         sys.exit(USER_ERROR)
     args, unknown = parser.parse_known_args(argv)
-    if unknown and "overrides" not in args:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "overrides" in args:
         args.overrides = unknown  # in the order in which they were typed
+    elif "settings" in args and not any(argument.startswith("-") for argument in unknown):
+        args.settings = [*args.settings, *unknown]  # argparse takes none behind an option: clone SWEEP 3 --warm key=value
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return args
 
 

@@ -62,7 +62,8 @@ def lines(look: Look, sweep: SweepConfig, space: Space, definition: Definition) 
     """What is printed of it."""
     runs = (look.trials or 0) * max(1, len(sweep.seeds))
     seeds = f" x {len(sweep.seeds)} seeds = {runs} runs" if sweep.seeds else ""
-    card = {"question": sweep.question, "expected": sweep.expected}
+    objective = ", ".join(f"{metric} ({direction.value})" for metric, direction in sweep.objective.items())
+    card = {"question": sweep.question, "expected": sweep.expected, "objective": objective}
     summary = {
         "sweep": definition.name,
         **{name: value for name, value in card.items() if value},

@@ -34,6 +34,12 @@ def _values(data: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in data["values"].items())
 
 
+def _limits(limits: Mapping[str, Any]) -> str:
+    """Limits as totals, and the values that keys of the space have now."""
+    values = {**{key: value for key, value in limits.items() if key != "space"}, **limits.get("space", {})}
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
 Text = Callable[[Mapping[str, Any], Sequence[str]], str]
 _TEXTS: Mapping[str, Text] = {
     "left_out": lambda data, objectives: f"left out [{_values(data)}]: {data['reason']}",
@@ -49,6 +55,6 @@ _TEXTS: Mapping[str, Text] = {
     "resumed": lambda data, objectives: "goes on",
     "pinned": lambda data, objectives: f"next [{_values(data)}]",
     "ignored": lambda data, objectives: f"nothing done: {data['reason']}",
-    "extended": lambda data, objectives: f"extended: {data['limits']}",
+    "extended": lambda data, objectives: f"extended: {_limits(data['limits'])}",
     "closed": lambda data, objectives: f"over: {data['reason']}",
 }
