@@ -44,7 +44,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
     if "overrides" in args:
         args.overrides = unknown  # in the order in which they were typed
     elif "settings" in args and not any(argument.startswith("-") for argument in unknown):
-        args.settings = [*args.settings, *unknown]  # argparse takes none behind an option: clone SWEEP 3 --warm key=value
+        args.settings = [*args.settings, *unknown]  # argparse takes none behind an option: clone SWEEP 3 --warm a=1
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return args
