@@ -59,6 +59,7 @@ class FakeWorld:
             overrides=overrides,
             config=SimpleNamespace(train=train),
             layout=SimpleNamespace(world_size=1),
+            parameters=None,
         )
 
     def finished(self, plan: Any) -> str | None:
