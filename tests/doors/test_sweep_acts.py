@@ -147,6 +147,15 @@ def test_a_stopped_search_is_what_cancel_makes_of_it(paths: SweepPaths) -> None:
     assert study(paths).closed == "stopped by a user"
 
 
+@pytest.mark.parametrize("command", ["resume", "retry"])
+def test_runs_of_a_search_are_started_by_its_rounds_alone(
+    paths: SweepPaths, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "mine"])
+    assert "mine: is a search, which starts its runs itself: `tunefleet sweep watch mine`" in capsys.readouterr().err
+
+
 def test_a_run_whose_launcher_is_there_is_not_dead_however_old_its_heartbeat(paths: SweepPaths) -> None:
     definition = Definition.read(paths.definition)
     trials = LocalTrials(paths, definition, TrialPlanner(definition))

@@ -114,12 +114,16 @@ def resume(args: Namespace) -> int:
     """Starts saved runs again; the exit code."""
     from tunefleet.doors import control
 
+    _expect_no_search(args)
+
     return control.resume(_named(args), _sweep(args))
 
 
 def retry(args: Namespace) -> int:
     """Starts again what is not finished, or what failed; the exit code."""
     from tunefleet.doors import control
+
+    _expect_no_search(args)
 
     if not args.runs:
         return control.retry(_all(args))
@@ -170,6 +174,19 @@ def _searches(args: Namespace) -> tuple[list[SweepPaths], list[str]]:
     paths = {name: SweepPaths(outputs_of(args) / "sweeps" / name) for name in args.runs}
     searches = {name: path for name, path in paths.items() if path.definition.exists()}
     return list(searches.values()), [name for name in args.runs if name not in searches]
+
+
+def _expect_no_search(args: Namespace) -> None:
+    """Raises `ConfigError` for a search, whose runs are started by its rounds alone."""
+    names = [paths.root.name for paths in _searches(args)[0]]
+    if names:
+        raise ConfigError(
+            *(
+                f"{name}: is a search, which starts its runs itself: `tunefleet sweep watch {name}` goes on with it, "
+                f"`tunefleet sweep retry {name}` starts what failed."
+                for name in names
+            )
+        )
 
 
 def _stop(paths: SweepPaths) -> None:

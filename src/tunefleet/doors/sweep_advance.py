@@ -97,7 +97,7 @@ def _stay_here(paths: SweepPaths, definition: Definition, planner: TrialPlanner,
 
     def note(number: int) -> None:
         signals.append(number)
-        world.signal(number)
+        world.signal(signal.SIGINT)  # whichever it was: the user's, and no lost machine
 
     with lock.hold(paths.lock), caught(note):
         driver = Driver(paths, definition, world, _print)

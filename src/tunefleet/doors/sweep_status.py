@@ -21,7 +21,7 @@ _SHOWN = 5  # reasons, or lines of the next round
 _HEAD = ("sweep", "kind", "trials", "state")
 _LABELS = {
     TrialState.RUNNING: "in flight",
-    TrialState.DRAWN: "waiting for room",
+    TrialState.DRAWN: "waiting to start",
     TrialState.PAUSED: "paused at a rung",
     TrialState.FINISHED: "finished",
     TrialState.PRUNED: "pruned",
