@@ -201,7 +201,8 @@ function quantile(values, share) {
 function rangeOf(values) {
   if (!values.length) return null;
   const [first, third] = [quantile(values, 0.25), quantile(values, 0.75)];
-  const reach = 3 * (third - first || Infinity); // what lies further out would press all others into one line
+  const few = values.length < 8; // all of them are shown; of more, what lies far out would press the others into one line
+  const reach = few ? Infinity : 3 * (third - first || Infinity);
   const [low, high] = [Math.max(quantile(values, 0), first - reach), Math.min(quantile(values, 1), third + reach)];
   const margin = (high - low || Math.abs(high) || 1) * 0.06;
   return [low - margin, high + margin];
