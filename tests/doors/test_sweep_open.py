@@ -57,14 +57,19 @@ def definition(folder: Path) -> tuple[SweepPaths, dict[str, Any]]:
 
 def test_a_dry_run_plans_everything_and_begins_nothing(types: Types, tmp_path: Path) -> None:
     printed = types("sweep.seeds=[1,2]", "--dry-run")
-    assert "trials    6 x 2 seeds = 12 runs, drawn by grid" in printed
-    assert "question  which one?" in printed
+    assert "trials     6 x 2 seeds = 12 runs, drawn by grid" in printed
+    assert "question   which one?" in printed
     assert "searched  optimizer.lr: 1e-3, 2e-3, 3e-3" in printed
     assert "... 1 more" in printed
     assert sweeps(tmp_path) == []
     assert types("sweep.dry_run=true").count("demo_opt-tiny_ddp-") == 5
     types()  # control
     assert len(sweeps(tmp_path)) == 1
+
+
+def test_objectives_that_are_typed_replace_those_of_the_file(types: Types, tmp_path: Path) -> None:
+    types("sweep.objective={exact_match: max}")
+    assert definition(tmp_path)[1]["sweep"]["objective"] == {"exact_match": "max"}
 
 
 def test_a_search_is_typed_with_m(types: Types) -> None:
@@ -84,7 +89,7 @@ def test_points_that_the_plan_refuses_are_refused_or_left_out(types: Types) -> N
     assert "[train.sequence_length=100000] " in printed
     assert "1 points cannot be tried. sweep.invalid=leave_out begins without them." in printed
     printed = types(*bad, "sweep.invalid=leave_out", "--dry-run")
-    assert "trials    1, drawn by grid" in printed
+    assert "trials     1, drawn by grid" in printed
     assert "left out [train.sequence_length=100000]: " in printed
 
 
@@ -95,7 +100,7 @@ def test_points_that_do_not_fit_the_machine_that_is_meant_are_refused(types: Typ
 
 def test_what_is_typed_replaces_the_file_and_the_same_command_is_the_same_sweep(types: Types, tmp_path: Path) -> None:
     printed = types("optimizer.lr=1e-4", "sweep.trials=2")
-    assert "trials    2, drawn by grid" in printed
+    assert "trials     2, drawn by grid" in printed
     paths, recorded = definition(tmp_path)
     assert recorded["overrides"] == [f"--config-dir={tmp_path}/conf", "sweeps=own", "optimizer.lr=1e-4"]
     assert f"sweep  {paths.root.name}: goes on" in types("optimizer.lr=1e-4", "sweep.trials=2")

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, load
 from tunefleet.config.sweep import SweepConfig
+from tunefleet.doors.overrides import parse
 
 _NOT_OF_A_RUN = ("hydra", "sweep")
 
@@ -34,6 +35,9 @@ def sweep(composed: DictConfig) -> SweepConfig | None:
     if "sweep" not in composed:
         return None
     values = plain(composed, "sweep") or {}
+    objectives = [parse(text) for text in task_overrides(composed) if text.startswith("sweep.objective=")]
+    if objectives:  # Hydra would add those that are typed to those of the file
+        values["objective"] = objectives[-1].value()
     try:
         return load(SweepConfig, values)
     except ConfigError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 from tunefleet.base.errors import RunError
 from tunefleet.doors import submit
 from tunefleet.doors.sweep_world import Trials
 from tunefleet.launch.run_state import StatusReader
-from tunefleet.launch.slurm import Outcome
+from tunefleet.launch.slurm import Earlier, Outcome
 from tunefleet.plan import Plan
 from tunefleet.sweep.world import Start
 
@@ -21,7 +20,10 @@ class SlurmTrials(Trials):
         """No limit of ours."""
 
     def start(self, starts: Sequence[Start]) -> Mapping[str, str]:
-        """Submits what the site takes; runs that cannot begin, with the reason."""
+        """Submits what the site takes; runs that cannot begin, with the reason.
+
+        Raises `RunError` where SLURM refuses a job: its trials wait as they stood, because none of them is at fault.
+        """
         refused: dict[str, str] = {}
         plans: list[Plan] = []
         for start in starts:
@@ -29,8 +31,18 @@ class SlurmTrials(Trials):
                 plans.append(self.prepared(start))
             except RunError as error:
                 refused[start.run.run_dir] = str(error)
-        for outcome in submit.send_quietly(plans, StatusReader()):
+        earlier = {plan.run_dir: Earlier.read(plan) for plan in plans}
+        outcomes = submit.send_quietly(plans, StatusReader())
+        for outcome in outcomes:
             _report(outcome)
+            for plan in outcome.refused:
+                earlier[plan.run_dir].restore()
+        if not_taken := [plan for outcome in outcomes for plan in outcome.refused]:
+            messages = "; ".join(dict.fromkeys(outcome.message for outcome in outcomes if outcome.refused))
+            raise RunError(
+                f"{messages}. {len(not_taken)} runs wait, and none has failed. Once that is mended: "
+                f"tunefleet sweep advance {self._definition.name}"
+            )
         return refused
 
 
@@ -44,5 +56,3 @@ def _report(outcome: Outcome) -> None:
             "Whoever advances the sweep next submits them.",
             flush=True,
         )
-    elif outcome.message:
-        print(f"tunefleet: {outcome.message}", file=sys.stderr, flush=True)

@@ -128,4 +128,7 @@ def _rehearsed(paths: SweepPaths, lines: list[str]) -> Progress:
     paths, definition, planner = sweep_advance.opened(paths.root)
     trials = sweep_advance.trials(paths, definition, planner)
     world = Onlooker(trials, sweep_advance.slots(definition))
-    return RehearsedDriver(paths, definition, world, lines.append).advance()
+    progress = RehearsedDriver(paths, definition, world, lines.append).advance()
+    if world.would_begin:
+        lines.append(f"{world.would_begin} runs begin")
+    return progress

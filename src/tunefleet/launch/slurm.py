@@ -66,11 +66,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: the parts that SLURM has, the runs that wait because of a limit, SLURM's message."""
+    """What became of a batch: the parts that SLURM has, the runs that wait because of a limit or that are refused.
+
+    `message` is SLURM's about those that it does not have.
+    """
 
     submitted: tuple[tuple[Batch, Submission], ...]
     waiting: tuple[Plan, ...] = ()
     message: str = ""
+    refused: tuple[Plan, ...] = ()
 
 
 def batches(plans: Sequence[Plan], code: Path) -> list[Batch]:
@@ -102,7 +106,7 @@ def submit_what_fits(batch: Batch, outputs: Path) -> Outcome:
         except QueueError as error:
             for plan in waiting[size:]:
                 _refused(plan, str(error))
-            return Outcome(tuple(done), (), str(error))
+            return Outcome(tuple(done), (), str(error), waiting)
         else:
             waiting = waiting[size:]
             size = min(size, len(waiting))
@@ -115,7 +119,7 @@ def submit(batch: Batch, outputs: Path) -> Submission:
     Everything is written down first: the submission, its place in every run, the state `queued`. Raises
     `SiteLimitError`, and leaves the runs as they were, where a limit of the site is the reason.
     """
-    earlier = [_Earlier.read(plan) for plan in batch.plans]
+    earlier = [Earlier.read(plan) for plan in batch.plans]
     for plan in batch.plans:
         _queue_up(plan)
     submitted = submission.intend(outputs, [plan.paths for plan in batch.plans])
@@ -139,19 +143,21 @@ def submit(batch: Batch, outputs: Path) -> Submission:
 
 
 @dataclass(frozen=True)
-class _Earlier:
-    """How a run stood before it was to be submitted."""
+class Earlier:
+    """How a run stood before it was to be submitted; `restore` puts that back."""
 
     plan: Plan
     status: Status | None
     place: str | None
 
     @staticmethod
-    def read(plan: Plan) -> _Earlier:
+    def read(plan: Plan) -> Earlier:
+        """How `plan` stands."""
         path = plan.paths.submission
-        return _Earlier(plan, status.read(plan.paths.status), path.read_text() if path.exists() else None)
+        return Earlier(plan, status.read(plan.paths.status), path.read_text() if path.exists() else None)
 
     def restore(self) -> None:
+        """As if it had never been submitted."""
         paths = self.plan.paths
         if self.status:
             status.write(paths.status, self.status)

@@ -43,6 +43,8 @@ class Onlooker:
 
     world: World
     room: int | None
+    would_begin: int = 0
+    """Runs that it was asked to start."""
 
     def refresh(self) -> None:
         """As in the real one."""
@@ -69,7 +71,8 @@ class Onlooker:
         return self.world.status(run_dir)
 
     def start(self, starts: Sequence[Start]) -> Mapping[str, str]:
-        """Nothing begins."""
+        """Nothing begins; what would is counted."""
+        self.would_begin += len(starts)
         return {}
 
     def prune(self, run_dir: str, reason: str) -> None:
