@@ -103,6 +103,15 @@ def test_a_run_that_is_not_finished_is_named_with_what_to_do(tmp_path: Path, now
     assert "`tunefleet resume first`" in message
 
 
+@pytest.mark.parametrize("state", [State.PAUSED, State.PRUNED])
+def test_a_run_that_its_sweep_ended_may_be_begun_from(tmp_path: Path, state: State) -> None:
+    before = finished(tmp_path)
+    status.write(before.paths.status, Status(state, step=7, total_steps=40))
+    plan = tiny_plan(tmp_path, start_from="first", max_steps=80)
+    assert plan.sources.weights == str(tmp_path / "first" / "export")
+    assert any("weights that first had after 7 steps" in note for note in plan.notes)
+
+
 def test_another_model_would_be_dropped_in_silence(tmp_path: Path) -> None:
     finished(tmp_path)
     other = {"name": "other", "init": "random", "architecture": OPT}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tunefleet.base.errors import ConfigError, RunError
+from tunefleet.base.paths import RunPaths
 from tunefleet.base.sweeps import SweepPaths
-from tunefleet.doors import sweep_advance, sweep_status
+from tunefleet.config.adapter import AdapterName
+from tunefleet.doors import exported, sweep_advance, sweep_status
+from tunefleet.launch.register import Run
 from tunefleet.sweep import inbox, space_reader
 from tunefleet.sweep.definition import Definition
 from tunefleet.sweep.journal import Journal
@@ -84,12 +88,17 @@ def resume(paths: SweepPaths, trial: int) -> None:
 
 
 def clone(paths: SweepPaths, trial: int, settings: Sequence[str], warm: bool) -> None:
-    """Tries a trial's settings with changes. Raises `ConfigError` where the plan refuses them."""
+    """Tries a trial's settings with changes; `warm` from its newest checkpoint, of which an export is made.
+
+    Raises `ConfigError` where the plan refuses the settings.
+    """
     definition, study = _read(paths)
     source = _trial(study, trial)
     if not settings and not warm:
         raise ConfigError("clone: the same settings would be the same run. Name what is to be changed: key=value.")
     values = {**source.values, **_settings(settings)}
+    if warm:
+        _export(source)
     _expect_plannable(paths, definition, values, source if warm else None)
     _request(paths, "pin", values=values, source=f"clone of {trial}", warm_from=trial if warm else None)
 
@@ -102,6 +111,14 @@ def pin(paths: SweepPaths, settings: Sequence[str]) -> None:
     values = _settings(settings)
     _expect_plannable(paths, definition, values, None)
     _request(paths, "pin", values=values, source="pin", warm_from=None)
+
+
+def _export(trial: Trial) -> None:
+    """Writes the whole model of each run that has none yet, as the plan of a warm start wants it."""
+    for run in (Run(RunPaths(Path(run.run_dir))) for run in trial.runs):
+        if run.paths.checkpoints.exists() and not (run.paths.export / "config.json").exists():
+            has_adapter = run.setting("adapter") not in (None, AdapterName.NONE.value)
+            exported.export(run, None, merge=True if has_adapter else None)
 
 
 def _read(paths: SweepPaths) -> tuple[Definition, Study]:

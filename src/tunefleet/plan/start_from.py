@@ -1,4 +1,4 @@
-"""Starting weights: the finished run whose trained weights a new run begins with."""
+"""Starting weights: the run whose trained weights a new run begins with; it is finished, or its sweep ended it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def applied(config: RunConfig) -> tuple[RunConfig, tuple[str, ...]]:
     if named is None:
         return config, ()
     prior = _plan(named, Path(config.output_dir).expanduser())
-    step = _expect_finished(prior)
+    step = _expect_over(prior)
     _expect_whole(prior)
     _expect_same_model(prior, config.model)
     model = replace(config.model, path=str(prior.paths.export), init=Init.PRETRAINED, architecture={}, num_layers=None)
@@ -55,10 +55,10 @@ def _plan(named: str, outputs: Path) -> Plan:
     raise ConfigError(f"{_KEY}: {named} is no run: neither a run's directory nor a name in {outputs}.{hint}")
 
 
-def _expect_finished(prior: Plan) -> int:
-    """The steps of a finished run."""
+def _expect_over(prior: Plan) -> int:
+    """The steps of a run that is finished, or that its sweep ended: a trial may begin warm from another one."""
     run = status.read(prior.paths.status)
-    if run is None or run.state is not State.FINISHED:
+    if run is None or run.state not in (State.FINISHED, State.PAUSED, State.PRUNED):
         state = f"is {run.state.value} at step {run.step} of {run.total_steps}" if run else "has not started"
         raise ConfigError(
             f"{_KEY}: {prior.name} {state}, so its schedule is not over. Finish it with `tunefleet resume "
