@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_a_filter_over_a_composed_setting(filters: str, lines: dict[str, bool], tmp_path: Path) -> None:
-    overrides = ["sweeps=lr_grid", f'sweep.filter=["{filters}"]', f"output_dir={tmp_path}", "--dry-run"]
+    overrides = [
+        "sweeps=lr_grid",
+        "optimizer.lr=3e-4,1e-3,3e-3",
+        f'sweep.filter=["{filters}"]',
+        f"output_dir={tmp_path}",
+        "--dry-run",
+    ]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     table = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]

@@ -26,7 +26,7 @@ class SweepWriter:
     def __init__(self, outputs: Path, name: str = "lr-1a2b3c4d", **settings: Any) -> None:
         self.outputs = outputs
         self.paths = SweepPaths(outputs / "sweeps" / name)
-        config = SweepConfig(name=name, **settings)
+        config = SweepConfig(name=name, **{"objective": {"validation/loss": Direction.MIN}, **settings})
         files.write_json(self.paths.definition, {"name": name, "folder": str(outputs.parent), "sweep": dump(config)})
         self.journal, self._trials = Journal.read(self.paths.journal), 0
 

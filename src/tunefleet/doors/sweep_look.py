@@ -16,6 +16,7 @@ from tunefleet.sweep.draw import Exhausted, draw
 from tunefleet.sweep.rung_ends import last_rung
 from tunefleet.sweep.space import Space
 from tunefleet.sweep.study import Study, Trial
+from tunefleet.sweep.sweep_rules import NO_POINT_LEFT
 
 _SAMPLE = 20
 _HEAD_LINES = 5
@@ -103,6 +104,8 @@ def _points(sweep: SweepConfig, space: Space) -> Iterator[Mapping[str, str]]:
 def _expect_valid(
     sweep: SweepConfig, planned: Sequence[object], refused: Sequence[tuple[Mapping[str, str], str]]
 ) -> None:
+    if not planned and not refused:
+        raise ConfigError(NO_POINT_LEFT)
     if refused and (sweep.invalid is Invalid.REFUSE or not planned):
         shown = [f"[{_name(values)}] {reason}" for values, reason in refused[:_COMPLAINTS]]
         hint = "sweep.invalid=leave_out begins without them." if planned else "No point of the space is left."

@@ -10,6 +10,7 @@ from tunefleet.sweep.space import Space
 
 LARGEST_GRID = 1_000_000
 _LEARNING = (SamplerName.TPE, SamplerName.GAUSSIAN_PROCESS, SamplerName.CMA_ES)
+NO_POINT_LEFT = "sweep.filter: leaves no point of the space. Change an expression, or widen sweep.space."
 
 
 def complaints(sweep: SweepConfig, space: Space) -> Iterator[str]:
@@ -32,7 +33,7 @@ def _sampler(sweep: SweepConfig, space: Space) -> Iterator[str]:
         if (space.size or 0) > LARGEST_GRID:
             yield f"{name}: {space.size:,} points at most. Take sweep.sampler.name=random and sweep.trials."
         elif space.size and space.filters and not space.grid():
-            yield "sweep.filter: leaves no point of the space. Change an expression, or widen sweep.space."
+            yield NO_POINT_LEFT
     elif sweep.sampler.name is SamplerName.CMA_ES and not any(
         isinstance(axis.dimension, Interval | Steps) for axis in space.axes
     ):
