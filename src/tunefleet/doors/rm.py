@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tunefleet.base import files, sweeps
 from tunefleet.base.errors import DONE, FAILED, RunError
+from tunefleet.base.file_lock import try_lock
 from tunefleet.base.paths import RunPaths
 from tunefleet.doors.status import state
 from tunefleet.launch.register import Run
@@ -86,10 +86,8 @@ def _expect_over(run: Run, reader: StatusReader) -> Run:
         raise RunError(f"{run.name}: is {run_status.state.value}. End it first: tunefleet cancel {run.name}")
     if run.paths.lock.exists():
         with open(run.paths.lock) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"{run.name}: is being used by a process. Wait for it.") from None
+            if not try_lock(lock):
+                raise RunError(f"{run.name}: is being used by a process. Wait for it.")
     return run
 
 

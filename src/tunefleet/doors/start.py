@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from tunefleet.base import failures, status, text
 from tunefleet.base.errors import DONE, RunError
+from tunefleet.base.file_lock import try_lock
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
@@ -195,12 +195,10 @@ def run_lock(plan: Plan) -> Iterator[None]:
     """One launcher for each run directory."""
     plan.paths.root.mkdir(parents=True, exist_ok=True)
     with open(plan.paths.lock, "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             run_status = status.read(plan.paths.status)
             progress = (
                 f" (step {run_status.step} on {run_status.host}, {clock(run_status.age)} ago)" if run_status else ""
             )
-            raise RunError(f"{plan.name} is already running{progress}. Wait for it, or choose another name=.") from None
+            raise RunError(f"{plan.name} is already running{progress}. Wait for it, or choose another name=.")
         yield

@@ -11,6 +11,7 @@ from tunefleet.base.errors import DONE, FAILED, INTERRUPTED
 from tunefleet.base.sweeps import SweepPaths
 from tunefleet.config.launch import LaunchConfig
 from tunefleet.config.load import load
+from tunefleet.config.sweep import SweepConfig
 from tunefleet.doors import sweep_report
 from tunefleet.doors.sweep_local import LocalTrials
 from tunefleet.doors.sweep_slurm import SlurmTrials
@@ -25,7 +26,7 @@ from tunefleet.sweep.study import Study, TrialState
 
 _POLL = 0.5  # seconds between two rounds of a sweep whose trials run here
 _SLURM_POLL = 10.0
-_MANY = 10**6
+_MANY = 10**6  # runs, where a sweep has no limit
 Shown = Callable[[Progress], None]
 
 
@@ -121,9 +122,13 @@ def _answer(paths: SweepPaths, progress: Progress) -> None:
         sweep_report.write_report(paths)
 
 
+def places(launch: LaunchConfig, sweep: SweepConfig) -> Share:
+    """The room of this machine for the trials of a sweep."""
+    return share(launch, Machine.this(), sweep.in_flight or _MANY)
+
+
 def _places(definition: Definition) -> Share:
-    launch = load(LaunchConfig, definition.composed[""]["launch"])
-    return share(launch, Machine.this(), definition.sweep.in_flight or _MANY)
+    return places(load(LaunchConfig, definition.composed[""]["launch"]), definition.sweep)
 
 
 def _print(line: str) -> None:

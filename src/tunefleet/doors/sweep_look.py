@@ -61,15 +61,15 @@ def look(planner: TrialPlanner, sweep: SweepConfig, space: Space) -> Look:
 
 def lines(look: Look, sweep: SweepConfig, space: Space, definition: Definition) -> Iterator[str]:
     """What is printed of it."""
-    runs = (look.trials or 0) * max(1, len(sweep.seeds))
-    seeds = f" x {len(sweep.seeds)} seeds = {runs} runs" if sweep.seeds else ""
+    number = runs(look, sweep)
+    seeds = f" x {len(sweep.seeds)} seeds = {number} runs" if sweep.seeds else ""
     objective = ", ".join(f"{metric} ({direction.value})" for metric, direction in sweep.objective.items())
     card = {"question": sweep.question, "expected": sweep.expected, "objective": objective}
     summary = {
         "sweep": definition.name,
         **{name: value for name, value in card.items() if value},
         "trials": f"{look.trials}{seeds}, drawn by {sweep.sampler.name.value}",
-        "cost": _cost(look, sweep, runs),
+        "cost": _cost(look, sweep, number),
         "limits": ", ".join(_limits(sweep)) or "none",
     }
     yield text.listed(summary)

@@ -24,14 +24,12 @@ from tunefleet.doors.composed import task_overrides
 from tunefleet.doors.hydra_loader import Loader
 from tunefleet.doors.trial_planner import TrialPlanner
 from tunefleet.plan import Machine
-from tunefleet.plan.processes.slots import share
 from tunefleet.sweep import inbox, lock, space_reader
 from tunefleet.sweep.definition import LIMITS, Definition, differences, expect_unchanged
 from tunefleet.sweep.journal import Journal
 from tunefleet.sweep.space import Space
 from tunefleet.sweep.study import fold
 
-_MANY = 10**6  # runs, where a sweep has no limit
 _NOT_SEARCHED = ("name", "question", "command", "cost", "expected", "confirm", "confirm_above", "dry_run", "losers")
 _NOT_OF_THE_TRIALS = ("name", "output_dir", "tracking", "experiment")
 
@@ -88,7 +86,7 @@ def _machine(launch: LaunchConfig, sweep: SweepConfig) -> Machine:
     machine = Machine.this()
     if machine.world_size:
         raise ConfigError(f"-m: a sweep starts its own processes. Start it without {machine.launcher}.")
-    return machine if launch.name.value == "slurm" else share(launch, machine, sweep.in_flight or _MANY).machine
+    return machine if launch.name.value == "slurm" else sweep_advance.places(launch, sweep).machine
 
 
 def _digest(composed: dict[str, Any], sweep: SweepConfig, space: Space) -> str:

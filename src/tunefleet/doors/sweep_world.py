@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from tunefleet.base import status, sweep_requests, sweeps
+from tunefleet.base.file_lock import try_lock
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import Sweep, SweepPaths, SweepPoint
@@ -120,9 +120,7 @@ def _is_locked(run: RunPaths) -> bool:
     """Whether a launcher on this machine holds the run."""
     try:
         with open(run.lock, "a+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not try_lock(lock)
     except OSError:
         return False
     return False

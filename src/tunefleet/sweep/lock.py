@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunefleet.base.errors import RunError
+from tunefleet.base.file_lock import try_lock
 from tunefleet.base.units import clock
 
 _BEAT = 10.0  # seconds between two heartbeats
@@ -64,7 +65,7 @@ def owner(path: Path) -> Owner | None:
     """Who holds the lock; None where nobody does."""
     try:
         with open(path, "a+") as stream:
-            if _locked(stream):
+            if try_lock(stream):
                 return _foreign(path)
             return _read(path) or Owner("an unknown machine", 0, time.time())
     except OSError:
@@ -73,7 +74,7 @@ def owner(path: Path) -> Owner | None:
 
 def _take(path: Path, stream: IO[str], deadline: float) -> None:
     while True:
-        free = _locked(stream)
+        free = try_lock(stream)
         rival = _foreign(path) if free else _read(path)
         if free and rival is None:
             return
@@ -83,15 +84,6 @@ def _take(path: Path, stream: IO[str], deadline: float) -> None:
             described = f" by {rival.describe()}" if rival else ""
             raise SweepBusy(f"{path.parent.name} is being advanced{described}: one at a time.")
         time.sleep(_POLL)
-
-
-def _locked(stream: IO[str]) -> bool:
-    """Whether the file is locked by us now."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _foreign(path: Path) -> Owner | None:
