@@ -11,7 +11,7 @@ from tunefleet.config.launch import LaunchConfig
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.requeue import refusal
 
-AGAIN = [Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER]
+AGAIN = [Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG]
 NEVER = [cause for cause in Cause if cause not in AGAIN]
 LAUNCH = LaunchConfig(max_restarts=3)
 

@@ -6,6 +6,7 @@
     │   ├── DataError             2   a file or a row, named as file:line
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
+    ├── Hang                      4   no progress for as long as launch.start_limit or launch.step_limit
     ├── ExportError               1   the model is trained and saved, and its export is not what was trained
     ├── OutOfMemory               1   a device or a host had no room for what was asked for
     ├── RankFailure               1   one process of a run ended; the others were ended with it
@@ -22,6 +23,7 @@ DONE = 0
 FAILED = 1
 USER_ERROR = 2
 NON_FINITE = 3
+HUNG = 4
 INTERRUPTED = 130
 
 
@@ -57,6 +59,12 @@ class NonFiniteLoss(TunefleetError):
     """A loss or a gradient norm became NaN or infinite."""
 
     exit_code = NON_FINITE
+
+
+class Hang(TunefleetError):
+    """A process made no progress for as long as its limit."""
+
+    exit_code = HUNG
 
 
 class ExportError(TunefleetError):

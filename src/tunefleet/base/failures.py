@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunefleet.base import files
-from tunefleet.base.errors import ExportError, NonFiniteLoss, OutOfMemory, TunefleetError, UserError, exit_code_of
+from tunefleet.base.errors import ExportError, Hang, NonFiniteLoss, OutOfMemory, TunefleetError, UserError, exit_code_of
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 
@@ -44,6 +44,8 @@ def cause_of(error: BaseException) -> Cause:
         return Cause.USER_ERROR
     if isinstance(error, NonFiniteLoss):
         return Cause.NON_FINITE
+    if isinstance(error, Hang):
+        return Cause.HANG
     if isinstance(error, ExportError):
         return Cause.EXPORT
     if isinstance(error, OutOfMemory):

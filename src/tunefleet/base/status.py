@@ -23,6 +23,7 @@ class State(Enum):
     STARTING = "starting"
     RUNNING = "running"
     CHECKPOINTING = "checkpointing"
+    STALLED = "stalled"
     REQUEUED = "requeued"
     FINISHED = "finished"
     PAUSED = "paused"
@@ -45,7 +46,7 @@ class State(Enum):
     @property
     def alive(self) -> bool:
         """Whether processes of the run should be there."""
-        return self in (State.STARTING, State.RUNNING, State.CHECKPOINTING)
+        return self in (State.STARTING, State.RUNNING, State.CHECKPOINTING, State.STALLED)
 
 
 _GOOD = (State.FINISHED, State.PAUSED, State.PRUNED)
@@ -71,6 +72,7 @@ class Cause(Enum):
     ERROR = "error"
     KILLED = "killed"
     LOST_PEER = "lost another process"
+    HANG = "hang"
     NO_PROGRESS = "no progress"
     EXPORT = "export failed"
 

@@ -9,7 +9,7 @@ from tunefleet.config.launch import LaunchConfig
 from tunefleet.launch.attempts import Attempt
 
 _FUTILE = 2  # so many attempts in a row without a new checkpoint are enough
-_RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER)
+_RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG)
 
 
 def retryable(cause: Cause) -> bool:

@@ -12,7 +12,15 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.sweep.study import Score, Trial, TrialRun, TrialState
 
 MAX_RETRIES = 3
-_LOST_CAUSES = (Cause.KILLED, Cause.LOST_PEER, Cause.NODE_FAILURE, Cause.PREEMPTED, Cause.TERMINATED, Cause.TIME_LIMIT)
+_LOST_CAUSES = (
+    Cause.KILLED,
+    Cause.LOST_PEER,
+    Cause.NODE_FAILURE,
+    Cause.PREEMPTED,
+    Cause.TERMINATED,
+    Cause.TIME_LIMIT,
+    Cause.HANG,
+)
 
 
 class Stand(Enum):
