@@ -16,6 +16,7 @@ from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
+from tunefleet.base.status import Cause
 from tunefleet.doors import unchanged
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
@@ -104,10 +105,12 @@ def prepare_environment(plan: Plan) -> None:
 
 
 def _report(rank: int, error: BaseException) -> None:
-    """User errors without a traceback, and once; bugs with it."""
+    """User errors without a traceback, and once; a lost process in one line; bugs with a traceback."""
     if isinstance(error, TunefleetError):
         if rank == 0 or not isinstance(error, UserError):
             print(f"tunefleet: {error}", file=sys.stderr)
+    elif failures.cause_of(error) is Cause.LOST_PEER:  # whoever started the ranks says which of them went, and why
+        print(f"tunefleet: rank {rank} lost another process of the run: {str(error).splitlines()[0]}", file=sys.stderr)
     else:
         traceback.print_exc()
 
