@@ -38,8 +38,8 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
 
 
 def test_constants_are_distinct_and_success_is_zero() -> None:
-    codes = [errors.DONE, errors.FAILED, errors.USER_ERROR, errors.NON_FINITE, errors.HUNG, errors.INTERRUPTED]
-    assert codes == [0, 1, 2, 3, 4, 130]
+    codes = [errors.DONE, errors.FAILED, errors.USER_ERROR, errors.NON_FINITE, errors.HUNG, errors.DISK]
+    assert [*codes, errors.INTERRUPTED] == [0, 1, 2, 3, 4, 5, 130]
 
 
 def test_a_user_error_keeps_every_complaint() -> None:

@@ -59,7 +59,7 @@ TEXTS: list[tuple[BaseException, Cause]] = [
     (RuntimeError("CUDA error: unspecified launch failure"), Cause.NODE_FAILURE),
     (OSError(116, "Stale file handle"), Cause.NODE_FAILURE),
     (RuntimeError("CUDA error: device-side assert triggered"), Cause.ERROR),  # an index out of range: the same anywhere
-    (OSError(28, "No space left on device"), Cause.ERROR),
+    (OSError(28, "No space left on device"), Cause.DISK),
     (ValueError("shapes do not fit"), Cause.ERROR),
     (KeyboardInterrupt(), Cause.ERROR),
     (RankFailure("rank 1 ended"), Cause.ERROR),

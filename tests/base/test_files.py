@@ -49,7 +49,7 @@ def test_a_crash_at_the_first_write_leaves_nothing_that_can_be_mistaken(
         files.write_json(path, {})
     assert not path.exists()
     assert not list(tmp_path.glob("*.failure.json"))  # the pattern that the launcher looks for
-    assert [entry.suffix for entry in tmp_path.iterdir()] == [".tmp"]  # control: something was left
+    assert list(tmp_path.iterdir()) == []  # of a full disk, its room is what others need
 
 
 def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
     ├── Hang                      4   no progress for as long as launch.start_limit or launch.step_limit
+    ├── DiskError                 5   a disk is full, over a quota, read-only or failing; what was saved stays
     ├── ExportError               1   the model is trained and saved, and its export is not what was trained
     ├── OutOfMemory               1   a device or a host had no room for what was asked for
     ├── RankFailure               1   one process of a run ended; the others were ended with it
@@ -24,6 +25,7 @@ FAILED = 1
 USER_ERROR = 2
 NON_FINITE = 3
 HUNG = 4
+DISK = 5
 INTERRUPTED = 130
 
 
@@ -65,6 +67,17 @@ class Hang(TunefleetError):
     """A process made no progress for as long as its limit."""
 
     exit_code = HUNG
+
+
+class DiskError(TunefleetError, OSError):
+    """Something could not be written. `errno` is the system's number; `agreed` says that every rank raises the same."""
+
+    exit_code = DISK
+
+    def __init__(self, message: str, number: int, agreed: bool = False) -> None:
+        super().__init__(message)
+        self.errno = number
+        self.agreed = agreed
 
 
 class ExportError(TunefleetError):

@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunefleet.base import files
-from tunefleet.base.errors import ExportError, Hang, NonFiniteLoss, OutOfMemory, TunefleetError, UserError, exit_code_of
+from tunefleet.base import files, reserve
+from tunefleet.base.errors import (
+    DiskError,
+    ExportError,
+    Hang,
+    NonFiniteLoss,
+    OutOfMemory,
+    TunefleetError,
+    UserError,
+    exit_code_of,
+)
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 
 _SIGNS = (
+    (Cause.DISK, ("No space left on device", "Disk quota exceeded", "Read-only file system", "Input/output error")),
     (Cause.OUT_OF_MEMORY, ("out of memory", "not enough memory", "cannot allocate memory", "MemoryError")),
     (Cause.ERROR, ("device-side assert",)),  # an index out of range: another machine would raise the same
     (Cause.LOST_PEER, ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "DistNetworkError", "DistStoreError")),
@@ -46,6 +56,8 @@ def cause_of(error: BaseException) -> Cause:
         return Cause.NON_FINITE
     if isinstance(error, Hang):
         return Cause.HANG
+    if isinstance(error, DiskError):
+        return Cause.DISK
     if isinstance(error, ExportError):
         return Cause.EXPORT
     if isinstance(error, OutOfMemory):
@@ -55,8 +67,9 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def write(paths: RunPaths, failure: Failure) -> None:
-    """Leaves a failure in the run directory, for whoever started the rank."""
-    files.write_json(paths.failure(failure.rank), {**asdict(failure), "cause": failure.cause.value})
+    """Leaves a failure in the run directory, for whoever started the rank; on a full disk too. Raises `DiskError`."""
+    record = {**asdict(failure), "cause": failure.cause.value}
+    reserve.spend(paths.root, lambda: files.write_json(paths.failure(failure.rank), record))
 
 
 def read(path: Path) -> Failure | None:

@@ -5,24 +5,41 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import disk
+
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` (UTF-8) atomically; its folder is made if it is missing."""
-    write_lines(path, [text])
+    """Replaces `path` by `text` (UTF-8) atomically; its folder is made if it is missing.
+
+    Raises `DiskError` where the disk is why it cannot be written, `OSError` elsewhere; `path` is as it was then.
+    """
+    with disk.writing(path, len(text.encode())):
+        _replace(path, [text])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """As `write_text`, for text that comes in parts."""
+    with disk.writing(path):
+        _replace(path, lines)
+
+
+def _replace(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        stream.writelines(lines)
-        stream.flush()
-        os.fsync(stream.fileno())
-    publish(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.writelines(lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+        publish(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # of a disk that fails; what is left has a name that is written anew
+            temporary.unlink()
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

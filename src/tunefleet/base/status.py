@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files
+from tunefleet.base import files, reserve
 
 
 class State(Enum):
@@ -75,6 +75,7 @@ class Cause(Enum):
     HANG = "hang"
     NO_PROGRESS = "no progress"
     EXPORT = "export failed"
+    DISK = "disk"
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,12 @@ class Status:
 
 
 def write(path: Path, status: Status) -> None:
-    """Replaces the status file atomically."""
-    files.write_json(path, {**asdict(status), "state": status.state.value, "cause": status.cause.value})
+    """Replaces the status file atomically; a final one on a full disk too. Raises `DiskError`."""
+    record = {**asdict(status), "state": status.state.value, "cause": status.cause.value}
+    if status.state.final:
+        reserve.spend(path.parent, lambda: files.write_json(path, record))
+    else:
+        files.write_json(path, record)
 
 
 def read(path: Path) -> Status | None:

@@ -144,6 +144,14 @@ def count(number: float) -> str:
     return f"{number:.3g}" if isinstance(number, float) else str(number)
 
 
+def size(amount: int) -> str:
+    """An amount of bytes in readable form: `312 bytes`, `1.5 MiB`."""
+    if amount < 1024:
+        return f"{amount} bytes"
+    power = min(4, int(math.log(amount, 1024)))
+    return f"{amount / 1024**power:.1f} {'KMGT'[power - 1]}iB"
+
+
 def clock(seconds: float) -> str:
     """Seconds in readable form: 42s, 3m 05s, 2h 07m."""
     total = round(seconds)

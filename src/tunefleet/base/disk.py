@@ -1,0 +1,83 @@
+"""Disk space: the room for what is to be written, and the error of a write that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunefleet.base.errors import DiskError
+from tunefleet.base.units import size
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The system's numbers for a disk, or a quota, without room."""
+_NEXT_MOVES = {
+    **dict.fromkeys(FULL, "Make room there"),
+    errno.EFBIG: "Raise the limit on the size of a file (ulimit -f)",
+    errno.EIO: "Its disk fails: see the system's log",
+    errno.EROFS: "Make its disk writable: it is mounted read-only",
+}
+_BLOCK = 1 << 12  # bytes of a file's last block, about, which are taken whole
+
+
+@contextmanager
+def writing(path: Path, needed: int = 0) -> Iterator[None]:
+    """Within it, the system's errors about a disk become a `DiskError` that names `path` and the bytes `needed`."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except OSError as error:
+        if error.errno not in _NEXT_MOVES:
+            raise
+        raise failure(path, error, needed) from error
+
+
+def failure(path: Path, error: OSError, needed: int = 0) -> DiskError:
+    """The `DiskError` of a failed write to `path`: what is wrong, needed (bytes), free, and the next move."""
+    number = error.errno or errno.EIO
+    return DiskError(_message(path, error.strerror or str(error), number, needed), number)
+
+
+def expect_room(path: Path, needed: int, files: int = 1) -> None:
+    """Raises `DiskError` where the disk of `path` has no room for so many bytes in so many files, or is read-only.
+
+    A quota is not seen, nor what others write meanwhile: writing may fail all the same.
+    """
+    try:
+        disk = os.statvfs(_existing(path))
+    except OSError:
+        return  # writing says why
+    needed += files * _BLOCK
+    number = 0
+    if disk.f_flag & os.ST_RDONLY:
+        number = errno.EROFS
+    elif disk.f_blocks and disk.f_bavail * disk.f_frsize < needed:
+        number = errno.ENOSPC
+    if number:
+        raise DiskError(_message(path, os.strerror(number), number, needed), number)
+
+
+def _message(path: Path, reason: str, number: int, needed: int) -> str:
+    free = _free(path)
+    amounts = ", ".join([f"{size(needed)} needed"] * bool(needed) + [f"{free} free"] * bool(free))
+    move = _NEXT_MOVES.get(number, "Look at that folder")
+    return f"{path}: {reason}{f' ({amounts})' if amounts else ''}. {move}."
+
+
+def _free(path: Path) -> str:
+    """What is free on the disk of `path`; empty where it does not say."""
+    try:
+        disk = os.statvfs(_existing(path))
+    except OSError:
+        return ""
+    if disk.f_files and not disk.f_favail:
+        return "no file is"
+    return size(disk.f_bavail * disk.f_frsize) if disk.f_blocks else ""
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above `path` that is there."""
+    return next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
