@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefleet.base import status
+from tunefleet.base import processes, status
 from tunefleet.base.status import Cause, State, Status
 
 
@@ -114,7 +114,7 @@ def test_a_status_without_a_process_means_nobody_and_not_the_reader(tmp_path: Pa
     (tmp_path / "status.json").write_text('{"state": "running"}')
     read = status.read(tmp_path / "status.json")
     assert read is not None
-    assert not status.is_alive(read.pid)
+    assert not processes.is_alive(read.pid)
 
 
 def test_a_file_from_before_there_were_causes_is_read(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_stopped_process_is_silent_although_it_lives(beating: tuple[subprocess
     process, path = beating
     process.send_signal(signal.SIGSTOP)
     time.sleep(0.3)
-    assert status.is_alive(process.pid)
+    assert processes.is_alive(process.pid)
     assert status.seconds_since_heartbeat(path) > 0.2
 
 
@@ -221,6 +221,6 @@ def test_silence_is_seconds_since_the_last_beat(tmp_path: Path) -> None:
 def test_which_processes_live() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(timeout=20)
-    assert status.is_alive(os.getpid())
-    assert status.is_alive(1)  # somebody else's
-    assert not status.is_alive(process.pid)
+    assert processes.is_alive(os.getpid())
+    assert processes.is_alive(1)  # somebody else's
+    assert not processes.is_alive(process.pid)

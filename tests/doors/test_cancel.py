@@ -13,7 +13,7 @@ import pytest
 
 from tests.doors.runs import planned_run, status_of
 from tests.launch.fakes import FakeSlurm, installed, queued
-from tunefleet.base import status
+from tunefleet.base import processes
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import Cause, State
 from tunefleet.doors.cancel import cancel
@@ -93,7 +93,7 @@ def test_a_process_that_ends_at_this_moment(
 ) -> None:
     process = subprocess.Popen([sys.executable, "-IS", "-c", ""])
     process.wait(timeout=20)
-    monkeypatch.setattr(status, "is_alive", lambda pid: True)
+    monkeypatch.setattr(processes, "is_alive", lambda pid: True)
     cancel([planned_run(tmp_path, pid=process.pid)], at_once=False)
     assert capsys.readouterr().out == "run: has just ended\n"
 

@@ -46,7 +46,7 @@ def test_one_rank_without_memory(
     """A run in one process that has room, and one in two that splits in its third step and follows the first."""
     roomy = planned(tmp_path, "roomy", "launch.processes=1", "train.global_batch=16", "checkpoint.at_end=false")
     assert start(roomy, CPU) == 0
-    monkeypatch.setattr(local, "run", partial(local.run, module="tests.doors.rank_without_memory"))
+    monkeypatch.setattr(local, "attempt", partial(local.attempt, module="tests.doors.rank_without_memory"))
     capfd.readouterr()
 
     going_on = planned(tmp_path, "going-on", "launch.processes=2", "train.on_oom=split", "checkpoint.every=1")

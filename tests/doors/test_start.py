@@ -19,7 +19,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
 from tunefleet.doors import rank
 from tunefleet.doors.start import start
-from tunefleet.launch import local
+from tunefleet.launch import restarts
 from tunefleet.plan import Machine, Plan, make
 
 CPU = Machine(gpus=0, cores=2)
@@ -52,7 +52,7 @@ def planned(tmp_path: Path) -> Planned:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """The plans whose ranks would have been started."""
     plans: list[Plan] = []
-    monkeypatch.setattr(local, "run", lambda plan: plans.append(plan) or 0)
+    monkeypatch.setattr(restarts, "run", lambda plan: plans.append(plan) or 0)
     return plans
 
 
@@ -66,7 +66,7 @@ def test_a_new_run_is_written_down_before_its_ranks_start(planned: Planned, monk
         assert run_status.state is State.STARTING
         return 17
 
-    monkeypatch.setattr(local, "run", look)
+    monkeypatch.setattr(restarts, "run", look)
     assert start(plan, CPU) == 17
 
 
@@ -177,10 +177,10 @@ def test_the_lock_is_held_while_the_ranks_run_and_given_back(planned: Planned, m
             start(plan, CPU)
         raise RuntimeError("the launcher failed")
 
-    monkeypatch.setattr(local, "run", start_again)
+    monkeypatch.setattr(restarts, "run", start_again)
     with pytest.raises(RuntimeError, match="the launcher failed"):
         start(planned(), CPU)
-    monkeypatch.setattr(local, "run", lambda plan: 3)
+    monkeypatch.setattr(restarts, "run", lambda plan: 3)
     assert start(planned(), CPU) == 3
 
 

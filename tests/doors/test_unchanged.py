@@ -23,7 +23,7 @@ from tunefleet.config import RunConfig, load
 from tunefleet.doors import control, rank, start, submit, unchanged
 from tunefleet.doors import exported as exported_door
 from tunefleet.doors.start import is_done
-from tunefleet.launch import local
+from tunefleet.launch import restarts
 from tunefleet.launch.register import Run
 from tunefleet.plan import Machine, Plan, contents, make
 from tunefleet.plan.contents import Role
@@ -87,7 +87,7 @@ def planned(folder: Path, name: str = "run", slurm: bool = False, **launch: Any)
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of runs whose ranks were started, or which a rank trained."""
     names: list[str] = []
-    monkeypatch.setattr(local, "run", lambda plan: names.append(plan.name) or 0)
+    monkeypatch.setattr(restarts, "run", lambda plan: names.append(plan.name) or 0)
     trains = type(sys)("tunefleet.runs.train")
     trains.train = lambda plan: names.append(plan.name) or 0  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tunefleet.runs.train", trains)

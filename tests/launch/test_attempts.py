@@ -11,7 +11,7 @@ import pytest
 from tunefleet.base import status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.config.launch import LaunchConfig
+from tunefleet.config.launch import LaunchConfig, Launcher
 from tunefleet.launch import attempts
 from tunefleet.launch.requeue import refusal
 
@@ -49,7 +49,7 @@ def test_each_submission_counts_for_itself(tmp_path: Path) -> None:
     for submission in ("a", "a", "b", "a", "b"):
         attempts.begin(paths, submission, "12")
     assert [len(attempts.read(paths, submission)) for submission in ("a", "b", "c")] == [3, 2, 0]
-    assert refusal(Cause.KILLED, attempts.read(paths, "b"), LaunchConfig(max_restarts=3))
+    assert refusal(Cause.KILLED, attempts.read(paths, "b"), LaunchConfig(name=Launcher.SLURM, max_restarts=3))
 
 
 def test_no_file_is_no_attempt(tmp_path: Path) -> None:

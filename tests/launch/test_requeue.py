@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from tunefleet.base.status import Cause
-from tunefleet.config.launch import LaunchConfig
+from tunefleet.config.launch import LaunchConfig, Launcher
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.requeue import refusal
 
 AGAIN = [Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG]
 NEVER = [cause for cause in Cause if cause not in AGAIN]
-LAUNCH = LaunchConfig(max_restarts=3)
+LAUNCH = LaunchConfig(name=Launcher.SLURM, max_restarts=3)
 
 
 def done(*steps: tuple[int, int | None]) -> list[Attempt]:
@@ -69,3 +69,9 @@ def test_two_attempts_without_a_new_checkpoint_are_enough(steps: list[tuple[int,
     output = refusal(Cause.TIME_LIMIT, done(*steps), LAUNCH)
     assert (output is None) is allowed
     assert allowed or (output and output.startswith("the last 2 attempts saved no new step"))
+
+
+def test_runs_on_this_machine_have_a_number_of_their_own() -> None:
+    here = LaunchConfig(restarts=2, max_restarts=0)
+    assert refusal(Cause.KILLED, done((0, 1), (1, 2)), here) is None
+    assert refusal(Cause.KILLED, done((0, 1), (1, 2), (2, 3)), here) == "launch.restarts=2 are used up"

@@ -463,7 +463,7 @@ def test_a_last_word_while_we_look_for_the_process(
         status.write(run.status, final)
         return False
 
-    monkeypatch.setattr(run_state.status, "is_alive", lives)
+    monkeypatch.setattr(run_state.processes, "is_alive", lives)
     assert look(run) == final == saved_status(run)
 
 

@@ -182,16 +182,3 @@ def seconds_since_heartbeat(path: Path) -> float:
         return max(0.0, time.time() - path.stat().st_mtime)
     except OSError:
         return math.inf
-
-
-def is_alive(pid: int) -> bool:
-    """Whether this machine has a process `pid`; 0 and below would mean a group of them."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -25,6 +25,9 @@ class LaunchConfig:
     """Processes (ranks) of a run on each machine; null is one per GPU, or one where there is none."""
     port: int | None = ranged(None, at_least=1024, at_most=65535)
     """Port of rank 0; null takes a free one, anew at every start."""
+    restarts: int = ranged(0, at_least=0)
+    """How often a run on this machine starts again by itself, from its newest checkpoint, after a killed process, a
+    lost machine or a hang; not after an error of its own, or two starts that saved no new step."""
     parallel_runs: int | None = ranged(None, at_least=1)
     """Points of a grid that run here side by side; null is as many as their GPUs allow, or one without GPUs."""
     gpus_per_run: int | None = ranged(None, at_least=1)

@@ -14,10 +14,11 @@ from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
-from tunefleet.launch import external_ranks, local, project, provenance, submission
+from tunefleet.launch import external_ranks, local, project, provenance, restarts, submission
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
+from tunefleet.plan.rules.launch_rules import started_elsewhere
 from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
@@ -80,11 +81,11 @@ def _start(plan: Plan) -> int:
     local.expect_free(plan.config.launch.port)
     with run_lock(plan):
         _open(plan)
-        code = local.run(plan)
+        code = restarts.run(plan)
         while code and (smaller := _after_memory_ran_out(plan)):
             plan = smaller
             _open(plan)
-            code = local.run(plan)
+            code = restarts.run(plan)
         return code
 
 
@@ -113,6 +114,8 @@ def _expect_no_job(plan: Plan) -> None:
 
 def _adopt(plan: Plan, machine: Machine) -> int:
     """One rank among those that a launcher has started; the first writes for all."""
+    if complaints := started_elsewhere(plan.config, machine.launcher):
+        raise RunError(*complaints)
     if machine.rank == 0 and "MASTER_PORT" not in os.environ:
         local.expect_free(plan.config.launch.port)
     external_ranks.complete(os.environ, machine, plan.config.launch.port)

@@ -131,7 +131,7 @@ def _close(run: RunPaths, key: str, code: int) -> tuple[str, Ending]:
     job_state = queue.state_of(job_number(), _restarts())
     outcome = ending.of_attempt(run_status, failures.read_all(run), code, job_state, run.cancelled.exists())
     opened = attempts.read(run, key)[-1]
-    attempts.write(run, replace(opened, last=run_status.saved_step, cause=outcome.cause))
+    attempts.write(run, replace(opened, last=run_status.saved_step, cause=outcome.cause, reason=outcome.reason))
     return job_state, outcome
 
 

@@ -16,7 +16,10 @@ from tunefleet.base.status import Cause
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a run in a job; `first` and `last` are the checkpointed steps before and after it."""
+    """One start of a run; `first` and `last` are the checkpointed steps before and after it.
+
+    `submission` is one for all starts that follow from one command; `job` is SLURM's number, empty on this machine.
+    """
 
     submission: str
     job: str
@@ -24,6 +27,7 @@ class Attempt:
     first: int
     last: int | None = None
     cause: Cause = Cause.NONE
+    reason: str = ""
 
     @property
     def made_progress(self) -> bool:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunefleet.base import failures, status
@@ -40,24 +40,30 @@ def run(plan: Plan, module: str | None = None) -> int:
 
     Ctrl-C saves and stops.
     """
+    return attempt(plan, module).verdict()
+
+
+def attempt(plan: Plan, module: str | None = None) -> Ranks:
+    """Starts the ranks of the plan once, and returns them when all have ended; no final state is written."""
     ranks = _run(plan, module or RANK_MODULE)
     for _ in range(_PORT_TRIES):
         if plan.config.launch.port or not ranks.lost_their_port():
             break
         print("tunefleet: another process took the port meanwhile: starting again with another one.", file=sys.stderr)
         ranks = _run(plan, module or RANK_MODULE)
-    return ranks.verdict()
+    return ranks
 
 
 def _run(plan: Plan, module: str) -> Ranks:
-    """Starts the ranks, and returns them when all have ended."""
+    """Starts the ranks, and returns them when all have ended. A signal meanwhile keeps the others from starting."""
     failures.clear(plan.paths)
     plan.paths.stop.unlink(missing_ok=True)
-    with ExitStack() as closing:
-        started = [_start(plan, module, rank, port, closing) for rank, port in ranks_and_ports(plan)]
-        ranks = Ranks(plan.paths, started)
-        with caught(ranks.forward):
-            ranks.watch()
+    ranks = Ranks(plan.paths, [])
+    with ExitStack() as closing, caught(ranks.forward):
+        for rank, port in ranks_and_ports(plan):
+            if not ranks.signals:
+                ranks.processes.append(_start(plan, module, rank, port, closing))
+        ranks.watch()
     return ranks
 
 
@@ -85,22 +91,39 @@ class Ranks:
         if self.first_failure is None:
             self.first_failure = self._failed()
 
-    def verdict(self) -> int:
-        """The exit code; prints why where it is no success, and leaves a final state in status.json."""
+    def outcome(self) -> Ending | None:
+        """How they ended; None where all of them did what they were to do."""
+        if self._were_interrupted():
+            return self._interruption()
         if self.first_failure is None:
+            return None
+        if self.paths.cancelled.exists() and self.processes[self.first_failure].returncode < 0:
+            return ending.BY_USER
+        return Ending(self._cause(self.first_failure), self._reason(self.first_failure))
+
+    def verdict(self, remark: str = "") -> int:
+        """The exit code; prints why where it is no success, and leaves a final state in status.json.
+
+        `remark` is added to the reason of a failure.
+        """
+        if (outcome := self.outcome()) is None:
             return 0
-        code = self.processes[self.first_failure].returncode
-        if code == INTERRUPTED or (self.signals and code < 0):
-            self._settle(self._interruption())
+        if self.first_failure is None or self._were_interrupted():
+            self._settle(outcome)
             return INTERRUPTED
-        if self.paths.cancelled.exists() and code < 0:
-            self._settle(ending.BY_USER)
-            return FAILED
-        reason = self._reason(self.first_failure)
-        self._settle(Ending(self._cause(self.first_failure), reason))
-        if self.first_failure != 0 or code < 0:
-            print(f"tunefleet: {reason}", file=sys.stderr)
+        code = self.processes[self.first_failure].returncode
+        outcome = replace(outcome, reason=f"{outcome.reason}{remark}")
+        self._settle(outcome)
+        if outcome.cause is not Cause.CANCELLED and (self.first_failure != 0 or code < 0 or remark):
+            print(f"tunefleet: {outcome.reason}", file=sys.stderr)
         return FAILED if code < 0 else code
+
+    def _were_interrupted(self) -> bool:
+        """Whether a signal to the launcher ended them, or came before the first was started."""
+        if self.first_failure is None:
+            return not self.processes
+        code = self.processes[self.first_failure].returncode
+        return code == INTERRUPTED or bool(self.signals and code < 0)
 
     def lost_their_port(self) -> bool:
         """Whether rank 0 could not listen: another process took the port between its choice and its use."""
@@ -164,12 +187,15 @@ def ranks_and_ports(plan: Plan) -> Iterator[tuple[int, int]]:
 
 
 def _start(plan: Plan, module: str, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
-    """Rank 0 writes to this console, the others to their logs; a session of its own keeps Ctrl-C for us."""
+    """Rank 0 writes to this console, the others to their logs, after what earlier starts wrote.
+
+    A session of its own keeps Ctrl-C for us.
+    """
     log: Any = None
     if rank > 0:
         path = plan.paths.log(rank)
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = closing.enter_context(open(path, "wb"))
+        log = closing.enter_context(open(path, "ab"))
     return subprocess.Popen(
         [sys.executable, "-m", module, plan.run_dir],
         env={**os.environ, **rank_environment(plan, rank, port)},

@@ -1,4 +1,4 @@
-"""Requeue, or not: the causes after which a run may start again by itself, how often, and with what progress."""
+"""Requeue or restart, or neither: after which causes a run starts again by itself, how often, with what progress."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tunefleet.base.status import Cause
 from tunefleet.config.launch import LaunchConfig
 from tunefleet.launch.attempts import Attempt
+from tunefleet.plan.processes.slurm_job import expected
 
 _FUTILE = 2  # so many attempts in a row without a new checkpoint are enough
 _RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG)
@@ -21,9 +22,12 @@ def refusal(cause: Cause, done: Sequence[Attempt], launch: LaunchConfig) -> str 
     """Why a run must not start again by itself after `done` attempts, the last of which ended by `cause`."""
     if not retryable(cause):
         return f"{cause.value} is not fixed by starting again"
-    if len(done) > launch.max_restarts:
-        return f"launch.max_restarts={launch.max_restarts} are used up"
+    on_slurm = expected(launch)
+    most = launch.max_restarts if on_slurm else launch.restarts
+    if len(done) > most:
+        return f"launch.{'max_restarts' if on_slurm else 'restarts'}={most} are used up"
     recent = done[-_FUTILE:]
     if len(recent) == _FUTILE and not any(attempt.made_progress for attempt in recent):
-        return f"the last {_FUTILE} attempts saved no new step: raise launch.time, or save more often"
+        remedy = "raise launch.time, or save more often" if on_slurm else "save more often"
+        return f"the last {_FUTILE} attempts saved no new step: {remedy}"
     return None

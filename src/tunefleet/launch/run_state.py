@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from tunefleet.base import status
+from tunefleet.base import processes, status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
@@ -171,7 +171,7 @@ def _names(indices: str, index: int) -> bool:
 def _local_run(run: RunPaths, run_status: Status) -> Status:
     """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
     same_machine = run_status.host == socket.gethostname()
-    if not (same_machine and not status.is_alive(run_status.pid)) and not _is_silent(run, run_status):
+    if not (same_machine and not processes.is_alive(run_status.pid)) and not _is_silent(run, run_status):
         return run_status
     last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
     reason = f"all its processes are gone; last sign of life on {run_status.host} {last} ago"

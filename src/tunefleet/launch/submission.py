@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tunefleet.base import files, status
+from tunefleet.base import files, processes
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch.queue import Entry
 
@@ -49,7 +49,7 @@ class Submission:
     def open(self) -> bool:
         """Whether the submitter may still be about to submit."""
         is_local = self.host == socket.gethostname()
-        return status.is_alive(self.pid) if is_local else time.time() - self.created < _WINDOW
+        return processes.is_alive(self.pid) if is_local else time.time() - self.created < _WINDOW
 
     def accepted(self, job: str) -> None:
         """Writes the number down."""

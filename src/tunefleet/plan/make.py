@@ -49,7 +49,7 @@ def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> 
         config, choice_notes = _resolved(config, degrees, model, machine, complaints)
     split = _split(config, degrees, complaints)
     architecture, processes = model.architecture if model else None, given_processes(config.launch, machine)
-    complaints += all_rules.complaints(Request(config, degrees, architecture, processes))
+    complaints += all_rules.complaints(Request(config, degrees, architecture, processes, machine.launcher))
     if complaints or not (degrees and model and split):
         raise ConfigError(*complaints)
     config = answers.resolved(config, degrees, _parameters(model))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunefleet.plan.rules import (
     adapter_rules,
     data_rules,
+    launch_rules,
     model_rules,
     offload_rules,
     optimizer_rules,
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     on_config(run_rules.log_every),
     on_config(run_rules.name),
     on_config(run_rules.output_dir),
+    launch_rules.restarts,
     on_config(offload_rules.stage),
     on_layout(offload_rules.nvme),
     on_config(offload_rules.checkpoints),

@@ -14,13 +14,15 @@ from tunefleet.plan.processes.layout import Layout
 class Request:
     """A run that is asked for. Where `layout` or `architecture` is None, the rules that need it are silent.
 
-    `given_processes` are those that are there whatever the degrees; None is any number.
+    `given_processes` are those that are there whatever the degrees; None is any number. `launcher` is who has started
+    them already; empty where we do.
     """
 
     config: RunConfig
     layout: Layout | None = None
     architecture: Architecture | None = None
     given_processes: int | None = None
+    launcher: str = ""
 
 
 Rule = Callable[[Request], Sequence[str]]

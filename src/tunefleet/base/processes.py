@@ -1,0 +1,67 @@
+"""Processes of this machine, as Linux shows them: whether one is still the same, what it does, who belongs together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_ENDED = ("Z", "X")
+_SESSION, _BIRTH = 3, 19  # of the fields from the state on (man 5 proc)
+_POLL = 0.05  # seconds
+
+
+def birth(pid: int) -> int:
+    """When the process began, in ticks since the start of the machine: with its number, its name; 0 if unknown."""
+    fields = _stat(pid)
+    return int(fields[_BIRTH]) if len(fields) > _BIRTH else 0
+
+
+def state(pid: int) -> str:
+    """One letter: R runs, S sleeps, D waits for a disk, T is stopped, Z is dead; empty if it is not there."""
+    fields = _stat(pid)
+    return fields[0] if fields else ""
+
+
+def is_alive(pid: int, born: int = 0) -> bool:
+    """Whether the process `pid` is there that began at `born`, or any of that number where `born` is 0."""
+    if pid <= 0:  # would mean a group of processes
+        return False
+    if state(pid):
+        return state(pid) not in _ENDED and born in (0, birth(pid))
+    try:
+        os.kill(pid, 0)  # /proc may be missing, or hide the processes of others
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def end_sessions(leaders: Collection[int], grace: float) -> None:
+    """Returns when no process is left in the sessions that `leaders` began; after `grace` seconds they are killed."""
+    deadline = time.monotonic() + grace
+    while members := list(_members(leaders)):
+        if time.monotonic() > deadline:
+            for pid in members:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL)
+
+
+def _members(leaders: Collection[int]) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        fields = _stat(int(folder.name))
+        if fields and fields[0] not in _ENDED and int(fields[_SESSION]) in leaders:
+            yield int(folder.name)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; a name in brackets goes before them."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
