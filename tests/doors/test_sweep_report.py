@@ -19,9 +19,10 @@ from tunefleet.base.status import State
 from tunefleet.base.sweeps import SweepPaths
 from tunefleet.doors import compose, sweep_best, sweep_report
 from tunefleet.plan import Machine, Plan, make
-from tunefleet.sweep.curves import MOST_CURVES, moving_average
+from tunefleet.sweep.curves import MOST_CURVES
 from tunefleet.sweep.find_sweep import named
 from tunefleet.sweep.study import TrialRun
+from tunefleet.tracking.series import moving_average
 
 Capture = pytest.CaptureFixture[str]
 OUTPUTS = Path("outputs")

@@ -52,6 +52,15 @@ def read_json(path: Path) -> Any:
     return parse_json(path.read_bytes())
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one a line, [] where there is no file; lines that are none are left out."""
+    records = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError):
+            records.append(parse_json(line))
+    return [record for record in records if isinstance(record, dict)]
+
+
 def parse_json(content: bytes) -> Any:
     """The JSON value in UTF-8 bytes. Raises `ValueError`."""
     try:

@@ -121,6 +121,11 @@ class RunPaths:
         return self.root / "loss.png"
 
     @property
+    def report(self) -> Path:
+        """The page of `tunefleet report`."""
+        return self.root / "report.html"
+
+    @property
     def wandb(self) -> Path:
         """The folder below which Weights & Biases keeps its own files."""
         return self.root

@@ -33,6 +33,7 @@ _FAILED: Argument = (
 )
 _TO: Argument = ("--to", {"type": Path, "help": "another folder than RUN/export: new, empty, or a former export"})
 _OVERWRITE: Argument = ("--overwrite", {"action": "store_true", "help": "replace files of the same names there"})
+_PAGE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another file than report.html"})
 _SHELL: Argument = ("shell", {"choices": ["bash", "zsh", "fish"], "help": "which shell"})
 _MACHINE: Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
 _OF_ROWS: Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
@@ -112,6 +113,12 @@ COMMANDS: tuple[Command, ...] = (
         commands.export,
         "write the newest checkpoint in Hugging Face form",
         [_RUN, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE],
+    ),
+    (
+        "report",
+        commands.report,
+        "a page about a run, or comparing several; needs no network",
+        [_RUNS, _PAGE],
     ),
     ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN]),
     ("chat", commands.chat, "talk with the exported model", [_RUN]),

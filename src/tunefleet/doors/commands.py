@@ -146,6 +146,13 @@ def export(args: Namespace) -> None:
     exported.export(_named_run(args), args.to, args.merge, args.overwrite)
 
 
+def report(args: Namespace) -> None:
+    """Writes a page about runs."""
+    from tunefleet.doors import report
+
+    report.report(_named(args), args.to, outputs_of(args))
+
+
 def evaluate(args: Namespace) -> None:
     """Measures the exported model."""
     from tunefleet.doors import exported

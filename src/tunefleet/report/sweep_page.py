@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
-from string import Template
 from typing import Any
+
+from tunefleet.report import html_page
 
 
 @dataclass(frozen=True)
@@ -83,30 +80,4 @@ class SweepPage:
 
 def filled(page: SweepPage) -> str:
     """The page. Whatever a text holds is shown as text."""
-    from plotly.offline import get_plotlyjs  # 0.2 s, and nothing else here needs it
-
-    return Template(_asset("sweep_page.html")).substitute(
-        title=html.escape(page.name),
-        style=_asset("sweep_page.css"),
-        data=_json(page),
-        plotly=get_plotlyjs(),
-        script=_asset("sweep_page.js"),
-    )
-
-
-def _json(page: SweepPage) -> str:
-    """As JSON that no text in it can end the element of, and that has no NaN, which JSON does not know."""
-    text = json.dumps(_finite(asdict(page)), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _asset(name: str) -> str:
-    return (resources.files("tunefleet.report") / "assets" / name).read_text(encoding="utf-8")
+    return html_page.filled("sweep_page", page.name, asdict(page))

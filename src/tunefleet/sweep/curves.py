@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,13 @@ from tunefleet.sweep.leaderboard import Row
 from tunefleet.sweep.objective import Objectives, metric_key
 from tunefleet.sweep.study import Trial, TrialRun
 from tunefleet.tracking import metrics
+from tunefleet.tracking.series import Series, is_number, moving_average, rounded, series, spread_out, timed
 
 MOST_CURVES = 200
 MOST_POINTS = 500  # of a curve
 _ALL_POINTS = 40_000  # of all curves together
 _SMOOTHED_OVER = 30  # a moving average over 1/30 of a curve
 _LOSS = "train/loss"
-
-
-@dataclass(frozen=True)
-class Series:
-    """Values against steps, tokens and seconds of training."""
-
-    steps: list[int]
-    tokens: list[int]
-    seconds: list[float]
-    values: list[float]
 
 
 @dataclass(frozen=True)
@@ -50,16 +41,6 @@ def curves(rows: Sequence[Row], objectives: Objectives) -> list[Curve]:
     return [curve for curve in drawn if curve.loss.steps or curve.evaluations.steps]
 
 
-def moving_average(values: Sequence[float], window: float) -> list[float]:
-    """The exponential moving average over about `window` values, unbiased at its beginning (Kingma and Ba 2015)."""
-    keep = 1 - 1 / max(1.0, window)
-    smooth, average, weight = [], 0.0, 0.0
-    for value in values:
-        average, weight = keep * average + (1 - keep) * value, keep * weight + 1 - keep
-        smooth.append(average / weight)
-    return smooth
-
-
 def _selected(trials: Sequence[Trial]) -> list[Trial]:
     begun = [trial for trial in trials if trial.measured or not trial.state.final]
     best = begun[: MOST_CURVES // 2]
@@ -75,33 +56,20 @@ def _pairs(trials: Sequence[Trial]) -> list[tuple[Trial, TrialRun]]:
 
 
 def _curve(trial: Trial, run: TrialRun, objectives: Objectives, points: int) -> Curve:
-    records = list(_timed(metrics.read(RunPaths(Path(run.run_dir)).metrics)))
-    losses = [record for record in records if _is_number(record.get(_LOSS))]
+    records = list(timed(metrics.read(RunPaths(Path(run.run_dir)).metrics)))
+    losses = [record for record in records if is_number(record.get(_LOSS))]
     smooth = moving_average([record[_LOSS] for record in losses], len(losses) / _SMOOTHED_OVER)
-    places = _spread_out(len(losses), points)
+    places = spread_out(len(losses), points)
     key = _evaluated(records, objectives)
-    measured = [record for record in records if _is_number(record.get(key))]
-    evaluations = [measured[i] for i in _spread_out(len(measured), points)]
+    measured = [record for record in records if is_number(record.get(key))]
+    evaluations = [measured[i] for i in spread_out(len(measured), points)]
     return Curve(
         trial.number,
         run.seed,
-        _series([losses[i] for i in places], _LOSS),
-        [_rounded(smooth[i]) for i in places],
-        _series(evaluations, key),
+        series([losses[i] for i in places], _LOSS),
+        [rounded(smooth[i]) for i in places],
+        series(evaluations, key),
     )
-
-
-def _timed(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """With the seconds of training up to each: the pauses between two starts do not count.
-
-    A record stands for the steps since the one before it, of which it has the last one's time.
-    """
-    seconds, step = 0.0, 0
-    for record in records:
-        if "train/seconds" in record:
-            seconds += record["train/seconds"] * (record["step"] - step)
-            step = record["step"]
-        yield {**record, "seconds": seconds}
 
 
 def _evaluated(records: Sequence[Mapping[str, Any]], objectives: Objectives) -> str:
@@ -113,27 +81,3 @@ def _evaluated(records: Sequence[Mapping[str, Any]], objectives: Objectives) -> 
 
 def _is_loss(key: str) -> bool:
     return key.startswith("evaluation/") and key.endswith("/loss")
-
-
-def _series(records: Sequence[Mapping[str, Any]], key: str) -> Series:
-    return Series(
-        [record["step"] for record in records],
-        [record.get("tokens", 0) for record in records],
-        [round(record["seconds"], 2) for record in records],
-        [_rounded(record[key]) for record in records],
-    )
-
-
-def _spread_out(total: int, limit: int) -> list[int]:
-    """At most `limit` positions of `total`, evenly, the first and the last among them."""
-    if total <= limit:
-        return list(range(total))
-    return [i * (total - 1) // (limit - 1) for i in range(limit)]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value == value and abs(value) != float("inf")

@@ -32,16 +32,8 @@ class MetricsFile:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All records; a last line that a crash cut off is left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+    """All records; a line that a crash or an accident broke is left out."""
+    return [record for record in files.read_records(path) if isinstance(record.get("step"), int)]
 
 
 def evaluations(path: Path) -> list[dict[str, Any]]:

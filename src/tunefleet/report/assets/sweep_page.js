@@ -1,55 +1,11 @@
-// Sweep page: draws the data of the element #data. Texts are set as text, never as HTML.
-"use strict";
-const page = JSON.parse(document.getElementById("data").textContent);
+// Sweep page: the leaderboard, the plots and the history of a search, from `page` (page.js).
 const objective = Object.keys(page.objectives)[0];
 const larger = page.objectives[objective] === "max";
 const byNumber = new Map(page.trials.map((trial) => [trial.number, trial]));
-const view = {
-  selected: null, filter: "", sort: null, descending: false, x: "steps", y: null, history: "trial",
-};
+Object.assign(view, { selected: null, filter: "", sort: null, descending: false, x: "steps", y: null, history: "trial" });
 const SHOWN_ROWS = 1000;
 const GREY = "#9aa4b2";
 const ACCENT = "#d1331f";
-const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: true, modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d"] };
-
-// Elements
-
-const element = (id) => document.getElementById(id);
-
-function make(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") made.onclick = value;
-    else if (value !== null) made.setAttribute(name, value);
-  }
-  made.append(...children.filter((child) => child !== null).map((child) => (child instanceof Node ? child : String(child))));
-  return made;
-}
-
-function pairs(list, entries, wrap = (text) => text) {
-  list.replaceChildren(...entries.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, wrap(text))]));
-}
-
-function table(target, heads, rows) {
-  const head = make("tr", {}, ...heads.map((text) => make("th", {}, text)));
-  const body = rows.map(([cells, trial]) =>
-    make("tr", trial ? { onclick: () => select(trial), style: "cursor: pointer" } : {}, ...cells.map((text) => make("td", {}, text))));
-  target.replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
-}
-
-function switches(target, options, key, act) {
-  element(target).replaceChildren(...options.map(([value, label]) => make("button", {
-    "data-value": value,
-    "aria-pressed": String(view[key] === value),
-    onclick: () => { view[key] = value; switches(target, options, key, act); act(); },
-  }, label)));
-}
-
-const chips = (settings) => make("div", { class: "chips" },
-  ...Object.entries(settings).map(([key, value]) => make("span", {}, `${key} = ${value}`)));
-const code = (text) => make("code", {}, text);
-const clean = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-const moment = (seconds) => new Date(seconds * 1000).toLocaleString();
 
 // The head of the page
 
@@ -166,24 +122,10 @@ const opacityOf = (number) => (view.selected === null || number === view.selecte
 
 // Plots
 
-function axis(title, more = {}) {
-  return {
-    title: { text: clean(title), font: { size: 12 } }, gridcolor: "#eceff3", zeroline: false, linecolor: "#cdd4de", exponentformat: "power", automargin: true, ...more,
-  };
-}
-
-function draw(target, traces, layout) {
-  const shared = {
-    font: { family: "system-ui, 'Segoe UI', Roboto, sans-serif", size: 12, color: "#333c4a" }, hovermode: "closest", showlegend: false,
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 22, b: 46 }, height: 300, ...layout,
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: "#c3cad4", activecolor: "#5b6575" },
-  };
-  Plotly.react(element(target), traces, shared, CONFIG).then((plot) => {
-    plot.removeAllListeners("plotly_click");
-    plot.on("plotly_click", (event) => {
-      const clicked = event.points.map((point) => point.customdata).find((number) => byNumber.has(number));
-      if (clicked !== undefined) select(clicked);
-    });
+function drawTrials(target, traces, layout) {
+  draw(target, traces, layout, (keys) => {
+    const clicked = keys.find((number) => byNumber.has(number));
+    if (clicked !== undefined) select(clicked);
   });
 }
 
@@ -193,22 +135,6 @@ function label(trial) {
   return [`<b>trial ${trial.number}</b>: ${mean}`, ...settings].join("<br>");
 }
 
-function quantile(values, share) {
-  const ordered = values.filter((value) => Number.isFinite(value)).sort((a, b) => a - b);
-  return ordered[Math.floor(share * (ordered.length - 1))];
-}
-
-function rangeOf(values) {
-  if (!values.length) return null;
-  const [first, third] = [quantile(values, 0.25), quantile(values, 0.75)];
-  const few = values.length < 8; // all of them are shown; of more, what lies far out would press the others into one line
-  const reach = few ? Infinity : 3 * (third - first || Infinity);
-  const [low, high] = [Math.max(quantile(values, 0), first - reach), Math.min(quantile(values, 1), third + reach)];
-  const margin = (high - low || Math.abs(high) || 1) * 0.06;
-  return [low - margin, high + margin];
-}
-
-const X_TITLES = { steps: "optimizer step", tokens: "tokens", seconds: "seconds of training" };
 
 function showCurves() {
   const shown = new Set(visible().map((trial) => trial.number));
@@ -239,7 +165,7 @@ function showCurves() {
   const values = [...faint.y.filter((value) => value !== null), ...dots.y];
   const log = view.y === "log";
   const range = log || !values.length ? {} : { range: rangeOf(values) };
-  draw("curves", [faint, ...smooth, { ...dots, hovertemplate: "%{text}<extra></extra>" }], {
+  drawTrials("curves", [faint, ...smooth, { ...dots, hovertemplate: "%{text}<extra></extra>" }], {
     height: 420, xaxis: axis(X_TITLES[view.x]), yaxis: axis("loss (nats per token)", { type: log ? "log" : "linear", ...range }),
   });
 }
@@ -290,7 +216,7 @@ function showParallel() {
     ...ticks.slice(0, 12).map(([y, text]) => ({ x: i, y, text: clean(text), showarrow: false, xanchor: "right", xshift: -7, bgcolor: "rgba(255,255,255,0.75)" })),
   ]);
   const lines = dimensions.map((_, i) => ({ type: "line", x0: i, x1: i, y0: 0, y1: 1, line: { color: "#b9c2ce", width: 1 }, layer: "below" }));
-  draw("parallel", traces, {
+  drawTrials("parallel", traces, {
     height: 360, annotations: marks, shapes: lines, margin: { l: 50, r: 40, t: 30, b: 16 },
     xaxis: { visible: false, range: [-0.35, dimensions.length - 0.75], fixedrange: true }, yaxis: { visible: false, range: [-0.06, 1.18], fixedrange: true },
   });
@@ -326,7 +252,7 @@ function showSettings() {
     layout[`yaxis${number}`] = axis(i % columns ? "" : objective, { range });
     return dots(here, (trial) => (counts ? Number(trial.settings[key]) : trial.settings[key]), (trial) => trial.means[0], { xaxis: `x${number}`, yaxis: `y${number}` });
   });
-  draw("settings", traces, layout);
+  drawTrials("settings", traces, layout);
 }
 
 function showImportance() {
@@ -334,7 +260,7 @@ function showImportance() {
   const entries = Object.entries(page.importance).reverse();
   element("importance").hidden = !entries.length;
   if (!entries.length) return;
-  draw("importance", [{
+  drawTrials("importance", [{
     type: "bar", orientation: "h", x: entries.map(([, share]) => share), y: entries.map(([key]) => clean(key)), marker: { color: "#34549a" },
     text: entries.map(([, share]) => `${Math.round(100 * share)} %`), textposition: "auto", hoverinfo: "skip",
   }], { height: 60 + 40 * Math.max(2, entries.length), xaxis: axis("share", { range: [0, 1], tickformat: ".0%" }), yaxis: axis("") });
@@ -342,7 +268,7 @@ function showImportance() {
 
 function showCost() {
   const trials = visible().filter((trial) => trial.means && trial.means[0] !== null && trial.cost !== null);
-  draw("cost", [dots(trials, (trial) => trial.cost, (trial) => trial.means[0])], {
+  drawTrials("cost", [dots(trials, (trial) => trial.cost, (trial) => trial.means[0])], {
     xaxis: axis(page.cost_unit, { rangemode: "tozero" }), yaxis: axis(objective, { range: rangeOf(measured.map((trial) => trial.means[0])) }),
   });
 }
@@ -354,7 +280,7 @@ function showTradeOff() {
   const trials = visible().filter((trial) => trial.means && trial.means.every((mean) => mean !== null));
   const front = page.trials.filter((trial) => trial.on_front).sort((a, b) => a.means[0] - b.means[0]);
   const line = { x: front.map((trial) => trial.means[0]), y: front.map((trial) => trial.means[1]), mode: "lines", line: { color: ACCENT, dash: "dot" }, hoverinfo: "skip" };
-  draw("trade-off", [line, dots(trials, (trial) => trial.means[0], (trial) => trial.means[1])], { height: 360, xaxis: axis(names[0]), yaxis: axis(names[1]) });
+  drawTrials("trade-off", [line, dots(trials, (trial) => trial.means[0], (trial) => trial.means[1])], { height: 360, xaxis: axis(names[0]), yaxis: axis(names[1]) });
 }
 
 function showHistory() {
@@ -366,7 +292,7 @@ function showHistory() {
   });
   const known = steps.filter(({ result }) => byNumber.has(result.trial));
   const points = dots(known.map(({ result }) => byNumber.get(result.trial)), () => 0, () => 0);
-  draw("history", [
+  drawTrials("history", [
     { x: steps.map((step) => step.x), y: steps.map((step) => step.best), mode: "lines", line: { shape: "hv", width: 2.5, color: "#34549a" }, hoverinfo: "skip" },
     { ...points, x: known.map((step) => step.x), y: known.map((step) => step.result.mean) },
   ], { xaxis: axis(byTime ? "time" : "finished trials, in the order of their ends", byTime || steps.length > 12 ? {} : { dtick: 1 }), yaxis: axis(`${objective}, best so far`, { range: rangeOf(page.results.map((result) => result.mean)) }) });
@@ -380,12 +306,12 @@ function showTables() {
     element("rungs").append(rungs);
   }
   table(element("events"), ["when", "trial", "what", "asked for by"], page.happenings.map((event) =>
-    [[moment(event.at), event.trial ?? "", event.text, event.by_user ? "a user" : ""], event.trial]));
+    [[moment(event.at), event.trial ?? "", event.text, event.by_user ? "a user" : ""], event.trial]), select);
   const failed = page.trials.filter((trial) => trial.state === "failed");
   element("failures-section").hidden = !failed.length;
   table(element("failures"), ["trial", "settings", "reason", "log"], failed.map((trial) => [[
     trial.number, Object.entries(trial.settings).map(([key, value]) => `${key}=${value}`).join(" "), trial.reason, trial.runs.map((run) => run.log).join(" "),
-  ], trial.number]));
+  ], trial.number]), select);
   element("left-out-section").hidden = !page.left_out.length;
   table(element("left-out"), ["settings", "reason"], page.left_out.map((cells) => [cells]));
 }

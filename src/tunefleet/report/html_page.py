@@ -1,0 +1,42 @@
+"""HTML page: one file of data, style and scripts, which needs no other file and no network."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping
+from importlib import resources
+from string import Template
+from typing import Any
+
+
+def filled(name: str, title: str, content: Mapping[str, Any]) -> str:
+    """The page `assets/NAME.html` with its script, what all pages share, and `content`; texts are shown as text."""
+    from plotly.offline import get_plotlyjs  # 0.2 s, and nothing else here needs it
+
+    return Template(_asset(f"{name}.html")).substitute(
+        title=html.escape(title),
+        style=_asset("page.css"),
+        data=_json(content),
+        plotly=get_plotlyjs(),
+        script=_asset("page.js") + _asset(f"{name}.js"),
+    )
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    """As JSON that no text in it can end the element of, and that has no NaN, which JSON does not know."""
+    text = json.dumps(_finite(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _asset(name: str) -> str:
+    return (resources.files("tunefleet.report") / "assets" / name).read_text(encoding="utf-8")
