@@ -63,6 +63,7 @@ def _one_rank() -> dict[str, str]:
 def _measure(stage: int, repeats: int, folder: Path) -> None:
     from tests.plans import tiny_plan
 
+    from tunefleet.checkpoint.retention import Retention
     from tunefleet.checkpoint.store import CheckpointStore
     from tunefleet.contracts import RunState
     from tunefleet.engine.group import join
@@ -73,7 +74,7 @@ def _measure(stage: int, repeats: int, folder: Path) -> None:
     plan = tiny_plan(folder, model, stage=stage, micro_batch=1)
     trainer = engine(plan, group)
     trainer.train_step(batches(plan, 0).take(plan.batch.accumulation))
-    store = CheckpointStore(folder / "checkpoints", plan.identity, group, keep=1)
+    store = CheckpointStore(folder / "checkpoints", plan.identity, group, Retention(1))
     saves, writes = [], []
     for step in range(1, repeats + 1):
         saves.append(_seconds(partial(store.save, trainer, RunState(step=step))))

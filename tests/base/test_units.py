@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tunefleet.base.units import Cadence, Duration, Unit, clock, count, minutes, percent, steps
+from tunefleet.base.units import Cadence, Duration, Size, Unit, clock, count, minutes, percent, steps
 
 READINGS = {
     "100": Duration(100, Unit.STEPS),
@@ -208,3 +208,19 @@ def test_the_shortest_of_a_cadence_counts() -> None:
     assert Cadence.parse("20% or 1 epoch or 2h").exactly(total_steps=200, steps_per_epoch=10) == 10
     assert Cadence.parse("20% or 1 epoch").exactly(total_steps=20, steps_per_epoch=10) == 4
     assert Cadence.parse("2h").exactly(total_steps=200, steps_per_epoch=10) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("200 GB", 200e9), ("1.5TiB", 1.5 * 2**40), ("1e3 kb", 1e6), ("3M", 3e6), ("5 bytes", 5), (7, 7)],
+)
+def test_sizes_are_read_as_people_write_them(text: str | int, number: float) -> None:
+    parsed = Size.parse(text)
+    assert parsed.bytes == number
+    assert Size.parse(str(parsed)) == Size(parsed.bytes, str(text))
+
+
+@pytest.mark.parametrize("text", ["", "GB", "0", "-3 GB", "nan", "3 XB", True, None])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        Size.parse(text)

@@ -10,6 +10,7 @@ import torch
 
 from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.config.data import Grouping
 from tunefleet.contracts import RunState
@@ -33,7 +34,7 @@ def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list
     forget, packed = settings.pop("forget", False), settings.pop("packed", True)
     plan = tiny_plan(Path(run), ranks=group.size, micro_batch=micro, global_batch=4, **settings)
     built = engine(plan, group)
-    store = CheckpointStore(plan.paths.checkpoints, plan.identity, group, 1, seed=plan.config.train.seed)
+    store = CheckpointStore(plan.paths.checkpoints, plan.identity, group, Retention(1), seed=plan.config.train.seed)
     try:
         with patch.object(reshard, "repair", _leave_unchanged if forget else reshard.repair):
             state = store.restore(built) or RunState()

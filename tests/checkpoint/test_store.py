@@ -18,6 +18,7 @@ from tunefleet.base.checksums import Checksum
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import checkpoint_manifest, pointer, rng
 from tunefleet.checkpoint.find_checkpoint import Checkpoint, newest
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.engine.plain_model import SingleProcess
@@ -48,7 +49,7 @@ class Engine:
 
 
 def store(folder: Path, identity: str = "mine", keep: int = 2) -> CheckpointStore:
-    return CheckpointStore(folder, identity, SingleProcess(), keep)
+    return CheckpointStore(folder, identity, SingleProcess(), Retention(keep))
 
 
 def newest_checkpoint(folder: Path, identity: str = "mine") -> Checkpoint:
@@ -152,7 +153,9 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
 
 def test_another_number_of_ranks_reseeds_where_the_engine_is_reshardable(tmp_path: Path) -> None:
     def draw(seed: int) -> list[float]:
-        restored = CheckpointStore(tmp_path, "mine", SingleProcess(), 2, seed=seed).restore(Engine(reshardable=True))
+        restored = CheckpointStore(tmp_path, "mine", SingleProcess(), Retention(2), seed=seed).restore(
+            Engine(reshardable=True)
+        )
         assert restored == STATE
         return torch.rand(3).tolist()
 
@@ -169,12 +172,12 @@ def test_another_number_of_ranks_reseeds_where_the_engine_is_reshardable(tmp_pat
 
 def test_a_checkpoint_holds_the_texts_of_its_run(tmp_path: Path) -> None:
     texts = {"chat_template.jinja": "{{ messages }} 好"}
-    CheckpointStore(tmp_path, "identity", SingleProcess(), 1, texts).save(Engine(b"abc"), STATE)
+    CheckpointStore(tmp_path, "identity", SingleProcess(), Retention(1), texts).save(Engine(b"abc"), STATE)
     saved = newest_checkpoint(tmp_path, "identity").folder / "chat_template.jinja"
     assert saved.read_text(encoding="utf-8") == "{{ messages }} 好"
     saved.write_text("changed")
     with pytest.raises(RunError, match="changed since it was saved"):
-        CheckpointStore(tmp_path, "identity", SingleProcess(), 1, texts).restore(Engine())
+        CheckpointStore(tmp_path, "identity", SingleProcess(), Retention(1), texts).restore(Engine())
 
 
 def save(folder: Path, *steps: int, keep: int = 9) -> None:

@@ -33,6 +33,7 @@ from tunefleet.plan.horizon import horizon
 from tunefleet.plan.processes.slots import share
 from tunefleet.runs import run_engine, run_summary, validation
 from tunefleet.runs.checkpoint_files import checkpoint_store
+from tunefleet.runs.deciding_metrics import DecidingMetrics
 from tunefleet.runs.inputs import training_batches
 from tunefleet.runs.trainable_model import build_model
 from tunefleet.tracking import wandb_server
@@ -210,8 +211,20 @@ def answered(config: RunConfig, folder: Path) -> Any:
 
 
 def stored(config: RunConfig, folder: Path) -> Any:
-    """How many checkpoints the store of a run leaves on the disk."""
-    return checkpoint_store(make(config, CPU), SINGLE_PROCESS, "").keep
+    """Which checkpoints the store of a run leaves on the disk."""
+    plan = make(config, CPU)
+    store = checkpoint_store(plan, SINGLE_PROCESS, "", horizon(plan, 100).keep_every)
+    return store.retention, store.metric
+
+
+def stopped(config: RunConfig, folder: Path) -> Any:
+    """What early stopping counts of three evaluations, each a little better than the one before."""
+    plan = make(config, CPU)
+    store = checkpoint_store(plan, SINGLE_PROCESS, "", horizon(plan, 100).keep_every)
+    early_stopping = DecidingMetrics(plan, SINGLE_PROCESS, store).early_stopping
+    for step in range(3):
+        early_stopping.observe(step, {"validation/loss": 3 - 0.1 * step, "validation/perplexity": 3 + step})
+    return early_stopping.state, early_stopping.is_due
 
 
 def told(config: RunConfig, folder: Path) -> Any:

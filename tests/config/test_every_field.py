@@ -15,7 +15,7 @@ from tests.config import changes, observers
 from tests.config.changes import CHANGES, FROM_FILES, Change, Settings, ShownBy
 from tests.plans import OPT
 from tunefleet.base.errors import ConfigError, DataError
-from tunefleet.base.units import Cadence, Duration
+from tunefleet.base.units import Cadence, Duration, Size
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
 
@@ -29,7 +29,7 @@ def leaves(cls: type[Any], where: str = "") -> Iterator[str]:
     """The dotted key of every setting below `cls`; `*` stands for an element of a list of groups."""
     for name, kind in typing.get_type_hints(cls).items():
         inner = next((k for k in typing.get_args(kind) if is_dataclass(k)), None)
-        if is_dataclass(kind) and kind not in (Duration, Cadence):
+        if is_dataclass(kind) and kind not in (Duration, Cadence, Size):
             yield from leaves(typing.cast(type[Any], kind), f"{where}{name}.")
         else:
             yield f"{where}{name}"

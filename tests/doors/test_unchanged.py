@@ -400,9 +400,9 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     monkeypatch.setattr(exported_door, "prepare_environment", lambda plan: None)
     done = []
     runs = type(sys)("tunefleet.runs.stand_in")
-    runs.evaluate = lambda plan: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
-    runs.chat = lambda plan, ask, say: done.append("chat")  # type: ignore[attr-defined]
-    runs.export = lambda plan, target: done.append("export") or folder  # type: ignore[attr-defined]
+    runs.evaluate = lambda plan, choice: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
+    runs.chat = lambda plan, ask, say, choice: done.append("chat")  # type: ignore[attr-defined]
+    runs.export = lambda plan, target, choice: done.append("export") or folder  # type: ignore[attr-defined]
     for module in ("evaluate", "chat_session", "run_summary", "checkpoint_export"):
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)

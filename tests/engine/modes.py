@@ -14,6 +14,7 @@ import torch
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import rng
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -123,7 +124,7 @@ def _straight(plan: Plan, group: Any) -> dict[str, Any]:
 
 def _interrupted(folder: Path, plan: Plan, group: Any) -> dict[str, Any]:
     """The same with evaluations between the steps; and saved after two steps, closed, restored, continued."""
-    store = CheckpointStore(folder / "checkpoints", plan.identity, group, keep=1)
+    store = CheckpointStore(folder / "checkpoints", plan.identity, group, Retention(1))
     built, batches = _engine(plan, group), _batches(plan, group)
     unchanged = [_evaluate(built, plan, group)]
     first = _losses(built, batches, 2)

@@ -17,6 +17,7 @@ from tests.plans import tiny_plan
 from tests.shared import dataset_of, tiny_tokenizer
 from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.find_checkpoint import Checkpoint
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -126,7 +127,7 @@ def _life(folder: Path, group: Any, stage: int) -> dict[str, Any]:
     copies, words = DataParallelGroup(group, plan.layout), tiny_tokenizer()
     built, batches = _started(plan, group)
     _steps(built, batches, 2)
-    store = CheckpointStore(folder / f"checkpoints{stage}", plan.identity, group, 2)
+    store = CheckpointStore(folder / f"checkpoints{stage}", plan.identity, group, Retention(2))
     store.save(built, RunState(step=2, position=batches.position))
     weights = built.weights()
     found: dict[str, Any] = {}

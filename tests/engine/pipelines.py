@@ -13,6 +13,7 @@ from tests.engine.stages import TOKENS, poison_gradient, poison_loss
 from tests.plans import ARCHITECTURES, tiny_plan
 from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.checkpoint import rng
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -102,7 +103,7 @@ def used(folder: Path, group: Any, cases: Sequence[str], tensor: int = 1) -> dic
 
 def _resumes(folder: Path, wanted: Plan, group: Any, built: Any) -> list[float]:
     """Largest difference of loss, norm and any weight between a step after saving and one after restoring."""
-    store = CheckpointStore(folder / wanted.identity, wanted.identity, group, 1)
+    store = CheckpointStore(folder / wanted.identity, wanted.identity, group, Retention(1))
     store.save(built, RunState(step=2))
     rows = batches(wanted)
     straight = built.train_step(rows.take(2))

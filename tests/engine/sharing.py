@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.checkpoint import rng
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Evaluable, Group, RunState
 from tunefleet.data.batches.order import OrderedBatches, in_order
@@ -91,7 +92,7 @@ def _export_apart(built: Any, folder: Path, words: Any) -> float:
 def _resumed(folder: Path, group: ProcessGroup, stage: int) -> list[list[list[float]]]:
     """Losses and norms of steps 3 and 4, straight on and from a checkpoint; with dropout."""
     plan = planned(folder, group.size, stage, {**OPT, "dropout": 0.1, "attention_dropout": 0.1})
-    store = CheckpointStore(folder / f"stage{stage}", "mine", group, keep=1)
+    store = CheckpointStore(folder / f"stage{stage}", "mine", group, Retention(1))
     built, taken = engine(plan, group), batches(plan, group)
     rng.seed_all(0, group.rank)
     for _ in range(2):

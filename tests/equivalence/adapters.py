@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.data import prepare
@@ -119,7 +120,7 @@ def all_cases(folder: Path, cases: Sequence[Case]) -> list[dict[str, Any]]:
 def _case(folder: Path, case: Case, group: Any) -> dict[str, Any]:
     name = "-".join(str(part) for part in case)
     plan = plan_of(folder, case, group.size)
-    store = CheckpointStore(folder / name / "checkpoints", plan.identity, group, 1)
+    store = CheckpointStore(folder / name / "checkpoints", plan.identity, group, Retention(1))
     built, batches = _engine(plan, group), _batches(plan, group, 0)
     results = list(_steps(built, batches, plan, HALFWAY))
     store.save(built, RunState(step=HALFWAY, position=batches.position))

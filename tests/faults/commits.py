@@ -11,6 +11,7 @@ import torch
 
 from tests.faults.strace import traced
 from tests.plans import tiny_plan
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.engine.group import join
@@ -30,7 +31,9 @@ def saves(folder: Path, argument: Any) -> list[Any]:
     plan = tiny_plan(folder, ranks=group.size, stage=1, micro_batch=2)
     built = engine(plan, group)
     built.train_step(batches(plan, group.rank).take(plan.batch.accumulation))
-    store = CheckpointStore(folder / "checkpoints", plan.identity, group, 9, {"chat_template.jinja": "{{ x }}"})
+    store = CheckpointStore(
+        folder / "checkpoints", plan.identity, group, Retention(9), {"chat_template.jinja": "{{ x }}"}
+    )
     for step in STEPS:
         fsync = os.fsync if step == 1 else lambda descriptor: None
         with traced(folder / f"strace-{step}-{group.rank}", CALLS), patch.object(os, "fsync", fsync):
@@ -39,7 +42,7 @@ def saves(folder: Path, argument: Any) -> list[Any]:
         shard = next((folder / "checkpoints" / "step-00000002" / "shards").glob("*rank_1_*optim_states.pt"))
         shard.write_bytes(shard.read_bytes()[:-1])
     group.barrier()
-    resumed = CheckpointStore(folder / "checkpoints", plan.identity, group, 9)
+    resumed = CheckpointStore(folder / "checkpoints", plan.identity, group, Retention(9))
     state = resumed.restore(built)
     built.close()
     group.destroy()

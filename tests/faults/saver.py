@@ -20,6 +20,7 @@ import torch
 from tests.faults.strace import allow_any_tracer
 from tunefleet.base import files
 from tunefleet.base.checksums import Checksum
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.engine import shards
@@ -50,7 +51,9 @@ class Engine:
 
 def store(folder: Path, keep: int = 1) -> CheckpointStore:
     """The store of one process, which keeps one checkpoint."""
-    return CheckpointStore(folder / "checkpoints", "mine", SingleProcess(), keep, {"chat_template.jinja": "{{ x }}"})
+    return CheckpointStore(
+        folder / "checkpoints", "mine", SingleProcess(), Retention(keep), {"chat_template.jinja": "{{ x }}"}
+    )
 
 
 def copied_in_place(temporary: Path, final: Path) -> None:

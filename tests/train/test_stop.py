@@ -87,4 +87,4 @@ def test_what_comes_first_of_several_reasons(tmp_path: Path) -> None:
     assert [stop.reason(RunState(step=step)) for step in (2, 10)] == [Reason.PRUNED, Reason.COMPLETE]
     signal.raise_signal(signal.SIGUSR2)
     assert {stop.reason(RunState(step=step)) for step in (2, 10)} == {Reason.TIME_LIMIT}
-    assert sorted(Reason)[:4] == [Reason.CONTINUE, Reason.RUNG, Reason.PRUNED, Reason.COMPLETE]  # as ranks agree
+    assert sorted(Reason)[1:5] == [Reason.RUNG, Reason.PRUNED, Reason.NO_BETTER, Reason.COMPLETE]  # as ranks agree

@@ -65,6 +65,10 @@ class RunPaths:
         """The trained model in Hugging Face form."""
         return self.root / "export"
 
+    def export_of(self, step: int) -> Path:
+        """The model of another checkpoint than the last, in the same form."""
+        return self.root / f"export-step-{step}"
+
     @property
     def stop(self) -> Path:
         """A polite request: if this file appears, the run saves and stops at the next step."""

@@ -85,6 +85,7 @@ class Status:
     `saved_step` is the newest checkpoint's; `seconds_left` is an estimate; `updated` is in seconds since
     1970; `job` is SLURM's number of the job, empty for runs outside SLURM; `restarts` counts how often the
     run has gone back into the queue; `evaluation` holds what the last evaluation measured, as `SPLIT/loss`.
+    `best` is the best checkpoint that is there: its `step`, and its metric as `SPLIT/loss`.
     `tokens` counts those that the weights were trained on. `seconds` is the wall-clock time of rank 0 in all starts
     together, from reading data to the last save, steps that were lost included: times ranks, it is the run's cost.
     """
@@ -101,6 +102,7 @@ class Status:
     job: str = ""
     restarts: int = 0
     evaluation: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
     seconds: float = 0.0
     pid: int = field(default_factory=os.getpid)
@@ -147,7 +149,7 @@ def _is_of_type(name: str, value: Any) -> bool:
     """Whether a value of a file that may have been edited is a number where numbers are expected, or a text."""
     if name in _NUMBERS:
         return isinstance(value, (int, float)) or (value is None and name in _OPTIONAL)
-    if name == "evaluation":
+    if name in ("evaluation", "best"):
         return isinstance(value, dict) and all(isinstance(number, (int, float)) for number in value.values())
     return name == "pid" or isinstance(value, str)
 

@@ -112,6 +112,29 @@ class Cadence:
         return " or ".join([*(str(duration) for duration in self.durations), *minutes])
 
 
+@dataclass(frozen=True)
+class Size:
+    """Bytes of a disk or a file, as they were typed: 200 GB, 1.5 TiB."""
+
+    bytes: int
+    text: str
+
+    @staticmethod
+    def parse(text: str | int) -> Size:
+        """Reads `200 GB` (10^9 bytes each), `1.5TiB` (2^40), or bytes. Raises `ValueError` for anything else."""
+        match = _SIZE.fullmatch(str(text).strip().lower())
+        if isinstance(text, bool) or match is None or not float(match["amount"]):
+            raise ValueError(f"{text!r} is not a size")
+        base = 1024 if match["binary"] else 1000
+        return Size(round(float(match["amount"]) * base ** "bkmgtp".index(match["prefix"] or "b")), str(text).strip())
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_SIZE = re.compile(r"(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)\s*(?P<prefix>[kmgtp])?(?P<binary>i)?(bytes|byte|b)?")
+
+
 def _on_the_clock(text: str | int | float) -> float | None:
     """Minutes; None for what is no time."""
     match = _CLOCK.fullmatch(str(text).strip().lower())

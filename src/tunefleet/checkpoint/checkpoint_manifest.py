@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ FILE = "manifest.json"
 class Manifest:
     """A checkpoint's state, the run's identity, the number of ranks that saved it, and when (seconds since 1970).
 
-    `files` has the checksum of every file but the manifest. `digest` is the SHA-256 of the manifest's own bytes.
+    `files` has the checksum of every file but the manifest. `evaluation` is what was measured at its step before it was
+    saved, as `SPLIT/loss`; `early_stopping` is what that needs of earlier evaluations. `digest` is the SHA-256 of the
+    manifest's own bytes.
     """
 
     state: RunState
@@ -27,7 +31,14 @@ class Manifest:
     ranks: int
     saved: float
     files: dict[str, Checksum]
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+    early_stopping: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files but the manifest."""
+        return sum(int(checksum[0]) for checksum in self.files.values())
 
 
 def write(folder: Path, manifest: Manifest) -> str:
@@ -52,6 +63,8 @@ def read(folder: Path) -> Manifest:
             _checked(record, "ranks", int),
             float(saved) if isinstance(saved, int | float) else 0.0,
             _files(record),
+            _numbers(record, "evaluation"),
+            _numbers(record, "early_stopping"),
             hashlib.sha256(content).hexdigest(),
         )
     except OSError as error:
@@ -61,12 +74,21 @@ def read(folder: Path) -> Manifest:
         raise ValueError(f"{folder / FILE}: cannot be read: {reason}") from None
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether every file of the checkpoint in `folder` is there in the size that its manifest has."""
+    try:
+        saved = read(folder)
+        return all((folder / name).stat().st_size == checksum[0] for name, checksum in saved.files.items())
+    except (OSError, ValueError):
+        return False
+
+
 def _state(record: Any) -> RunState:
     state = RunState(**record)
-    for field in fields(RunState):
-        value = getattr(state, field.name)
+    for declared in fields(RunState):
+        value = getattr(state, declared.name)
         if type(value) is not int or value < 0:
-            raise ValueError(f"{field.name} is {value!r}")
+            raise ValueError(f"{declared.name} is {value!r}")
     return state
 
 
@@ -74,6 +96,14 @@ def _checked(record: dict[str, Any], key: str, kind: type) -> Any:
     if type(record[key]) is not kind or not record[key]:
         raise ValueError(f"{key} is {json.dumps(record[key])}")
     return record[key]
+
+
+def _numbers(record: dict[str, Any], key: str) -> dict[str, float]:
+    """Numbers by name; none in a manifest of an older version."""
+    numbers: dict[str, float] = record.get(key, {})
+    if any(type(value) not in (int, float) or not math.isfinite(value) for value in numbers.values()):
+        raise ValueError(f"{key} is {json.dumps(numbers)}")
+    return numbers
 
 
 def _files(record: dict[str, Any]) -> dict[str, Checksum]:

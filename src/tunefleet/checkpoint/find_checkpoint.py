@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunefleet.base import checksums
@@ -30,6 +30,8 @@ class Checkpoint:
     """Those of higher steps, which are not as they were saved."""
     digest: str = ""
     """The SHA-256 of its manifest."""
+    early_stopping: Mapping[str, float] = field(default_factory=dict)
+    """What early stopping knew when it was saved."""
 
     @property
     def shards(self) -> Path:
@@ -70,9 +72,28 @@ def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
     return None
 
 
-def latest(folder: Path) -> tuple[int, float]:
-    """(step, when it was saved) of the checkpoint of the highest step, unverified; (0, 0) where there is none."""
+def of_step(folder: Path, step: int, identity: str, group: Group) -> Checkpoint:
+    """The checkpoint of `step`. Raises `RunError` where there is none, or it is not as it was saved. Collective."""
+    listing = group.gather(_listing(folder))[0]
+    name = next((name for name in listing.names if folders.step_of(name) == step), None)
+    steps = ", ".join(str(folders.step_of(name)) for name in reversed(listing.names)) or "none"
+    if name is None:
+        raise RunError(f"{folder}: no checkpoint of step {step} is there. Steps that are: {steps}.")
+    digests = listing.pointer.manifests if listing.pointer else {}
+    checkpoint = _read(folder / name, identity, digests.get(name), group)
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    raise RunError(f"{checkpoint}. Put the file back, or choose another step of {steps}.")
+
+
+def latest(folder: Path, step: int | None = None) -> tuple[int, float]:
+    """(step, when it was saved) of the checkpoint of the highest step, or of `step`; (0, 0) where there is none.
+
+    It is not verified.
+    """
     for path in reversed(folders.checkpoints(folder)):
+        if step is not None and folders.step_of(path.name) != step:
+            continue
         try:
             manifest = checkpoint_manifest.read(path)
         except ValueError:
@@ -110,7 +131,9 @@ def _read(folder: Path, identity: str, digest: str | None, group: Group) -> Chec
         raise RunError(f"{folder / checkpoint_manifest.FILE}: of another configuration. Choose another name=...")
     if changed := changes(folder, manifest, group):
         return f"{folder / changed[0]}"
-    return Checkpoint(folder, manifest.state, manifest.ranks, digest=manifest.digest)
+    return Checkpoint(
+        folder, manifest.state, manifest.ranks, digest=manifest.digest, early_stopping=manifest.early_stopping
+    )
 
 
 def _manifest(folder: Path, digest: str | None) -> tuple[Manifest | None, str]:

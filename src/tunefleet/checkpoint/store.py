@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,14 +14,17 @@ from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import checkpoint_manifest, find_checkpoint, folders, pointer, rng
 from tunefleet.checkpoint.checkpoint_manifest import Manifest
 from tunefleet.checkpoint.find_checkpoint import SHARDS, Checkpoint
+from tunefleet.checkpoint.retention import Retention, SavedCheckpoint, is_among_best, superfluous
+from tunefleet.checkpoint.saved_checkpoints import saved_checkpoints
 from tunefleet.contracts import Engine, Group, RunState
+from tunefleet.plan.paths import validation_splits
 
 
 class CheckpointStore:
-    """The checkpoints of a run below `folder`; the `keep` of the highest steps stay. Every method is collective.
+    """The checkpoints of a run below `folder`, of which those stay that `retention` names.
 
     `texts` are small files by name that every checkpoint holds; `seed` gives the random states of a rank without saved
-    ones.
+    ones; the best are the best by `metric`.
     """
 
     def __init__(
@@ -28,16 +32,21 @@ class CheckpointStore:
         folder: Path,
         identity: str,
         group: Group,
-        keep: int,
+        retention: Retention,
         texts: Mapping[str, str] | None = None,
         seed: int = 0,
+        metric: str = "",
     ) -> None:
         self._folder = folder
         self._identity = identity
         self._group = group
-        self.keep = keep
+        self.retention = retention
         self._texts = texts or {}
         self._seed = seed
+        self.metric = metric
+        self._evaluations: dict[int, Mapping[str, float]] = {}
+        self.early_stopping: Mapping[str, float] = {}
+        """What early stopping knows: saved and restored."""
         self._on_disk: tuple[int, str] | None = None  # the engine's step and its manifest's digest, where it is saved
         self.origin: Path | None = None
         """The checkpoint that was restored."""
@@ -62,7 +71,7 @@ class CheckpointStore:
             digest = self._commit(temporary, final, self._manifest(state, sums))
             self._on_disk = state.step, digest
             self._point(final, digest)
-            self._remove_old(final)
+            self._remove_old()
         self._on_disk = self._group.gather(self._on_disk)[0]
 
     def restore(self, engine: Engine) -> RunState | None:
@@ -85,8 +94,29 @@ class CheckpointStore:
         restore(checkpoint.folder, SHARDS, checkpoint.state.step)
         self._restore_rng(checkpoint, same_ranks)
         self._on_disk = (checkpoint.state.step, checkpoint.digest) if same_ranks else None
+        self.early_stopping = checkpoint.early_stopping
         self.note, self.origin = checkpoint.note + self._set_aside(checkpoint), checkpoint.folder
         return checkpoint.state
+
+    def measured(self, step: int, evaluation: Mapping[str, float]) -> None:
+        """Takes what was measured at `step`, as `SPLIT/loss`."""
+        self._evaluations[step] = evaluation
+
+    @property
+    def saved(self) -> list[SavedCheckpoint]:
+        """The checkpoints that count, as this rank sees them."""
+        return saved_checkpoints(self._folder, self.metric, self._evaluations)
+
+    def is_best_due(self, step: int) -> bool:
+        """Whether the evaluation at `step` is one of the best, which are saved. Collective."""
+        cost = validation_splits.cost(self.metric, self._evaluations.get(step, {}).get(self.metric, math.nan))
+        is_due = self.retention.best and math.isfinite(cost) and is_among_best(cost, self.saved, self.retention)
+        return bool(self._group.gather(is_due)[0])
+
+    def tidy(self) -> None:
+        """Removes what need not stay, now that another checkpoint was measured."""
+        if self._group.rank == 0 and self._on_disk:
+            self._remove_old()
 
     def _begin(self, temporary: Path) -> dict[str, Checksum]:
         """An empty folder, with the texts in it; the checksums of what this rank has written."""
@@ -110,7 +140,9 @@ class CheckpointStore:
             rng.seed_all(self._seed, self._group.rank, checkpoint.state.step)
 
     def _manifest(self, state: RunState, sums: dict[str, Checksum]) -> Manifest:
-        return Manifest(state, self._identity, self._group.size, time.time(), sums)
+        evaluation = self._evaluations.get(state.step, {})
+        measured = {name: value for name, value in evaluation.items() if math.isfinite(value)}
+        return Manifest(state, self._identity, self._group.size, time.time(), sums, measured, self.early_stopping)
 
     def _commit(self, temporary: Path, final: Path, saved: Manifest) -> str:
         """From the last rename on the checkpoint counts; returns the digest of its manifest."""
@@ -146,13 +178,16 @@ class CheckpointStore:
         names = [path.name for path in folders.checkpoints(self._folder)]
         pointer.write(self._folder, final.name, digest, names)
 
-    def _remove_old(self, final: Path) -> None:
-        """Removes all but those of the highest steps; never `final`, to which the pointer points."""
-        older = [path for path in folders.checkpoints(self._folder) if path != final]
-        replaced = [path for path in older if path.name.endswith(folders.REPLACED)]
-        earlier = [path for path in older if path not in replaced]
-        for old in [*replaced, *earlier[: max(0, len(earlier) - self.keep + 1)]]:
-            folders.remove(old)
+    def _remove_old(self) -> None:
+        """Removes what `retention` gives up; never what the pointer names, which is what was saved last."""
+        pointed = pointer.read(self._folder)
+        final = self._folder / (pointed.checkpoint if pointed else "")
+        if not pointed or not checkpoint_manifest.is_complete(final):
+            return
+        replaced = [path.name for path in self._folder.glob(f"step-*{folders.REPLACED}")]
+        saved = [checkpoint for checkpoint in self.saved if checkpoint.name not in replaced]
+        for name in [*replaced, *superfluous(saved, self.retention, {final.name})]:
+            folders.remove(self._folder / name)
 
     def _set_aside(self, checkpoint: Checkpoint) -> str:
         """Renames the damaged ones, and points to the one that is used; what there is to say about it. Collective."""

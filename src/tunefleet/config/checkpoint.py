@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunefleet.base.units import Cadence
+from tunefleet.base.units import Cadence, Size
 from tunefleet.config.fields import ranged
 
 
@@ -17,6 +17,18 @@ class CheckpointConfig:
     interrupted."""
     keep: int = ranged(2, at_least=1)
     """Newest checkpoints that stay on the disk."""
+    keep_best: int = ranged(0, at_least=0)
+    """Best checkpoints by `metric` that stay besides; an evaluation that is among the best of the run is saved at
+    once. `tunefleet export RUN --checkpoint best` writes the best of those that are there."""
+    metric: str = "loss"
+    """What is best: `validation/loss` or another metric of an evaluation; `loss` alone is that of the first split. By
+    `SPLIT/exact_match` the largest is; every evaluation then generates answers."""
+    keep_every: Cadence | None = None
+    """How far apart checkpoints are that stay for good: the first saved at or after each `1000` (steps), `1 epoch`,
+    `10%`, `6 hours`."""
+    disk_budget: Size | None = None
+    """The most that all checkpoints take together, while one is saved too: `200 GB`; the oldest go first, but never
+    the newest nor the best."""
     at_end: bool = True
     """Whether the last step is saved."""
     export: bool = True

@@ -11,14 +11,14 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.units import Cadence, Duration
+from tunefleet.base.units import Cadence, Duration, Size
 from tunefleet.config import suggest
 from tunefleet.config.fields import NAMED, RANGE, describe_bounds, is_outside
 
 T = TypeVar("T")
 _MINUTE = 60
 """YAML reads 1:00 as 60: a smaller number can only be what was written, where a text is wanted."""
-_TEXTUAL = (Duration, Cadence)
+_TEXTUAL = (Duration, Cadence, Size)
 """Dataclasses that are written as a text."""
 
 
@@ -191,6 +191,8 @@ def _allowed(kind: Any) -> str:
         return " | ".join(str(member.value) for member in kind)
     if kind is Duration:
         return "a duration such as 100 (steps), 0.5 epochs or 3%"
+    if kind is Size:
+        return "a size such as 200 GB or 1.5 TiB"
     if kind is Cadence:
         return "a cadence such as 100 (steps), 0.5 epochs, 20%, 30 minutes, or `20% or 1 epoch`"
     if typing.get_origin(kind) is tuple:

@@ -30,6 +30,18 @@ class OnOom(Enum):
 
 
 @dataclass(frozen=True)
+class EarlyStoppingConfig:
+    """A run that stops where evaluations get no better; it is finished then, with that reason."""
+
+    patience: int | None = ranged(None, at_least=1)
+    """Evaluations in a row without a better one, after which the run stops; null trains to the end."""
+    metric: str = "loss"
+    """What must get better, as `checkpoint.metric`."""
+    min_delta: float = ranged(0.0, at_least=0)
+    """By how much more than this, in units of the metric."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The training loop. A sequence is `sequence_length` tokens when packing is on, else one conversation."""
 
@@ -53,6 +65,8 @@ class TrainConfig:
     updates much smaller than a weight are lost."""
     clip: float = ranged(1.0, at_least=0)
     """Largest gradient norm; 0 is no clipping."""
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    """When a run stops before its last step."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
     loss_tile: int | None = ranged(None, at_least=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -20,6 +20,7 @@ from tunefleet.data.formats.conversation import Conversation
 from tunefleet.data.read import select_sources
 from tunefleet.data.read.bad_rows import BadRows
 from tunefleet.data.read.sources import Source
+from tunefleet.plan.paths import validation_splits
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,7 @@ class Rendering:
 
 def splits(config: DataConfig) -> list[str]:
     """What `Choice.split` may be: `train`, and the sets of validation rows, read or held out."""
-    return ["train", *([source.name for source in select_sources.validation(config)] or _held_out_names(config))]
-
-
-def _held_out_names(config: DataConfig) -> Sequence[str]:
-    if not config.validation_rows:
-        return []
-    return select_sources.names(config) if config.mix else ["validation"]
+    return ["train", *validation_splits.names(config)]
 
 
 def choose(choice: Choice, rendering: Rendering) -> list[Pair]:
@@ -129,7 +124,7 @@ def _cleaned(source: Source, step: Callable[[list[Conversation]], list[Conversat
 def _held_out(split: str, rendering: Rendering, clean: Cleaning) -> list[list[Conversation]]:
     """As `prepare` draws them: from all rows of a source that are not bad. Cleaning depends on the sources before."""
     config = rendering.config
-    for name, source in zip(_held_out_names(config), select_sources.training(config), strict=True):
+    for name, source in zip(validation_splits.names(config), select_sources.training(config), strict=True):
         draw = HeldOut[list[Conversation]](config.validation_rows)
         for _ in draw.training(_good(_cleaned(source, clean.clean), rendering)):
             pass

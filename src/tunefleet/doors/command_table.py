@@ -34,6 +34,10 @@ _FAILED: Argument = (
 _TO: Argument = ("--to", {"type": Path, "help": "another folder than RUN/export: new, empty, or a former export"})
 _OVERWRITE: Argument = ("--overwrite", {"action": "store_true", "help": "replace files of the same names there"})
 _PAGE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another file than report.html"})
+_CHECKPOINT: Argument = (
+    "--checkpoint",
+    {"type": commands.checkpoint_choice, "default": "last", "metavar": "last|best|STEP", "help": "which one; last"},
+)
 _SHELL: Argument = ("shell", {"choices": ["bash", "zsh", "fish"], "help": "which shell"})
 _MACHINE: Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
 _OF_ROWS: Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
@@ -111,8 +115,8 @@ COMMANDS: tuple[Command, ...] = (
     (
         "export",
         commands.export,
-        "write the newest checkpoint in Hugging Face form",
-        [_RUN, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE],
+        "write a checkpoint in Hugging Face form, the newest where none is named",
+        [_RUN, _CHECKPOINT, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE],
     ),
     (
         "report",
@@ -120,8 +124,8 @@ COMMANDS: tuple[Command, ...] = (
         "a page about a run, or comparing several; needs no network",
         [_RUNS, _PAGE],
     ),
-    ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN]),
-    ("chat", commands.chat, "talk with the exported model", [_RUN]),
+    ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN, _CHECKPOINT]),
+    ("chat", commands.chat, "talk with the exported model", [_RUN, _CHECKPOINT]),
 )
 
 

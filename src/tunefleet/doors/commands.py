@@ -6,7 +6,7 @@ What a command needs is imported when it is called: Tab asks for the table of co
 from __future__ import annotations
 
 import os
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,10 +140,10 @@ def reproduce(args: Namespace) -> int:
 
 
 def export(args: Namespace) -> None:
-    """Writes the newest checkpoint in Hugging Face form."""
+    """Writes a checkpoint in Hugging Face form."""
     from tunefleet.doors import exported
 
-    exported.export(_named_run(args), args.to, args.merge, args.overwrite)
+    exported.export(_named_run(args), args.to, args.merge, args.overwrite, args.checkpoint)
 
 
 def report(args: Namespace) -> None:
@@ -157,14 +157,14 @@ def evaluate(args: Namespace) -> None:
     """Measures the exported model."""
     from tunefleet.doors import exported
 
-    exported.evaluate(_named_run(args))
+    exported.evaluate(_named_run(args), args.checkpoint)
 
 
 def chat(args: Namespace) -> None:
     """Talks with the exported model."""
     from tunefleet.doors import exported
 
-    exported.chat(_named_run(args))
+    exported.chat(_named_run(args), args.checkpoint)
 
 
 def rm(args: Namespace) -> int:
@@ -172,6 +172,13 @@ def rm(args: Namespace) -> int:
     from tunefleet.doors import rm
 
     return rm.remove(args.runs, outputs_of(args), args.yes)
+
+
+def checkpoint_choice(text: str) -> str:
+    """What `--checkpoint` names. Raises `ArgumentTypeError` for anything but `last`, `best` and a step."""
+    if text not in ("last", "best") and not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"{text!r} is not allowed. Allowed: last, best, or the step of a checkpoint.")
+    return text
 
 
 def _searches(args: Namespace) -> tuple[list[SweepPaths], list[str]]:

@@ -21,16 +21,19 @@ from tunefleet.plan import Plan
 from tunefleet.plan.contents import Role
 from tunefleet.plan.families.lora_targets import exports_adapter_only
 
+LAST = "last"
 _MODEL = "The model was trained from what they held then: put that back."
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
 
 
-def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: bool = False) -> None:
-    """Writes the newest checkpoint in Hugging Face form, and prints where; `merge` overrules `adapter.merge`.
+def export(
+    run: Run, folder: Path | None, merge: bool | None = None, overwrite: bool = False, checkpoint: str = LAST
+) -> None:
+    """Writes a checkpoint in Hugging Face form, and prints where; `merge` overrules `adapter.merge`.
 
     Raises `RunError`, before the work, where `folder` holds what no export left there, unless `overwrite` is given.
     """
-    if folder or delivery.record(run.paths.export):
+    if folder or (checkpoint == LAST and delivery.record(run.paths.export)):
         delivery.expect_free(folder or run.paths.export, overwrite)
     plan = _ready(run)
     unchanged.expect(plan, (Role.MODEL,), _MODEL)
@@ -42,30 +45,36 @@ def export(run: Run, folder: Path | None, merge: bool | None = None, overwrite: 
     with heavy_imports():
         from tunefleet.runs.checkpoint_export import export as write
 
-    print(os.path.relpath(write(plan, folder)))
+    print(os.path.relpath(write(plan, folder, checkpoint)))
     run_status = status.read(plan.paths.status)
-    if folder is None and run_status and run_status.state is State.FAILED and run_status.cause is Cause.EXPORT:
+    if (
+        folder is None
+        and checkpoint == LAST
+        and run_status
+        and run_status.state is State.FAILED
+        and run_status.cause is Cause.EXPORT
+    ):
         status.write(plan.paths.status, run_status.moved(state=State.FINISHED, cause=Cause.NONE, reason=""))
 
 
-def evaluate(run: Run) -> None:
+def evaluate(run: Run, checkpoint: str = LAST) -> None:
     """Measures the exported model on every validation split."""
     plan = _ready(run)
-    _expect_model(plan)
+    _expect_model(plan, checkpoint)
     unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
     with heavy_imports():
         from tunefleet.runs import run_summary
         from tunefleet.runs.evaluate import evaluate as measure
 
-    facts, record, samples = measure(plan)
+    facts, record, samples = measure(plan, checkpoint)
     print(text.listed(facts | run_summary.results(record)))
     print("\n".join(run_summary.sample_lines(plan, samples)))
 
 
-def chat(run: Run) -> None:
+def chat(run: Run, checkpoint: str = LAST) -> None:
     """Talks with the exported model."""
     plan = _ready(run)
-    _expect_model(plan)
+    _expect_model(plan, checkpoint)
     with heavy_imports():
         from tunefleet.runs import chat_session
 
@@ -75,7 +84,7 @@ def chat(run: Run) -> None:
         else "/new begins a new conversation"
     )
     read_line = functools.partial(_read_line, iter([f"Say something; {remembers}, an empty line ends."]))
-    chat_session.chat(plan, read_line, print)
+    chat_session.chat(plan, read_line, print, checkpoint)
 
 
 def _read_line(invitation: Iterator[str]) -> str | None:
@@ -88,9 +97,9 @@ def _read_line(invitation: Iterator[str]) -> str | None:
         return None
 
 
-def _expect_model(plan: Plan) -> None:
+def _expect_model(plan: Plan, checkpoint: str) -> None:
     """Raises `RunError` where files of the model have changed that are read beside the export, or to write one."""
-    if exports_adapter_only(plan.config.adapter) or not plan.paths.export.is_dir():
+    if exports_adapter_only(plan.config.adapter) or checkpoint != LAST or not plan.paths.export.is_dir():
         unchanged.expect(plan, (Role.MODEL,), _MODEL)
 
 

@@ -179,6 +179,7 @@ def _card(run: Run, run_status: Status | None) -> dict[str, str]:
         else "",
         "loss": f"{run_status.loss:.4f}" if run_status.loss is not None else "",
         **{f"  {split.replace('_', ' ')}": measured for split, measured in _splits(run_status).items()},
+        "best": _best(run_status),
         "speed": f"{count(run_status.tokens_per_second)} tokens/s" if run_status.tokens_per_second else "",
         "left": _time_left(run_status),
         "job": _job(run, run_status),
@@ -187,6 +188,12 @@ def _card(run: Run, run_status: Status | None) -> dict[str, str]:
         "saved to": os.path.relpath(run.paths.root),
     }
     return {**card, **{name: value for name, value in lines.items() if value}}
+
+
+def _best(run_status: Status) -> str:
+    """The best checkpoint that is there, where best ones are kept or some were measured."""
+    metrics = [f"{name} {value:.4f}" for name, value in run_status.best.items() if name != "step"]
+    return f"saved at step {run_status.best.get('step', 0):g}, {metrics[0]}" if metrics else ""
 
 
 def _job(run: Run, run_status: Status) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tunefleet.config import RunConfig
 from tunefleet.config.evaluation import ALL, AUTO, EvaluationConfig
+from tunefleet.plan.paths.validation_splits import answers_needed
 from tunefleet.plan.processes.layout import Layout
 
 FEW = 5
@@ -17,7 +18,7 @@ def resolved(config: RunConfig, degrees: Layout, parameters: int | None) -> RunC
     """`config` with a number of answers."""
     if config.evaluation.generate_rows != AUTO:
         return config
-    rows = FEW if is_cheap(config, degrees, parameters) else 0
+    rows = FEW if answers_needed(config) or is_cheap(config, degrees, parameters) else 0
     return replace(config, evaluation=replace(config.evaluation, generate_rows=rows))
 
 

@@ -32,6 +32,7 @@ class Horizon:
     evaluate_every: Pace = Pace()
     save_every: Pace = Pace()
     log_every: Pace = Pace(steps=1)
+    keep_every: Pace = Pace()
 
 
 @overload
@@ -63,6 +64,7 @@ def horizon(plan: Plan, rows: int) -> Horizon:
         evaluate_every=_evaluation_pace(plan.config.evaluation.every, total, per_epoch),
         save_every=_pace(plan.config.checkpoint.every, total, per_epoch),
         log_every=_pace(plan.config.tracking.log_every, total, per_epoch),
+        keep_every=_pace(plan.config.checkpoint.keep_every, total, per_epoch),
         steps_per_epoch=per_epoch,
         decay=min(plan.config.schedule.decay.in_steps(total, per_epoch), total),
     )

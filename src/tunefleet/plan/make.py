@@ -131,6 +131,8 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
         values["train"].pop(setting)
     if config.train.start_from is None:
         values["train"].pop("start_from")  # as before there was such a setting
+    if config.train.early_stopping.patience is None:
+        values["train"].pop("early_stopping")  # the same; with it other weights are the last
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
     values["adapter"].pop("merge")

@@ -15,18 +15,21 @@ from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import exported_model
 from tunefleet.runs.checkpoint_export import exported
+from tunefleet.runs.chosen_checkpoint import LAST
 
 Message = dict[str, str]
 NEW_CONVERSATION = "/new"
 
 
-def chat(plan: Plan, read_message: Callable[[], str | None], print_answer: Callable[[str], None]) -> None:
-    """Answers every message that `read_message` returns, until it returns None.
+def chat(
+    plan: Plan, read_message: Callable[[], str | None], print_answer: Callable[[str], None], choice: str = LAST
+) -> None:
+    """Answers every message that `read_message` returns, until it returns None, by the chosen checkpoint's model.
 
     The conversation is remembered where training had conversations of several questions; else each message is
     answered by itself, as the training rows were.
     """
-    converse(_model_answers(plan), read_message, print_answer, remembers=not single_turns(plan))
+    converse(_model_answers(plan, choice), read_message, print_answer, remembers=not single_turns(plan))
 
 
 def single_turns(plan: Plan) -> bool:
@@ -54,10 +57,10 @@ def converse(
             print_answer(content)
 
 
-def _model_answers(plan: Plan) -> Callable[[list[Message]], str]:
+def _model_answers(plan: Plan, choice: str) -> Callable[[list[Message]], str]:
     """What the exported model answers to the messages of a conversation."""
-    model = exported_model.in_own_dtype(plan)
-    tokenizer: Any = AutoTokenizer.from_pretrained(exported(plan), trust_remote_code=False)
+    model = exported_model.in_own_dtype(plan, choice)
+    tokenizer: Any = AutoTokenizer.from_pretrained(exported(plan, choice), trust_remote_code=False)
     stops = end_of_turn(prepare.own_template(tokenizer), tokenizer).stops
     limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
 

@@ -1,4 +1,4 @@
-"""Checkpoint export: from a run's newest checkpoint to a folder that plain transformers loads."""
+"""Checkpoint export: from a checkpoint of a run to a folder that plain transformers loads."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.model import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import export_format, saved_tokenizer, verify_export
+from tunefleet.runs import chosen_checkpoint, export_format, saved_tokenizer, verify_export
 from tunefleet.runs.checkpoint_files import chat_template
+from tunefleet.runs.chosen_checkpoint import LAST
 from tunefleet.runs.saved_weights import saved_weights
 from tunefleet.runs.trainable_model import set_trainable
 from tunefleet.runs.verify_export import Expected
 
 
-def export(plan: Plan, folder: Path | None = None) -> Path:
-    """Writes the model of the newest checkpoint to `folder` (the run's own by default); needs no ranks.
+def export(plan: Plan, folder: Path | None = None, choice: str = LAST) -> Path:
+    """Writes the model of the chosen checkpoint (`last`, `best`, a step) to `folder`; needs no ranks.
 
-    Raises `RunError` where the run has no checkpoint, or none that is as it was saved.
+    By default into the run's own, that of another than the last beside it. Raises `RunError` where there is no such
+    checkpoint, or it is not as it was saved.
     """
-    target = folder or plan.paths.export
-    checkpoint = _checkpoint(plan)
+    step = None if choice == LAST else chosen_checkpoint.step_of(plan, choice)
+    target = folder or (plan.paths.export if step is None else plan.paths.export_of(step))
+    checkpoint = _checkpoint(plan) if step is None else chosen_checkpoint.verified(plan, step)
     tokenizer = saved_tokenizer.load(plan)
     template = chat_template(plan, tokenizer, checkpoint.folder)
     model = _model(plan, checkpoint, saved_weights(plan, checkpoint), tokenizer)
@@ -54,25 +57,26 @@ def _expected(plan: Plan, staged: Path, model: PreTrainedModel, tokenizer: Any, 
     return export_format.expected(plan, tokenizer, template, [], rows=rows, logits=logits, no_logits=reason)
 
 
-def exported(plan: Plan) -> Path:
-    """The folder of the exported model, as it was written; written now where it is not there, or older than the newest
+def exported(plan: Plan, choice: str = LAST) -> Path:
+    """The folder of the exported model, as it was written; written now where it is not there, or older than the chosen
     checkpoint. Raises `RunError` where its files were changed.
     """
-    folder = plan.paths.export
+    step = None if choice == LAST else chosen_checkpoint.step_of(plan, choice)
+    folder = plan.paths.export if step is None else plan.paths.export_of(step)
     record = delivery.record(folder)
-    if record is None or not record["complete"] or _is_older(plan, record):
-        return export(plan)
+    if record is None or not record["complete"] or _is_older(plan, record, step):
+        return export(plan) if step is None else export(plan, folder, str(step))
     if changed := delivery.changes(folder):
-        raise RunError(f"{folder / changed[0]}. `tunefleet export {plan.name} --overwrite` writes it again.")
+        flag = "" if step is None else f" --checkpoint {step}"
+        raise RunError(f"{folder / changed[0]}. `tunefleet export {plan.name}{flag} --overwrite` writes it again.")
     return folder
 
 
-def _is_older(plan: Plan, record: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint was saved since, or the export is of the other kind than the plan's."""
-    step, saved = find_checkpoint.latest(plan.paths.checkpoints)
-    return (
-        step > record.get("step", 0) or saved > record["written"] or record.get("merged") != plan.config.adapter.merge
-    )
+def _is_older(plan: Plan, record: Mapping[str, Any], step: int | None) -> bool:
+    """Whether the checkpoint of `step` (None is the last) was saved since, or the export is of the other kind."""
+    saved_step, saved = find_checkpoint.latest(plan.paths.checkpoints, step)
+    other_kind = record.get("merged") != plan.config.adapter.merge
+    return saved_step > record.get("step", 0) or saved > record["written"] or other_kind
 
 
 def _checkpoint(plan: Plan) -> Checkpoint:

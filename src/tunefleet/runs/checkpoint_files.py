@@ -9,27 +9,31 @@ from typing import Any
 
 import torch
 
+from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Group
 from tunefleet.data import prepare
 from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.plan.horizon import Pace
+from tunefleet.plan.paths import validation_splits
 from tunefleet.plan.plan import Plan
 
 CHAT_TEMPLATE = "chat_template.jinja"  # in every checkpoint; transformers calls it so in an export
 MACHINE = "machine.json"  # in every checkpoint
 
 
-def checkpoint_store(plan: Plan, group: Group, template: str) -> CheckpointStore:
+def checkpoint_store(plan: Plan, group: Group, template: str, keep_every: Pace) -> CheckpointStore:
     """The checkpoints of the run; each holds the chat template that it was trained with, and what computed it."""
-    config = plan.config
-    return CheckpointStore(
-        plan.paths.checkpoints,
-        plan.identity,
-        group,
-        config.checkpoint.keep,
-        texts(plan, template),
-        config.train.seed,
-    )
+    checkpoint, seed = plan.config.checkpoint, plan.config.train.seed
+    budget = checkpoint.disk_budget.bytes if checkpoint.disk_budget else None
+    retention = Retention(checkpoint.keep, checkpoint.keep_best, keep_every, budget)
+    metric = metric_of(plan, checkpoint.metric)
+    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, retention, texts(plan, template), seed, metric)
+
+
+def metric_of(plan: Plan, name: str) -> str:
+    """The metric of an evaluation that `name` stands for; `name` itself where nothing is measured."""
+    return validation_splits.metric(name, validation_splits.metrics(plan.config.data)) or name
 
 
 def texts(plan: Plan, template: str) -> dict[str, str]:

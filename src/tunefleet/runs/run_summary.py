@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunefleet.base.units import clock, count, singular
@@ -97,6 +97,15 @@ def left_for_sweep(plan: Plan, outcome: Ending, step: int, total_steps: int) -> 
         f"{outcome.state.value} at step {step} of {total_steps}{reason}; saved. "
         f"To train on to the end: tunefleet resume {os.path.relpath(plan.run_dir)}"
     )
+
+
+def best_checkpoint(plan: Plan, best: Mapping[str, float]) -> str:
+    """Which checkpoint is the best, and how it is exported; empty where none is, or that is the last one."""
+    if not plan.config.checkpoint.keep_best or not best:
+        return ""
+    step, (metric, value) = best["step"], next(item for item in best.items() if item[0] != "step")
+    command = f"tunefleet export {os.path.relpath(plan.run_dir)} --checkpoint best"
+    return f"best checkpoint: step {step}, {metric} {value:.4f}; {command}"
 
 
 def next_commands(plan: Plan) -> list[str]:

@@ -18,6 +18,7 @@ from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.plan.horizon import Pace
+from tunefleet.plan.paths import validation_splits
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import (
     final_export,
@@ -29,6 +30,7 @@ from tunefleet.runs import (
     verify_export,
 )
 from tunefleet.runs.checkpoint_files import checkpoint_store
+from tunefleet.runs.deciding_metrics import DecidingMetrics
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
 from tunefleet.runs.run_engine import build_engine
 from tunefleet.runs.run_trackers import trackers_of_rank
@@ -52,7 +54,7 @@ def train(plan: Plan) -> int:
         saved_tokenizer.save(plan)
     try:
         engine = build_engine(plan, group, inputs)
-        store = checkpoint_store(plan, group, inputs.data.template.source)
+        store = checkpoint_store(plan, group, inputs.data.template.source, inputs.horizon.keep_every)
         run = _Run(plan, group, inputs, engine, store, began)
         code = run.train()
     except (RuntimeError, MemoryError) as error:
@@ -85,8 +87,10 @@ class _Run:
         self._engine = engine
         self._store = store
         self._steps = inputs.horizon
-        self._stop = Stop(self._steps.total, plan.paths, group)
+        self._deciding = DecidingMetrics(plan, group, store)
+        self._stop = Stop(self._steps.total, plan.paths, group, self._deciding.early_stopping)
         self._state = store.restore(engine) or RunState()
+        self._deciding.resume()
         resume_checks.expect_template(store.origin, inputs.data.template.source)
         self._is_first_rank = group.rank == 0
         self._console = Console(self._is_first_rank, self._steps.total, self._state.step, plan.paths.log(0))
@@ -108,8 +112,8 @@ class _Run:
             finally:
                 self._log_last()
         self._console.close_bar()
-        if reason is Reason.COMPLETE:
-            return self._complete()
+        if reason in (Reason.COMPLETE, Reason.NO_BETTER):
+            return self._complete(self._deciding.early_stopping.reason if reason is Reason.NO_BETTER else "")
         return self._leave_for_sweep(reason) if reason in (Reason.RUNG, Reason.PRUNED) else self._interrupted(reason)
 
     def _hooks(self) -> Hooks:
@@ -158,13 +162,21 @@ class _Run:
         )
 
     def _evaluate(self, state: RunState, result: StepResult) -> None:
-        if state.step < self._steps.total:  # the last one is measured at the end, with answers
-            self._measure()
+        if state.step == self._steps.total:  # it is measured at the end, with answers
+            return
+        if self._deciding.is_to_be_saved(state.step, self._measure()):
+            self._save()
 
-    def _measure(self) -> None:
-        losses = validation.losses(self._plan, self._engine, self._copies, self._inputs)
-        self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **losses})
-        self._write_status(State.RUNNING, evaluation=run_summary.split_metrics(losses))
+    def _measure(self) -> dict[str, float]:
+        """What was measured, as `SPLIT/loss`."""
+        record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        if validation_splits.answers_needed(self._plan.config):
+            record |= validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)[0]
+        self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **record})
+        evaluation = run_summary.split_metrics(record)
+        self._store.measured(self._state.step, evaluation)
+        self._write_status(State.RUNNING, evaluation=evaluation)
+        return evaluation
 
     def _save_on_cadence(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
@@ -174,7 +186,7 @@ class _Run:
         self._write_status(State.CHECKPOINTING)
         with progress.during(f"saving step {self._state.step}"):
             self._store.save(self._engine, self._state)
-        self._write_status(State.RUNNING, saved_step=self._state.step)
+        self._write_status(State.RUNNING, saved_step=self._state.step, best=self._deciding.best())
 
     def _leave_for_sweep(self, reason: Reason) -> int:
         """Leaves at a rung, or pruned, as the run's sweep asks: saved, at a rung measured too. It can be resumed.
@@ -210,7 +222,8 @@ class _Run:
         outcome = of_stop(outcome, self._plan.paths.cancelled.exists())
         self._write_status(outcome.state, cause=outcome.cause, reason=outcome.reason)
 
-    def _complete(self) -> int:
+    def _complete(self, early: str) -> int:
+        """At the last step, or where the run stops early, with that reason."""
         trained = time.perf_counter() - self._started
         if self._plan.config.checkpoint.at_end:
             self._save()
@@ -219,12 +232,14 @@ class _Run:
         matches, samples = validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)
         record |= matches
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
+        evaluation = run_summary.split_metrics(record)
+        best = self._deciding.tidy(self._state.step, evaluation)
         if self._is_first_rank:
-            self._report(record, samples, trained, done=not failed)
+            self._report(record, samples, trained, early, best, done=not failed)
         if failed:
-            self._write_status(State.RUNNING, evaluation=run_summary.split_metrics(record))
+            self._write_status(State.RUNNING, evaluation=evaluation, best=best)
             return FAILED
-        self._write_status(State.FINISHED, evaluation=run_summary.split_metrics(record))
+        self._write_status(State.FINISHED, evaluation=evaluation, best=best, reason=early)
         return DONE
 
     def _export(self) -> bool:
@@ -241,11 +256,22 @@ class _Run:
             self._save()
         return failed
 
-    def _report(self, record: dict[str, Any], samples: list[Sample], seconds: float, done: bool) -> None:
+    def _report(
+        self,
+        record: dict[str, Any],
+        samples: list[Sample],
+        seconds: float,
+        early: str,
+        best: dict[str, float],
+        done: bool,
+    ) -> None:
         final_report.write_report(self._plan, samples)
         self._trackers.finish({"state": "finished" if done else "failed", **record})
         tokens = self._state.tokens - self._first_tokens
         final_report.print_report(self._plan, self._console, record, samples, seconds, tokens)
+        for line in (early, run_summary.best_checkpoint(self._plan, best)):
+            if line:
+                self._console.print_line(line)
         if done:
             final_report.print_next_commands(self._plan, self._console)
 

@@ -17,8 +17,9 @@ import zlib
 from collections.abc import Iterator
 
 from tunefleet.data.demo import grammar, values
+from tunefleet.plan.paths import validation_splits
 
-SPLITS = ("train", "unseen_sentences", "unseen_values", "unseen_templates", "unseen_words")
+SPLITS = ("train", *validation_splits.DEMO)
 SENTENCES_HELD_OUT_ONE_IN = 8
 MAX_MISSES = 20_000
 """Draws in vain, beyond 100 for each row asked for, that are an error."""

@@ -12,7 +12,7 @@ from tunefleet.config.train import Precision
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
 from tunefleet.plan.processes.layout import Layout
-from tunefleet.plan.rules import offload_rules, optimizer_rules, pipeline_rules
+from tunefleet.plan.rules import offload_rules, optimizer_rules, pipeline_rules, retention_rules
 
 _FOR_FINE_TUNING = 1e-4  # below it
 
@@ -28,6 +28,7 @@ def notes(config: RunConfig, layout: Layout, sources: Sources, batch: Batch, cpu
         *_tokenizer(config, sources),
         *offload_rules.notes(config.parallel, layout),
         *optimizer_rules.notes(config, cpu_adam),
+        *retention_rules.notes(config),
     )
 
 

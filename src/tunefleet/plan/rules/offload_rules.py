@@ -69,6 +69,7 @@ def checkpoints(config: RunConfig) -> list[str]:
     """DeepSpeed does not read optimizer states on nvme back (engine/nvme_offload.py)."""
     interval = config.checkpoint.every
     saves = (interval is not None and not interval.is_never) or config.checkpoint.at_end
+    saves = saves or config.checkpoint.keep_best > 0
     if config.parallel.offload_optimizer is not Place.NVME or not saves:
         return []
     return [

@@ -1,0 +1,60 @@
+"""Validation splits: their names, and those of the metrics that an evaluation measures of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tunefleet.config import RunConfig
+from tunefleet.config.data import DataConfig
+from tunefleet.plan.paths import data_files
+
+DEMO = ("unseen_sentences", "unseen_values", "unseen_templates", "unseen_words")
+EXACT_MATCH = "exact_match"
+MEASURES = ("loss", "perplexity", EXACT_MATCH)
+"""What may be measured of a split; exact matches are better where there are more of them."""
+
+
+def names(config: DataConfig) -> Sequence[str]:
+    """The names of the splits that are read or held out, in the order in which they are measured."""
+    if config.path == data_files.DEMO:
+        return DEMO if config.validation_rows else ()
+    if data_files.validation(config):
+        return ["validation"]
+    if not config.validation_rows:
+        return []
+    return mixed(config) if config.mix else ["validation"]
+
+
+def mixed(config: DataConfig) -> Sequence[str]:
+    """A name for each source of a mixture: its own, else from its path; none twice, and none is `train`."""
+    names: list[str] = []
+    for number, source in enumerate(config.mix, 1):
+        name = re.sub(r"[^\w.-]+", "_", source.name or Path(str(source.path)).name.split(".")[0]).strip("_.")
+        names.append(f"{name}_{number}".strip("_") if name in ("", "train", *names) else name)
+    return names
+
+
+def metrics(config: DataConfig) -> list[str]:
+    """Every metric, as `SPLIT/loss`."""
+    return [f"{split}/{measure}" for split in names(config) for measure in MEASURES]
+
+
+def metric(name: str, available: Iterable[str]) -> str | None:
+    """The one of `available` that `name` stands for; `loss` alone is the first split's. None where it is none."""
+    name = name.removeprefix("evaluation/")
+    return next((metric for metric in available if metric == name or metric.partition("/")[2] == name), None)
+
+
+def answers_needed(config: RunConfig) -> bool:
+    """Whether exact matches decide what is kept, or when the run stops: every evaluation measures them then."""
+    stopping = config.train.early_stopping
+    deciding = [config.checkpoint.metric] * bool(config.checkpoint.keep_best)
+    deciding += [stopping.metric] * (stopping.patience is not None)
+    return any(name.endswith(EXACT_MATCH) for name in deciding)
+
+
+def cost(metric: str, value: float) -> float:
+    """`value` with the sign that makes smaller ones better."""
+    return -value if metric.endswith(f"/{EXACT_MATCH}") else value
