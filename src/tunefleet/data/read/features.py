@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunefleet.data.read.row_fields import decoded
+from tunefleet.data.read.row_fields import decoded, listed
 from tunefleet.data.read.source_row import Media
 
 Mean = Callable[[Any, str], Any]
@@ -21,10 +21,18 @@ def columns(schema: Any) -> dict[str, Mean]:
     Arrow fills keys that a row does not have with null, so a null inside of a column is no value. `datasets` writes
     its features into the schema: `Json` is text that stands for any value, `ClassLabel` a number with a name.
     """
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = described.get("info", {}).get("features") or {}
+    features = _features(schema)
     means = {field.name: _mean(field.type, features.get(field.name)) for field in schema}
     return {name: mean for name, mean in means.items() if mean}
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """What `datasets` wrote down; nothing where it cannot be read."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
 
 
 def _mean(stored: Any, feature: Any) -> Mean | None:
@@ -36,7 +44,7 @@ def _mean(stored: Any, feature: Any) -> Mean | None:
     if named == "Json" or getattr(stored, "extension_name", None) == "arrow.json":
         return decoded
     if named == "ClassLabel":
-        return _name_of(feature["names"])
+        return _name_of([*map(str, listed(feature.get("names"), "the features' names of labels"))])
     if kinds.is_struct(stored):
         return _struct({field.name: _mean(field.type, _inside(feature, field.name)) for field in stored})
     if kinds.is_list(stored) or kinds.is_large_list(stored) or kinds.is_fixed_size_list(stored):
@@ -80,4 +88,4 @@ def _list(inner: Mean | None) -> Mean | None:
 
 
 def _name_of(names: list[str]) -> Mean:
-    return lambda number, location: names[number] if number is not None and 0 <= number < len(names) else None
+    return lambda number, location: names[number] if isinstance(number, int) and 0 <= number < len(names) else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SUFFIXES, FileType, SourceConfig
-from tunefleet.data.read import json_list, json_value, tables, text_lines
+from tunefleet.data.read import input_limits, json_list, json_value, tables, text_lines
 from tunefleet.data.read.json_value import AmbiguousJson
 from tunefleet.data.read.source_row import Row, RowOrError
 from tunefleet.plan.paths.data_files import suffix
@@ -88,7 +88,8 @@ def _text(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
 
 
 def _line(line: bytes, location: str) -> Row:
-    return Row({"text": text_lines.text(line, location)}, location)
+    _expect_no_nul(text := text_lines.text(line, location), location)
+    return Row({"text": text}, location)
 
 
 def _filled(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -123,7 +124,7 @@ def in_lines(path: Path) -> bool:
 def _parses(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -215,7 +216,7 @@ def _tsv(path: Path, source: SourceConfig) -> Iterator[RowOrError]:
 
 
 def _separated(path: Path, header: bool, **dialect: Any) -> Iterator[RowOrError]:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(input_limits.LONGEST)
     decoded = (line.decode(errors="surrogateescape") + "\n" for _, line in text_lines.lines(path))
     reader = csv.reader(decoded, strict=True, **dialect)
     names = _names(_first(reader, path), path) if header else None
@@ -258,9 +259,13 @@ def _row(cells: Sequence[str], names: Sequence[str] | None, location: str) -> Ro
         raise DataError(f"{location}: {len(cells)} cells instead of {len(names)}.")
     joined = "\n".join(cells)
     text_lines.text(joined.encode(errors="surrogateescape"), location)
-    if "\0" in joined:
-        raise DataError(f"{location}: holds a NUL character, as UTF-16 does. Convert it: iconv -f utf-16 -t utf-8.")
+    _expect_no_nul(joined, location)
     return Row(dict(zip(names or map(str, range(len(cells))), cells, strict=True)), location)
+
+
+def _expect_no_nul(text: str, location: str) -> None:
+    if "\0" in text:
+        raise DataError(f"{location}: holds a NUL character, as UTF-16 does. Convert it: iconv -f utf-16 -t utf-8.")
 
 
 READERS: dict[FileType, Callable[[Path, SourceConfig], Iterator[RowOrError]]] = {

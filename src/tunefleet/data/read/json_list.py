@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data.read import text_lines
+from tunefleet.data.read import input_limits, text_lines
 from tunefleet.data.read.json_value import Decoder
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -95,7 +95,9 @@ class _Text:
                 return value, self._decoder.complaint(value, self._text[place : self._at])
 
     def _read(self) -> bool:
-        """Reads as much again as there is, so that a long value is not begun too often."""
+        """Reads as much again as there is, so that a long value is not begun too often. Raises `JSONDecodeError`."""
+        if len(self._text) - self._at > input_limits.LONGEST:
+            raise self.error(f"a value of more than {input_limits.LONGEST:,} characters")
         self._lines += self._text.count("\n", 0, self._at)
         unread = self._text[self._at :]
         parts: list[str] = []

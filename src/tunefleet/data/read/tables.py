@@ -9,11 +9,13 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import FileType
-from tunefleet.data.read import meter, text_lines
+from tunefleet.data.read import arrow_claims, input_limits, meter, text_lines
 from tunefleet.data.read.features import Mean, columns
 from tunefleet.data.read.source_row import Row, RowOrError
+from tunefleet.data.read.table_pieces import pieces
 
 _AT_ONCE = 1_000  # rows
+_REMEDY = "If it is meant so, write it again as JSON lines."
 
 
 def parquet(path: Path) -> Iterator[RowOrError]:
@@ -21,10 +23,28 @@ def parquet(path: Path) -> Iterator[RowOrError]:
     import pyarrow.parquet
 
     with _named(path, "Parquet"):
-        file = pyarrow.parquet.ParquetFile(_content(path))
+        content = _content(path)
+        described = pyarrow.parquet.ParquetFile(content)
+        _expect_values(path, described)
+        file = pyarrow.parquet.ParquetFile(content, read_dictionary=_texts(described.schema))
         yield from rows(
-            path, _with_progress(path, file.iter_batches(batch_size=_AT_ONCE), FileType.PARQUET), file.schema_arrow
+            path, _with_progress(path, file.iter_batches(batch_size=_AT_ONCE), FileType.PARQUET), described.schema_arrow
         )
+
+
+def _texts(schema: Any) -> list[str]:
+    """Columns that are read without writing a shared value out for each row, so that it takes memory once."""
+    columns = [schema.column(number) for number in range(len(schema))]
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+
+
+def _expect_values(path: Path, file: Any) -> None:
+    """Raises `DataError` where so few bytes of a column claim so many values that no data come to it."""
+    metadata = file.metadata
+    for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
+        for column in (group.column(number) for number in range(group.num_columns)):
+            values = max(column.total_uncompressed_size, column.num_values - group.num_rows)
+            input_limits.expect_ratio(path, max(column.total_compressed_size, 1), values, input_limits.COLUMN, _REMEDY)
 
 
 def arrow(path: Path) -> Iterator[RowOrError]:
@@ -33,6 +53,7 @@ def arrow(path: Path) -> Iterator[RowOrError]:
 
     with _named(path, "Arrow"):
         content = _content(path)
+        input_limits.expect_ratio(path, content.size(), arrow_claims.unpacked(content), input_limits.COLUMN, _REMEDY)
         try:
             stream = pyarrow.ipc.open_stream(content)
         except pyarrow.ArrowInvalid:
@@ -43,7 +64,7 @@ def arrow(path: Path) -> Iterator[RowOrError]:
 
 
 def count(path: Path, kind: FileType) -> int | None:
-    """How many rows a Parquet or Arrow file has, without reading them; None where it is packed or damaged."""
+    """How many rows a Parquet or Arrow file has; None where that cannot be told without unpacking, or it is damaged."""
     import pyarrow.parquet
 
     try:
@@ -51,8 +72,11 @@ def count(path: Path, kind: FileType) -> int | None:
             return None
         if kind is FileType.PARQUET:
             return int(pyarrow.parquet.read_metadata(path).num_rows)
-        return sum(int(batch.num_rows) for batch in _arrow_batches(pyarrow.memory_map(str(path))))
-    except (pyarrow.ArrowException, OSError):
+        content = pyarrow.memory_map(str(path))
+        if arrow_claims.unpacked(content):
+            return None  # to count is to unpack
+        return sum(int(batch.num_rows) for batch in _arrow_batches(content))
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError):
         return None
 
 
@@ -86,20 +110,30 @@ def _content(path: Path) -> Any:
 
 
 def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[RowOrError]:
-    """The rows of record batches. Raises `DataError` where one of two equal columns would be dropped."""
+    """The rows of record batches, whatever these claim of themselves.
+
+    Raises `DataError` where one of two equal columns would be dropped, or where a row or all of them take too much
+    memory; `pyarrow.ArrowInvalid` where a batch is not what it says.
+    """
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}: two columns named {twice!r}, of which one would be dropped. Name them apart.")
     meaning = columns(schema)
-    number = 0
-    for batch in batches:
-        for values in _values(batch):
+    number = unpacked = 0
+    packed = path.stat().st_size if isinstance(path, Path) else None
+    for part, size in (piece for batch in batches for piece in pieces(batch)):
+        unpacked += size
+        if packed is not None:
+            input_limits.expect_ratio(path, packed, unpacked, input_limits.TABLE, _REMEDY)
+        input_limits.expect_row(f"{path}: row {number + 1}", size // part.num_rows)
+        for values in _values(part):
             number += 1
-            location = f"{path}: row {number}"
-            yield _row(values, meaning, location)
+            yield _row(values, meaning, f"{path}: row {number}")
 
 
-def _row(values: dict[str, Any], meaning: Mapping[str, Mean], location: str) -> RowOrError:
+def _row(values: dict[str, Any] | str, meaning: Mapping[str, Mean], location: str) -> RowOrError:
+    if isinstance(values, str):
+        return DataError(f"{location}: {values}.")
     try:
         for column, mean in meaning.items():
             values[column] = mean(values[column], f"{location}: {column}")
@@ -108,9 +142,17 @@ def _row(values: dict[str, Any], meaning: Mapping[str, Mean], location: str) -> 
     return Row(values, location)
 
 
-def _values(batch: Any) -> Iterator[dict[str, Any]]:
-    """A batch may hold very many rows, each of which is many objects of Python."""
-    return (row for start in range(0, batch.num_rows, _AT_ONCE) for row in batch.slice(start, _AT_ONCE).to_pylist())
+def _values(part: Any) -> Iterator[dict[str, Any] | str]:
+    """The rows of a piece, or why one cannot be had: Python has no year 30,000, and no text that is not UTF-8."""
+    try:
+        yield from part.to_pylist()
+        return
+    except (ValueError, ArithmeticError, TypeError, LookupError, AttributeError, SystemError) as error:
+        if part.num_rows == 1:
+            yield f"holds a value that cannot be read ({type(error).__name__}: {str(error)[:80]})"
+            return
+    for number in range(part.num_rows):
+        yield from _values(part.slice(number, 1))
 
 
 @contextmanager
@@ -119,6 +161,6 @@ def _named(path: Path, kind: str) -> Iterator[None]:
 
     try:
         yield
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError, SystemError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path}: not a {kind} file that can be read to its end: {reason}. Fetch it again.") from None

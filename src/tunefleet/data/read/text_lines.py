@@ -12,27 +12,39 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base.errors import DataError
-from tunefleet.data.read import meter
+from tunefleet.data.read import input_limits, meter
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 BLOCK = 1 << 20
 """Bytes in memory."""
 _READ = 1 << 17  # bytes that are read at once
+_REMEDY = "If it is meant so, unpack it with gunzip."
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Every line with its number, without its end. Raises `DataError`."""
-    number = 0
+    number = empty = 0
     with _named(path, lambda: f" after line {number}"), _watched(path) as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(iter(lambda: stream.readline(input_limits.LONGEST), b""), 1):
+            if len(line) == input_limits.LONGEST:
+                input_limits.expect_row(f"{path}:{number}", len(line) + 1)
+            empty = empty + 1 if line == b"\n" else 0
+            if empty > input_limits.EMPTY_LINES:
+                raise DataError(f"{path}:{number}: more than {input_limits.EMPTY_LINES:,} empty lines. Take them out.")
             yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
 
 
 def content(path: Path) -> bytes:
-    """The content, unpacked. Raises `DataError`."""
+    """The content, unpacked. Raises `DataError`, also where it is too large to be read as a whole."""
     with _named(path, lambda: ""), _opened(path) as stream:
-        return bytes(stream.read()).removeprefix(_BOM)
+        unpacked = bytes(stream.read(input_limits.LARGEST + 1))
+    if len(unpacked) > input_limits.LARGEST:
+        raise DataError(
+            f"{path}: more than {input_limits.LARGEST >> 30} GiB that can be read only as a whole. Write it "
+            "as JSON lines, or without gzip."
+        )
+    return unpacked.removeprefix(_BOM)
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -83,7 +95,10 @@ def is_gzip(path: Path) -> bool:
 
 
 def _opened(path: Path) -> Any:
-    return gzip.open(path) if is_gzip(path) else open(path, "rb")
+    if not is_gzip(path):
+        return open(path, "rb")
+    packed = open(path, "rb")  # closed by `_Unpacked`
+    return io.BufferedReader(_Unpacked(path, packed), _READ)
 
 
 @contextmanager
@@ -94,8 +109,33 @@ def _watched(path: Path) -> Iterator[Any]:
         if not packed:
             yield stream
             return
-        with gzip.GzipFile(fileobj=stream) as unpacked:
+        with io.BufferedReader(_Unpacked(path, stream), _READ) as unpacked:
             yield unpacked
+
+
+class _Unpacked(io.RawIOBase):
+    """What is packed in a stream, as long as it does not grow as no data do. Reading raises `DataError`."""
+
+    def __init__(self, path: Path, packed: Any) -> None:
+        self._path, self._packed, self._size = path, packed, 0
+        self._unpacked = gzip.GzipFile(fileobj=packed)
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a part of `buffer`; returns how many bytes."""
+        count = self._unpacked.readinto1(buffer)
+        self._size += count
+        if self._size > input_limits.ALWAYS:
+            input_limits.expect_ratio(self._path, self._packed.tell(), self._size, input_limits.GZIP, _REMEDY)
+        return count
+
+    def close(self) -> None:
+        """Closes the packed stream too."""
+        super().close()
+        self._packed.close()
 
 
 class _Watched(io.FileIO):
