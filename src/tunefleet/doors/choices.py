@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hydra._internal.config_repository import CachingConfigRepository
+from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.plugins.config_source import ConfigSource
@@ -17,6 +18,8 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.config.suggest import did_you_mean
 from tunefleet.doors.arguments import MAIN
 
+LOCAL = "local"
+"""The group of this cluster's own settings."""
 FALLBACK = "tunefleet"
 """The provider of our own configs behind a primary folder of the user's, which may hold any of their names."""
 
@@ -55,6 +58,20 @@ def expect_unshadowed(config_path: str, repository: CachingConfigRepository) -> 
             f"{config_path}: there are two configs of this name, and Hydra takes the first: {' before '.join(places)}. "
             "Give yours another name, or put its folder first: --config-path=FOLDER."
         )
+
+
+def expect_local(default: ResultDefault, repository: CachingConfigRepository) -> None:
+    """Raises `ConfigError` where a file of `conf/local`, which every command takes, holds more than `launch`."""
+    path = default.config_path or ""
+    if not path.startswith(f"{LOCAL}/"):
+        return
+    if default.package != "launch":
+        raise ConfigError(
+            f"{path}: holds settings of the group launch alone. Type local@launch={path.partition('/')[2]}."
+        )
+    loaded = repository.load_config(path)
+    if loaded is not None and any(not element.is_self() for element in loaded.defaults_list or ()):
+        raise ConfigError(f"{path}: chooses other configs. It may hold settings of the group launch alone.")
 
 
 def _place(source: ConfigSource) -> str:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.doors import arguments, overrides
+from tunefleet.doors import arguments, interpolations, overrides
 from tunefleet.doors.arguments import Arguments
 from tunefleet.doors.composed import task_overrides, typed
 from tunefleet.doors.hydra_loader import Loader, open_loader
@@ -48,6 +48,7 @@ def from_overrides(argv: Sequence[str], conf: str | Path = arguments.MAIN, with_
 def opened(typed_words: Arguments) -> Loader:
     """Hydra's loader for a command line."""
     register_defaults()
+    interpolations.restrict()
     return open_loader(typed_words)
 
 

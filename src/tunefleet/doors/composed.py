@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,9 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, load
 from tunefleet.config.sweep import SweepConfig
+from tunefleet.doors import interpolations
 from tunefleet.doors.overrides import parse
 
 _NOT_OF_A_RUN = ("hydra", "sweep")
+_INSTANTIATE = ("target", "partial", "args", "recursive", "convert")
 
 
 def typed(composed: DictConfig) -> RunConfig:
@@ -56,13 +59,30 @@ def sections(composed: DictConfig) -> list[str]:
 
 
 def plain(composed: DictConfig, section: str) -> Any:
-    """The plain values of a section, its interpolations resolved. Raises `ConfigError`."""
+    """The plain values of a section, its interpolations resolved. Raises `ConfigError`, for what names code too."""
     try:
         value = composed[section]
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        values = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
-        full_key = error.full_key or "configuration"
-        raise ConfigError(f"{full_key}: {str(error.msg or error).splitlines()[0]}") from None
+        raise ConfigError(interpolations.complaint(error)) from None
+    if named := list(targets(values, section)):
+        raise ConfigError(*named)
+    return values
+
+
+def target_complaints(composed: DictConfig) -> list[str]:
+    """One for each key of a run's settings that names code, such as `_target_`; interpolations are not resolved."""
+    values: Any = OmegaConf.to_container(composed, resolve=False)
+    return [complaint for name in sections(composed) for complaint in targets(values[name], name)]
+
+
+def targets(values: Any, key: str) -> Iterator[str]:
+    """A complaint about each key with which Hydra's `instantiate` would be told to call something."""
+    inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for name, value in inner:
+        if isinstance(name, str) and name.startswith("_") and name.strip("_") in _INSTANTIATE:
+            yield f"{key}.{name}: settings name no code. Leave it out."
+        yield from targets(value, f"{key}.{name}")
 
 
 def _values(composed: DictConfig) -> dict[str, Any]:

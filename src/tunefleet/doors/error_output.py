@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from tunefleet.base import stdio
 from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
 
+RESOLVING = "ConfigError raised while resolving interpolation: "
+"""Before what a resolver of ours refuses, in OmegaConf's message."""
 _OF_THE_FILE_SYSTEM = {  # what a path or a disk can be, whatever the program does; and the next move
     errno.EACCES: "Change its permissions, or choose another place.",
     errno.EPERM: "Change its permissions, or choose another place.",
@@ -55,5 +57,6 @@ def _listed(error: UserError) -> str:
 
 
 def in_one_line(error: Exception) -> str:
-    """Hydra's message about a mistake, without the link that it ends with."""
-    return " ".join(line.strip() for line in str(error).split("See https")[0].splitlines()).strip()
+    """Hydra's message about a mistake, without the link that it ends with, and our own out of its wrapping."""
+    text = " ".join(line.strip() for line in str(error).split("See https")[0].splitlines()).strip()
+    return text.removeprefix(RESOLVING)

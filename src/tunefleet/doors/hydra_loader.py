@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import choices, composed, error_output, hydra_settings, overrides
+from tunefleet.doors import choices, composed, error_output, hydra_settings, overrides, packaged_configs
 from tunefleet.doors.arguments import CONFIG_NAME, MAIN, Arguments
 
 _SEARCH = "hydra.searchpath="
@@ -41,6 +41,7 @@ def open_loader(arguments: Arguments) -> Loader:
     added = [("command-line", f"file://{folder}") for folder in arguments.config_dirs]
     for provider, place in [*([(choices.FALLBACK, MAIN)] * (arguments.config_path != MAIN)), *added]:
         path.prepend(provider, place, schema)
+    packaged_configs.as_folders(path)
     return Loader(path, arguments)
 
 
@@ -119,6 +120,7 @@ class Loader(ConfigLoaderImpl):
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         if isinstance(repo, CachingConfigRepository) and default.config_path:
             choices.expect_unshadowed(default.config_path, repo)
+            choices.expect_local(default, repo)
         return super()._load_single_config(default, repo)
 
     def _parse(self, text: str) -> Override:
@@ -127,7 +129,9 @@ class Loader(ConfigLoaderImpl):
     def _load(self, config_name: str | None, texts: list[str], run_mode: RunMode) -> DictConfig:
         with one_line():
             config = super().load_configuration(config_name, texts, run_mode)
-        complaints = hydra_settings.complaints(config, [overrides.parse(text).key_or_group for text in texts])
+        typed = [overrides.parse(text).key_or_group for text in texts]
+        complaints = hydra_settings.complaints(config, typed, is_run=config_name is not None)
+        complaints += composed.target_complaints(config)
         if complaints:
             raise ConfigError(*complaints, *composed.complaints(config))
         return config
@@ -159,6 +163,7 @@ class _Repository(CachingConfigRepository):
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Other folders have other groups."""
+        packaged_configs.as_folders(config_search_path)
         super().initialize_sources(config_search_path)
         self._groups.clear()
 
