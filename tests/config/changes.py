@@ -177,6 +177,7 @@ _LAUNCH: dict[str, Change | ShownBy] = {
     "max_restarts": Change(3, seen.restarted, _SLURM),
     "wait": ShownBy("tests/doors/test_submit.py::test_waiting_stays_until_the_jobs_have_ended"),
     "dry_run": ShownBy("tests/doors/test_submit.py::test_a_dry_run_prints_the_script_and_leaves_nothing"),
+    "snapshot_untracked": ShownBy("tests/doors/test_submit.py::test_a_job_has_the_untracked_files_that_were_asked_for"),
     "snapshot": ShownBy("tests/doors/test_submit.py::test_without_a_snapshot_the_jobs_run_the_project_itself"),
 }
 _UNSEEN = {"data.validation_path": "other.jsonl", "data.packing": False}

@@ -186,6 +186,18 @@ def test_runs_share_a_snapshot_until_the_code_is_edited(fake: FakeSlurm, tmp_pat
     assert digests[0] == digests[1] == digests[2] == first.name != digests[3]
 
 
+def test_a_job_has_the_untracked_files_that_were_asked_for(fake: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
+    repositories.git(tmp_path / "project", "init", "--quiet")
+    repositories.git(tmp_path / "project", "add", ".")
+    (tmp_path / "project" / "src" / "mine.py").write_text("x\n")
+    submit.submit([plan(tmp_path, "a")])
+    assert "note: git does not track src/mine.py: the job's copy of the code is without." in capsys.readouterr().out
+    assert not [folder for folder in snapshots(tmp_path) if (folder / "src" / "mine.py").exists()]
+    submit.submit([plan(tmp_path, "b", snapshot_untracked=["src"])])
+    assert "note: git" not in capsys.readouterr().out
+    assert len([folder for folder in snapshots(tmp_path) if (folder / "src" / "mine.py").exists()]) == 1
+
+
 def test_without_a_snapshot_the_jobs_run_the_project_itself(fake: FakeSlurm, tmp_path: Path) -> None:
     submit.submit([plan(tmp_path, snapshot=False)])
     assert snapshots(tmp_path) == []

@@ -76,6 +76,27 @@ def test_edits_are_a_diff_that_git_applies(repository: Path, paths: RunPaths, tm
     assert read(paths.provenance) == current
 
 
+def test_neither_the_diff_nor_the_command_holds_a_secret(
+    repository: Path, paths: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file of secrets that git tracks, of a key that an edit adds, of the environment, and of what was typed."""
+    (repository / ".env").write_text("HF_TOKEN=canary-tracked\n")
+    (repository / "train.py").write_text("token = tokens[0]\nAPI_KEY = 'canary-key'\nURL = 'https://a:canary-url@b'\n")
+    (repository / "conf" / "train.yaml").write_text("password: canary-yaml\nlr: 3\nx: canary-of-the-environment\n")
+    git(repository, "add", ".")
+    monkeypatch.setenv("SLURM_JWT", "canary-of-the-environment")
+    monkeypatch.setattr(sys, "orig_argv", ["train.py", "+hub.token=canary-typed", "lr=3"])
+    write(paths.provenance, record(repository))
+    texts = "".join(path.read_text() for path in paths.root.iterdir())
+    assert "canary" not in texts
+    assert "train.py +hub.token=*** lr=3" in texts.replace("'", "")
+    assert "+token = tokens[0]\n+API_KEY = '***'\n" in texts
+    assert "+password: ***\n+lr: 3\n+x: ***\n" in texts
+    git(tmp_path, "clone", "--quiet", str(repository), "clone")
+    git(tmp_path / "clone", "apply", str(paths.diff))  # added lines only: it still applies
+    assert (tmp_path / "clone" / "conf" / "train.yaml").read_text() == "password: ***\nlr: 3\nx: ***\n"
+
+
 def test_untracked_files_are_named_and_folders_once(repository: Path) -> None:
     (repository / "new name.py").touch()
     (repository / "notes").mkdir()

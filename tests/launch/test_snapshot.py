@@ -55,13 +55,17 @@ FILES |= {"src/tunefleet/launch/deep.py"}
 # What is copied
 
 
-def test_holds_what_git_tracks_and_would_offer_to_track(repository: Path, store: Path) -> None:
+def test_holds_what_git_tracks_and_of_what_it_does_not_what_is_asked_for(repository: Path, store: Path) -> None:
     (repository / "src/tunefleet/new.py").write_text("NEW = 1\n")
+    (repository / "notes.txt").write_text("private")
     (repository / "train.log").write_text("ignored")
     (repository / "outputs").mkdir()
     (repository / "outputs" / "weights").write_text("ignored")
     (repository / "README.md").unlink()
-    code_copy = take(repository, store)
+    assert names(take(repository, store).folder) == FILES - {"README.md"}
+    assert project.left_out(repository) == [Path("src/tunefleet/new.py")]
+    code_copy = take(repository, store, ["src"])
+    assert project.left_out(repository, ["src"]) == []
     assert names(code_copy.folder) == (FILES | {"src/tunefleet/new.py"}) - {"README.md"}
     assert code_copy.folder == store / code_copy.digest
     assert len(code_copy.digest) == 16
@@ -75,6 +79,38 @@ def test_holds_the_cluster_s_own_settings_although_git_ignores_them(repository: 
     (repository / "conf" / "local" / "cluster.yaml").write_text("partition: ours\n")
     (repository / "conf" / "local" / "notes.txt").write_text("ignored")
     assert {name for name in names(take(repository, store).folder) if "local" in name} == {"conf/local/cluster.yaml"}
+
+
+def test_holds_settings_that_git_does_not_track_unless_they_hold_a_secret(repository: Path, store: Path) -> None:
+    (repository / "conf" / "mine.yaml").write_text("lr: 1e-4\n")
+    (repository / "conf" / "notes.txt").write_text("private")
+    (repository / "conf" / "hub.yaml").write_text("hub_token: canary-5f3a\n")
+    assert {name for name in names(take(repository, store).folder) if "conf" in name} == {
+        "conf/train.yaml",
+        "conf/mine.yaml",
+    }
+
+
+@pytest.mark.parametrize("name", [".env", ".env.local", "deep/id_ed25519", "server.PEM", ".netrc", "src/.env"])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_files_of_secrets_are_never_copied(repository: Path, store: Path, name: str, tracked: bool) -> None:
+    (repository / "deep").mkdir()
+    for path in (name, ".env.example"):
+        (repository / path).write_text("x")
+    git(repository, "add", ".env.example", *([name] if tracked else []))
+    assert names(take(repository, store, ["*"]).folder) == FILES | {".env.example"}
+
+
+def test_no_file_is_readable_to_more_people_than_it_was(repository: Path, store: Path) -> None:
+    (repository / "train.py").chmod(0o600)
+    (repository / "README.md").chmod(0o640)
+    code_copy = take(repository, store)
+    modes = {name: (code_copy.folder / name).stat().st_mode & 0o777 for name in ("train.py", "README.md")}
+    assert modes == {"train.py": 0o400, "README.md": 0o440}
+    inode = (code_copy.folder / "train.py").stat().st_ino
+    (repository / "train.py").chmod(0o644)
+    assert take(repository, store) == code_copy  # modes are no content
+    assert (code_copy.folder / "train.py").stat().st_ino == inode
 
 
 def test_what_a_job_takes_is_its_own_snapshot(repository: Path, store: Path) -> None:
@@ -102,7 +138,7 @@ def test_keeps_executable_bits_and_links(repository: Path, store: Path) -> None:
     (repository / "link.py").symlink_to("train.py")
     (repository / "folder").symlink_to("conf")
     (repository / "nowhere").symlink_to("/not/there")
-    folder = take(repository, store).folder
+    folder = take(repository, store, ["*"]).folder
     assert os.access(folder / "train.py", os.X_OK)
     assert not (folder / "README.md").stat().st_mode & 0o111
     assert [os.readlink(folder / name) for name in ("link.py", "folder", "nowhere")] == [
@@ -117,7 +153,7 @@ def test_never_writes_through_a_link(repository: Path, store: Path, tmp_path: Pa
     precious = tmp_path / "precious"
     shutil.move(repository / "conf", precious)
     (repository / "conf").symlink_to(precious)
-    folder = take(repository, store).folder
+    folder = take(repository, store, ["*"]).folder
     assert (folder / "conf").is_symlink()
     assert (precious / "train.yaml").stat().st_mode & 0o200  # not one of ours
     assert [path.name for path in precious.iterdir()] == ["train.yaml"]
@@ -128,13 +164,13 @@ def test_any_name(repository: Path, store: Path, name: str) -> None:
     (repository / name).write_text("untracked")
     (repository / "src" / name).write_text("tracked")
     git(repository, "add", "src")
-    assert names(take(repository, store).folder) == FILES | {name, f"src/{name}"}
+    assert names(take(repository, store, ["*"]).folder) == FILES | {name, f"src/{name}"}
 
 
 def test_a_name_that_is_no_text(repository: Path, store: Path) -> None:
     with open(os.fsencode(repository) + b"/\xff.py", "w") as stream:
         stream.write("x")
-    folder = take(repository, store).folder
+    folder = take(repository, store, ["*.py"]).folder
     assert b"\xff.py" in os.listdir(os.fsencode(folder))
 
 
@@ -145,7 +181,9 @@ def test_files_of_submodules_and_of_nested_repositories(repository: Path, store:
     (repository / "sub" / "untracked.py").write_text("x")
     (repository / "sub" / "ignored.log").write_text("x")
     inner = {f"{folder}/{name}" for folder in ("sub", "nested") for name in FILES}
-    assert names(take(repository, store).folder) == FILES | inner | {".gitmodules", "sub/untracked.py"}
+    fetched = {name for name in inner if name.startswith("sub/")}
+    assert names(take(repository, store).folder) == FILES | fetched | {".gitmodules"}
+    assert names(take(repository, store, ["nested"]).folder) == FILES | inner | {".gitmodules"}
 
 
 def test_a_submodule_that_was_not_fetched(repository: Path, store: Path, tmp_path: Path) -> None:
@@ -161,7 +199,7 @@ def test_a_file_that_became_a_folder_and_the_reverse(repository: Path, store: Pa
     shutil.rmtree(repository / "conf")
     (repository / "conf").write_text("x")
     expected = FILES - {"README.md", "conf/train.yaml"} | {"README.md/part.md", "conf"}
-    assert names(take(repository, store).folder) == expected
+    assert names(take(repository, store, ["*"]).folder) == expected
 
 
 def test_a_store_inside_the_repository_is_no_part_of_it(repository: Path) -> None:
@@ -186,11 +224,11 @@ def test_large_files_that_git_does_not_know_are_refused(repository: Path, store:
         with open(repository / name, "wb") as stream:
             stream.truncate(size)
     with pytest.raises(RunError, match=r"model.safetensors \(40.0 MB\), data.bin \(20.0 MB\).*\.gitignore") as raised:
-        take(repository, store)
+        take(repository, store, ["*"])
     assert "launch.snapshot=false" in str(raised.value)
     assert not store.exists()
     (repository / ".gitignore").write_text("*.safetensors\n*.bin\n")  # the message's first advice
-    assert names(take(repository, store).folder) == FILES | {"note.txt"}
+    assert names(take(repository, store, ["*"]).folder) == FILES | {"note.txt"}
 
 
 def test_large_files_that_git_tracks_are_copied(repository: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +255,7 @@ def test_another_place_with_the_same_content_has_the_same_name(repository: Path,
 
 
 def test_every_edit_has_a_folder_of_its_own(repository: Path, store: Path) -> None:
-    digests = [take(repository, store).digest]
+    digests = [take(repository, store, ["*"]).digest]
     script = repository / "train.py"
     for edit in (
         lambda: script.write_text("print('other')\n"),
@@ -228,7 +266,7 @@ def test_every_edit_has_a_folder_of_its_own(repository: Path, store: Path) -> No
         lambda: ((repository / "link").unlink(), (repository / "link").write_text("empty.py")),
     ):
         edit()
-        digests.append(take(repository, store).digest)
+        digests.append(take(repository, store, ["*"]).digest)
     assert len(set(digests)) == 7
     assert {path.name for path in store.iterdir()} == set(digests)
 
@@ -250,14 +288,14 @@ def test_files_are_read_only(repository: Path, store: Path) -> None:
 
 def test_puts_back_what_a_cleaner_deleted_or_somebody_changed(repository: Path, store: Path) -> None:
     (repository / "link").symlink_to("train.py")
-    code_copy = take(repository, store)
+    code_copy = take(repository, store, ["*"])
     shutil.rmtree(code_copy.folder / "conf")
     (code_copy.folder / "link").unlink()
     (code_copy.folder / "train.py").chmod(0o644)
     (code_copy.folder / "train.py").write_text("other")
     (code_copy.folder / "src/tunefleet/__pycache__").mkdir()
     untouched = (code_copy.folder / "README.md").stat().st_ino
-    assert take(repository, store) == code_copy
+    assert take(repository, store, ["*"]) == code_copy
     assert names(code_copy.folder) == FILES | {"link"}
     assert (code_copy.folder / "train.py").read_text() == "print('training')\n"
     assert (code_copy.folder / "README.md").stat().st_ino == untouched

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunefleet.base import files, reserve
+from tunefleet.base import files, reserve, secrets
 from tunefleet.base.errors import (
     DiskError,
     ExportError,
@@ -67,8 +67,11 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def write(paths: RunPaths, failure: Failure) -> None:
-    """Leaves a failure in the run directory, for whoever started the rank; on a full disk too. Raises `DiskError`."""
-    record = {**asdict(failure), "cause": failure.cause.value}
+    """Leaves a failure in the run directory, without secrets, for whoever started the rank; on a full disk too.
+
+    Raises `DiskError`.
+    """
+    record = secrets.redacted_values({**asdict(failure), "cause": failure.cause.value})
     reserve.spend(paths.root, lambda: files.write_json(paths.failure(failure.rank), record))
 
 

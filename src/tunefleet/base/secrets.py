@@ -6,10 +6,28 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
 REDACTED = "***"
+FILES: tuple[str, ...] = (
+    ".env",
+    ".env.*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.kdbx",
+    ".netrc",
+    "_netrc",
+    ".npmrc",
+    ".pypirc",
+)
+FILES += (".pgpass", ".git-credentials", ".htpasswd", "credentials", "credentials.json", ".dockercfg")
+FILES += ("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519")
+"""Names of files that hold secrets, as patterns of `fnmatch`."""
+_EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist")
 _SHORTEST = 8  # characters of a variable's value that is looked for everywhere
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -34,12 +52,13 @@ _ASSIGNMENT = re.compile(
     rf"(?P<head>{_NAME}\\?[\"']?[ \t]{{0,8}}(?:=|:)[ \t]{{0,8}})(?P<open>\\?[\"']?)(?P<value>{_QUOTED}|{_BARE})"
 )
 _LITERAL = re.compile(rf"(?P<head>{_NAME}[\"']?[ \t]{{0,8}}(?:=|:)[ \t]{{0,8}})(?P<open>)(?P<value>{_QUOTED})")
+_VARIABLE = re.compile(rf"(?P<head>(?<![\w./\-])(?P<name>[A-Z_][A-Z0-9_]*)=)(?P<open>)(?P<value>{_BARE})")
 _OPTION = re.compile(rf"(?P<head>(?<!\S)--?(?P<name>[A-Za-z][\w\-]*)[ \t]+)(?P<open>)(?P<value>{_QUOTED}|[^\s\-]\S*)")
 _QUERY = re.compile(r"(?P<head>[?&;](?P<name>[A-Za-z][\w.\-]*)=)(?P<open>)(?P<value>[^&#\s\"'<>]+)")
 _SIGNATURES = {"sig", "signature", "x-amz-signature", "x-goog-signature", "key", "auth"}  # in the query of a URL
 _NO_VALUE = re.compile(r"(?:|none|null|true|false|[$<{*%].*|\.\.\.)", re.IGNORECASE | re.DOTALL)
 _USER_OF_URL = re.compile(
-    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{0,20}://)(?P<user>[^\s/@:\"'<>]*)(?P<password>:[^\s/@\"'<>]*)?@"
+    r"(?P<scheme>\b(?:[A-Za-z][A-Za-z0-9+.\-]{0,20}://|(?:https?|s3|gs|ftps?):/))(?P<user>[^\s/@:\"'<>]*)(?P<password>:[^\s/@\"'<>]*)?@"
 )
 _HARMLESS_USERS = {"git", "ssh", "user", "anonymous"}
 _SHAPES = re.compile(
@@ -74,6 +93,13 @@ def looks_secret(name: str) -> bool:
     return is_variable and bool(_ENDS_OF_VARIABLES.fullmatch(last))
 
 
+def is_secret_file(name: str) -> bool:
+    """Whether a file of this name (without its folder) is made to hold secrets: `.env`, `id_rsa`, `server.pem`."""
+    name = name.lower()
+    is_example = any(fnmatchcase(name, pattern) for pattern in _EXAMPLES)
+    return not is_example and any(fnmatchcase(name, pattern) for pattern in FILES)
+
+
 def redacted(text: str) -> str:
     """`text` with *** in the place of every secret; a text of no secrets comes back as it is.
 
@@ -85,8 +111,17 @@ def redacted(text: str) -> str:
 
 
 def redacted_code(text: str) -> str:
-    """As `redacted`, for source code: `token = tokens[0]` stays, and of what is assigned only texts in quotes go."""
-    return _named(_shaped(text), _LITERAL)
+    """As `redacted`, for source code: of what is assigned only texts in quotes go, and what a shell sets: `A_KEY=abc`.
+
+    `token = tokens[0]` stays.
+    """
+    return _VARIABLE.sub(_without_value, _named(_shaped(text), _LITERAL))
+
+
+def without_own(text: str) -> str:
+    """`text` without the values of this process's secret variables; whatever else it holds is left as it is."""
+    values = _values_of(tuple(os.environ.items()))
+    return values.sub(REDACTED, text) if values else text
 
 
 def redacted_values(value: Any, name: str = "") -> Any:
@@ -103,18 +138,21 @@ def redacted_values(value: Any, name: str = "") -> Any:
 
 def secret_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The names of the environment's variables that hold a secret, by their names or in their values."""
-    return [name for name, value in environment.items() if looks_secret(name) or _shaped_alone(value) != value]
+    return [name for name, value in environment.items() if looks_secret(name) or _holds_secret(value)]
+
+
+def _holds_secret(value: str) -> bool:
+    return _named(_shaped_alone(value), _ASSIGNMENT) != value
 
 
 def _shaped(text: str) -> str:
     """Without this process's own secrets, and without what has the shape of one."""
-    values = _values_of(tuple(os.environ.items()))
-    return _shaped_alone(values.sub(REDACTED, text) if values else text)
+    return _shaped_alone(without_own(text))
 
 
 def _shaped_alone(text: str) -> str:
     text = _SHAPES.sub(REDACTED, text)
-    text = _USER_OF_URL.sub(_without_user, text) if "://" in text else text
+    text = _USER_OF_URL.sub(_without_user, text) if ":/" in text else text
     text = _QUERY.sub(_without_signature, text) if "?" in text else text
     return _SCHEMES.sub(rf"\g<head>{REDACTED}", text)
 

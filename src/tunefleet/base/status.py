@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files, reserve
+from tunefleet.base import files, reserve, secrets
 
 
 class State(Enum):
@@ -124,8 +124,12 @@ class Status:
 
 
 def write(path: Path, status: Status) -> None:
-    """Replaces the status file atomically; a final one on a full disk too. Raises `DiskError`."""
+    """Replaces the status file atomically; a final one on a full disk too. Raises `DiskError`.
+
+    The reason may be another program's text: secrets are taken out of it.
+    """
     record = {**asdict(status), "state": status.state.value, "cause": status.cause.value}
+    record["reason"] = secrets.redacted(status.reason)
     if status.state.final:
         reserve.spend(path.parent, lambda: files.write_json(path, record))
     else:

@@ -9,6 +9,8 @@ import select
 import sys
 from typing import Any
 
+from tunefleet.base import secrets
+
 _UNREADABLE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # no reader is left: of a pipe, of a terminal
 _STDOUT = 1
 
@@ -18,8 +20,9 @@ def protect() -> None:
 
     Where the reader left (`| head`, a closed terminal) the rest is dropped in silence, here and in processes that
     start later; another error, such as a full disk, is reported once on stderr. Characters that the stream's encoding
-    lacks are escaped. A stream that was closed (`2>&-`) goes to /dev/null, or the next file that is opened would take
-    its descriptor. Streams that a caller has replaced, such as a test, are left alone.
+    lacks are escaped, and values of secret variables are left out. A stream that was closed (`2>&-`) goes to /dev/null,
+    or the next file that is opened would take its descriptor. Streams that a caller has replaced, such as a test, are
+    left alone.
     """
     _open_closed()
     if sys.stdout is None or sys.stdout is sys.__stdout__:
@@ -60,13 +63,22 @@ class _Descriptor(io.FileIO):
             print(f"tunefleet: standard output: {error.strerror}; output is missing there.", file=sys.stderr)
 
 
+class _Text(io.TextIOWrapper):
+    """A text stream that passes on no secret of this process: a library may print an address or its environment."""
+
+    def write(self, text: str) -> int:
+        """The number of characters that are out of the way."""
+        super().write(secrets.without_own(text))
+        return len(text)
+
+
 def _protected(stream: Any, descriptor: int) -> io.TextIOWrapper:
     descriptor_stream = _Descriptor(descriptor, "wb", closefd=False)
     if stream is None:  # it was closed when Python started
-        return io.TextIOWrapper(io.BufferedWriter(descriptor_stream), "utf-8", "backslashreplace")
+        return _Text(io.BufferedWriter(descriptor_stream), "utf-8", "backslashreplace")
     stream.flush()
     options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    return io.TextIOWrapper(io.BufferedWriter(descriptor_stream), stream.encoding, "backslashreplace", **options)
+    return _Text(io.BufferedWriter(descriptor_stream), stream.encoding, "backslashreplace", **options)
 
 
 def _open_closed() -> None:

@@ -88,3 +88,6 @@ class LaunchConfig:
     """SLURM: show the batch script and the GPU-hours, and submit nothing."""
     snapshot: bool = True
     """SLURM: run a copy of the code as it is now; false runs the code as it will be when the job starts."""
+    snapshot_untracked: tuple[str, ...] = ()
+    """SLURM: files that git does not track to copy too, as patterns of their paths, such as src or *.json; files of
+    secrets (.env, *.pem) are never copied."""

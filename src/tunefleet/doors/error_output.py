@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tunefleet.base import stdio
+from tunefleet.base import secrets, stdio
 from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
 
 RESOLVING = "ConfigError raised while resolving interpolation: "
@@ -35,10 +35,10 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(_listed(error), file=sys.stderr)
+        print(secrets.redacted(_listed(error)), file=sys.stderr)
         sys.exit(error.exit_code)
     except TunefleetError as error:
-        print(f"tunefleet: {error}", file=sys.stderr)
+        print(secrets.redacted(f"tunefleet: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in _OF_THE_FILE_SYSTEM or not error.filename:

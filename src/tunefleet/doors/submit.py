@@ -125,7 +125,20 @@ def _code(plan: Plan, outputs: Path) -> Snapshot | None:
             if copied
             else f"launch.snapshot: {OWN_CODE} has a colon, so Python could not find the code in it. Leave it out."
         )
-    return snapshot.take(REPOSITORY, outputs / "code") if copied else None
+    if not copied:
+        return None
+    untracked = plan.config.launch.snapshot_untracked
+    _note_left_out(project.left_out(REPOSITORY, untracked))
+    return snapshot.take(REPOSITORY, outputs / "code", untracked)
+
+
+def _note_left_out(names: Sequence[Path]) -> None:
+    if names:
+        shown = ", ".join(map(str, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+        print(
+            f"note: git does not track {shown}: the job's copy of the code is without. git add brings it in, or "
+            "launch.snapshot_untracked=[src]."
+        )
 
 
 def _allow_files(runs: int) -> None:

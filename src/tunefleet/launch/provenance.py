@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import os
 import platform
+import re
 import shlex
 import socket
 import sys
@@ -15,13 +16,25 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from tunefleet.base import files
+from tunefleet.base import files, secrets
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import git, project
 
 _SHORT = 7
+_REDACTED_DIFF = "# This diff held secrets, which read *** here: git may not apply it."
 _PREFIXES = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
-_DIFF = (*_PREFIXES, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")  # for `git apply`
+_DIFF = (
+    *_PREFIXES,
+    "diff",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--binary",
+    "HEAD",
+    "--",
+    ":(top)",
+)  # for `git apply`
+_NO_SECRET_FILES = tuple(f":(top,exclude,icase,glob)**/{pattern}" for pattern in secrets.FILES)
 _PACKAGES = (
     "tunefleet",
     "torch",
@@ -65,13 +78,13 @@ class Provenance:
     snapshot: str = ""
     """The digest of the code snapshot; empty where the run uses the project's own files."""
     diff: str = field(default="", repr=False)
-    """The edits against the commit, as text; saved in a file of its own."""
+    """The edits against the commit, as text, without secrets; saved in a file of its own."""
 
 
 def record(repository: Path, snapshot: str = "") -> Provenance:
     """The provenance of a run that this process starts now; nothing heavy is imported for it."""
     tracked = bool(_git(repository, "ls-files", str(project.PACKAGE)))  # git may be one of a folder around our code
-    diff = _git(repository, *_DIFF) if tracked else ""
+    diff = _without_secrets(_git(repository, *_DIFF, *_NO_SECRET_FILES)) if tracked else ""
     untracked = _git(repository, "ls-files", "-z", "--others", "--exclude-standard", "--directory") if tracked else ""
     return Provenance(
         commit=_git(repository, "rev-parse", "--verify", "HEAD").strip() if tracked else "",
@@ -82,7 +95,7 @@ def record(repository: Path, snapshot: str = "") -> Provenance:
         packages=_versions(),
         host=socket.gethostname(),
         user=_user(),
-        command=shlex.join(sys.orig_argv).encode(errors="replace").decode(),
+        command=secrets.redacted(shlex.join(sys.orig_argv).encode(errors="replace").decode()),
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
         snapshot=snapshot,
         diff=diff,
@@ -137,6 +150,19 @@ def _described(diff: str) -> str:
 
 def _git(repository: Path, *arguments: str) -> str:
     return (git.output(repository, *arguments) or b"").decode(errors="replace")
+
+
+def _without_secrets(diff: str) -> str:
+    """A diff with *** in the place of secrets; where there are some, its first line says so, which git passes over."""
+    parts = re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)
+    text = "".join(part if "\nGIT binary patch\n" in part else _redacted_part(part) for part in parts)
+    return text if text == diff else f"{_REDACTED_DIFF}\n{text}"
+
+
+def _redacted_part(part: str) -> str:
+    """The diff of one file: code keeps its expressions."""
+    name = part.partition("\n")[0]
+    return secrets.redacted_code(part) if name.endswith(".py") else secrets.redacted(part)
 
 
 def _versions() -> dict[str, str]:

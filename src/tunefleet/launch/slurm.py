@@ -307,7 +307,8 @@ def _job(plan: Plan) -> Job:
 
 def _shared(launch: LaunchConfig) -> tuple[object, ...]:
     """What the batch script holds of the settings beside the job's options."""
-    return launch.setup, launch.srun_args, launch.python, launch.array_limit, launch.signal_before, launch.snapshot
+    code = launch.snapshot, launch.snapshot_untracked
+    return launch.setup, launch.srun_args, launch.python, launch.array_limit, launch.signal_before, code
 
 
 def _name(batch: Batch) -> str:

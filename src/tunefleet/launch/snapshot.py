@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tunefleet
@@ -34,8 +34,11 @@ class Snapshot:
         return self.folder / "src"
 
 
-def take(repository: Path, store: Path) -> Snapshot:
+def take(repository: Path, store: Path, untracked: Sequence[str] = ()) -> Snapshot:
     """Copies the project's code into `store`; where the same content lies there already, it is shared.
+
+    `untracked`: git's patterns of the files to copy that it does not track. No file is readable to more people in the
+    copy than it was.
 
     Safe in many processes at once; killed at any moment, it leaves no half snapshot.
     Raises `RunError` where files that git does not track are too large, or a file cannot be read or written.
@@ -44,7 +47,7 @@ def take(repository: Path, store: Path) -> Snapshot:
     if repository.parent == store:  # a job that submits others runs a snapshot itself
         return Snapshot(repository, repository.name)
     try:
-        code_files = _read_all(project.sources(repository, store))
+        code_files = _read_all(project.sources(repository, store, untracked))
         digest = _digest(code_files)
         store_files(code_files, store / digest)
     except OSError as error:
@@ -77,6 +80,8 @@ class _File:
     name: Path
     kind: str
     content: bytes
+    mode: int = field(default=0o444, compare=False)
+    """Permissions, without those to write."""
 
     @staticmethod
     def read(name: Path, path: Path) -> _File | None:
@@ -84,8 +89,9 @@ class _File:
         try:
             if path.is_symlink():
                 return _File(name, _LINK, os.fsencode(os.readlink(path)))
-            kind = _PROGRAM if path.stat().st_mode & 0o100 else _FILE
-            return _File(name, kind, path.read_bytes()) if path.is_file() else None
+            mode = path.stat().st_mode
+            kind = _PROGRAM if mode & 0o100 else _FILE
+            return _File(name, kind, path.read_bytes(), mode & 0o555 | 0o400) if path.is_file() else None
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -95,8 +101,7 @@ class _File:
         if self.kind == _LINK:
             path.symlink_to(os.fsdecode(self.content))
             return
-        mode = 0o555 if self.kind == _PROGRAM else 0o444
-        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, self.mode)) as stream:
             stream.write(self.content)
             stream.flush()
             os.fsync(stream.fileno())

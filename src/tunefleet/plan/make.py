@@ -27,7 +27,7 @@ from tunefleet.plan.processes.layout import Layout, given_processes, layout
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.plan.processes.sbatch_options import job
 from tunefleet.plan.processes.slurm_job import expected, promised
-from tunefleet.plan.rules import all_rules
+from tunefleet.plan.rules import all_rules, secret_rules
 from tunefleet.plan.rules.notes import notes
 from tunefleet.plan.rules.optimizer_rules import takes_cpu_adam
 from tunefleet.plan.rules.request import Request
@@ -50,6 +50,7 @@ def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> 
     split = _split(config, degrees, complaints)
     architecture, processes = model.architecture if model else None, given_processes(config.launch, machine)
     complaints += all_rules.complaints(Request(config, degrees, architecture, processes, machine.launcher))
+    complaints = complaints or secret_rules.in_overrides(overrides)
     if complaints or not (degrees and model and split):
         raise ConfigError(*complaints)
     config = answers.resolved(config, degrees, _parameters(model))

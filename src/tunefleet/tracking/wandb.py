@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import secrets
 from tunefleet.config.load import dump
 from tunefleet.plan.plan import Plan
 from tunefleet.tracking import metrics, wandb_server
@@ -120,7 +121,7 @@ class WandbSink:
             id=sha256(f"{self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
             resume="allow",
             tags=tracking.tags,
-            config=dump(self._plan.config),
+            config=secrets.redacted_values(dump(self._plan.config)),
             dir=str(self._plan.paths.wandb),
             mode=self._mode,  # type: ignore[arg-type]
             settings=wandb.Settings(init_timeout=INIT_TIMEOUT, silent=True, console="off"),

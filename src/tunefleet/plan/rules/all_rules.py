@@ -13,6 +13,7 @@ from tunefleet.plan.rules import (
     precision_rules,
     retention_rules,
     run_rules,
+    secret_rules,
     sequence_rules,
     tensor_rules,
 )
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     on_config(pipeline_rules.with_zero),
     on_config(pipeline_rules.with_offload),
     on_config(precision_rules.loss_scale_of_each_rank),
+    on_config(secret_rules.complaints),
     on_config(run_rules.betas),
     on_config(run_rules.log_every),
     on_config(retention_rules.metrics),
