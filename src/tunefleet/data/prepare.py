@@ -74,7 +74,8 @@ class Prepared:
 
 
 def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: bool = False) -> Prepared:
-    """The data of a run; a second call finds them in `config.cache`, and if `thorough` reads every byte of them.
+    """The data of a run; a second call finds them in `config.cache`, and compares every byte that was changed since it
+    was last compared, or if `thorough` every byte. Damaged ones are named, set aside and prepared again.
 
     Safe in many processes at once: one prepares, the others wait. Raises `DataError` with file and line.
     """

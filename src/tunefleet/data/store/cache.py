@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet import __version__
-from tunefleet.base import files
+from tunefleet.base import files, progress
+from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig
 from tunefleet.config.load import dump
 from tunefleet.data.encode.template import ChatTemplate
@@ -22,14 +24,14 @@ from tunefleet.data.read import select_sources
 from tunefleet.data.store import dataset, manifest
 from tunefleet.data.store.dataset import Dataset
 
-_LAYOUT = 9  # of the files in the cache: raise it when they change, or what is written into them
-_NAMES = "names.json"
+_LAYOUT = 10  # of the files in the cache: raise it when they change, or what is written into them
+_NAMES, _DIGESTS = "names.json", "digests"
 _AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
 
 
 def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> Path:
     """The folder for these data. Raises `DataError` for a file that cannot be read."""
-    digests = Path(config.cache) / "digests"
+    digests = Path(config.cache) / _DIGESTS
     parts = [
         str(_LAYOUT),
         __version__,
@@ -102,23 +104,47 @@ def publish(
     unread: Mapping[str, str],
 ) -> None:
     """Gives finished data sets their final name."""
-    described = {"sets": list(names), "bad_rows": bad_rows, "removed": removed, "unread": unread}
-    files.write_json(temporary / _NAMES, described)
+    sets = {name: manifest.of_itself(temporary / name) for name in names}
+    described = {"sets": sets, "bad_rows": bad_rows, "removed": removed, "unread": unread}
+    files.write_json(temporary / _NAMES, {**described, "sha256": _digest(described)})
     shutil.rmtree(folder, ignore_errors=True)
     files.publish(temporary, folder)
 
 
 def read(folder: Path, thorough: bool = False) -> CachedData | None:
-    """The data sets in `folder`; None where it is missing or broken.
+    """The data sets in `folder`, every byte of them as it was written; None where it is missing.
 
-    Sizes tell a file that was cut off; only a `thorough` look, which reads every byte, tells changed ones.
+    A damaged one is named on the console and renamed, and then it is missing. Bytes that were compared since the last
+    change of their file are not read again, unless the look is `thorough`.
     """
-    try:
-        described = files.read_json(folder / _NAMES)
-        names = described["sets"]
-        if thorough and not all(manifest.is_whole(folder / name) for name in names):
-            return None
-        sets = {name: dataset.read(folder / name) for name in names}
-        return CachedData(sets, described["bad_rows"], described["removed"], described["unread"])
-    except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError):
+    if not folder.exists():
         return None
+    try:
+        described = _described(folder)
+        with progress.during("comparing prepared data with what was written"):
+            for name, sealed in described["sets"].items():
+                manifest.expect_whole(folder / name, sealed, None if thorough else folder.parent / _DIGESTS)
+        sets = {name: dataset.read(folder / name) for name in described["sets"]}
+        return CachedData(sets, described["bad_rows"], described["removed"], described["unread"])
+    except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, DataError) as error:
+        _set_aside(folder, error)
+        return None
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    described: dict[str, Any] = files.read_json(folder / _NAMES)
+    if described.pop("sha256") != _digest(described):
+        raise ValueError(f"{folder / _NAMES}: changed since it was written")
+    return described
+
+
+def _digest(described: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _set_aside(folder: Path, error: Exception) -> None:
+    damaged = folder.with_suffix(".damaged")
+    shutil.rmtree(damaged, ignore_errors=True)
+    files.publish(folder, damaged)
+    reason = str(error) if str(folder) in str(error) else f"{folder}: {type(error).__name__}: {error}"
+    print(f"tunefleet: prepared data are damaged, and prepared again: {reason}. See {damaged}.", file=sys.stderr)

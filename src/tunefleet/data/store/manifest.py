@@ -1,11 +1,11 @@
-"""Manifest of a data set: the size and CRC-32 of every file, written before it is published."""
+"""Manifest of a data set: the size and SHA-256 of every file, written before it is published."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tunefleet.base import files
-from tunefleet.base.checksums import checksum
+from tunefleet.base import digests, files
+from tunefleet.base.checksums import Checksum, change, checksum
 
 _NAME = "files.json"
 
@@ -16,6 +16,11 @@ def seal(folder: Path) -> None:
     files.sync_folder(folder)
 
 
+def of_itself(folder: Path) -> Checksum:
+    """The checksum of the manifest of a sealed folder, for whoever keeps several. Raises `OSError`."""
+    return checksum(folder / _NAME)
+
+
 def expect_sizes(folder: Path) -> None:
     """Raises `ValueError` or `OSError` where a file of a sealed folder is missing, or longer or shorter than it was."""
     for name, (written, _) in files.read_json(folder / _NAME).items():
@@ -24,6 +29,14 @@ def expect_sizes(folder: Path) -> None:
             raise ValueError(f"{folder / name} has {size} bytes instead of {written}")
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether every byte of a sealed folder is as it was written; it reads them all."""
-    return all(checksum(folder / name) == written for name, written in files.read_json(folder / _NAME).items())
+def expect_whole(folder: Path, itself: Checksum, memory: Path | None) -> None:
+    """Raises `ValueError` where a byte of a sealed folder is not as it was written, `OSError` or `DataError` where a
+    file cannot be read. `itself` is what `of_itself` gave.
+
+    What the folder `memory` says was read since its last change is not read again (`base/digests.py`).
+    """
+    if reason := change(folder / _NAME, itself):
+        raise ValueError(f"{folder / _NAME}: {reason}")
+    for name, recorded in files.read_json(folder / _NAME).items():
+        if digests.digest(folder / name, memory).hex() != recorded[1]:
+            raise ValueError(f"{folder / name}: {change(folder / name, recorded)}")
