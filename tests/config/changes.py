@@ -174,6 +174,8 @@ _LAUNCH: dict[str, Change | ShownBy] = {
     "gpus_per_run": Change(4, seen.shared_out),
     **{key: Change(value, seen.script, _SLURM) for key, value in _SLURM_VALUES.items()},
     "gres": Change("gpu:a100:2", seen.script, {**_SLURM, "launch.gpus_per_node": 2}),
+    "start_limit": ShownBy("tests/launch/test_hang_watch.py::test_limits_are_those_of_the_settings"),
+    "step_limit": ShownBy("tests/launch/test_hang_watch.py::test_limits_are_those_of_the_settings"),
     "max_restarts": Change(3, seen.restarted, _SLURM),
     "wait": ShownBy("tests/doors/test_submit.py::test_waiting_stays_until_the_jobs_have_ended"),
     "dry_run": ShownBy("tests/doors/test_submit.py::test_a_dry_run_prints_the_script_and_leaves_nothing"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from torch import distributed, nn
+from torch.distributed import distributed_c10d
 from torch.utils import cpp_extension
 
 from tunefleet.libraries import torch_private
@@ -39,6 +41,19 @@ def test_the_store_of_the_group_is_the_one_that_it_was_made_with() -> None:
         torch_private.rendezvous_store().set("key", "value")
         assert torch_private.rendezvous_store().check(["key"])
         assert not torch_private.rendezvous_store().check(["another"])
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_the_time_limit_holds_for_groups_that_are_given_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("default_pg_timeout", "default_pg_nccl_timeout"):
+        monkeypatch.setattr(distributed_c10d, name, getattr(distributed_c10d, name))
+    torch_private.set_time_limit(timedelta(seconds=1))
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        options = distributed.new_group([0])._get_backend(torch.device("cpu")).options
+        assert options._timeout == timedelta(seconds=1)
     finally:
         distributed.destroy_process_group()
 

@@ -96,7 +96,11 @@ def first(failures: Sequence[Failure]) -> Failure | None:
     return next(iter([*first_hand, *failures]), None)
 
 
+_RECORDS = ("rank*.failure.json", "rank*.pulse.json", "rank*.pulse.place", "rank*.stacks.txt")
+
+
 def clear(paths: RunPaths) -> None:
     """Forgets the last attempt."""
-    for path in (paths.root / "logs").glob("rank*.failure.json"):
-        path.unlink()
+    logs = paths.hang.parent
+    for path in (paths.hang, *(path for name in _RECORDS for path in logs.glob(name))):
+        path.unlink(missing_ok=True)

@@ -143,6 +143,19 @@ class RunPaths:
         """What rank `rank` wrote to its output; of rank 0, whose output is the console, its plain lines."""
         return self.root / "logs" / f"rank{rank}.log"
 
+    def pulse(self, rank: int) -> Path:
+        """What rank `rank` does, replaced every few seconds while it lives."""
+        return self.root / "logs" / f"rank{rank}.pulse.json"
+
+    def stacks(self, rank: int) -> Path:
+        """Where every thread of rank `rank` stood when the run made no progress."""
+        return self.root / "logs" / f"rank{rank}.stacks.txt"
+
+    @property
+    def hang(self) -> Path:
+        """Which ranks made no progress, what all of them did: written before they are ended for it."""
+        return self.root / "logs" / "hang.json"
+
     def failure(self, rank: int) -> Path:
         """Why rank `rank` ended, written by itself before it left."""
         return self.root / "logs" / f"rank{rank}.failure.json"

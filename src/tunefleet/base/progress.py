@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from tunefleet.base import pulse
 from tunefleet.base.units import clock
 
 T = TypeVar("T")
@@ -22,6 +23,7 @@ def over(items: Sequence[T], act: str) -> Iterator[T]:
     """The items, while rank 0 prints on stderr how many are done, how many a second, and the time left."""
     line = _Line()
     for done, item in enumerate(items):
+        pulse.tick()
         if done:
             line.show(_state(act, done, len(items), line.seconds))
         yield item

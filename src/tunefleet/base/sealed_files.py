@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from tunefleet.base import pulse
 from tunefleet.base.checksums import Checksum
 
 _LARGE = 1 << 20  # bytes; a smaller piece is hashed before another thread would have begun
@@ -60,6 +61,7 @@ class SealedFile:
 
     def _write(self, view: memoryview) -> None:
         self._stream.write(view)
+        pulse.tick()
         self._size += len(view)
         if self._size - self._synced >= _SYNC_EVERY:
             self._sync()

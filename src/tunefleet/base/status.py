@@ -88,6 +88,8 @@ class Status:
     `best` is the best checkpoint that is there: its `step`, and its metric as `SPLIT/loss`.
     `tokens` counts those that the weights were trained on. `seconds` is the wall-clock time of rank 0 in all starts
     together, from reading data to the last save, steps that were lost included: times ranks, it is the run's cost.
+    `note` is what the run says of itself while it goes on, as that a rank is slow; `save_seconds` is what its last save
+    took.
     """
 
     state: State
@@ -105,6 +107,8 @@ class Status:
     best: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
     seconds: float = 0.0
+    note: str = ""
+    save_seconds: float = 0.0
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     updated: float = field(default_factory=time.time)
@@ -121,6 +125,10 @@ class Status:
     def moved(self, **changes: Any) -> Status:
         """This status with `changes`, stamped now by this process."""
         return replace(self, pid=os.getpid(), host=socket.gethostname(), updated=time.time(), **changes)
+
+
+UPDATES = threading.RLock()
+"""Held by a thread of this process from reading a status to writing it: rank 0 has several that do."""
 
 
 def write(path: Path, status: Status) -> None:
@@ -159,7 +167,7 @@ def _is_of_type(name: str, value: Any) -> bool:
 
 
 _OPTIONAL = ("loss", "tokens_per_second", "seconds_left")
-_NUMBERS = ("step", "total_steps", "saved_step", "restarts", "updated", "tokens", "seconds", *_OPTIONAL)
+_NUMBERS = ("step", "total_steps", "saved_step", "restarts", "updated", "tokens", "seconds", "save_seconds", *_OPTIONAL)
 
 
 def _cause(record: dict[str, Any]) -> Cause:

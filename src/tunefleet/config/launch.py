@@ -33,6 +33,12 @@ class LaunchConfig:
     gpus_per_run: int | None = ranged(None, at_least=1)
     """GPUs of this machine for each point of a grid; null gives every point all of them."""
 
+    start_limit: int = ranged(1800, at_least=0)
+    """Seconds without any progress, from the start to the end of the first step, after which a run is ended as hanging;
+    0 is none. Reading weights, preparing data and other long work count as progress while they get on."""
+    step_limit: int | None = ranged(None, at_least=0)
+    """The same from the second step on; null is 600, and 20 times the median step where that is more. 0 is none."""
+
     nodes: int = ranged(1, at_least=1)
     """SLURM: machines of the job."""
     gpus_per_node: int = ranged(0, at_least=0)

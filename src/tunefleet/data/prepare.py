@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunefleet.base import progress
+from tunefleet.base import progress, pulse
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
 from tunefleet.data.checks import gate
@@ -81,7 +81,7 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: 
     """
     chat = chat_template(config, tokenizer)
     folder = cache.folder_of(config, chat, tokenizer, sequence_length)
-    with cache.locked(folder):
+    with cache.locked(folder), pulse.solo_work("preparing data"):
         cached = cache.read(folder, thorough)
         if cached is None:
             write_folder(folder, config, chat, tokenizer, sequence_length)

@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from tunefleet.base import failures, secrets, status, stdio
+from tunefleet.base import failures, pulse, secrets, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause
 from tunefleet.doors import unchanged
+from tunefleet.launch import rank_watch
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
 from tunefleet.plan.plan import Plan
@@ -37,7 +38,10 @@ def run(plan: Plan) -> int:
     prepare_environment(plan)
     if os.environ["RANK"] == "0":
         status.start_heartbeat(plan.paths.heartbeat)
-    return guarded(plan, lambda: train_plan(plan))
+    watch = rank_watch.begin(plan, int(os.environ["RANK"]), plan.layout.world_size)
+    code = guarded(plan, lambda: train_plan(plan))
+    watch.stop()
+    return code
 
 
 def _end_at_signals(plan: Plan) -> None:
@@ -61,8 +65,10 @@ def _end_at_signals(plan: Plan) -> None:
 def train_plan(plan: Plan) -> int:
     """Rank 0 looks for all: a job may have waited for days."""
     if os.environ["RANK"] == "0":
-        unchanged.expect(plan)
-        unchanged.expect_whole_export(plan)
+        with pulse.solo_work("comparing files"):
+            unchanged.expect(plan)
+            unchanged.expect_whole_export(plan)
+    pulse.enter("importing")
     with heavy_imports():
         from tunefleet.runs.train import train  # torch starts here
 

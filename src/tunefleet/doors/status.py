@@ -100,7 +100,7 @@ def _columns(statuses: Sequence[tuple[Run, Status | None]]) -> list[Column]:
         ),
         Column(
             "reason",
-            tuple(_shortened(_reason(run_status)) if run_status else "" for run_status in states),
+            tuple(_shortened(_reason(run_status) or run_status.note) if run_status else "" for run_status in states),
             1,
             flexible=True,
         ),
@@ -174,6 +174,7 @@ def _card(run: Run, run_status: Status | None) -> dict[str, str]:
         return {**card, "state": f"unknown: {run.paths.status} is damaged"} if run.paths.status.exists() else card
     lines = {
         "reason": _reason(run_status),
+        "note": run_status.note,
         "step": f"{run_status.step} of {run_status.total_steps}, saved at {run_status.saved_step}"
         if run_status.total_steps
         else "",

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import deepspeed
 import torch
 from torch import distributed
 
+from tunefleet.base import pulse
 from tunefleet.libraries import deepspeed_private, torch_private
 from tunefleet.plan.processes.layout import Layout
 
 Value = TypeVar("Value")
 _POLL = 0.1  # seconds
+_WATCHED = timedelta(days=7)  # of a collective
 
 
 class ProcessGroup:
@@ -59,7 +62,8 @@ class ProcessGroup:
         key = f"tunefleet/turn/{self._turns}"
         if self.rank == 0:
             try:
-                return act()
+                with pulse.solo_work("working alone"):
+                    return act()
             finally:
                 store.set(key, "done")
         while not store.check([key]):
@@ -109,14 +113,21 @@ class DataParallelGroup:
         self._group.barrier()
 
 
-def join() -> ProcessGroup:
-    """Joins the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe."""
+def join(watched: bool = False) -> ProcessGroup:
+    """Joins the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe.
+
+    Where a watch of ours ends ranks that hang (`watched`), torch's limits of 10 and 30 minutes would only end good
+    ones, while rank 0 works for long, and blame the wrong rank.
+    """
+    if watched:
+        torch_private.set_time_limit(_WATCHED)
     deepspeed_private.skip_shm_extension()
     deepspeed_private.import_muon()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    limit = {"timeout": _WATCHED} if watched else {}
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, **limit)
     return ProcessGroup()
 
 

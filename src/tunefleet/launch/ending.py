@@ -49,7 +49,7 @@ class Ending:
 
     def final_status(self, run_status: Status) -> Status:
         """The final status of a run that stood at `run_status`."""
-        return run_status.moved(state=self.state, cause=self.cause, reason=self.reason)
+        return run_status.moved(state=self.state, cause=self.cause, reason=self.reason, note="")
 
 
 BY_USER = Ending(Cause.CANCELLED, "cancelled by the user")

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunefleet.base import failures, status
-from tunefleet.base.errors import FAILED, INTERRUPTED, RunError
+from tunefleet.base.errors import FAILED, HUNG, INTERRUPTED, RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.launch import ending
 from tunefleet.launch.ending import Ending
+from tunefleet.launch.local_watch import LocalWatch
 from tunefleet.launch.signals import CAUSES, caught
 from tunefleet.plan.plan import Plan
 
@@ -58,7 +59,7 @@ def _run(plan: Plan, module: str) -> Ranks:
     """Starts the ranks, and returns them when all have ended. A signal meanwhile keeps the others from starting."""
     failures.clear(plan.paths)
     plan.paths.stop.unlink(missing_ok=True)
-    ranks = Ranks(plan.paths, [])
+    ranks = Ranks(plan.paths, [], LocalWatch(plan.paths, plan.layout.processes_here, plan.config.launch))
     with ExitStack() as closing, caught(ranks.forward):
         for rank, port in ranks_and_ports(plan):
             if not ranks.signals:
@@ -73,6 +74,7 @@ class Ranks:
 
     paths: RunPaths
     processes: list[subprocess.Popen[bytes]]
+    hangs: LocalWatch | None = None
     signals: list[int] = field(default_factory=list)
     first_failure: int | None = None
 
@@ -81,6 +83,8 @@ class Ranks:
         deadline: float | None = None
         while any(process.poll() is None for process in self.processes):
             time.sleep(POLL)
+            if self._hang():
+                continue
             if self.first_failure is None:
                 self.first_failure = self._failed()
             if self.first_failure is not None and deadline is None and not self.signals:  # else they may be saving
@@ -90,6 +94,16 @@ class Ranks:
                 self._signal(signal.SIGKILL)
         if self.first_failure is None:
             self.first_failure = self._failed()
+
+    def _hang(self) -> bool:
+        """Whether ranks hang: then they leave by themselves, or are ended when they do not."""
+        blamed = self.hangs.look() if self.hangs else None
+        if self.hangs is None or blamed is None:
+            return False
+        self.first_failure = blamed
+        if self.hangs.patience_is_over or len(self.signals) > 1:
+            self._signal(signal.SIGKILL)
+        return True
 
     def outcome(self) -> Ending | None:
         """How they ended; None where all of them did what they were to do."""
@@ -111,7 +125,7 @@ class Ranks:
         if self.first_failure is None or self._were_interrupted():
             self._settle(outcome)
             return INTERRUPTED
-        code = self.processes[self.first_failure].returncode
+        code = HUNG if outcome.cause is Cause.HANG else self.processes[self.first_failure].returncode
         outcome = replace(outcome, reason=f"{outcome.reason}{remark}")
         self._settle(outcome)
         if outcome.cause is not Cause.CANCELLED and (self.first_failure != 0 or code < 0 or remark):
@@ -123,7 +137,12 @@ class Ranks:
         if self.first_failure is None:
             return not self.processes
         code = self.processes[self.first_failure].returncode
-        return code == INTERRUPTED or bool(self.signals and code < 0)
+        return code == INTERRUPTED or bool(self.signals and (code < 0 or self._hung()))
+
+    def _hung(self) -> Failure | None:
+        """Why it is ended, where that is a hang."""
+        failure = None if self.first_failure is None else self._failure(self.first_failure)
+        return failure if failure and failure.cause is Cause.HANG else None
 
     def lost_their_port(self) -> bool:
         """Whether rank 0 could not listen: another process took the port between its choice and its use."""
@@ -134,13 +153,19 @@ class Ranks:
         """Ctrl-C and SIGTERM reach every rank once, as what they are; a second one kills them."""
         self.signals.append(number)
         if len(self.signals) == 1:
+            if self.hangs:
+                self.hangs.hurry()
             print("\ntunefleet: saving, then stopping; once more to stop at once.", file=sys.stderr)
         self._signal(number if len(self.signals) == 1 else signal.SIGKILL)
+        self._signal(signal.SIGCONT)  # a stopped rank would neither save nor let the others
 
     def _interruption(self) -> Ending:
         """How a run ended that could not write it down itself."""
         cause = CAUSES[signal.Signals(self.signals[0])] if self.signals else Cause.INTERRUPT
-        return ending.of_stop(Ending(cause, ""), self.paths.cancelled.exists())
+        hung = self._hung()
+        return ending.of_stop(
+            Ending(cause, f"not saved: {hung.message}" if hung else ""), self.paths.cancelled.exists()
+        )
 
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""
@@ -154,6 +179,8 @@ class Ranks:
     def _reason(self, rank: int) -> str:
         subject = f"rank {rank} of {len(self.processes)}"
         failure = self._failure(rank)
+        if failure and failure.cause is Cause.HANG:
+            return failure.message
         if failure:
             return f"{subject} failed: {failure.message}{self._log(rank)}"
         code = self.processes[rank].returncode

@@ -171,6 +171,8 @@ def _names(indices: str, index: int) -> bool:
 def _local_run(run: RunPaths, run_status: Status) -> Status:
     """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
     same_machine = run_status.host == socket.gethostname()
+    if same_machine and _is_its_process(run_status):
+        return run_status  # stopped perhaps: then it is silent, and not gone
     if not (same_machine and not processes.is_alive(run_status.pid)) and not _is_silent(run, run_status):
         return run_status
     last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
@@ -178,8 +180,16 @@ def _local_run(run: RunPaths, run_status: Status) -> Status:
     return _settle(run, run_status, Ending(Cause.KILLED, reason))
 
 
+def _is_its_process(run_status: Status) -> bool:
+    """Whether the process that wrote the status is still there, and no other one that was given its number."""
+    born = processes.born_at(run_status.pid)
+    return born is not None and born <= run_status.updated
+
+
 def _is_silent(run: RunPaths, run_status: Status) -> bool:
-    return min(status.seconds_since_heartbeat(run.heartbeat), run_status.age) > _SILENCE
+    pulses = run.hang.parent.glob("rank*.pulse.json")
+    ages = [status.seconds_since_heartbeat(path) for path in (run.heartbeat, *pulses)]
+    return min(*ages, run_status.age) > _SILENCE
 
 
 def _settle(run: RunPaths, read_status: Status, outcome: Ending) -> Status:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from torch.utils import cpp_extension
 def build_directory(extension: str) -> Path:
     """Where torch builds the C++ `extension`, and keeps a file `lock` meanwhile. Makes the folder, as torch does."""
     return Path(cpp_extension._get_build_directory(extension, verbose=False))
+
+
+def set_time_limit(limit: timedelta) -> None:
+    """How long a collective of any group that is made from now on may take, before torch ends the process.
+
+    `new_group` takes these where it is given none, as DeepSpeed does, whatever the first group was given.
+    """
+    for name in ("default_pg_timeout", "default_pg_nccl_timeout"):
+        setattr(distributed_c10d, name, limit)
 
 
 def rendezvous_store() -> distributed_c10d.Store:

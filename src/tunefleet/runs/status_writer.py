@@ -22,7 +22,6 @@ class StatusWriter:
 
     def write(self, state: State, run_state: RunState, **changes: Any) -> None:
         """Replaces the status; what is not in `changes`, as the last loss, stays."""
-        current = status.read(self._path) or Status(state)
         fixed = {
             "step": run_state.step,
             "tokens": run_state.tokens,
@@ -31,4 +30,8 @@ class StatusWriter:
             "reason": "",
             "cause": Cause.NONE,
         }
-        status.write(self._path, current.moved(state=state, **{**fixed, **changes}))
+        with status.UPDATES:
+            if state.final:
+                fixed["note"] = ""
+            current = status.read(self._path) or Status(state)
+            status.write(self._path, current.moved(state=state, **{**fixed, **changes}))

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from tunefleet.base import files, progress, status, sweep_requests
+from tunefleet.base import files, progress, pulse, status, sweep_requests
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
@@ -48,12 +48,16 @@ def train(plan: Plan) -> int:
     """Trains to the end or to a reason to stop; returns the exit code. Every rank calls it."""
     began = time.perf_counter()
     expect_planned(plan)
+    pulse.enter("reading data")
     inputs = load_inputs(plan)
-    group = join()
+    pulse.enter("joining")
+    group = join(watched=bool(plan.config.launch.start_limit and plan.config.launch.step_limit != 0))
+    pulse.enter("building the model")
     if group.rank == 0:
         saved_tokenizer.save(plan)
     try:
         engine = build_engine(plan, group, inputs)
+        pulse.enter("restoring")
         store = checkpoint_store(plan, group, inputs.data.template.source, inputs.horizon.keep_every)
         run = _Run(plan, group, inputs, engine, store, began)
         code = run.train()
@@ -61,6 +65,7 @@ def train(plan: Plan) -> int:
         if cause_of(error) is Cause.OUT_OF_MEMORY:
             raise OutOfMemory(run_summary.out_of_memory(plan, error, peak_gib())) from error
         raise
+    pulse.enter("leaving")
     engine.close()
     group.destroy()
     if run.export_error:
@@ -183,6 +188,7 @@ class _Run:
             self._save()
 
     def _save(self) -> None:
+        pulse.enter("saving")
         self._write_status(State.CHECKPOINTING)
         with progress.during(f"saving step {self._state.step}"):
             self._store.save(self._engine, self._state)
@@ -225,17 +231,23 @@ class _Run:
     def _complete(self, early: str) -> int:
         """At the last step, or where the run stops early, with that reason."""
         trained = time.perf_counter() - self._started
+        pulse.enter("ending")
         if self._plan.config.checkpoint.at_end:
             self._save()
+        pulse.enter("exporting")
         failed = self._export()
+        pulse.enter("evaluating")
         record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        pulse.enter("generating")
         matches, samples = validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)
         record |= matches
+        pulse.enter("reporting")
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         evaluation = run_summary.split_metrics(record)
         best = self._deciding.tidy(self._state.step, evaluation)
         if self._is_first_rank:
-            self._report(record, samples, trained, early, best, done=not failed)
+            with pulse.solo_work("reporting"):
+                self._report(record, samples, trained, early, best, done=not failed)
         if failed:
             self._write_status(State.RUNNING, evaluation=evaluation, best=best)
             return FAILED

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tunefleet.base import pulse
 from tunefleet.contracts import Group, RunState, StepAct, StepResult
 from tunefleet.plan.horizon import Pace
 
@@ -39,6 +40,7 @@ class Hooks:
         """Does what is due after step `state.step`. Collective where a pace is in seconds."""
         for hook in self._hooks:
             if self._is_due(hook, state.step):
+                pulse.enter(f"hook {hook.name}")
                 hook.act(state, result)
                 hook.last = self._clock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunefleet.base import pulse
 from tunefleet.contracts import Batches, Engine, RunState
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.stop import Reason, Stop
@@ -12,7 +13,11 @@ def fit(
 ) -> tuple[RunState, Reason]:
     """Trains from `state` on; returns the last state and the reason to stop. Raises `NonFiniteLoss`."""
     while not (reason := stop.reason(state)):
-        result = engine.train_step(batches.take(accumulation))
+        pulse.enter("taking data", state.step + 1)
+        micro_batches = batches.take(accumulation)
+        pulse.enter("training")
+        result = engine.train_step(micro_batches)
         state = state.advanced(result, batches.position)
+        pulse.step_done(result.seconds)
         hooks.run(state, result)
     return state, reason

@@ -6,7 +6,7 @@ import signal
 from enum import IntEnum
 from types import FrameType
 
-from tunefleet.base import sweep_requests
+from tunefleet.base import pulse, sweep_requests
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 from tunefleet.contracts import Group, RunState
@@ -63,6 +63,7 @@ class Stop:
 
     def reason(self, state: RunState) -> Reason:
         """Why to stop before the next step. Collective: every rank must call it at every step."""
+        pulse.enter("agreeing")
         return Reason(self._group.agree(self._reason_here(state.step)))
 
     def _reason_here(self, step: int) -> Reason:

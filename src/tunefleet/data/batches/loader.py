@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from tunefleet.base import stacks
 from tunefleet.base.errors import WorkerFailure
 from tunefleet.contracts import MicroBatch
 from tunefleet.data.batches.collate import collate
@@ -154,7 +155,8 @@ def _belong_to_training(worker: int) -> None:
     Ctrl-C and the signals of a cluster reach every process, and training still has a step to finish and to save. A
     fork server lives as long as its workers do, so these would never see the change of parent that torch looks for.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    stacks.answer_to_variable()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_training, daemon=True).start()
 
