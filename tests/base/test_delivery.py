@@ -92,8 +92,12 @@ def test_a_file_or_a_place_without_permission_is_refused(tmp_path: Path) -> None
         delivery.expect_free(tmp_path / "file" / "below")
 
 
-def test_a_crash_midway_says_that_the_export_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_midway_says_that_the_current_folder_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be renamed, so it is changed file by file."""
     deliver(tmp_path / "export", config="1", weights="1")
+    monkeypatch.chdir(tmp_path / "export")
     moved: list[object] = []
 
     def crash(source: object, target: object) -> None:

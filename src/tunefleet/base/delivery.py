@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import checksums, files
+from tunefleet.base import checksums, files, swap
 from tunefleet.base.errors import RunError
 
 RECORD = "tunefleet.json"
@@ -51,9 +51,9 @@ def record(folder: Path) -> Mapping[str, Any] | None:
 def staging(folder: Path) -> Iterator[Path]:
     """A new folder on the same disk as `folder`, to write into and then `deliver`; it is gone afterwards."""
     target = folder.resolve()
-    name = f".{target.name}.{os.getpid()}.tmp"
-    staged = target / name if target.is_dir() else target.with_name(name)
-    shutil.rmtree(staged, ignore_errors=True)  # ours: of a process that was killed
+    swap.recover(target)
+    staged = swap.name_beside(target) if swap.can_replace(target) else target / swap.name_beside(target).name
+    shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     try:
         yield staged
@@ -62,28 +62,44 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Moves all files of `staged` to `folder`, with the record of them and `facts`.
+    """Gives all files of `staged` their place in `folder`, with the record of them and `facts`; they are on the disk
+    before. Files of an earlier delivery that are not among the new ones go, others stay.
 
-    A new folder appears whole or not at all. In one that is there, files of an earlier delivery that are not among the
-    new ones go, others stay; until all is moved the record says that it is not complete.
+    The folder is the old one or the new one, whole, whatever happens meanwhile. Only one that cannot be renamed (the
+    current folder, a mount) is changed file by file, and until all are there its record says that it is not complete.
     """
     target = folder.resolve()
     _open_to_others(staged)
     sums = {name: checksums.checksum(staged / name) for name in checksums.names(staged)}
     finished = {**facts, "complete": True, "written": time.time(), "files": sums}
-    if not target.exists():
-        files.write_json(staged / RECORD, finished)
-        files.publish(staged, target)
+    if staged.parent == target:
+        _move_files(staged, target, finished)
         return
-    delivered = dict((record(target) or {"files": {}})["files"])
-    files.write_json(target / RECORD, {**finished, "complete": False, "files": {**delivered, **sums}})
+    files.write_json(staged / RECORD, finished)
+    if target.exists():
+        swap.link_others(target, staged, without=[RECORD, *sums, *_unchanged(target)])
+    swap.sync(staged)
+    swap.replace(staged, target)
+
+
+def _move_files(staged: Path, target: Path, finished: Mapping[str, Any]) -> None:
+    swap.sync(staged)
+    old, sums = _unchanged(target), finished["files"]
+    recorded = dict((record(target) or {"files": {}})["files"])
+    files.write_json(target / RECORD, {**finished, "complete": False, "files": {**recorded, **sums}})
     for name in sums:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged / name, target / name)
-    for name in delivered.keys() - sums.keys():
-        if not _is_changed(target, name, delivered[name]):
-            (target / name).unlink(missing_ok=True)
+    for name in old - sums.keys():
+        (target / name).unlink(missing_ok=True)
+    swap.sync_folders(target)
     files.write_json(target / RECORD, finished)
+
+
+def _unchanged(target: Path) -> set[str]:
+    """Names of files that were delivered before, and are as they were."""
+    delivered: dict[str, Any] = (record(target) or {"files": {}})["files"]
+    return {name for name in delivered if not _is_changed(target, name, delivered[name])}
 
 
 def changes(folder: Path) -> list[str]:

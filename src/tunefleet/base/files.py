@@ -17,22 +17,27 @@ def write_text(path: Path, text: str) -> None:
 
     Raises `DiskError` where the disk is why it cannot be written, `OSError` elsewhere; `path` is as it was then.
     """
-    with disk.writing(path, len(text.encode())):
-        _replace(path, [text])
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`, for what is no text."""
+    with disk.writing(path, len(content)):
+        _replace(path, [content])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """As `write_text`, for text that comes in parts."""
     with disk.writing(path):
-        _replace(path, lines)
+        _replace(path, (line.encode() for line in lines))
 
 
-def _replace(path: Path, lines: Iterable[str]) -> None:
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.writelines(lines)
+        with open(temporary, "wb") as stream:
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         publish(temporary, path)

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any
 
-from tunefleet.base import files
+from tunefleet.base import files, swap
 from tunefleet.model.tokenizer import load as load_tokenizer
 from tunefleet.plan import contents
 from tunefleet.plan.plan import Plan
@@ -21,6 +21,7 @@ def save(plan: Plan) -> None:
     for name, path in contents.tokenizer_files(plan):
         (temporary / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, temporary / name)
+    swap.sync(temporary)
     files.publish(temporary, final)
 
 

@@ -13,8 +13,8 @@ import pytest
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, Format, MixedSource, OnBadRow
 from tunefleet.data.prepare import Prepared, prepare
-from tunefleet.data.read.select_sources import names
 from tunefleet.data.store.mix import drawn, mixed, shares
+from tunefleet.plan.paths.validation_splits import names
 
 SIZES = [100, 40, 7]
 

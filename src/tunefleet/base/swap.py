@@ -1,0 +1,119 @@
+"""Swap of folders: a new one takes the place of an old one at once, and the old one goes afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from tunefleet.base import files
+
+_AT_FDCWD, _EXCHANGE = -100, 2  # RENAME_EXCHANGE of Linux's renameat2
+
+
+def name_beside(target: Path) -> Path:
+    """A hidden name beside `target`, which tells the process that made it."""
+    return target.with_name(f"{_prefix(target)}{os.getpid()}.tmp")
+
+
+def can_replace(target: Path) -> bool:
+    """Whether a folder beside `target` can take its place: `target` is no mount, and no process stands in it."""
+    parent = next(path for path in target.parents if path.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return False
+    if not target.exists():
+        return True
+    return not Path.cwd().is_relative_to(target) and target.stat().st_dev == target.parent.stat().st_dev
+
+
+def recover(target: Path) -> None:
+    """Takes back what a process of this machine left that was killed: an old folder between two renames returns to its
+    name, a new one that was not finished goes.
+    """
+    for folder in (target.parent, target):
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            number, _, kind = path.name.removeprefix(_prefix(target)).partition(".")
+            if not path.name.startswith(_prefix(target)) or not number.isdigit() or _is_alive(int(number)):
+                continue
+            if kind == "old" and not target.exists():
+                files.publish(path, target)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def link_others(old: Path, new: Path, without: Iterable[str]) -> None:
+    """Gives the files below `old` that are not among `without`, and not in `new`, their names in `new` too."""
+    left_out = {str(new / name) for name in without}
+    for folder, names, file_names in os.walk(old):
+        place = new / Path(folder).relative_to(old)
+        names[:] = [name for name in names if not name.startswith(_prefix(old))]
+        for name in [*file_names, *(name for name in names if (Path(folder) / name).is_symlink())]:
+            if str(place / name) not in left_out and not os.path.lexists(place / name):
+                place.mkdir(parents=True, exist_ok=True)
+                _link(Path(folder) / name, place / name)
+        if not names and not file_names:
+            place.mkdir(parents=True, exist_ok=True)
+    shutil.copymode(old, new)
+
+
+def sync(folder: Path) -> None:
+    """Every file below `folder`, and every folder, is on the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not (Path(parent) / name).is_symlink():
+                files.sync_folder(Path(parent) / name)
+    sync_folders(folder)
+
+
+def sync_folders(folder: Path) -> None:
+    """Every folder from the deepest to `folder` is on the disk."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        files.sync_folder(Path(parent))
+
+
+def replace(new: Path, target: Path) -> None:
+    """The folder `new` is `target` from now on, durably; what was there before goes. At no moment there is neither,
+    where the file system can exchange names; elsewhere `recover` finds the old one.
+    """
+    if not target.exists():
+        files.publish(new, target)
+        return
+    old = new
+    if not _exchange(new, target):
+        old = new.with_suffix(".old")
+        files.publish(target, old)
+        os.replace(new, target)
+    files.sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):  # not Linux
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _EXCHANGE) == 0)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.{socket.gethostname().split('.')[0]}-"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
