@@ -48,8 +48,8 @@ class Rank(SingleProcess):
         self.own_value: dict[int, str] = {}
 
     def gather(self, value: Any) -> list[Any]:
-        self.own_value = value
-        return [dict.fromkeys(range(len(PROMPTS)), ""), *self.other_ranks, value]
+        self.own_value = dict(value)
+        return [[(number, "") for number in range(len(PROMPTS))], *self.other_ranks, value]
 
 
 def in_one_process(model: Any, tokenizer: Any, prompts: list[str], limits: Limits = LIMITS) -> list[str]:
@@ -88,7 +88,7 @@ def test_ranks_share_the_prompts_and_agree(tokenizer: Any, ranks: int) -> None:
     assert set.union(*shares) == set(range(len(PROMPTS)))
     merged = {number: text for group in groups for number, text in group.own_value.items()}
     assert [merged[number] for number in range(len(PROMPTS))] == expected
-    last = Rank(0, ranks, [group.own_value for group in groups])
+    last = Rank(0, ranks, [list(group.own_value.items()) for group in groups])
     assert answers(model, last, tokenizer, PROMPTS, LIMITS) == expected
 
 

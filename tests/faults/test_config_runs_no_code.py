@@ -133,7 +133,7 @@ def test_a_file_of_this_cluster_sets_launch_alone(mark: Path) -> None:
     (folder / "cluster.yaml").write_text("# @package _global_\nmodel: {allow_pickle: true}\n")
     with pytest.raises(ConfigError, match="model"):
         from_overrides([])
-    (folder / "cluster.yaml").write_text("defaults:\n  - /schedule@_global_.schedule: linear\n")
+    (folder / "cluster.yaml").write_text("defaults:\n  - /schedule@_global_.train: linear\n")
     with pytest.raises(ConfigError, match="local/cluster: chooses other configs"):
         from_overrides([])
     (folder / "cluster.yaml").write_text("processes: 1\n")

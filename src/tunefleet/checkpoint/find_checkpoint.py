@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tunefleet.base import checksums
@@ -55,7 +55,7 @@ def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
     Raises `RunError` where checkpoints exist and none of them can be used, or where they are those of another
     configuration than `identity`.
     """
-    listing = group.gather(_listing(folder))[0]
+    listing = _shared_listing(folder, group)
     digests = listing.pointer.manifests if listing.pointer else {}
     complaints: list[str] = []
     for name in listing.names:
@@ -74,7 +74,7 @@ def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
 
 def of_step(folder: Path, step: int, identity: str, group: Group) -> Checkpoint:
     """The checkpoint of `step`. Raises `RunError` where there is none, or it is not as it was saved. Collective."""
-    listing = group.gather(_listing(folder))[0]
+    listing = _shared_listing(folder, group)
     name = next((name for name in listing.names if folders.step_of(name) == step), None)
     steps = ", ".join(str(folders.step_of(name)) for name in reversed(listing.names)) or "none"
     if name is None:
@@ -102,6 +102,13 @@ def latest(folder: Path, step: int | None = None) -> tuple[int, float]:
     return 0, 0.0
 
 
+def _shared_listing(folder: Path, group: Group) -> _Listing:
+    """What rank 0 sees. Collective."""
+    values = group.gather(asdict(_listing(folder)))[0]
+    pointed = values.pop("pointer")
+    return _Listing(**values, pointer=Pointer(**pointed) if pointed else None)
+
+
 def _listing(folder: Path) -> _Listing:
     names = [path.name for path in reversed(folders.checkpoints(folder))]
     set_aside = [path.name for path in folders.damaged(folder)]
@@ -124,7 +131,7 @@ def _why_not_newest(pointed: Pointer | None, names: Sequence[str]) -> str:
 
 def _read(folder: Path, identity: str, digest: str | None, group: Group) -> Checkpoint | str:
     """The checkpoint in `folder`, or why it cannot be used."""
-    manifest, complaint = group.gather(_manifest(folder, digest))[0]
+    manifest, complaint = _shared_manifest(folder, digest, group)
     if manifest is None:
         return str(complaint)
     if manifest.identity != identity:
@@ -134,6 +141,13 @@ def _read(folder: Path, identity: str, digest: str | None, group: Group) -> Chec
     return Checkpoint(
         folder, manifest.state, manifest.ranks, digest=manifest.digest, early_stopping=manifest.early_stopping
     )
+
+
+def _shared_manifest(folder: Path, digest: str | None, group: Group) -> tuple[Manifest | None, str]:
+    """What rank 0 reads. Collective."""
+    manifest, complaint = _manifest(folder, digest)
+    values, complaint = group.gather((asdict(manifest) if manifest else None, complaint))[0]
+    return Manifest(**{**values, "state": RunState(**values["state"])}) if values else None, complaint
 
 
 def _manifest(folder: Path, digest: str | None) -> tuple[Manifest | None, str]:

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 import deepspeed
 import torch
+from deepspeed.constants import default_pg_timeout
 from torch import distributed
 
 from tunefleet.base import pulse
+from tunefleet.engine import json_gather, rendezvous
 from tunefleet.libraries import deepspeed_private, torch_private
 from tunefleet.plan.processes.layout import Layout
 
@@ -44,10 +46,8 @@ class ProcessGroup:
         return [float(number) for number in shared.tolist()]
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in rank order."""
-        gathered: list[Any] = [None] * self.size
-        distributed.all_gather_object(gathered, value)
-        return gathered
+        """The values of all ranks, in rank order: what JSON holds, and a tuple arrives as a list."""
+        return json_gather.gather(value, self.device)
 
     def barrier(self) -> None:
         """Waits for every rank."""
@@ -126,8 +126,9 @@ def join(watched: bool = False) -> ProcessGroup:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    limit = {"timeout": _WATCHED} if watched else {}
-    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, **limit)
+    limit = _WATCHED if watched else default_pg_timeout
+    rendezvous.stay_on_loopback(os.environ, backend, limit)
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=limit)
     return ProcessGroup()
 
 

@@ -127,14 +127,16 @@ class PipelineEngine(ZeroEngine):
         """The whole model's weights on rank 0, from the stages of the first copy; every rank must call it."""
         weights, tied = self._stage_weights()
         sent = {name: weight for name, weight in weights.items() if name != tied}
-        headers = self._group.gather(([(name, weight.shape, weight.dtype) for name, weight in sent.items()], tied))
+        headers = self._group.gather(([_header(name, weight) for name, weight in sent.items()], tied))
         if self._group.rank:
             for weight in sent.values():
                 distributed.send(weight.to(self._group.device).contiguous(), 0)
             return None
         gathered = {name: weight.cpu() for name, weight in weights.items()}
         for rank, (tensors, copy) in enumerate(headers[1:], 1):
-            gathered |= {name: self._received(rank, shape, dtype).cpu() for name, shape, dtype in tensors}
+            gathered |= {
+                name: self._received(rank, shape, getattr(torch, dtype)).cpu() for name, shape, dtype in tensors
+            }
             if tied and copy:  # one tensor with two names, as in a whole model
                 gathered[copy] = gathered[tied]
         return gathered
@@ -151,7 +153,7 @@ class PipelineEngine(ZeroEngine):
         tied = self._stage.tied_weight
         return tied is not None and weight.data_ptr() == tied.data_ptr()
 
-    def _received(self, rank: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    def _received(self, rank: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         weight = torch.empty(shape, dtype=dtype, device=self._group.device)
         distributed.recv(weight, rank)
         return weight
@@ -202,3 +204,8 @@ class _StageLink:
         shared = tensor.contiguous()
         distributed.broadcast(shared, self._last, group=self._group)
         return shared
+
+
+def _header(name: str, weight: Tensor) -> tuple[str, list[int], str]:
+    """What a rank must know of a weight to receive it."""
+    return name, list(weight.shape), str(weight.dtype).removeprefix("torch.")

@@ -42,7 +42,7 @@ def answers(engine: Evaluable, group: Group, tokenizer: Any, prompts: Sequence[s
     for batch in progress.over(rank_batches, "generating answers, batches"):
         texts = _generate(engine, group.size, tokenizer, [prompts[i] for i in batch], limits)
         generated.update(zip(batch, texts, strict=True))
-    merged = {number: text for part in group.gather(generated) for number, text in part.items()}
+    merged = {number: text for part in group.gather(list(generated.items())) for number, text in part}
     return [merged[number] for number in range(len(prompts))]
 
 

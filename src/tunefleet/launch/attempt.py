@@ -103,7 +103,7 @@ def _start(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
     )
     status.write(run.status, starting)
     port = str(plan.config.launch.port or free_port())
-    return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(), "MASTER_PORT": port})
+    return _exports({"TUNEFLEET_RUN": str(run.root), "MASTER_ADDR": _address(plan), "MASTER_PORT": port})
 
 
 def end(run: RunPaths, key: str, code: int) -> int:
@@ -181,8 +181,10 @@ def _restarts() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", 0))
 
 
-def _address() -> str:
-    """How the other machines reach this one."""
+def _address(plan: Plan) -> str:
+    """How the other machines reach this one; where there are none, an address that no other machine reaches."""
+    if plan.layout.processes_here == plan.layout.world_size:
+        return "127.0.0.1"
     name = os.environ.get("SLURMD_NODENAME", "")
     try:
         socket.getaddrinfo(name or socket.gethostname(), None)

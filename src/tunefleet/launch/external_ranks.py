@@ -47,10 +47,10 @@ def _local_rank(machine: Machine) -> int:
 
 def _address(environment: MutableMapping[str, str], machine: Machine) -> str:
     """Where rank 0 is: the first node of the step, or this machine if all ranks are on it."""
-    if machine.launcher == "srun":
-        return first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1"))
     if machine.processes_here == machine.world_size:
         return "127.0.0.1"
+    if machine.launcher == "srun":
+        return first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1"))
     count = f"{machine.processes_here} of them" if machine.processes_here else "an unknown number of them"
     raise ConfigError(
         f"MASTER_ADDR: not set, and of {machine.world_size} processes {count} are on this machine. "
