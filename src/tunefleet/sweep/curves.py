@@ -13,12 +13,20 @@ from tunefleet.sweep.leaderboard import Row
 from tunefleet.sweep.objective import Objectives, metric_key
 from tunefleet.sweep.study import Trial, TrialRun
 from tunefleet.tracking import metrics
-from tunefleet.tracking.series import Series, is_number, moving_average, rounded, series, spread_out, timed
+from tunefleet.tracking.series import (
+    SMOOTHED_OVER,
+    Series,
+    is_number,
+    moving_average,
+    rounded,
+    series,
+    spread_out,
+    timed,
+)
 
 MOST_CURVES = 200
 MOST_POINTS = 500  # of a curve
 _ALL_POINTS = 40_000  # of all curves together
-_SMOOTHED_OVER = 30  # a moving average over 1/30 of a curve
 _LOSS = "train/loss"
 
 
@@ -58,7 +66,7 @@ def _pairs(trials: Sequence[Trial]) -> list[tuple[Trial, TrialRun]]:
 def _curve(trial: Trial, run: TrialRun, objectives: Objectives, points: int) -> Curve:
     records = list(timed(metrics.read(RunPaths(Path(run.run_dir)).metrics)))
     losses = [record for record in records if is_number(record.get(_LOSS))]
-    smooth = moving_average([record[_LOSS] for record in losses], len(losses) / _SMOOTHED_OVER)
+    smooth = moving_average([record[_LOSS] for record in losses], len(losses) / SMOOTHED_OVER)
     places = spread_out(len(losses), points)
     key = _evaluated(records, objectives)
     measured = [record for record in records if is_number(record.get(key))]

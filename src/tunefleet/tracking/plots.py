@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base import files
+from tunefleet.tracking.series import SMOOTHED_OVER, moving_average
 
 Records = Sequence[dict[str, Any]]
 
@@ -38,20 +39,35 @@ def terminal(records: Records, width: int = 78, height: int = 16) -> str:
 
 
 def picture(records: Records, path: Path, title: str) -> None:
-    """Writes the curves of all losses as a PNG."""
+    """Writes the curves of all losses as a PNG: training smoothed over its faint raw values, evaluations as points."""
     from matplotlib.figure import Figure  # without pyplot, which keeps figures for windows
+    from matplotlib.ticker import FuncFormatter
 
-    figure = Figure(figsize=(7, 4), dpi=120)
+    figure = Figure(figsize=(7, 4), dpi=200)
     axes = figure.subplots()
-    for name, (steps, values) in losses(records).items():
+    for i, (name, (steps, values)) in enumerate(losses(records).items()):
         if name == "train":
-            axes.plot(steps, values, label="train", linewidth=1)
+            axes.plot(steps, values, color="C0", alpha=0.25, linewidth=0.8)
+            axes.plot(steps, moving_average(values, len(values) / SMOOTHED_OVER), color="C0", label="training")
         else:
-            axes.plot(steps, values, label=name.replace("_", " "), marker="o", markersize=4)
+            label, colour = name.replace("_", " "), f"C{1 + i % 9}"
+            axes.plot(steps, values, ":", color=colour, label=label, marker="o", markersize=4, linewidth=0.8)
     axes.set(xlabel="optimizer step", ylabel="loss (nats per loss token)", yscale="log", title=title)
-    axes.grid(alpha=0.3)
-    axes.legend()
+    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    if _within_a_decade(axes.get_ylim()):
+        axes.yaxis.set_minor_formatter(FuncFormatter(_plain))
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False)
     figure.tight_layout()
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     files.write_bytes(path, picture.getvalue())
+
+
+def _plain(value: float, place: int) -> str:
+    return f"{value:g}"
+
+
+def _within_a_decade(limits: tuple[float, float]) -> bool:
+    low, high = limits
+    return high < 10 * low

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Record = Mapping[str, Any]
+SMOOTHED_OVER = 30  # a curve is smoothed by a moving average over 1/30 of it
 
 
 @dataclass(frozen=True)
