@@ -285,6 +285,7 @@ _CHANGES: Settings = {
         "batch": Change(2, seen.measured, _UNSEEN),
         "generate_rows": Change(3, seen.measured, _UNSEEN),
         "generate_batch": Change(2, seen.measured),
+        "metrics": Change(("bleu", "labels"), seen.measured),
         "max_new_tokens": Change(9, seen.measured),
         "samples": Change(2, seen.answered),
     },

@@ -171,7 +171,7 @@ def halved(config: RunConfig, folder: Path) -> Any:
 
 
 def measured(config: RunConfig, folder: Path) -> Any:
-    """What the two measurements are called with, and how many rows and answers they get."""
+    """What the two measurements are called with, how many rows and answers they get, and what they measure."""
     plan = make(config, CPU)
     calls: list[Any] = []
     data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
@@ -189,8 +189,8 @@ def measured(config: RunConfig, folder: Path) -> Any:
         patch.setattr(validation, "mean_loss", mean_loss)
         patch.setattr(validation, "answers", answers)
         validation.losses(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
-        validation.exact_matches(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
-    return calls
+        record, _ = validation.of_answers(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
+    return calls, sorted(record)
 
 
 def tiled(config: RunConfig, folder: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +12,7 @@ from tests.families import EVERY
 from tests.shared import dataset_of, shared_data, tiny_model
 from tunefleet.data.batches.order import in_order
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
-from tunefleet.evaluation.generation import Limits, answers, exact_match
+from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
@@ -240,23 +239,3 @@ def test_an_answer_ends_at_the_templates_end_of_turn_too(tokenizer: Any) -> None
     end = tokenizer("y", add_special_tokens=False)["input_ids"][-1]
     assert in_one_process(stub, tokenizer, ["x y z"], Limits(3, 6, 60, (2, end))) == [free[0].partition("y")[0].strip()]
     assert stub.model.calls[-1]["eos_token_id"] == [2, end]
-
-
-# --- how many are right
-
-
-def test_exact_match_is_a_share() -> None:
-    assert exact_match(["a", "b", "c", "d"], ["a", "x", "c", "D"]) == 0.5
-
-
-def test_exact_match_strips() -> None:
-    assert exact_match([" a\n", "b", "c d"], ["a", "\tb ", "c  d"]) == pytest.approx(2 / 3)
-
-
-def test_exact_match_of_nothing_is_no_number() -> None:
-    assert math.isnan(exact_match([], []))
-
-
-def test_exact_match_wants_as_many() -> None:
-    with pytest.raises(ValueError, match=r"shorter|longer"):
-        exact_match(["a"], ["a", "b"])

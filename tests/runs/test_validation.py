@@ -65,7 +65,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def matched(folder: Path, **changes: Any) -> tuple[dict[str, Any], list[Sample]]:
     model: Any = None
-    return validation.exact_matches(tiny_plan(folder, **changes), model, SingleProcess(), inputs())
+    return validation.of_answers(tiny_plan(folder, **changes), model, SingleProcess(), inputs())
 
 
 def test_exact_match_is_the_fraction_of_answers_that_are_the_datas(tmp_path: Path, calls: list[Any]) -> None:
@@ -88,6 +88,6 @@ def test_no_questions_are_no_record(tmp_path: Path, calls: list[Any]) -> None:
 
 def test_answers_stop_at_the_end_of_the_turn_and_of_the_sequence(tmp_path: Path, calls: list[Any]) -> None:
     model: Any = None
-    validation.exact_matches(tiny_plan(tmp_path), model, SingleProcess(), inputs("gemma"))
+    validation.of_answers(tiny_plan(tmp_path), model, SingleProcess(), inputs("gemma"))
     [(_, limits)] = calls
     assert limits.stops == (2, 320)

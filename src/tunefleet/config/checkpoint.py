@@ -21,8 +21,8 @@ class CheckpointConfig:
     """Best checkpoints by `metric` that stay besides; an evaluation that is among the best of the run is saved at
     once. `tunefleet export RUN --checkpoint best` writes the best of those that are there."""
     metric: str = "loss"
-    """What is best: `validation/loss` or another metric of an evaluation; `loss` alone is that of the first split. By
-    `SPLIT/exact_match` the largest is; every evaluation then generates answers."""
+    """What is best: `validation/loss` or another metric of an evaluation; `loss` alone is that of the first split. Of
+    `SPLIT/exact_match` and other metrics of answers it is the largest; every evaluation then generates answers."""
     keep_every: Cadence | None = None
     """How far apart checkpoints are that stay for good: the first saved at or after each `1000` (steps), `1 epoch`,
     `10%`, `6 hours`."""

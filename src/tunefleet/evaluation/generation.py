@@ -79,9 +79,3 @@ def _generate(engine: Evaluable, ranks: int, tokenizer: Any, prompts: Sequence[s
 def _until(stops: Sequence[int], ids: list[int]) -> list[int]:
     """Before the first of `stops`: not every tokenizer calls its end of turn special, so decoding may keep it."""
     return list(takewhile(lambda token: token not in stops, ids))
-
-
-def exact_match(generated: Sequence[str], references: Sequence[str]) -> float:
-    """The fraction of answers that equal their references, white space around them aside."""
-    matches = sum(a.strip() == b.strip() for a, b in zip(generated, references, strict=True))
-    return matches / len(references) if references else float("nan")

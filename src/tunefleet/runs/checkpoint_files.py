@@ -33,7 +33,7 @@ def checkpoint_store(plan: Plan, group: Group, template: str, keep_every: Pace) 
 
 def metric_of(plan: Plan, name: str) -> str:
     """The metric of an evaluation that `name` stands for; `name` itself where nothing is measured."""
-    return validation_splits.metric(name, validation_splits.metrics(plan.config.data)) or name
+    return validation_splits.metric(name, validation_splits.metrics(plan.config)) or name
 
 
 def texts(plan: Plan, template: str) -> dict[str, str]:

@@ -12,11 +12,11 @@ from tunefleet.runs.inputs import load_inputs
 
 
 def evaluate(plan: Plan, choice: str = LAST) -> tuple[dict[str, str], dict[str, Any], list[validation.Sample]]:
-    """What is measured of the chosen checkpoint; losses and exact matches of every validation split; answers.
+    """What is measured of the chosen checkpoint; losses and metrics of the answers of every validation split; answers.
 
     The exported model computes as it did in training: same precision, same rows, in one process.
     """
     model, inputs, group = exported_model.as_trained(plan, choice), load_inputs(plan), SingleProcess()
     record = validation.losses(plan, model, group, inputs)
-    matches, samples = validation.exact_matches(plan, model, group, inputs)
-    return run_summary.evaluation_facts(plan, inputs), record | matches, samples
+    answered, samples = validation.of_answers(plan, model, group, inputs)
+    return run_summary.evaluation_facts(plan, inputs), record | answered, samples

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.base.units import clock, count, singular
 from tunefleet.config.adapter import AdapterName
+from tunefleet.config.evaluation import VALUES_OF, metric_text
 from tunefleet.launch.ending import Ending
 from tunefleet.model.vocabulary import other_ids
 from tunefleet.plan.choose import on_oom
@@ -64,10 +65,9 @@ def _split(record: dict[str, Any], prefix: str) -> str:
     parts = []
     if f"{prefix}/loss" in record:
         parts.append(f"loss {record[f'{prefix}/loss']:.4f}, perplexity {record[f'{prefix}/perplexity']:.4g}")
-    if f"{prefix}/exact_match" in record:
-        matched, answers = record[f"{prefix}/exact_match"], record[f"{prefix}/answers"]
-        parts.append(f"exact match {matched:.1%} of {answers} answers")
-    return ", ".join(parts)
+    values = [name for names in VALUES_OF.values() for name in names if f"{prefix}/{name}" in record]
+    parts += [metric_text(name, record[f"{prefix}/{name}"]) for name in values]
+    return ", ".join(parts) + (f" of {record[f'{prefix}/answers']} answers" if values else "")
 
 
 def sample_lines(plan: Plan, samples: Sequence[Sample]) -> list[str]:

@@ -176,7 +176,7 @@ class _Run:
         """What was measured, as `SPLIT/loss`."""
         record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
         if validation_splits.answers_needed(self._plan.config):
-            record |= validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)[0]
+            record |= validation.of_answers(self._plan, self._engine, self._copies, self._inputs)[0]
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **record})
         evaluation = run_summary.split_metrics(record)
         self._store.measured(self._state.step, evaluation)
@@ -239,8 +239,8 @@ class _Run:
         pulse.enter("evaluating")
         record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
         pulse.enter("generating")
-        matches, samples = validation.exact_matches(self._plan, self._engine, self._copies, self._inputs)
-        record |= matches
+        answered, samples = validation.of_answers(self._plan, self._engine, self._copies, self._inputs)
+        record |= answered
         pulse.enter("reporting")
         self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         evaluation = run_summary.split_metrics(record)

@@ -1,4 +1,4 @@
-"""Validation: losses of every split, answers, and the fraction of them that are exact matches."""
+"""Validation: losses of every split, answers, and what the metrics say of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.batches.order import in_order
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.store.dataset import Example
-from tunefleet.evaluation.generation import Limits, answers, exact_match
+from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.evaluation.loss import mean_loss, perplexity
+from tunefleet.evaluation.metrics.registry import measured
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.inputs import RunInputs
 
@@ -54,8 +55,8 @@ def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dic
     return record
 
 
-def exact_matches(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> tuple[dict[str, Any], list[Sample]]:
-    """Exact match of every split, as a record to log, and every answer. Collective, as `losses`."""
+def of_answers(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> tuple[dict[str, Any], list[Sample]]:
+    """The metrics of every split, as a record to log, and every answer. Collective, as `losses`."""
     record: dict[str, Any] = {}
     samples: list[Sample] = []
     stops = end_of_turn(inputs.data.template, inputs.tokenizer).stops
@@ -66,10 +67,8 @@ def exact_matches(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs)
             continue
         generated = answers(model, group, inputs.tokenizer, [example.prompt for example in examples], limits)
         references = [example.answer for example in examples]
-        record |= {
-            f"evaluation/{split}/exact_match": exact_match(generated, references),
-            f"evaluation/{split}/answers": len(generated),
-        }
+        values = {**measured(plan.config.evaluation.metrics, generated, references), "answers": len(generated)}
+        record |= {f"evaluation/{split}/{name}": value for name, value in values.items()}
         questions = [example.messages[-1]["content"] if example.messages else "" for example in examples]
         samples += [Sample(split, *texts) for texts in zip(questions, references, generated, strict=True)]
     return record, samples

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from tunefleet.config import RunConfig
 from tunefleet.config.data import DataConfig
+from tunefleet.config.evaluation import VALUES_OF
 from tunefleet.plan.paths import data_files
 
 DEMO = ("unseen_sentences", "unseen_values", "unseen_templates", "unseen_words")
-EXACT_MATCH = "exact_match"
-MEASURES = ("loss", "perplexity", EXACT_MATCH)
-"""What may be measured of a split; exact matches are better where there are more of them."""
+OF_ROWS = ("loss", "perplexity")
+"""What is measured of every split."""
+OF_ANSWERS = tuple(name for names in VALUES_OF.values() for name in names)
+"""What may be measured of answers; more of it is better."""
 
 
 def names(config: DataConfig) -> Sequence[str]:
@@ -36,9 +38,15 @@ def mixed(config: DataConfig) -> Sequence[str]:
     return names
 
 
-def metrics(config: DataConfig) -> list[str]:
+def metrics(config: RunConfig) -> list[str]:
     """Every metric, as `SPLIT/loss`."""
-    return [f"{split}/{measure}" for split in names(config) for measure in MEASURES]
+    measures = (*OF_ROWS, *(name for metric in config.evaluation.metrics for name in VALUES_OF[metric]))
+    return [f"{split}/{measure}" for split in names(config.data) for measure in measures]
+
+
+def is_of_answers(name: str) -> bool:
+    """Whether answers are generated to measure it."""
+    return name.rpartition("/")[2] in OF_ANSWERS
 
 
 def metric(name: str, available: Iterable[str]) -> str | None:
@@ -48,13 +56,13 @@ def metric(name: str, available: Iterable[str]) -> str | None:
 
 
 def answers_needed(config: RunConfig) -> bool:
-    """Whether exact matches decide what is kept, or when the run stops: every evaluation measures them then."""
+    """Whether answers decide what is kept, or when the run stops: every evaluation generates them then."""
     stopping = config.train.early_stopping
     deciding = [config.checkpoint.metric] * bool(config.checkpoint.keep_best)
     deciding += [stopping.metric] * (stopping.patience is not None)
-    return any(name.endswith(EXACT_MATCH) for name in deciding)
+    return any(is_of_answers(name) for name in deciding)
 
 
 def cost(metric: str, value: float) -> float:
     """`value` with the sign that makes smaller ones better."""
-    return -value if metric.endswith(f"/{EXACT_MATCH}") else value
+    return -value if is_of_answers(metric) else value

@@ -25,12 +25,12 @@ def metrics(config: RunConfig) -> list[str]:
 
 
 def _metric(config: RunConfig, key: str, name: str) -> Iterator[str]:
-    available = validation_splits.metrics(config.data)
+    available = validation_splits.metrics(config)
     if not available:
         yield f"{key}: there are no validation rows to measure {name} of. Set data.validation_rows or validation_path."
     elif validation_splits.metric(name, available) is None:
         yield f"{key}: {name!r} is measured by no evaluation. There are: {', '.join(available)}."
-    elif name.endswith(validation_splits.EXACT_MATCH) and config.evaluation.generate_rows == 0:
+    elif validation_splits.is_of_answers(name) and config.evaluation.generate_rows == 0:
         yield f"{key}: {name} needs answers. Set evaluation.generate_rows=20, or another metric."
 
 

@@ -1,0 +1,1 @@
+"""Metrics of answers: each a function of answers and references, by its name in `evaluation.metrics`."""
