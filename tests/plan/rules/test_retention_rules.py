@@ -9,6 +9,7 @@ import pytest
 
 from tests.plans import tiny_plan
 from tunefleet.base.errors import ConfigError
+from tunefleet.plan.paths import validation_splits
 
 
 def refusal(folder: Path, **groups: Any) -> str:
@@ -29,7 +30,15 @@ def stopping(**settings: Any) -> dict[str, Any]:
 def test_an_unknown_metric_is_refused_with_what_there_is(tmp_path: Path) -> None:
     for settings in ({"checkpoint": {"metric": "accuracy"}}, {"train": stopping(metric="accuracy")}):
         message = refusal(tmp_path, **settings)
-        assert "metric: 'accuracy' is measured by no evaluation. There are: validation/loss, " in message
+        assert "metric: 'accuracy' is measured by no evaluation. evaluation.metrics=[labels] measures it." in message
+        assert "There are: validation/loss, validation/perplexity, validation/exact_match" in message
+
+
+def test_a_metric_of_answers_that_is_measured_may_decide(tmp_path: Path) -> None:
+    checkpoint = {"keep_best": 1, "metric": "macro_f1"}
+    plan = tiny_plan(tmp_path, checkpoint=checkpoint, evaluation={"metrics": ["labels"], "generate_rows": 4})
+    assert validation_splits.answers_needed(plan.config)
+    assert validation_splits.cost("validation/macro_f1", 0.25) == -0.25
 
 
 def test_without_validation_rows_nothing_is_measured(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def metrics(config: RunConfig) -> list[str]:
     return [f"{split}/{measure}" for split in names(config.data) for measure in measures]
 
 
+def measuring(name: str) -> list[str]:
+    """The names for `evaluation.metrics` that measure `SPLIT/name`; [] of what no metric measures."""
+    return [metric.value for metric, values in VALUES_OF.items() if name.rpartition("/")[2] in values]
+
+
 def is_of_answers(name: str) -> bool:
     """Whether answers are generated to measure it."""
     return name.rpartition("/")[2] in OF_ANSWERS

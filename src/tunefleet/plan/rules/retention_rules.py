@@ -29,7 +29,8 @@ def _metric(config: RunConfig, key: str, name: str) -> Iterator[str]:
     if not available:
         yield f"{key}: there are no validation rows to measure {name} of. Set data.validation_rows or validation_path."
     elif validation_splits.metric(name, available) is None:
-        yield f"{key}: {name!r} is measured by no evaluation. There are: {', '.join(available)}."
+        more = "".join(f" evaluation.metrics=[{metric}] measures it." for metric in validation_splits.measuring(name))
+        yield f"{key}: {name!r} is measured by no evaluation.{more} There are: {', '.join(available)}."
     elif validation_splits.is_of_answers(name) and config.evaluation.generate_rows == 0:
         yield f"{key}: {name} needs answers. Set evaluation.generate_rows=20, or another metric."
 
