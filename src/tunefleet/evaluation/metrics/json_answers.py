@@ -19,7 +19,7 @@ def json_answers(answers: Sequence[str], references: Sequence[str]) -> dict[str,
     """
     parsed = [_slots(answer) for answer in answers]
     expected = [_slots(reference) or Counter() for reference in references]
-    right = sum(((given or Counter()) & wanted).total() for given, wanted in zip(parsed, expected, strict=True))
+    right = sum(((slots or Counter()) & target).total() for slots, target in zip(parsed, expected, strict=True))
     counted = sum(slots.total() for slots in (*filter(None, parsed), *expected))
     valid = sum(slots is not None for slots in parsed) / len(parsed)
     return {"json_valid": valid, "slot_f1": 2 * right / counted if counted else 1.0}

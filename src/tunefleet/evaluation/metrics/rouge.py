@@ -21,4 +21,6 @@ def rouge_l(answers: Sequence[str], references: Sequence[str]) -> dict[str, floa
 
     scorer = RougeScorer(["rougeL"], tokenizer=_AnyScript())
     pairs = zip(answers, references, strict=True)
-    return {"rouge_l": sum(scorer.score(wanted, answer)["rougeL"].fmeasure for answer, wanted in pairs) / len(answers)}
+    return {
+        "rouge_l": sum(scorer.score(reference, answer)["rougeL"].fmeasure for answer, reference in pairs) / len(answers)
+    }
