@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_WORDS = re.compile(r"[^\W_]+", re.UNICODE)
+_WORD_PATTERN = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 class _AnyScript:
     """In the place of rouge-score's own tokenizer, which drops every letter that is not a to z."""
 
     def tokenize(self, text: str) -> list[str]:
-        return _WORDS.findall(text.lower())
+        return _WORD_PATTERN.findall(text.lower())
 
 
 def rouge_l(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
