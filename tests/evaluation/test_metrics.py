@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tunefleet.config.evaluation import VALUES_OF, MetricName, metric_text
-from tunefleet.evaluation.metrics.registry import METRICS, measured
+from tunefleet.evaluation.metrics.answer_metrics import METRICS, measured
 from tunefleet.evaluation.metrics.translation import tokenization
 
 

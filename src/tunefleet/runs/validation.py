@@ -14,7 +14,7 @@ from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.store.dataset import Example
 from tunefleet.evaluation.generation import Limits, answers
 from tunefleet.evaluation.loss import mean_loss, perplexity
-from tunefleet.evaluation.metrics.registry import measured
+from tunefleet.evaluation.metrics.answer_metrics import measured
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.inputs import RunInputs
 

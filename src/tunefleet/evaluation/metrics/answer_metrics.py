@@ -1,4 +1,4 @@
-"""Registry: which function measures what a name of `evaluation.metrics` says."""
+"""Answer metrics: which function measures what a name of `evaluation.metrics` says."""
 
 from __future__ import annotations
 
