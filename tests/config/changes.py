@@ -174,6 +174,7 @@ _LAUNCH: dict[str, Change | ShownBy] = {
     "gpus_per_run": Change(4, seen.shared_out),
     **{key: Change(value, seen.script, _SLURM) for key, value in _SLURM_VALUES.items()},
     "gres": Change("gpu:a100:2", seen.script, {**_SLURM, "launch.gpus_per_node": 2}),
+    "grace": ShownBy("tests/train/test_deadline.py::test_the_grace_of_the_settings_runs_from_the_signal"),
     "start_limit": ShownBy("tests/launch/test_hang_watch.py::test_limits_are_those_of_the_settings"),
     "step_limit": ShownBy("tests/launch/test_hang_watch.py::test_limits_are_those_of_the_settings"),
     "max_restarts": Change(3, seen.restarted, _SLURM),

@@ -39,6 +39,10 @@ class LaunchConfig:
     step_limit: int | None = ranged(None, at_least=0)
     """The same from the second step on; null is 600, and 20 times the median step where that is more. 0 is none."""
 
+    grace: int | None = ranged(None, at_least=1)
+    """Seconds from SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 to the end of the processes, such as 30 or 120 of spot machines;
+    null is unknown. A save that would take longer, as the last one did, is not begun: the last checkpoint counts."""
+
     nodes: int = ranged(1, at_least=1)
     """SLURM: machines of the job."""
     gpus_per_node: int = ranged(0, at_least=0)

@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tunefleet.base import failures, pulse, secrets, status, stdio
@@ -18,7 +19,7 @@ from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause
 from tunefleet.doors import unchanged
-from tunefleet.launch import rank_watch
+from tunefleet.launch import rank_signals, rank_watch
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
 from tunefleet.plan.plan import Plan
@@ -34,7 +35,7 @@ def main() -> None:
 
 def run(plan: Plan) -> int:
     """Trains the plan in this rank; returns the exit code."""
-    _end_at_signals(plan)
+    _leave_at_signals(plan)
     prepare_environment(plan)
     if os.environ["RANK"] == "0":
         status.start_heartbeat(plan.paths.heartbeat)
@@ -44,22 +45,34 @@ def run(plan: Plan) -> int:
     return code
 
 
-def _end_at_signals(plan: Plan) -> None:
-    """Until training listens itself there is nothing to save: a signal ends this rank, and rank 0 writes it down.
+def _leave_at_signals(plan: Plan) -> None:
+    """A signal ends this rank where there is nothing to save, and a second one of the kind always.
 
-    In a SLURM job the batch script does so, from how its processes end.
+    Rank 0 writes that down, and any rank for a launcher of ours. In a SLURM job the batch script does so, from how its
+    processes end.
     """
+    is_first = os.environ["RANK"] == "0"
 
-    def leave(number: int, frame: object) -> None:
-        run_status = status.read(plan.paths.status)
-        if os.environ["RANK"] == "0" and run_status:
-            stopped = Ending(CAUSES[signal.Signals(number)], "")
-            outcome = of_stop(stopped, plan.paths.cancelled.exists())
-            status.write(plan.paths.status, outcome.final_status(run_status))
+    def leave(number: int, reason: str) -> None:
+        if plan.job:
+            os._exit(128 + number)
+        cause = CAUSES[signal.Signals(number)]
+        with suppress(OSError):
+            failures.write(plan.paths, Failure(int(os.environ["RANK"]), f"left {reason}", cause, INTERRUPTED))
+            if is_first:
+                _settle(plan, Ending(cause, f"left {reason}"))
         os._exit(INTERRUPTED)
 
-    for number in CAUSES:
-        signal.signal(number, signal.SIG_DFL if plan.job else leave)
+    rank_signals.listen(leave)
+
+
+def _settle(plan: Plan, outcome: Ending) -> None:
+    """The final state, where there is none yet."""
+    with status.UPDATES:
+        run_status = status.read(plan.paths.status)
+        if run_status and not run_status.state.final:
+            stopped = of_stop(outcome, plan.paths.cancelled.exists())
+            status.write(plan.paths.status, stopped.final_status(run_status))
 
 
 def train_plan(plan: Plan) -> int:

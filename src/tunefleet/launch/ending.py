@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunefleet.base import failures
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import Cause, State, Status
 
 _SAVED = (Cause.TIME_LIMIT, Cause.TERMINATED, Cause.INTERRUPT, Cause.STOP_FILE, Cause.RUNG, Cause.PRUNED)
-_SIGNALLED = {137: "SIGKILL", 143: "SIGTERM", 139: "SIGSEGV", 134: "SIGABRT", 140: "SIGUSR2"}
+_SIGNALLED = {
+    137: "SIGKILL",
+    143: "SIGTERM",
+    139: "SIGSEGV",
+    134: "SIGABRT",
+    140: "SIGUSR2",
+    138: "SIGUSR1",
+    129: "SIGHUP",
+}
 _BY_JOB = {
     "CANCELLED": Cause.CANCELLED,
     "PREEMPTED": Cause.PREEMPTED,
@@ -31,6 +39,8 @@ class Ending:
 
     cause: Cause
     reason: str
+    stopped: bool = False
+    """Whether it left because it was asked to, outside SLURM: then also ahead of a limit it is interrupted."""
 
     @property
     def state(self) -> State:
@@ -45,6 +55,8 @@ class Ending:
             Cause.INTERRUPT: State.INTERRUPTED,
             Cause.TERMINATED: State.INTERRUPTED,
         }
+        if self.stopped and self.cause is Cause.TIME_LIMIT:
+            return State.INTERRUPTED
         return special.get(self.cause, State.FAILED)
 
     def final_status(self, run_status: Status) -> Status:
@@ -58,7 +70,7 @@ BY_SCANCEL = Ending(Cause.CANCELLED, "cancelled by scancel")
 
 def of_stop(outcome: Ending, cancelled: bool) -> Ending:
     """The ending of a run outside SLURM that stopped; `cancelled` is whether `tunefleet cancel` had asked for it."""
-    return BY_USER if cancelled else outcome
+    return BY_USER if cancelled else replace(outcome, stopped=True)
 
 
 def of_attempt(run_status: Status, failed: Sequence[Failure], code: int, job_state: str, cancelled: bool) -> Ending:
@@ -109,9 +121,11 @@ def _saved(run_status: Status) -> Ending:
 
 
 def _killed(code: int) -> Ending:
-    if code == 140:
+    if code in (138, 140):
         return Ending(Cause.TIME_LIMIT, "the time limit came before the first step")
-    if code == 143:
+    if code == 130:
+        return Ending(Cause.INTERRUPT, "interrupted before it could save")
+    if code in (129, 143):
         return Ending(Cause.PREEMPTED, "the job was taken away before it could save")
     signal = f"by {_SIGNALLED[code]}" if code in _SIGNALLED else f"(srun ended with {code})"
     return Ending(Cause.KILLED, f"a process was killed {signal}")

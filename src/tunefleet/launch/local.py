@@ -161,11 +161,12 @@ class Ranks:
 
     def _interruption(self) -> Ending:
         """How a run ended that could not write it down itself."""
-        cause = CAUSES[signal.Signals(self.signals[0])] if self.signals else Cause.INTERRUPT
-        hung = self._hung()
-        return ending.of_stop(
-            Ending(cause, f"not saved: {hung.message}" if hung else ""), self.paths.cancelled.exists()
-        )
+        failure = None if self.first_failure is None else self._failure(self.first_failure)
+        by_rank = failure.cause if failure and failure.exit_code == INTERRUPTED else Cause.INTERRUPT
+        cause = CAUSES[signal.Signals(self.signals[0])] if self.signals else by_rank
+        unsaved = "not saved: " if self._hung() else ""
+        reason = f"{unsaved}{failure.message}" if failure else ""
+        return ending.of_stop(Ending(cause, reason), self.paths.cancelled.exists())
 
     def _failed(self) -> int | None:
         """The rank that failed first: one with a reason of its own before one that lost its peers."""

@@ -1,4 +1,4 @@
-"""Signals: Ctrl-C and SIGTERM while a launcher waits for its processes, and their causes in status.json."""
+"""Signals that ask a run to stop, their causes in status.json, and how a launcher hears them while it waits."""
 
 from __future__ import annotations
 
@@ -10,29 +10,40 @@ from contextlib import contextmanager
 
 from tunefleet.base.status import Cause
 
-CAUSES = {signal.SIGINT: Cause.INTERRUPT, signal.SIGTERM: Cause.TERMINATED}
+CAUSES = {
+    signal.SIGINT: Cause.INTERRUPT,
+    signal.SIGTERM: Cause.TERMINATED,
+    signal.SIGHUP: Cause.TERMINATED,  # the terminal is gone
+    signal.SIGUSR1: Cause.TIME_LIMIT,  # schedulers send one of these two ahead of a limit
+    signal.SIGUSR2: Cause.TIME_LIMIT,
+}
 BURST = 0.1  # seconds
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Those that this process hears: all but SIGHUP where it was started with nohup."""
+    return [number for number in CAUSES if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
 def caught(forward: Callable[[int], None]) -> Iterator[None]:
     """Calls `forward` with the number of each, instead of ending this process; as before afterwards.
 
-    SIGTERMs of one moment are one: where a parent with threads is killed, Linux tells its children of the end of every
-    thread (PR_SET_PDEATHSIG), and a second request would mean to stop without saving.
+    Several of one moment are one, but of Ctrl-C: where a parent with threads is killed, Linux tells its children of the
+    end of every thread (PR_SET_PDEATHSIG), and a second request would mean to stop without saving.
     """
     last = -math.inf
 
     def handle(number: int, frame: object) -> None:
         nonlocal last
         moment = time.monotonic()
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             last, earlier = moment, last
             if moment - earlier < BURST:
                 return
         forward(number)
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
         yield
     finally:

@@ -11,11 +11,13 @@ from tunefleet.base import files, progress, pulse, status, sweep_requests
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
+from tunefleet.base.units import clock
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
+from tunefleet.launch import rank_signals
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.plan.horizon import Pace
 from tunefleet.plan.paths import validation_splits
@@ -39,6 +41,7 @@ from tunefleet.runs.step_record import step_record
 from tunefleet.runs.validation import Sample
 from tunefleet.tracking import metrics
 from tunefleet.tracking.console import Console
+from tunefleet.train.deadline import Deadline
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.loop import fit
 from tunefleet.train.stop import Reason, Stop
@@ -93,8 +96,11 @@ class _Run:
         self._store = store
         self._steps = inputs.horizon
         self._deciding = DecidingMetrics(plan, group, store)
-        self._stop = Stop(self._steps.total, plan.paths, group, self._deciding.early_stopping)
-        self._state = store.restore(engine) or RunState()
+        self._deadline = Deadline(plan.config.launch)
+        self._stop = Stop(self._steps.total, plan.paths, group, self._deciding.early_stopping, self._deadline)
+        restored = store.restore(engine)
+        self._state = restored or RunState()
+        self._saved_step = self._state.step if restored else -1
         self._deciding.resume()
         resume_checks.expect_template(store.origin, inputs.data.template.source)
         self._is_first_rank = group.rank == 0
@@ -131,6 +137,7 @@ class _Run:
 
     def _announce(self) -> None:
         previous = status.read(self._plan.paths.status)
+        self._deadline.save_seconds = previous.save_seconds if previous else 0.0
         self._write_status(State.RUNNING, saved_step=self._state.step)
         if self._is_first_rank:
             files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
@@ -149,6 +156,7 @@ class _Run:
 
     def _remember(self, state: RunState, result: StepResult) -> None:
         self._state = state
+        self._deadline.step_seconds = result.seconds
         self._unlogged = (state, result)
 
     def _log_last(self) -> None:
@@ -190,9 +198,13 @@ class _Run:
     def _save(self) -> None:
         pulse.enter("saving")
         self._write_status(State.CHECKPOINTING)
+        began = time.perf_counter()
         with progress.during(f"saving step {self._state.step}"):
             self._store.save(self._engine, self._state)
-        self._write_status(State.RUNNING, saved_step=self._state.step, best=self._deciding.best())
+        if self._saved_step != self._state.step:  # else there was nothing to write
+            self._deadline.save_seconds, self._saved_step = time.perf_counter() - began, self._state.step
+        saved = {"saved_step": self._saved_step, "save_seconds": self._deadline.save_seconds}
+        self._write_status(State.RUNNING, **saved, best=self._deciding.best())
 
     def _leave_for_sweep(self, reason: Reason) -> int:
         """Leaves at a rung, or pruned, as the run's sweep asks: saved, at a rung measured too. It can be resumed.
@@ -213,11 +225,23 @@ class _Run:
         return any(record["step"] == self._state.step for record in metrics.evaluations(self._plan.paths.metrics))
 
     def _interrupted(self, reason: Reason) -> int:
-        """Saves; in a SLURM job the end of the job decides whether the run resumes by itself."""
+        """Saves, where there is time; in a SLURM job the end of the job decides whether the run resumes by itself."""
+        if self._saved_step != self._state.step and self._group.agree(int(not self._deadline.fits(reason))):
+            return self._leave_unsaved(reason)
         self._save()
         self._write_ending(Ending(reason.cause, ""))
         self._trackers.finish({"state": "interrupted"})
         self._console.print_line(f"saved at step {self._state.step}; the same command resumes from there")
+        return INTERRUPTED
+
+    def _leave_unsaved(self, reason: Reason) -> int:
+        """Leaves with the checkpoint that is there: half of another would be nothing."""
+        text = (
+            f"the last save took {clock(self._deadline.save_seconds)}, and less time is left: step {self._state.step} "
+            f"is not saved, and the same command resumes from step {max(0, self._saved_step)}"
+        )
+        self._write_ending(Ending(reason.cause, text))
+        self._console.print_line(text)
         return INTERRUPTED
 
     def _write_ending(self, outcome: Ending) -> None:
@@ -234,6 +258,7 @@ class _Run:
         pulse.enter("ending")
         if self._plan.config.checkpoint.at_end:
             self._save()
+            rank_signals.release("when it was trained to its end and saved: the same command does the rest")
         pulse.enter("exporting")
         failed = self._export()
         pulse.enter("evaluating")

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tunefleet.base import stacks
 from tunefleet.base.errors import WorkerFailure
 from tunefleet.contracts import MicroBatch
+from tunefleet.data.batches import deaf_to_stops
 from tunefleet.data.batches.collate import collate
 from tunefleet.data.store.dataset import Dataset
 
@@ -132,7 +133,7 @@ class _NotedLists:
 
 def _fork_server() -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is imported once, not by every worker
+    context.set_forkserver_preload([deaf_to_stops.FORK_SERVER, __name__])  # torch is imported once, not by every worker
     return context
 
 
@@ -156,8 +157,7 @@ def _belong_to_training(worker: int) -> None:
     fork server lives as long as its workers do, so these would never see the change of parent that torch looks for.
     """
     stacks.answer_to_variable()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    deaf_to_stops.ignore()
     threading.Thread(target=_end_with_training, daemon=True).start()
 
 
