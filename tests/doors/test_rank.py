@@ -65,4 +65,4 @@ def test_one_rank_writes_and_a_job_is_settled_by_its_batch_script(tmp_path: Path
     job = tiny_plan(tmp_path, launch=launch)
     assert job.job is not None
     code, _, run_status = signal_rank(replace(job, name="job"), signal.SIGTERM)
-    assert (code, run_status.state) == (-signal.SIGTERM, State.STARTING)
+    assert (code, run_status.state) == (128 + signal.SIGTERM, State.STARTING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ class LiveRun:
         ranks = [rank for rank in both if rank]
         return ranks if len(ranks) == 2 else [Pulse(0, "", 0, 0)]
 
-    def signal(self, rank: int, number: int) -> None:
+    def send(self, rank: int, number: int) -> None:
         """To one rank."""
         os.kill(self.pulses()[rank].pid, number)
 
@@ -79,6 +80,18 @@ class LiveRun:
         """What was printed."""
         return (self.folder / "output.txt").read_text()
 
+    def end(self) -> None:
+        """Kills what a test has left."""
+        for rank in self.pulses():
+            if processes.is_alive(rank.pid, rank.born) and rank.pid:
+                os.kill(rank.pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
     def is_over(self) -> bool:
         """Whether no rank is left."""
         return not any(processes.is_alive(rank.pid, rank.born) for rank in self.pulses())
+
+
+Begin = Callable[..., LiveRun]
+"""What the fixture `begin` is: starts a run with more settings in the test's folder; it does not outlive the test."""

@@ -42,8 +42,8 @@ OVERRIDES = (
     "checkpoint.keep=3",
 )
 TRACEBACK = "Traceback (most recent call last)"
-CODES = (0, 1, 4, 130)
-"""Exit codes of starts: done, a process was lost, the disk is full, interrupted."""
+CODES = (0, 1, 4, 5, 130)
+"""Exit codes of starts: done, a process was lost, a rank made no progress, the disk is full, interrupted."""
 ENDING_SECONDS = 300
 STARTS = 200
 """Of one round; a run that is not done after as many makes no progress."""

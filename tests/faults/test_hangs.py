@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.live_runs import LiveRun
+from tests.faults.live_runs import Begin, LiveRun
 from tests.stories.commands import status
 from tunefleet.base import processes
 
@@ -29,8 +29,8 @@ def expect_hang(run: LiveRun, reason: str) -> None:
 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.exhaustive)])
-def test_a_stopped_rank_ends_the_run_and_is_named(tmp_path: Path, rank: int) -> None:
-    run = LiveRun(tmp_path, LIMIT)
+def test_a_stopped_rank_ends_the_run_and_is_named(begin: Begin, rank: int) -> None:
+    run = begin(LIMIT)
     run.until_step(3)
     victim = run.pulses()[rank]
     os.kill(victim.pid, signal.SIGSTOP)
@@ -45,11 +45,11 @@ def test_a_stopped_rank_ends_the_run_and_is_named(tmp_path: Path, rank: int) -> 
 
 
 @pytest.mark.exhaustive
-def test_without_a_limit_nobody_notices(tmp_path: Path) -> None:
+def test_without_a_limit_nobody_notices(begin: Begin) -> None:
     """The control: torch itself would wait for 30 minutes."""
-    run = LiveRun(tmp_path, "launch.step_limit=0")
+    run = begin("launch.step_limit=0")
     run.until_step(3)
-    run.signal(1, signal.SIGSTOP)
+    run.send(1, signal.SIGSTOP)
     stopped = time.monotonic()
     run.until(lambda: time.monotonic() - stopped > 30)
     assert "stalled" not in dict(run.states)
@@ -59,8 +59,8 @@ def test_without_a_limit_nobody_notices(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_a_blocked_worker_of_the_data_is_found_behind_the_rank_that_waits_for_it(tmp_path: Path) -> None:
-    run = LiveRun(tmp_path, LIMIT, "data.workers=1")
+def test_a_blocked_worker_of_the_data_is_found_behind_the_rank_that_waits_for_it(begin: Begin) -> None:
+    run = begin(LIMIT, "data.workers=1")
     run.until_step(3)
     worker = next(pid for pid in descendants(run.pulses()[1].pid) if "forkserver" in command_line(pid))
     for pid in descendants(worker):
@@ -73,13 +73,13 @@ def test_a_blocked_worker_of_the_data_is_found_behind_the_rank_that_waits_for_it
 
 
 @pytest.mark.exhaustive
-def test_a_rank_that_is_stopped_half_of_the_time_is_slow_and_goes_on(tmp_path: Path) -> None:
-    run = LiveRun(tmp_path, LIMIT)
+def test_a_rank_that_is_stopped_half_of_the_time_is_slow_and_goes_on(begin: Begin) -> None:
+    run = begin(LIMIT)
     run.until_step(3)
     for _ in range(50):
-        run.signal(1, signal.SIGSTOP)
+        run.send(1, signal.SIGSTOP)
         time.sleep(0.5)
-        run.signal(1, signal.SIGCONT)
+        run.send(1, signal.SIGCONT)
         time.sleep(0.5)
         run.look()
     assert run.process.poll() is None
@@ -92,11 +92,11 @@ def test_a_rank_that_is_stopped_half_of_the_time_is_slow_and_goes_on(tmp_path: P
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("ranks", [(0,), (1,), (0, 1)])
-def test_the_first_ctrl_c_saves_although_ranks_are_stopped(tmp_path: Path, ranks: tuple[int, ...]) -> None:
-    run = LiveRun(tmp_path)
+def test_the_first_ctrl_c_saves_although_ranks_are_stopped(begin: Begin, ranks: tuple[int, ...]) -> None:
+    run = begin()
     run.until_step(3)
     for rank in ranks:
-        run.signal(rank, signal.SIGSTOP)
+        run.send(rank, signal.SIGSTOP)
     time.sleep(1)
     run.process.send_signal(signal.SIGINT)
     assert run.ended() == 130

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.live_runs import LiveRun
+from tests.faults.live_runs import Begin, LiveRun
 from tests.stories.commands import status, train
 from tunefleet.checkpoint import folders
 
@@ -33,7 +33,7 @@ def send(run: LiveRun, number: int, target: str) -> None:
         os.kill(run.process.pid, number)
     for rank in (0, 1):
         if target in ("all", f"rank {rank}"):
-            run.signal(rank, number)
+            run.send(rank, number)
 
 
 def expect_saved(run: LiveRun, cause: str) -> None:
@@ -60,8 +60,8 @@ def expect_saved(run: LiveRun, cause: str) -> None:
         ),
     ],
 )
-def test_a_signal_saves_and_leaves(tmp_path: Path, number: signal.Signals, target: str) -> None:
-    run = LiveRun(tmp_path, *SHORT)
+def test_a_signal_saves_and_leaves(begin: Begin, number: signal.Signals, target: str) -> None:
+    run = begin(*SHORT)
     run.until_step(2)
     send(run, number, target)
     expect_saved(run, CAUSES[number])
@@ -77,8 +77,8 @@ def test_a_signal_saves_and_leaves(tmp_path: Path, number: signal.Signals, targe
         "training": (),
     }.items(),
 )
-def test_it_is_heard_in_every_act(tmp_path: Path, act: str, settings: tuple[str, ...]) -> None:
-    run = LiveRun(tmp_path, "checkpoint.export=false", *settings)
+def test_it_is_heard_in_every_act(begin: Begin, act: str, settings: tuple[str, ...]) -> None:
+    run = begin("checkpoint.export=false", *settings)
     run.until_step(2)
     shown = {"evaluating": "hook evaluate"}.get(act, act)
     run.until(lambda: any(rank.phase == shown for rank in run.pulses()))
@@ -89,8 +89,8 @@ def test_it_is_heard_in_every_act(tmp_path: Path, act: str, settings: tuple[str,
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("number", CAUSES)
 @pytest.mark.parametrize("target", TARGETS)
-def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path, number: signal.Signals, target: str) -> None:
-    run = LiveRun(tmp_path, *SHORT)
+def test_before_the_first_step_there_is_nothing_to_save(begin: Begin, number: signal.Signals, target: str) -> None:
+    run = begin(*SHORT)
     run.until(lambda: all(rank.phase == "importing" for rank in run.pulses()))
     send(run, number, target)
     assert run.ended() == 130, run.output()
@@ -102,14 +102,14 @@ def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path, number: 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_second_leaves_at_once_and_what_was_saved_stays(tmp_path: Path, target: str) -> None:
+def test_the_second_leaves_at_once_and_what_was_saved_stays(begin: Begin, target: str) -> None:
     """It comes while a rank is stopped, so that none could have saved meanwhile."""
-    run = LiveRun(tmp_path, *SHORT, "checkpoint.every=2")
+    run = begin(*SHORT, "checkpoint.every=2")
     run.until_step(4)
     committed = {path.name for path in folders.checkpoints(run.path / "checkpoints")}
     other = 1 if target == "rank 0" else 0
     if target in ("rank 0", "rank 1"):
-        run.signal(other, signal.SIGSTOP)
+        run.send(other, signal.SIGSTOP)
     send(run, signal.SIGTERM, target)
     time.sleep(2.0)
     began = time.monotonic()
@@ -131,9 +131,9 @@ def send_if_there(run: LiveRun, number: int, target: str) -> None:
 
 
 @pytest.mark.exhaustive
-def test_generation_after_the_last_step_is_left_at_once_and_done_by_the_same_command(tmp_path: Path) -> None:
+def test_generation_after_the_last_step_is_left_at_once_and_done_by_the_same_command(begin: Begin) -> None:
     settings = ("train.max_steps=3", "evaluation.generate_rows=6", "checkpoint.export=false")
-    run = LiveRun(tmp_path, *settings)
+    run = begin(*settings)
     run.until(lambda: any(rank.phase in ("evaluating", "generating") for rank in run.pulses()))
     send(run, signal.SIGTERM, "rank 1")
     assert run.ended() == 130, run.output()
@@ -141,19 +141,19 @@ def test_generation_after_the_last_step_is_left_at_once_and_done_by_the_same_com
 
 
 @pytest.mark.exhaustive
-def test_a_save_that_would_take_longer_than_what_is_left_is_not_begun(tmp_path: Path) -> None:
+def test_a_save_that_would_take_longer_than_what_is_left_is_not_begun(tmp_path: Path, begin: Begin) -> None:
     """The last one took a minute, as far as status.json says; the control has no grace."""
     for name, settings in (("graceful", ("launch.grace=20",)), ("control", ())):
         folder = tmp_path / name
         folder.mkdir()
-        run = LiveRun(folder, *SHORT, "checkpoint.every=1000000")
+        run = begin(*SHORT, "checkpoint.every=1000000", folder=folder)
         run.until_step(2)
         run.process.send_signal(signal.SIGINT)
         expect_saved(run, "interrupt")
         first = status(run.path)["step"]
         path = run.path / "status.json"
         path.write_text(path.read_text().replace('"save_seconds": ', '"save_seconds": 6'))
-        run = LiveRun(folder, *SHORT, "checkpoint.every=1000000", *settings)
+        run = begin(*SHORT, "checkpoint.every=1000000", *settings, folder=folder)
         run.until_step(first + 3)
         run.process.send_signal(signal.SIGTERM)
         assert run.ended() == 130
@@ -163,10 +163,10 @@ def test_a_save_that_would_take_longer_than_what_is_left_is_not_begun(tmp_path: 
         assert ("less time is left" in run.output()) is (name == "graceful")
 
 
-def test_nohup_is_respected(tmp_path: Path) -> None:
+def test_nohup_is_respected(tmp_path: Path, begin: Begin) -> None:
     """A run under nohup goes on when its terminal is gone."""
     settings = ("train.max_steps=2", *SHORT, "launch.processes=1")
-    run = LiveRun(tmp_path, *settings, launcher=("nohup", os.sys.executable))
+    run = begin(*settings, launcher=("nohup", os.sys.executable))
     run.until(lambda: (run.path / "logs" / "rank0.pulse.json").exists())
     os.kill(run.process.pid, signal.SIGHUP)
     assert run.ended() == 0, run.output()

@@ -1,6 +1,7 @@
 """Signals of a rank: the first asks it to save and leave; at the second, or where there is nothing to save, it leaves.
 
-A thread reads them as they come: Python's handlers have to wait where the main thread is in a collective.
+A thread reads them as they come: Python's handlers have to wait where the main thread is in a collective. Until
+training has handlers of its own, they do the same, whichever comes first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class RankSignals:
     def __init__(self, leave: Leave) -> None:
         self._leave = leave
         self._firsts: dict[int, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler may come while its own thread holds it
         self._holds = False
         self._reason = "before the first step"
 
@@ -33,7 +34,7 @@ class RankSignals:
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in stop_signals():
-            signal.signal(number, lambda number, frame: None)
+            signal.signal(number, lambda number, frame: self._arrived(number))
         threading.Thread(target=self._read, args=(reading,), name="signals", daemon=True).start()
 
     def hold(self) -> None:
@@ -45,8 +46,8 @@ class RankSignals:
         """All is saved: from now on any signal ends the process at once, also one that was noted before."""
         with self._lock:
             self._holds, self._reason = False, reason
-        if self._firsts:
-            self._leave(next(iter(self._firsts)), reason)
+            if self._firsts:
+                self._leave(next(iter(self._firsts)), reason)
 
     def _read(self, reading: int) -> None:
         while numbers := os.read(reading, 64):
@@ -55,14 +56,14 @@ class RankSignals:
                     self._arrived(number)
 
     def _arrived(self, number: int) -> None:
+        """Only one thread leaves, and what it writes is written."""
         moment = time.monotonic()
         with self._lock:
             first = self._firsts.setdefault(number, moment)
-            leaves, reason = not self._holds, self._reason
-        if leaves:
-            self._leave(number, reason)
-        elif moment - first > ECHO:
-            self._leave(number, "asked twice")
+            if not self._holds:
+                self._leave(number, self._reason)
+            elif moment - first > ECHO:
+                self._leave(number, "asked twice")
 
 
 _process: list[RankSignals] = []
