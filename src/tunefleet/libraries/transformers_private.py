@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
+from tunefleet.libraries import jinja_powers
+
 
 def supports_sdpa(model_class: type | None) -> bool:
     """Whether the models of a class can attend through torch's scaled_dot_product_attention."""
@@ -46,4 +48,5 @@ def compile_template(source: str) -> Any:
 
     Compiled once for each source: a change of the result's globals is seen by every user of the same source.
     """
+    jinja_powers.limit()
     return cast(Any, _compile_jinja_template(source))

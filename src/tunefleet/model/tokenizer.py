@@ -8,6 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
 from tunefleet.base.errors import ConfigError
+from tunefleet.libraries import tokenizer_panics
 from tunefleet.model.configuration import reason
 from tunefleet.plan.families.registry import family_of
 
@@ -18,9 +19,12 @@ def load(folder: str, model_type: str) -> Any:
     Raises `ConfigError` where the files are no fast tokenizer.
     """
     try:
-        tokenizer = _bare(Path(folder), model_type) or AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        with tokenizer_panics.refused():
+            tokenizer = _bare(Path(folder), model_type) or AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except ConfigError:
+        raise
     except Exception as error:  # the Rust library raises plain Exception for broken files
         raise ConfigError(f"model.tokenizer: {folder} cannot be loaded: {reason(error)}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) and not tokenizer.is_fast:

@@ -12,6 +12,8 @@ from itertools import chain
 from pathlib import Path
 
 from tunefleet.base import files
+from tunefleet.base.errors import ConfigError
+from tunefleet.base.exhaustion import Exhausted, limited
 from tunefleet.config.cleaning import CleanConfig, Duplicates
 from tunefleet.data.clean.hashes import Hashes
 from tunefleet.data.clean.near_duplicates import NearDuplicates
@@ -19,6 +21,7 @@ from tunefleet.data.formats.conversation import Conversation, Turn
 
 Keeps = Callable[[Conversation], bool]
 _KEPT_CONTROLS = "\n\t"
+SECONDS = 10.0  # that a pattern may take for one conversation
 _IN_MEMORY = 10_000  # lines of the report
 
 
@@ -91,16 +94,28 @@ def _steps(config: CleanConfig) -> dict[str, Keeps]:
         steps["too long"] = lambda conversation: len(text(conversation)) <= most
     if config.keep:
         pattern = re.compile(config.keep)
-        steps["does not match data.clean.keep"] = lambda conversation: bool(pattern.search(text(conversation)))
+        steps["does not match data.clean.keep"] = lambda conversation: _matches("keep", pattern, conversation)
     if config.drop:
         unwanted = re.compile(config.drop)
-        steps["matches data.clean.drop"] = lambda conversation: not unwanted.search(text(conversation))
+        steps["matches data.clean.drop"] = lambda conversation: not _matches("drop", unwanted, conversation)
     if config.duplicates is Duplicates.EXACT:
         steps["duplicate"] = _Exact()
     if config.duplicates is Duplicates.NEAR:
         near_duplicates = NearDuplicates(config.similarity)
         steps["near duplicate"] = lambda conversation: near_duplicates.is_new(text(conversation))
     return steps
+
+
+def _matches(key: str, pattern: re.Pattern[str], conversation: Conversation) -> bool:
+    """Whether `data.clean.KEY` stands in a conversation. Raises `ConfigError` where that takes too long to tell."""
+    try:
+        with limited(SECONDS):
+            return bool(pattern.search(text(conversation)))
+    except (Exhausted, MemoryError):
+        raise ConfigError(
+            f"data.clean.{key}: {pattern.pattern!r} is searched for more than {SECONDS:.0f} s in "
+            f"{conversation.location}. Repeat no part of it that repeats itself, such as (a+)+."
+        ) from None
 
 
 class _Exact:

@@ -15,14 +15,26 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from tunefleet.base.errors import ConfigError, DataError
+from tunefleet.base.exhaustion import MEMORY, Exhausted, limited
 from tunefleet.config.data import TrainOn
 from tunefleet.data.encode.written import expect_written
 from tunefleet.data.formats.conversation import Conversation, Turn
+from tunefleet.data.read import row_fields
 from tunefleet.libraries.transformers_private import compile_template
 from tunefleet.plan.paths.data_files import TEMPLATES, template_file
 
 # What rendering a template can raise: its own errors, and Python's.
-_MISTAKES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+_MISTAKES = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    SyntaxError,
+)
+SECONDS, SECONDS_EACH = 10.0, 0.1  # for a batch of conversations, and for each of them
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")  # as transformers looks for it
 
 TODAY = date(2024, 7, 26)
@@ -216,18 +228,41 @@ class ChatTemplate:
         marks: bool = False,
     ) -> list[Rendered]:
         """Texts and what the template marks, by transformers itself: training and inference render alike."""
+        seconds = SECONDS + SECONDS_EACH * len(conversations)
         try:
-            texts, marked = render_jinja_template(
-                [list(messages) for messages in conversations],
-                tools=list(tools) or None,
-                chat_template=self._compiled,
-                add_generation_prompt=prompts,
-                return_assistant_tokens_mask=marks,
-                **self.specials,
-            )
+            with limited(seconds):
+                texts, marked = render_jinja_template(
+                    [list(messages) for messages in conversations],
+                    tools=list(tools) or None,
+                    chat_template=self._compiled,
+                    add_generation_prompt=prompts,
+                    return_assistant_tokens_mask=marks,
+                    **self.specials,
+                )
+        except Exhausted:
+            raise ConfigError(
+                f"data.template: writes {_number_of(conversations)} for more than {seconds:.0f} s.{_ENDS}"
+            ) from None
+        except MemoryError:
+            raise ConfigError(
+                f"data.template: takes more than {MEMORY >> 30} GiB to write {_number_of(conversations)}.{_ENDS}"
+            ) from None
         except _MISTAKES as error:
-            raise DataError(f"data.template: {error}.") from None
-        return [Rendered(str(text), tuple(spans)) for text, spans in zip(texts, marked or repeat(()), strict=False)]
+            raise DataError(f"data.template: {str(error) or type(error).__name__}.") from None
+        return [_rendered(text, spans) for text, spans in zip(texts, marked or repeat(()), strict=False)]
+
+
+_ENDS = " Does a loop in it end? Use another template, such as data.template=chatml."
+
+
+def _number_of(conversations: Sequence[Sequence[Message]]) -> str:
+    return f"{len(conversations)} conversations" if len(conversations) > 1 else "a conversation"
+
+
+def _rendered(text: str, spans: Iterable[tuple[int, int]]) -> Rendered:
+    if not text.isascii():
+        row_fields.text(text, "data.template: what it writes")
+    return Rendered(str(text), tuple(spans))
 
 
 def _expect_in_loss(conversation: Conversation) -> None:
@@ -300,7 +335,17 @@ TokenizerTemplate = str | Mapping[str, str] | None
 
 def find_for_tools(name: str, own_template: TokenizerTemplate) -> str:
     """The Jinja source for conversations with tools, where the tokenizer's `own_template` has one."""
-    return own_template.get("tool_use", "") if name == "auto" and isinstance(own_template, Mapping) else ""
+    return _source(own_template.get("tool_use", "")) if name == "auto" and isinstance(own_template, Mapping) else ""
+
+
+def _source(value: Any) -> str:
+    """A template, which a file may hold as anything. Raises `ConfigError`."""
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"data.template: the tokenizer's chat template is {type(value).__name__} instead of text. Name another "
+            "template, such as data.template=chatml."
+        )
+    return value
 
 
 def find(name: str, own_template: TokenizerTemplate) -> str:
@@ -311,11 +356,14 @@ def find(name: str, own_template: TokenizerTemplate) -> str:
                 f"data.template: the tokenizer's chat templates are {', '.join(own_template) or 'none'}, none of them "
                 "default. Write one of them into a file, and name it in data.template."
             )
-        return own_template["default"]
+        return _source(own_template["default"])
     if name == "auto" and own_template:
-        return str(own_template)
+        return _source(own_template)
     path = template_file("plain" if name == "auto" else name)
     if path is None:
         names = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
         raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {names}.")
-    return path.read_text(encoding="utf-8").removesuffix("\n")
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"data.template: {path} cannot be read as UTF-8: {error}.") from None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.data.encode.fast_bpe import FastBpe, fast_bpe
+from tunefleet.libraries import tokenizer_panics
 
 WORTH_BUILDING = 10
 """ASCII characters for each token of the vocabulary that take about as long as building the faster tokenizer."""
@@ -68,7 +69,8 @@ class Tokenise:
 
 def _by_model(texts: Sequence[str], tokenizer: Any) -> TokenisedTexts:
     """A token begins where the last one ended: GPT-NeoX and others trim spaces from the offsets they tell."""
-    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)  # the template has them
+    with tokenizer_panics.refused():
+        encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)  # the template has them
     counts = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
     tokens = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int32)
     flat_offsets = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))

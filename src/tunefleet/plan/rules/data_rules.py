@@ -38,7 +38,7 @@ def _cleaning(clean: CleanConfig) -> list[str]:
     for key in ("keep", "drop"):
         try:
             re.compile(getattr(clean, key) or "")
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError, MemoryError) as error:
             complaints.append(f"data.clean.{key}: {getattr(clean, key)!r} is no regular expression: {error}.")
     if clean.max_characters and clean.min_characters > clean.max_characters:
         complaints.append(
