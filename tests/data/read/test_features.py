@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,14 @@ def test_two_files_that_are_no_lines_of_sentences_are_refused(tmp_path: Path, na
 def test_a_sentence_may_begin_with_an_angle_bracket(tmp_path: Path) -> None:
     (tmp_path / "a.en").write_text("<b> is bold\n")
     assert len(list(aligned(tmp_path / "a.en", tmp_path / "a.en"))) == 1
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_lists_of_texts_are_read_across_groups_of_rows(tmp_path: Path, codec: str) -> None:
+    """Arrow cannot join the shared texts of two groups; long texts are shared in the first pages of a group alone."""
+    draw = random.Random(0)
+    contents = [[*draw.choices(["a", "b" * 400], k=3), "".join(draw.choices("abcdefgh", k=900))] for _ in range(3000)]
+    values = [{"messages": [{"role": "user", "content": content} for content in contents[i]]} for i in range(3000)]
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values), path, row_group_size=1700, compression=codec)
+    assert [row.values for row in read(path, SourceConfig()) if isinstance(row, Row)] == values

@@ -14,7 +14,7 @@ from tunefleet.data.read.features import Mean, columns
 from tunefleet.data.read.source_row import Row, RowOrError
 from tunefleet.data.read.table_pieces import pieces
 
-_AT_ONCE = 1_000  # rows
+_AT_ONCE, _FEW = 1_000, 16  # rows
 _REMEDY = "If it is meant so, write it again as JSON lines."
 
 
@@ -26,10 +26,30 @@ def parquet(path: Path) -> Iterator[RowOrError]:
         content = _content(path)
         described = pyarrow.parquet.ParquetFile(content)
         _expect_values(path, described)
-        file = pyarrow.parquet.ParquetFile(content, read_dictionary=_texts(described.schema))
-        yield from rows(
-            path, _with_progress(path, file.iter_batches(batch_size=_AT_ONCE), FileType.PARQUET), described.schema_arrow
-        )
+        yield from rows(path, _with_progress(path, _groups(content), FileType.PARQUET), described.schema_arrow)
+
+
+def _groups(content: Any) -> Iterator[Any]:
+    """The batches of a Parquet file; a value that rows share takes memory once, where Arrow can read it so.
+
+    Each group of rows is read by itself: shared values of two groups do not go into one batch.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    plain = pyarrow.parquet.ParquetFile(content)
+    shared = pyarrow.parquet.ParquetFile(content, read_dictionary=_texts(plain.schema))
+    for group in range(plain.num_row_groups):
+        done = 0
+        try:
+            for batch in shared.iter_batches(batch_size=_AT_ONCE, row_groups=[group]):
+                yield batch
+                done += batch.num_rows
+        except pyarrow.ArrowNotImplementedError:
+            for batch in plain.iter_batches(batch_size=_FEW, row_groups=[group]):
+                skipped = min(done, batch.num_rows)
+                done -= skipped
+                yield batch.slice(skipped)
 
 
 def _texts(schema: Any) -> list[str]:
