@@ -47,8 +47,29 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why an update was not applied: `reason`, as "the loss became nan", or a spike (`train.spike_sigma`)."""
+
+    reason: str
+    is_spike: bool = False
+
+
+UpdateRule = Callable[[float, float], Refusal | None]
+"""(mean loss, gradient norm before clipping) of a step, both finite -> why its update must be left out. Collective."""
+
+
+def any_finite(loss: float, norm: float) -> Refusal | None:
+    """The rule that refuses no update whose loss and gradient norm are finite."""
+    return None
+
+
+@dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, over all ranks: mean loss over `loss_tokens`, norm before clipping."""
+    """One optimizer step, over all ranks: mean loss over `loss_tokens`, norm before clipping.
+
+    `skipped` is whether weights and moments stayed as they were: because of `refusal`, or because fp16 looked for its
+    loss scale, where `refusal` is None. `micro_losses` are the sums of token losses of this rank's micro-batches.
+    """
 
     loss: float
     gradient_norm: float
@@ -57,27 +78,39 @@ class StepResult:
     loss_tokens: int
     skipped: bool
     seconds: float
+    refusal: Refusal | None = None
+    micro_losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is: saved in every checkpoint. `position` counts sequences taken from the data's order."""
+    """How far a run is: saved in every checkpoint. `position` counts sequences taken from the data's order.
+
+    `tokens` were trained on; `skipped` steps changed nothing. `refused` updates count against `train.skip_budget`;
+    `left_out` are the positions of steps that the run went back before, and whose sequences it takes no more. `recent`
+    are (loss, gradient norm) of the last applied steps, where `train.spike_sigma` asks for them.
+    """
 
     step: int = 0
     position: int = 0
     tokens: int = 0
     loss_tokens: int = 0
     skipped: int = 0
+    refused: int = 0
+    left_out: tuple[int, ...] = ()
+    recent: tuple[tuple[float, float], ...] = ()
 
     def advanced(self, result: StepResult, position: int) -> RunState:
         """The state after one more step."""
+        trained = result.refusal is None
         return replace(
             self,
             step=self.step + 1,
             position=position,
-            tokens=self.tokens + result.tokens,
-            loss_tokens=self.loss_tokens + result.loss_tokens,
+            tokens=self.tokens + result.tokens * trained,
+            loss_tokens=self.loss_tokens + result.loss_tokens * trained,
             skipped=self.skipped + result.skipped,
+            refused=self.refused + (not trained),
         )
 
 
@@ -120,8 +153,11 @@ class Engine(Evaluable, Protocol):
     def reshardable(self) -> bool:
         """Whether any number of processes can restore what these save."""
 
-    def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
-        """One optimizer step over all micro-batches of all ranks. Raises `NonFiniteLoss`."""
+    def train_step(self, micro_batches: Sequence[MicroBatch], rule: UpdateRule = any_finite) -> StepResult:
+        """One optimizer step over all micro-batches of all ranks.
+
+        Its update is left out, on all ranks, where loss or gradient is not finite, or `rule` refuses it.
+        """
 
     def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
         """Writes this rank's shards below folder/tag, and they are on the disk: their checksums, by name in `folder`.
@@ -184,6 +220,9 @@ class Tracker(Protocol):
 
     def log(self, record: dict[str, Any]) -> None:
         """One record; it has a `step`, and names as `train/loss`."""
+
+    def rewind(self, step: int) -> None:
+        """The run has gone back to `step`: what follows is from after it."""
 
     def finish(self, summary: dict[str, Any]) -> None:
         """The last call."""

@@ -16,6 +16,8 @@ CODES: dict[type[BaseException], int] = {
     errors.DataError: 2,
     errors.RunError: 2,
     errors.NonFiniteLoss: 3,
+    errors.LossSpike: 3,
+    errors.ReplicaDrift: 6,
     errors.RankFailure: 1,
     ValueError: 1,
     KeyboardInterrupt: 1,
@@ -38,8 +40,8 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
 
 
 def test_constants_are_distinct_and_success_is_zero() -> None:
-    codes = [errors.DONE, errors.FAILED, errors.USER_ERROR, errors.NON_FINITE, errors.HUNG, errors.DISK]
-    assert [*codes, errors.INTERRUPTED] == [0, 1, 2, 3, 4, 5, 130]
+    failures = [errors.FAILED, errors.USER_ERROR, errors.NON_FINITE, errors.HUNG, errors.DISK, errors.DRIFTED]
+    assert [errors.DONE, *failures, errors.INTERRUPTED] == [0, 1, 2, 3, 4, 5, 6, 130]
 
 
 def test_a_user_error_keeps_every_complaint() -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from tunefleet.base import failures
-from tunefleet.base.errors import ConfigError, DataError, NonFiniteLoss, RankFailure, RunError
+from tunefleet.base.errors import (
+    ConfigError,
+    DataError,
+    LossSpike,
+    NonFiniteLoss,
+    RankFailure,
+    ReplicaDrift,
+    RunError,
+)
 from tunefleet.base.failures import Failure, cause_of
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
@@ -65,6 +73,8 @@ TEXTS: list[tuple[BaseException, Cause]] = [
     (RankFailure("rank 1 ended"), Cause.ERROR),
     (NonFiniteLoss("loss is nan at step 3"), Cause.NON_FINITE),
     (NonFiniteLoss("out of memory"), Cause.NON_FINITE),  # what the error is goes before what it says
+    (LossSpike("the loss spiked to nan"), Cause.SPIKE),
+    (ReplicaDrift("rank 1: NCCL"), Cause.DRIFT),
     (ConfigError("train.lr"), Cause.USER_ERROR),
     (DataError("NCCL.jsonl:3: out of memory"), Cause.USER_ERROR),
     (RunError("damaged"), Cause.USER_ERROR),

@@ -20,6 +20,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.base.status import Cause
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
+from tunefleet.contracts import RunState
 from tunefleet.data.prepare import prepare
 from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.launch import local, requeue, slurm
@@ -92,7 +93,7 @@ def batches(config: RunConfig, folder: Path) -> Any:
     plan = make(config, CPU)
     data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
     read: Any = SimpleNamespace(data=data, tokenizer=tokenizer())
-    taken = training_batches(plan, SINGLE_PROCESS, read, 0).take(plan.batch.accumulation)
+    taken = training_batches(plan, SINGLE_PROCESS, read, RunState()).take(plan.batch.accumulation)
     return [batch.tokens.tolist() for batch in taken]
 
 

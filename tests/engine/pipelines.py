@@ -11,7 +11,6 @@ import torch
 
 from tests.engine.stages import TOKENS, poison_gradient, poison_loss
 from tests.plans import ARCHITECTURES, tiny_plan
-from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.checkpoint import rng
 from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
@@ -127,11 +126,8 @@ def stopped(folder: Path, group: Any, cases: Sequence[str], tensor: int = 1) -> 
             poison(built)
             before = built._stage.model.state_dict()
             before = {name: weight.clone() for name, weight in before.items()}
-            try:
-                built.train_step(batches(wanted).take(2))
-                message = "no error"
-            except NonFiniteLoss as error:
-                message = str(error)
+            refusal = built.train_step(batches(wanted).take(2)).refusal
+            message = refusal.reason if refusal else "applied"
             kept = all(torch.equal(weight, before[name]) for name, weight in built._stage.model.state_dict().items())
             found[f"{case} {where}"] = f"{message} {'untouched' if kept else 'touched'}"
     return found

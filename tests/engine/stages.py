@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from tests.plans import tiny_plan
-from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.data.batches.order import OrderedBatches, in_order
 from tunefleet.engine.group import join
 from tunefleet.evaluation.loss import mean_loss
@@ -73,12 +72,8 @@ def poisoned(folder: Path, argument: Any) -> dict[str, list[Any]]:
             else:
                 poison_gradient(built)
             batches = OrderedBatches(rows(), plan.batch, group.rank, seed=3, pad=0, packed=True)
-            try:
-                built.train_step(batches.take(plan.batch.accumulation))
-                message = "no error"
-            except NonFiniteLoss as error:
-                message = str(error)
-            found[f"{where}-stage{stage}"] = [message]
+            refusal = built.train_step(batches.take(plan.batch.accumulation)).refusal
+            found[f"{where}-stage{stage}"] = [refusal.reason if refusal else "applied"]
     group.destroy()
     return found
 

@@ -51,7 +51,7 @@ def test_the_validation_loss_does_not_depend_on_the_ranks(tmp_path: Path) -> Non
     assert found[0]["0"] == pytest.approx(found[0]["3"], rel=1e-6)
 
 
-def test_a_nan_stops_every_rank_with_its_name_and_step(tmp_path: Path) -> None:
+def test_a_nan_is_refused_on_every_rank_with_its_name(tmp_path: Path) -> None:
     ranks = run_in_ranks("tests.engine.stages:poisoned", 2, tmp_path)
     assert len(ranks) == 2
     for found in ranks:
@@ -59,7 +59,6 @@ def test_a_nan_stops_every_rank_with_its_name_and_step(tmp_path: Path) -> None:
         for case, (message,) in found.items():
             what = "the loss" if case.startswith("loss") else "the gradient norm"
             assert message.startswith(f"{what} became "), (case, message)
-            assert "at step 1." in message
 
 
 def test_fp16_scales_its_loss_and_skips_a_step_that_overflows(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from tests.equivalence.plain_transformers import BETAS, CLIP, DROPOUT_SEED, INIT_SEED, LORA, LR, STEPS, WARMUP
 from tests.plans import LLAMA, OPT, tiny_plan
 from tests.shared import tiny_tokenizer
-from tunefleet.contracts import MicroBatch
+from tunefleet.contracts import MicroBatch, RunState
 from tunefleet.engine.group import join
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.inputs import load_inputs, training_batches
@@ -112,7 +112,7 @@ def _run(folder: Path, run: Run, group: Any) -> dict[str, Any]:
     read = load_inputs(plan)
     engine = build_engine(plan, group, read)
     torch.manual_seed(DROPOUT_SEED)
-    batches = training_batches(plan, group, read, 0)
+    batches = training_batches(plan, group, read, RunState())
     steps = [batches.take(plan.batch.accumulation) for _ in range(STEPS)]
     results = [engine.train_step(step) for step in steps]
     weights = engine.weights()

@@ -11,7 +11,7 @@ from tunefleet.config.launch import LaunchConfig, Launcher
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.requeue import refusal
 
-AGAIN = [Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG]
+AGAIN = [Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG, Cause.DRIFT]
 NEVER = [cause for cause in Cause if cause not in AGAIN]
 LAUNCH = LaunchConfig(name=Launcher.SLURM, max_restarts=3)
 
@@ -35,7 +35,7 @@ def test_what_would_come_again_is_not_started_again(cause: Cause) -> None:
 
 def test_the_rule_names_success_cancel_mistakes_nan_and_memory() -> None:
     """What the document promises, in so many words: a change of the list must change this test."""
-    promised = {Cause.NONE, Cause.CANCELLED, Cause.USER_ERROR, Cause.NON_FINITE, Cause.OUT_OF_MEMORY}
+    promised = {Cause.NONE, Cause.CANCELLED, Cause.USER_ERROR, Cause.NON_FINITE, Cause.SPIKE, Cause.OUT_OF_MEMORY}
     wishes = {Cause.STOP_FILE, Cause.INTERRUPT, Cause.RUNG, Cause.PRUNED}
     assert set(NEVER) == promised | wishes | {Cause.ERROR, Cause.EXPORT, Cause.NO_PROGRESS, Cause.TERMINATED}
 

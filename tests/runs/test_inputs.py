@@ -13,6 +13,7 @@ import pytest
 from tests.plans import tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.base.errors import ConfigError
+from tunefleet.contracts import RunState
 from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.plan import Plan
 from tunefleet.plan.families.architecture import Architecture
@@ -38,7 +39,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def tokens(plan: Plan, inputs: RunInputs, position: int, count: int, group: Any = None) -> list[Any]:
-    batches = training_batches(plan, group or SingleProcess(), inputs, position)
+    batches = training_batches(plan, group or SingleProcess(), inputs, RunState(position=position))
     return [batch.tokens.tolist() for batch in batches.take(count)]
 
 

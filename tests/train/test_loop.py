@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tunefleet.base.errors import NonFiniteLoss
-from tunefleet.contracts import MicroBatch, RunState, StepResult
+from tunefleet.contracts import MicroBatch, RunState, StepResult, UpdateRule
+from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.train.loop import fit
+from tunefleet.train.spikes import Spikes
 from tunefleet.train.stop import Reason
 
 
@@ -34,19 +36,22 @@ class Trace:
         self.calls.append(f"take {count}")
         return []
 
-    def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
-        if self.steps == self.fails_at:
-            raise NonFiniteLoss("loss")
+    def train_step(self, micro_batches: Sequence[MicroBatch], rule: UpdateRule) -> StepResult:
+        assert rule(1.0, 1.0) is None
         self.steps += 1
         self.calls.append("step")
         return StepResult(1.0, 1.0, 1e-3, 100, 40, skipped=self.steps == 1, seconds=1.0)
+
+    def settle(self, state: RunState, result: StepResult) -> None:
+        if state.step - 1 == self.fails_at:
+            raise NonFiniteLoss("loss")
 
     def run(self, state: RunState, result: StepResult) -> None:
         self.calls.append(f"hooks of step {state.step} at {state.position}")
 
 
 def trained(trace: Any, state: RunState) -> tuple[RunState, Reason]:
-    return fit(trace, trace, 3, state, trace, trace)
+    return fit(trace, trace, 3, state, trace, trace, Spikes(None, 128, SingleProcess()), trace)
 
 
 def test_a_step_is_taken_counted_and_acted_on_before_the_next_question() -> None:
@@ -70,4 +75,4 @@ def test_an_error_of_a_step_ends_the_loop_without_its_hooks() -> None:
     trace = Trace(last=5, fails_at=1)
     with pytest.raises(NonFiniteLoss):
         trained(trace, RunState())
-    assert trace.calls[-3:] == ["hooks of step 1 at 10", "stop after 1?", "take 3"]
+    assert trace.calls[-4:] == ["hooks of step 1 at 10", "stop after 1?", "take 3", "step"]

@@ -6,8 +6,10 @@
     │   ├── DataError             2   a file or a row, named as file:line
     │   └── RunError              2   a run directory that is missing, foreign or damaged
     ├── NonFiniteLoss             3   training reached NaN or infinity; weights were left as they were before it
+    │   └── LossSpike             3   the loss or the gradient norm spiked, and train.on_spike=stop
     ├── Hang                      4   no progress for as long as launch.start_limit or launch.step_limit
     ├── DiskError                 5   a disk is full, over a quota, read-only or failing; what was saved stays
+    ├── ReplicaDrift              6   processes that hold the same weights hold different ones
     ├── ExportError               1   the model is trained and saved, and its export is not what was trained
     ├── OutOfMemory               1   a device or a host had no room for what was asked for
     ├── RankFailure               1   one process of a run ended; the others were ended with it
@@ -26,6 +28,7 @@ USER_ERROR = 2
 NON_FINITE = 3
 HUNG = 4
 DISK = 5
+DRIFTED = 6
 INTERRUPTED = 130
 
 
@@ -78,6 +81,16 @@ class DiskError(TunefleetError, OSError):
         super().__init__(message)
         self.errno = number
         self.agreed = agreed
+
+
+class LossSpike(NonFiniteLoss):
+    """A loss or a gradient norm was far above those before it (`train.spike_sigma`)."""
+
+
+class ReplicaDrift(TunefleetError):
+    """Weights that several processes hold alike differ: a bit was flipped, or a process computes wrongly."""
+
+    exit_code = DRIFTED
 
 
 class ExportError(TunefleetError):

@@ -12,8 +12,10 @@ from tunefleet.base.errors import (
     DiskError,
     ExportError,
     Hang,
+    LossSpike,
     NonFiniteLoss,
     OutOfMemory,
+    ReplicaDrift,
     TunefleetError,
     UserError,
     exit_code_of,
@@ -52,12 +54,16 @@ def cause_of(error: BaseException) -> Cause:
     """What kind of trouble an exception is; torch and NCCL tell by their texts alone."""
     if isinstance(error, UserError):
         return Cause.USER_ERROR
+    if isinstance(error, LossSpike):
+        return Cause.SPIKE
     if isinstance(error, NonFiniteLoss):
         return Cause.NON_FINITE
     if isinstance(error, Hang):
         return Cause.HANG
     if isinstance(error, DiskError):
         return Cause.DISK
+    if isinstance(error, ReplicaDrift):
+        return Cause.DRIFT
     if isinstance(error, ExportError):
         return Cause.EXPORT
     if isinstance(error, OutOfMemory):

@@ -36,6 +36,11 @@ class RunPaths:
         return self.root / "metrics.jsonl"
 
     @property
+    def batches(self) -> Path:
+        """Every step whose update was refused, with the rows of all its micro-batches: one JSON object a line."""
+        return self.root / "batches.jsonl"
+
+    @property
     def status(self) -> Path:
         """Where the run stands: replaced atomically, one final state for every end."""
         return self.root / "status.json"

@@ -67,6 +67,8 @@ class Cause(Enum):
     CANCELLED = "cancelled"
     OUT_OF_MEMORY = "out of memory"
     NON_FINITE = "non-finite loss"
+    SPIKE = "loss spike"
+    DRIFT = "replicas differ"
     NODE_FAILURE = "node failure"
     USER_ERROR = "user error"
     ERROR = "error"
@@ -86,7 +88,8 @@ class Status:
     1970; `job` is SLURM's number of the job, empty for runs outside SLURM; `restarts` counts how often the
     run has gone back into the queue; `evaluation` holds what the last evaluation measured, as `SPLIT/loss`.
     `best` is the best checkpoint that is there: its `step`, and its metric as `SPLIT/loss`.
-    `tokens` counts those that the weights were trained on. `seconds` is the wall-clock time of rank 0 in all starts
+    `tokens` counts those that the weights were trained on, `refused` the updates that
+    were skipped or gone back before. `seconds` is the wall-clock time of rank 0 in all starts
     together, from reading data to the last save, steps that were lost included: times ranks, it is the run's cost.
     `note` is what the run says of itself while it goes on, as that a rank is slow; `save_seconds` is what its last save
     took.
@@ -106,6 +109,7 @@ class Status:
     evaluation: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
+    refused: int = 0
     seconds: float = 0.0
     note: str = ""
     save_seconds: float = 0.0
@@ -167,7 +171,8 @@ def _is_of_type(name: str, value: Any) -> bool:
 
 
 _OPTIONAL = ("loss", "tokens_per_second", "seconds_left")
-_NUMBERS = ("step", "total_steps", "saved_step", "restarts", "updated", "tokens", "seconds", "save_seconds", *_OPTIONAL)
+_COUNTS = ("step", "total_steps", "saved_step", "restarts", "tokens", "refused")
+_NUMBERS = (*_COUNTS, "updated", "seconds", "save_seconds", *_OPTIONAL)
 
 
 def _cause(record: dict[str, Any]) -> Cause:

@@ -84,12 +84,34 @@ def is_complete(folder: Path) -> bool:
 
 
 def _state(record: Any) -> RunState:
-    state = RunState(**record)
+    state = RunState(**{name: _tuples(value) for name, value in record.items()})
     for declared in fields(RunState):
         value = getattr(state, declared.name)
-        if type(value) is not int or value < 0:
+        if not _STATE.get(declared.name, _is_count)(value):
             raise ValueError(f"{declared.name} is {value!r}")
     return state
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is_count, value))
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is float for number in pair) for pair in value
+    )
+
+
+_STATE = {"left_out": _are_counts, "recent": _are_pairs}
 
 
 def _checked(record: dict[str, Any], key: str, kind: type) -> Any:

@@ -14,7 +14,7 @@ from tunefleet.checkpoint.pointer import Pointer
 from tunefleet.contracts import Group, RunState
 
 SHARDS = "shards"
-_UNIVERSAL = "universal.tmp"  # a copy for another number of processes: written anew before it is read
+_UNIVERSAL = ("universal.tmp", "latest_universal")  # a copy for another number of processes, gone when it is read
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def changes(folder: Path, saved: Manifest, group: Group) -> list[str]:
     """What in a checkpoint is not as it was saved, as `name: what`; each rank reads its part. Collective."""
     part = dict(sorted(saved.files.items())[group.rank :: group.size])
     changed = sorted(change for reasons in group.gather(checksums.changes(folder, part)) for change in reasons)
-    present = checksums.names(folder, without=(checkpoint_manifest.FILE, _UNIVERSAL))
+    present = checksums.names(folder, without=(checkpoint_manifest.FILE, *_UNIVERSAL))
     added = [f"{name}: was not there when it was saved" for name in present if name not in saved.files]
     return [*changed, *group.gather(added)[0]]
 

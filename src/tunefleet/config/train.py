@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from tunefleet.base.units import Cadence, steps
 from tunefleet.config.fields import ranged
 
 
@@ -27,6 +28,14 @@ class OnOom(Enum):
 
     STOP = "stop"
     SPLIT = "split"
+
+
+class OnRefusal(Enum):
+    """What follows an update that was refused: the run ends, leaves it out, or goes back and takes other sequences."""
+
+    STOP = "stop"
+    SKIP = "skip"
+    REWIND = "rewind"
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,22 @@ class TrainConfig:
     on_oom: OnOom = OnOom.STOP
     """When memory runs out: `stop`, or `split`: start again from the last checkpoint with half the micro-batch and
     twice the accumulation (the same global batch). Only on one machine, in processes that tunefleet starts."""
+    on_non_finite: OnRefusal = OnRefusal.STOP
+    """When the loss or the gradient becomes NaN or infinite, on any process: `stop`; `skip` the update, which is a step
+    all the same; or `rewind`: go back to the last checkpoint and leave the sequences of that step out from then on.
+    Weights are never updated by it."""
+    skip_budget: int = ranged(10, at_least=0)
+    """Updates that a run may skip or go back before; then it stops."""
+    spike_sigma: float | None = ranged(None, above=0)
+    """Refuse an update whose loss or gradient norm is more than so many standard deviations above the mean of the last
+    `spike_window` steps: 6 in OLMo 2 (SkipStepOptimizer of OLMo-core). null looks for no spikes."""
+    spike_window: int = ranged(128, at_least=4)
+    """Steps that a spike is compared with; until half of them are there, nothing is a spike."""
+    on_spike: OnRefusal = OnRefusal.SKIP
+    """What follows a spike; PaLM went back and left out the sequences around it (Chowdhery et al., 2022, 5.1)."""
+    check_replicas: Cadence | None = Cadence((steps(500),))
+    """Between comparisons of the weights that several processes hold alike, bit by bit: `500` (steps), `1 hour`, `10%`;
+    each save begins with one. null compares nothing."""
     seed: int = ranged(0, at_least=0)
     """Seed of weights, order and dropout; follows the top-level `seed`."""
     threads: int | None = ranged(None, at_least=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -100,8 +101,8 @@ class DataParallelGroup:
         return self._group.agree(code)
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """The sums over all copies, in double precision."""
-        return self._group.total([number if self._counts else 0.0 for number in numbers])
+        """The sums over all copies, in double precision; a NaN of any process makes a sum one."""
+        return self._group.total([number if self._counts or math.isnan(number) else 0.0 for number in numbers])
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all copies, in the order of their ranks."""

@@ -97,7 +97,7 @@ class PipelineEngine(ZeroEngine):
         self._stage = stage
         self._link = _StageLink(module.mpu(), group.device)
         self._weight = math.nan
-        self._total = torch.zeros((), dtype=torch.float64, device=group.device)
+        self._losses: list[Tensor] = []
         stage.link = self._link
 
     @property
@@ -158,20 +158,23 @@ class PipelineEngine(ZeroEngine):
         distributed.recv(weight, rank)
         return weight
 
-    def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> float:
-        """Gradients of all micro-batches; returns the mean loss. The optimizer's step waits for `_apply`."""
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> list[float]:
+        """Gradients of all micro-batches; the last stage's sums of token losses. The update waits for `_apply`."""
         on_device = [batch.to(self._group.device) for batch in micro_batches]
         self._stage.load(on_device)
         self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / loss_tokens
-        self._total.zero_()
+        self._losses.clear()
         self._engine.train_batch(iter([(batch.tokens, None) for batch in on_device]))
-        total = self._group.total([float(self._total.item())])[0]  # the last stage's, of each rank
-        return total / self._plan.layout.tensor / loss_tokens
+        return torch.stack(self._losses).double().tolist() if self._losses else []
+
+    def _total(self, losses: Sequence[float]) -> float:
+        """The last stage's, of each rank."""
+        return self._group.total([sum(losses)])[0] / self._plan.layout.tensor
 
     def _scaled(self, loss: Tensor, labels: None) -> Tensor:
         """The last stage's sum of token losses, so that DeepSpeed's averages give the mean over all tokens."""
         if torch.is_grad_enabled():
-            self._total += loss.detach()
+            self._losses.append(loss.detach())
         return loss * self._weight
 
     def _apply(self) -> None:

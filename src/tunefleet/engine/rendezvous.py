@@ -22,7 +22,7 @@ def stay_on_loopback(environment: MutableMapping[str, str], backend: str, limit:
     set its keys. A socket of ours, bound to that address, takes its place; under torchrun the store is torchrun's.
     """
     address = environment.get("MASTER_ADDR", "")
-    if not is_loopback(address):
+    if not is_loopback(address) or distributed.is_initialized():  # a process that trains again stays in its group
         return
     if os.path.exists(f"/sys/class/net/{_LOOPBACK}"):
         for name in _INTERFACES:

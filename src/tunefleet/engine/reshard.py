@@ -15,6 +15,7 @@ from tunefleet.engine.shards import code_free
 from tunefleet.libraries import deepspeed_private
 
 _FOLDER = "universal.tmp"
+_POINTER = "latest_universal"  # DeepSpeed writes it beside its folder; the checkpoint would count as damaged by it
 
 
 def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
@@ -33,6 +34,7 @@ def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
     group.barrier()
     if group.rank == 0:
         shutil.rmtree(folder / _FOLDER)
+        (folder / _POINTER).unlink(missing_ok=True)
 
 
 def _convert(shards: Path, folder: Path) -> None:

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tunefleet.base.checksums import Checksum
-from tunefleet.base.errors import NonFiniteLoss
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
-from tunefleet.contracts import MicroBatch, StepResult
+from tunefleet.contracts import MicroBatch, Refusal, StepResult, UpdateRule, any_finite
 from tunefleet.engine import frozen, reshard, shards, tensor_parallel
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.grad_clipping import clip_global_norm
@@ -28,6 +27,7 @@ from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
 from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
 from tunefleet.engine.shard_writer import ShardWriter
+from tunefleet.engine.update_gate import UpdateGate
 from tunefleet.libraries import deepspeed_private
 from tunefleet.plan.families import lora_targets
 from tunefleet.plan.plan import Plan
@@ -60,6 +60,7 @@ class ZeroEngine:
         grid = tensor_parallel.grid(plan.layout)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
         masters.set()
+        self._gate = UpdateGate(deepspeed_private.client_optimizer(self._engine))
 
     def _prepare(self, learner: nn.Module) -> MasterWeights:
         """Reads the weights, and shards them at stage 3; returns what master weights must start from."""
@@ -88,22 +89,22 @@ class ZeroEngine:
         """Whether any number of processes can restore what these save; DeepSpeed reshards no frozen weights."""
         return self._plan.reshardable and (self._plan.config.parallel.zero_stage == 0 or not self._frozen)
 
-    def train_step(self, micro_batches: Sequence[MicroBatch]) -> StepResult:
+    def train_step(self, micro_batches: Sequence[MicroBatch], rule: UpdateRule = any_finite) -> StepResult:
         """One optimizer step, in training mode whatever came before: files give models in evaluation mode.
 
-        Raises `NonFiniteLoss`, before the weights are touched where it can.
+        Its update is left out, on all ranks, where loss or gradient is not finite, or `rule` refuses it.
         """
         started = time.perf_counter()
         self._engine.train()
         micro_batches = [self._sequence_shard(batch) for batch in micro_batches]
         tokens, loss_tokens = self._count(micro_batches)
         lr = self._set_learning_rate()
-        loss = self._accumulate(micro_batches, loss_tokens)
-        self._expect_finite("loss", loss)
-        norm, skipped = self._update() if self._plan.config.parallel.zero_stage else self._clip_and_update()
+        losses = self._accumulate(micro_batches, loss_tokens)
+        loss = self._total(losses) / loss_tokens
+        norm, skipped, refusal = self._update(loss, rule)
         self._step += 1
         seconds = time.perf_counter() - started
-        return StepResult(loss, norm, lr, tokens, loss_tokens, skipped, seconds)
+        return StepResult(loss, norm, lr, tokens, loss_tokens, skipped, seconds, refusal, tuple(losses))
 
     def loss(self, micro_batch: MicroBatch) -> tuple[float, int]:
         """(sum of token losses, loss tokens) of this rank's sequences, without gradients or dropout."""
@@ -140,6 +141,7 @@ class ZeroEngine:
         expect_saveable(self._plan.config.parallel)
         if self._frozen:
             frozen.expect(folder, self._base())
+        self._forget_moments(step)
         with shards.code_free():
             path, _ = self._engine.load_checkpoint(
                 str(folder), tag=tag, load_lr_scheduler_states=False, load_module_strict=not self._frozen
@@ -152,8 +154,16 @@ class ZeroEngine:
         if self._plan.config.parallel.zero_stage == 0:
             self.restore(folder, tag, step)
         else:
+            self._forget_moments(step)
             reshard.load(self._engine, self._group, folder, tag, step)
             self._step = step
+
+    def _forget_moments(self, step: int) -> None:
+        """A checkpoint from before the first step has no moments, and loading it would leave those of later steps."""
+        for state in deepspeed_private.client_optimizer(self._engine).state.values() if step == 0 else ():
+            for value in state.values():
+                if torch.is_tensor(value):
+                    value.zero_()
 
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""
@@ -197,54 +207,72 @@ class ZeroEngine:
             group["lr"] = lr
         return lr
 
-    def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> float:
-        """Gradients of all micro-batches; returns the mean loss. DeepSpeed averages over ranks and steps."""
+    def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> list[float]:
+        """Gradients of all micro-batches; their sums of token losses. DeepSpeed averages over ranks and steps."""
         averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
-        total = torch.zeros((), dtype=torch.float64, device=self._group.device)
+        losses = []
         for number, batch in enumerate(micro_batches, 1):
             loss = self._engine(batch.to(self._group.device))
             self._engine.backward(loss * (averaged_over / loss_tokens))
-            total += loss.detach()
+            losses.append(loss.detach())
             if number < len(micro_batches):
                 self._engine.step()  # only counts: the boundary is the last one
-        return self._copies.total([float(total.item())])[0] / loss_tokens
+        return torch.stack(losses).double().tolist()
 
-    def _update(self) -> tuple[float, bool]:
-        """(gradient norm before clipping, whether the step was skipped); ZeRO clips and steps at once."""
-        skipped_before = self._engine.skipped_steps
-        self._apply()
-        skipped = bool(self._engine.skipped_steps > skipped_before)
-        norm = math.inf if skipped else float(self._engine.get_global_grad_norm())
-        self._expect_finite("gradient norm", norm)
-        return norm, skipped
+    def _total(self, losses: Sequence[float]) -> float:
+        """The sum of all ranks' token losses."""
+        return self._copies.total([sum(losses)])[0]
 
-    def _clip_and_update(self) -> tuple[float, bool]:
-        """The same without ZeRO: DeepSpeed would keep the norm to itself, and step on a NaN."""
+    def _update(self, loss: float, rule: UpdateRule) -> tuple[float, bool, Refusal | None]:
+        """(gradient norm before clipping, whether nothing was updated, why the update was refused)."""
+        scaler_searches, skipped_before = self._searches_loss_scale(), self._engine.skipped_steps
+        has_zero = self._plan.config.parallel.zero_stage > 0
+        norm = math.inf if has_zero else self._clip()
+
+        def judge() -> Refusal | None:
+            nonlocal norm
+            norm = deepspeed_private.pending_norm(self._engine) if has_zero else norm
+            return _non_finite(loss, norm) or rule(loss, norm)
+
+        with self._gate.judged_by(judge):
+            self._apply()
+        overflow = self._engine.skipped_steps > skipped_before or not self._gate.was_asked
+        if overflow:
+            deepspeed_private.forget_gradients(self._engine)
+        refusal = _non_finite(loss, norm) if overflow else self._gate.refusal
+        if refusal and not overflow:
+            self._engine.skipped_steps += 1  # resharding asks DeepSpeed how often the optimizer has stepped
+        if scaler_searches and math.isfinite(loss) and not math.isfinite(norm):
+            return norm, True, None
+        return norm, overflow or refusal is not None, refusal
+
+    def _searches_loss_scale(self) -> bool:
+        """Whether an infinite gradient tells that fp16's loss scale is too large yet; at 1 it scales nothing."""
+        return self._plan.config.train.precision is Precision.FP16 and deepspeed_private.loss_scale(self._engine) > 1
+
+    def _clip(self) -> float:
+        """Clips the gradients of stage 0, which DeepSpeed would update with unseen; returns their norm before.
+
+        Not finite where it is on any rank.
+        """
         scaler = deepspeed_private.autocast_scaler(self._engine)
         if scaler is not None:
             scaler.unscale_(self._engine.optimizer)
-        norm = self._clip()
-        self._expect_finite("gradient norm", norm)
-        self._apply()
-        return norm, not math.isfinite(norm)
-
-    def _clip(self) -> float:
-        """Clips the gradients of stage 0; returns their norm before."""
         max_norm = self._plan.config.train.clip
-        return clip_global_norm(self._engine.module.parameters(), max_norm, self._plan.layout, self._group)
+        norm = clip_global_norm(self._engine.module.parameters(), max_norm, self._plan.layout, self._group)
+        return math.inf if self._group.agree(int(not math.isfinite(norm))) and math.isfinite(norm) else norm
 
     def _apply(self) -> None:
         """Updates the weights, and makes the gradients zero."""
         self._engine.step()
 
-    def _expect_finite(self, quantity: str, value: float) -> None:
-        """fp16 may meet infinities, while it looks for its loss scale, and skips those steps."""
-        if not math.isfinite(value) and self._plan.config.train.precision is not Precision.FP16:
-            raise NonFiniteLoss(
-                f"the {quantity} became {value} at step {self._step + 1}. The last checkpoint is from before it. "
-                "Look at the rows of that step, lower optimizer.lr, or lengthen schedule.warmup."
-            )
-
     def _sequence_shard(self, batch: MicroBatch) -> MicroBatch:
         degree = self._plan.layout.sequence
         return sequence_shard(batch, self._group.rank % degree, degree)
+
+
+def _non_finite(loss: float, norm: float) -> Refusal | None:
+    """What of them is not finite."""
+    if not math.isfinite(loss):
+        return Refusal(f"the loss became {loss}")
+    return None if math.isfinite(norm) else Refusal(f"the gradient norm became {norm}")

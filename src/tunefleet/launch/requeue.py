@@ -10,7 +10,15 @@ from tunefleet.launch.attempts import Attempt
 from tunefleet.plan.processes.slurm_job import expected
 
 _FUTILE = 2  # so many attempts in a row without a new checkpoint are enough
-_RETRYABLE = (Cause.TIME_LIMIT, Cause.PREEMPTED, Cause.KILLED, Cause.NODE_FAILURE, Cause.LOST_PEER, Cause.HANG)
+_RETRYABLE = (
+    Cause.TIME_LIMIT,
+    Cause.PREEMPTED,
+    Cause.KILLED,
+    Cause.NODE_FAILURE,
+    Cause.LOST_PEER,
+    Cause.HANG,
+    Cause.DRIFT,
+)
 
 
 def retryable(cause: Cause) -> bool:

@@ -147,6 +147,26 @@ def autocast_scaler(engine: Any) -> torch.amp.GradScaler | None:
     return scaler
 
 
+def loss_scale(engine: Any) -> float:
+    """What fp16 multiplies the loss by now."""
+    scaler = autocast_scaler(engine)
+    return float(engine.optimizer.loss_scale if scaler is None else scaler.get_scale())
+
+
+def pending_norm(engine: Any) -> float:
+    """The gradient norm before clipping, as ZeRO has it when it calls the optimizer that it wraps."""
+    return float(engine.optimizer._global_grad_norm)
+
+
+def forget_gradients(engine: Any) -> None:
+    """After a step that ZeRO 1 or 2 has skipped: with an offloaded optimizer it keeps what it has reduced, so that one
+    NaN would be added to the gradients of all later steps.
+    """
+    if getattr(engine.optimizer, "cpu_offload", False):
+        reduced = engine.optimizer.averaged_gradients
+        reduced.update(dict.fromkeys(reduced))
+
+
 # Checkpoints
 
 

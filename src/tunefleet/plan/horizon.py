@@ -33,6 +33,7 @@ class Horizon:
     save_every: Pace = Pace()
     log_every: Pace = Pace(steps=1)
     keep_every: Pace = Pace()
+    check_replicas: Pace = Pace()
 
 
 @overload
@@ -65,6 +66,7 @@ def horizon(plan: Plan, rows: int) -> Horizon:
         save_every=_pace(plan.config.checkpoint.every, total, per_epoch),
         log_every=_pace(plan.config.tracking.log_every, total, per_epoch),
         keep_every=_pace(plan.config.checkpoint.keep_every, total, per_epoch),
+        check_replicas=_pace(plan.config.train.check_replicas, total, per_epoch),
         steps_per_epoch=per_epoch,
         decay=min(plan.config.schedule.decay.in_steps(total, per_epoch), total),
     )

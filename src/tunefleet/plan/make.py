@@ -128,8 +128,11 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    for setting in ("threads", "micro_batch", "on_oom"):
+    for setting in ("threads", "micro_batch", "on_oom", "on_non_finite", "skip_budget", "check_replicas"):
         values["train"].pop(setting)
+    if config.train.spike_sigma is None:
+        for setting in ("spike_sigma", "spike_window", "on_spike"):
+            values["train"].pop(setting)
     if config.train.start_from is None:
         values["train"].pop("start_from")  # as before there was such a setting
     if config.train.early_stopping.patience is None:

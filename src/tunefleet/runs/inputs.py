@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunefleet.config.data import Grouping
-from tunefleet.contracts import Group
+from tunefleet.contracts import Group, RunState
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.data.prepare import Prepared, prepare
 from tunefleet.model.vocabulary import check_vocabulary
@@ -33,8 +33,8 @@ def load_inputs(plan: Plan) -> RunInputs:
     return RunInputs(tokenizer, data, horizon(plan, len(data.train)))
 
 
-def training_batches(plan: Plan, group: Group, inputs: RunInputs, position: int) -> OrderedBatches:
-    """This rank's training sequences from `position` on."""
+def training_batches(plan: Plan, group: Group, inputs: RunInputs, state: RunState) -> OrderedBatches:
+    """This rank's training sequences from `state` on."""
     config = plan.config.data
     return OrderedBatches(
         inputs.data.train,
@@ -43,7 +43,8 @@ def training_batches(plan: Plan, group: Group, inputs: RunInputs, position: int)
         seed=plan.config.train.seed,
         pad=inputs.tokenizer.pad_token_id,
         packed=config.packing,
-        position=position,
+        position=state.position,
         grouping=Grouping.NEVER if config.packing else config.group_by_length,
         workers=config.workers,
+        left_out=state.left_out,
     )

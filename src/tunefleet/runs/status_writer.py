@@ -25,6 +25,7 @@ class StatusWriter:
         fixed = {
             "step": run_state.step,
             "tokens": run_state.tokens,
+            "refused": run_state.refused,
             "total_steps": self._total,
             "seconds": time.perf_counter() - self._began,
             "reason": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -12,18 +13,21 @@ from tunefleet.plan.plan import Plan
 
 def step_record(plan: Plan, state: RunState, result: StepResult) -> dict[str, Any]:
     """The step's numbers, and the peak memory of this rank so far beside what the plan expects."""
+    refused = {"train/refused": result.refusal.reason} if result.refusal else {}
+    measured = {"train/loss": result.loss, "train/gradient_norm": result.gradient_norm}
     expected = {"memory/expected_gib": plan.expected.peak} if plan.expected else {}
     return {
         "step": state.step,
         "time": time.time(),
         "tokens": state.tokens,
         "loss_tokens": state.loss_tokens,
-        "train/loss": result.loss,
-        "train/gradient_norm": result.gradient_norm,
+        **{key: value for key, value in measured.items() if math.isfinite(value)},  # JSON has no NaN
+        **refused,
         "train/lr": result.lr,
         "train/tokens_per_second": result.tokens / result.seconds,
         "train/seconds": result.seconds,
         "train/skipped_steps": state.skipped,
+        "train/refused_steps": state.refused,
         "memory/peak_gib": peak_gib(),
         **expected,
     }

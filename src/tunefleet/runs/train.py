@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from tunefleet.base import files, progress, pulse, status, sweep_requests
@@ -13,6 +15,7 @@ from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
 from tunefleet.base.units import clock
 from tunefleet.checkpoint.store import CheckpointStore
+from tunefleet.config.train import OnRefusal
 from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.engine.hardware_check import expect_planned
@@ -34,6 +37,7 @@ from tunefleet.runs import (
 from tunefleet.runs.checkpoint_files import checkpoint_store
 from tunefleet.runs.deciding_metrics import DecidingMetrics
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
+from tunefleet.runs.refused_steps import RefusedSteps
 from tunefleet.runs.run_engine import build_engine
 from tunefleet.runs.run_trackers import trackers_of_rank
 from tunefleet.runs.status_writer import StatusWriter
@@ -44,7 +48,9 @@ from tunefleet.tracking.console import Console
 from tunefleet.train.deadline import Deadline
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.loop import fit
+from tunefleet.train.spikes import Spikes
 from tunefleet.train.stop import Reason, Stop
+from tunefleet.train.update_refusals import Refusals, Rewind
 
 
 def train(plan: Plan) -> int:
@@ -116,16 +122,58 @@ class _Run:
     def train(self) -> int:
         """The run, from its first or its resumed step on."""
         self._announce()
-        accumulation = self._plan.batch.accumulation
-        with closing(training_batches(self._plan, self._group, self._inputs, self._state.position)) as batches:
+        self._save_for_rewinds()
+        reason = None
+        while reason is None:
             try:
-                self._state, reason = fit(self._engine, batches, accumulation, self._state, self._stop, self._hooks())
-            finally:
-                self._log_last()
+                reason = self._fit()
+            except Rewind as rewind:
+                self._go_back(rewind)
         self._console.close_bar()
         if reason in (Reason.COMPLETE, Reason.NO_BETTER):
             return self._complete(self._deciding.early_stopping.reason if reason is Reason.NO_BETTER else "")
         return self._leave_for_sweep(reason) if reason in (Reason.RUNG, Reason.PRUNED) else self._interrupted(reason)
+
+    def _fit(self) -> Reason:
+        """Trains until there is a reason to stop. Raises what `Refusals` raises."""
+        plan, group = self._plan, self._group
+        spikes = Spikes(plan.config.train.spike_sigma, plan.config.train.spike_window, group)
+        record = RefusedSteps(plan, group, self._inputs.data.train).record
+        refusals = Refusals(plan.config.train, plan.batch.total, record)
+        with closing(training_batches(plan, group, self._inputs, self._state)) as batches:
+            loop = partial(fit, self._engine, batches, plan.batch.accumulation, self._state, self._stop, self._hooks())
+            try:
+                self._state, reason = loop(spikes, refusals)
+            finally:
+                self._log_last()
+        return reason
+
+    def _save_for_rewinds(self) -> None:
+        """A run that may have to go back has something to go back to, from its first step on."""
+        train = self._plan.config.train
+        may_rewind = train.on_non_finite is OnRefusal.REWIND or (
+            train.spike_sigma and train.on_spike is OnRefusal.REWIND
+        )
+        if may_rewind and self._store.origin is None:
+            self._save()
+
+    def _go_back(self, rewind: Rewind) -> None:
+        """To the newest checkpoint, from which the refused step is left out; on all ranks alike."""
+        pulse.enter("going back")
+        saved = self._store.restore(self._engine)
+        assert saved is not None, "saved before the first step"
+        left_out = tuple(sorted({*saved.left_out, *self._state.left_out, rewind.step.position}))
+        self._state = replace(saved, left_out=left_out, refused=rewind.refused)
+        self._trackers.rewind(saved.step)
+        self._group.barrier()  # every rank reads the evaluations that are left
+        self._deciding.resume()
+        self._write_status(State.RUNNING)
+        if self._store.note:
+            self._console.print_line(self._store.note)
+        self._console.print_line(
+            f"  step {rewind.step.step}: {rewind.step.refusal.reason}: back to step {saved.step}, and without its "
+            "sequences from now on (batches.jsonl)"
+        )
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
@@ -158,6 +206,10 @@ class _Run:
         self._state = state
         self._deadline.step_seconds = result.seconds
         self._unlogged = (state, result)
+        if result.refusal:
+            self._log(state, result)
+            left_out = f"left out, {state.refused} of at most {self._plan.config.train.skip_budget} (batches.jsonl)"
+            self._console.print_line(f"  step {state.step}: {result.refusal.reason}: its update is {left_out}")
 
     def _log_last(self) -> None:
         """The last step has a record too, whatever `tracking.log_every` and however the run ends."""
@@ -165,11 +217,13 @@ class _Run:
             self._log(*self._unlogged)
 
     def _log(self, state: RunState, result: StepResult) -> None:
+        if not self._unlogged:  # a refused step has its record whatever the cadence is
+            return
         self._unlogged = None
         self._trackers.log(step_record(self._plan, state, result))
         self._write_status(
             State.RUNNING,
-            loss=result.loss,
+            **({"loss": result.loss} if math.isfinite(result.loss) else {}),
             tokens_per_second=result.tokens / result.seconds,
             seconds_left=self._console.seconds_left(state.step),
         )

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tunefleet.contracts import Group
+from tunefleet.base.errors import NonFiniteLoss
+from tunefleet.contracts import Group, StepResult
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.data.store.dataset import Card, Dataset
 from tunefleet.data.store.packing import pack
@@ -92,11 +93,18 @@ def trained(plan: Plan, group: Group, steps: int = STEPS, untrained: Any = None)
     """The same by the engine, in every rank; `weights` are empty on others than the first."""
     trainer = engine(plan, group, untrained)
     ordered = batches(plan, group.rank)
-    results = [trainer.train_step(ordered.take(plan.batch.accumulation)) for _ in range(steps)]
+    results = [_applied(trainer.train_step(ordered.take(plan.batch.accumulation)), step) for step in range(steps)]
     weights = trainer.weights()
     trainer.close()
     sample = sampled(weights) if weights is not None else []
     return {"losses": [r.loss for r in results], "norms": [r.gradient_norm for r in results], "weights": sample}
+
+
+def _applied(result: StepResult, step: int) -> StepResult:
+    """`result`. Raises `NonFiniteLoss` where its update was left out."""
+    if result.refusal:
+        raise NonFiniteLoss(f"{result.refusal.reason} at step {step + 1}.")
+    return result
 
 
 def rate(plan: Plan) -> Any:

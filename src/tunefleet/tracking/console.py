@@ -46,6 +46,12 @@ class Console:
             if key.startswith("evaluation/") and key.endswith("/loss"):
                 self.print_line(f"  step {record['step']}: {key.split('/')[1]} loss {value:.4f}")
 
+    def rewind(self, step: int) -> None:
+        """The bar goes back."""
+        self._printed_step = step
+        if self._bar:
+            self._bar.update(self._task, completed=step)
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Closes the bar."""
         self.close_bar()

@@ -26,6 +26,12 @@ class MetricsFile:
         self._stream.write(json.dumps(record) + "\n")
         self._stream.flush()
 
+    def rewind(self, step: int) -> None:
+        """Drops the records of later steps, which come again."""
+        self._stream.close()
+        _rewind(self._path, step)
+        self._stream = open(self._path, "a", encoding="utf-8")
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Closes the file; the summary is in status.json."""
         self._stream.close()

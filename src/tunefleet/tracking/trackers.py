@@ -19,6 +19,11 @@ class Trackers:
         for tracker in self._trackers:
             tracker.log(record)
 
+    def rewind(self, step: int) -> None:
+        """What follows is from after `step`, to every tracker."""
+        for tracker in self._trackers:
+            tracker.rewind(step)
+
     def finish(self, summary: dict[str, Any]) -> None:
         """The last call, to every tracker."""
         for tracker in self._trackers:

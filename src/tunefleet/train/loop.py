@@ -5,19 +5,30 @@ from __future__ import annotations
 from tunefleet.base import pulse
 from tunefleet.contracts import Batches, Engine, RunState
 from tunefleet.train.hooks import Hooks
+from tunefleet.train.spikes import Spikes
 from tunefleet.train.stop import Reason, Stop
+from tunefleet.train.update_refusals import Refusals
 
 
 def fit(
-    engine: Engine, batches: Batches, accumulation: int, state: RunState, stop: Stop, hooks: Hooks
+    engine: Engine,
+    batches: Batches,
+    accumulation: int,
+    state: RunState,
+    stop: Stop,
+    hooks: Hooks,
+    spikes: Spikes,
+    refusals: Refusals,
 ) -> tuple[RunState, Reason]:
-    """Trains from `state` on; returns the last state and the reason to stop. Raises `NonFiniteLoss`."""
+    """Trains from `state` on; returns the last state and the reason to stop. Raises what `Refusals` raises."""
+    spikes.resume(state)
     while not (reason := stop.reason(state)):
         pulse.enter("taking data", state.step + 1)
         micro_batches = batches.take(accumulation)
         pulse.enter("training")
-        result = engine.train_step(micro_batches)
-        state = state.advanced(result, batches.position)
+        result = engine.train_step(micro_batches, spikes.refusal)
+        state = spikes.remember(state.advanced(result, batches.position), result)
         pulse.step_done(result.seconds)
+        refusals.settle(state, result)
         hooks.run(state, result)
     return state, reason

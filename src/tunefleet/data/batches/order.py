@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -78,6 +78,7 @@ class OrderedBatches:
     One step takes the next `batch.total` sequences. The m-th micro-batches of all ranks are neighbours in it, so
     grouped ones are alike; every other time the ranks take them in reverse, or the first rank would always have the
     longest ones and the others wait for it. `workers` processes collate ahead of training, which moves no position.
+    A step whose first sequence is at a position of `left_out` is passed over.
     """
 
     def __init__(
@@ -92,8 +93,10 @@ class OrderedBatches:
         position: int = 0,
         grouping: Grouping = Grouping.NEVER,
         workers: int = 0,
+        left_out: Collection[int] = (),
     ) -> None:
         self._batch = batch
+        self._left_out = frozenset(left_out)
         self._data_rank = data_rank
         self._order = Order(sequence_lengths(data), seed, batch.total, grouping)
         self._position = position
@@ -106,6 +109,7 @@ class OrderedBatches:
 
     def take(self, count: int) -> Sequence[MicroBatch]:
         """The next `count` micro-batches of this rank. Raises `WorkerFailure`, naming those of a dead worker."""
+        self._position = self._next_position(self._position)
         return [self._next() for _ in range(count)]
 
     @property
@@ -126,10 +130,21 @@ class OrderedBatches:
         """The sequences of this rank's micro-batches from `position` on, without end."""
         micro, ranks = self._batch.micro, self._batch.data_parallel
         while True:
-            number = position // (micro * ranks) % self._batch.accumulation
-            place = ranks - 1 - self._data_rank if number % 2 else self._data_rank
-            yield self._order.sequences(position + place * micro, micro)
+            position = self._next_position(position)
+            yield self._order.sequences(position + place_in_step(self._batch, position, self._data_rank), micro)
             position += micro * ranks
+
+    def _next_position(self, position: int) -> int:
+        """The first position from `position` on that is not left out."""
+        while position in self._left_out:
+            position += self._batch.total
+        return position
+
+
+def place_in_step(batch: Batch, position: int, data_rank: int) -> int:
+    """How many sequences behind `position`, where the ranks' next micro-batches begin, this rank's one begins."""
+    number = position // (batch.micro * batch.data_parallel) % batch.accumulation
+    return batch.micro * (batch.data_parallel - 1 - data_rank if number % 2 else data_rank)
 
 
 def in_order(

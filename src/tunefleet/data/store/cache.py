@@ -24,7 +24,7 @@ from tunefleet.data.read import select_sources
 from tunefleet.data.store import dataset, manifest
 from tunefleet.data.store.dataset import Dataset
 
-_LAYOUT = 10  # of the files in the cache: raise it when they change, or what is written into them
+_LAYOUT = 11  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES, _DIGESTS = "names.json", "digests"
 _AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
 

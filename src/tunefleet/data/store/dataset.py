@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.base import files
-from tunefleet.data.store import disk_format, manifest
+from tunefleet.data.store import disk_format, manifest, places
 from tunefleet.data.store.packing import packed
 from tunefleet.data.store.tally import Tally
 from tunefleet.data.store.writer import StoredLines
@@ -72,6 +72,9 @@ class Dataset:
     packs: NDArray[np.int64]
     bounds: NDArray[np.int64]
     examples: list[Example]
+    origins: NDArray[np.int32] | None = None
+    rows: NDArray[np.int64] | None = None
+    origin_names: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
@@ -81,6 +84,13 @@ class Dataset:
         members = self.packs[self.bounds[number] : self.bounds[number + 1]]
         slices = [slice(self.starts[i], self.starts[i + 1]) for i in members]
         return [(self.tokens[s], self.loss_mask[s]) for s in slices]
+
+    def places(self, number: int) -> list[str]:
+        """Where the conversations of sequence `number` were read, as file:line or file: row N; "" is unknown."""
+        members = self.packs[self.bounds[number] : self.bounds[number + 1]]
+        if self.origins is None or self.rows is None:
+            return [""] * len(members)
+        return [places.text(self.origin_names[self.origins[i]], int(self.rows[i])) for i in members]
 
 
 def write_sequences(folder: Path, stored: StoredLines, length: int, packing: bool) -> int:
@@ -133,4 +143,5 @@ def read(folder: Path) -> Dataset:
     manifest.expect_sizes(folder)
     examples = [Example(**example) for example in files.read_json(folder / disk_format.EXAMPLES)]
     card = Card(**files.read_json(folder / disk_format.CARD))
-    return Dataset(card=card, examples=examples, **disk_format.read_arrays(folder))
+    names = files.read_json(folder / disk_format.ORIGIN_NAMES)
+    return Dataset(card=card, examples=examples, origin_names=names, **disk_format.read_arrays(folder))

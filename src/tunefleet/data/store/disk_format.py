@@ -12,15 +12,20 @@ from tunefleet.data.store import npy_writer
 from tunefleet.data.store.npy_writer import NpyWriter
 
 TOKENS, LOSS_MASK, STARTS, PACKS, BOUNDS = "tokens", "loss_mask", "starts", "packs", "bounds"
+ORIGINS, ROWS = "origins", "rows"
 ARRAYS: dict[str, DTypeLike] = {
     TOKENS: np.int32,
     LOSS_MASK: np.bool_,
     STARTS: np.int64,
     PACKS: np.int64,
     BOUNDS: np.int64,
+    ORIGINS: np.int32,
+    ROWS: np.int64,
 }
 """Conversation i is tokens[starts[i] : starts[i+1]], and at the same places of `loss_mask` whether each is in the loss;
-sequence s holds conversations packs[bounds[s] : bounds[s+1]]."""
+sequence s holds conversations packs[bounds[s] : bounds[s+1]]. Conversation i was read from row rows[i] of the file
+that entry origins[i] of `ORIGIN_NAMES` names."""
+ORIGIN_NAMES = "origins.json"
 LINE = np.dtype(
     [
         ("conversation", "<i8"),  # which one it is, or is a part of

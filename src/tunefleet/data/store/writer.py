@@ -17,6 +17,7 @@ from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.store import disk_format
 from tunefleet.data.store.disk_format import LINE, Lines
+from tunefleet.data.store.places import PlaceWriter
 
 PARTS_AT_ONCE = 256
 """Parts of conversations whose arrays are written at once."""
@@ -84,8 +85,9 @@ class StoreWriter:
         self._loss_mask = disk_format.array_writer(folder, disk_format.LOSS_MASK)
         self._starts = disk_format.array_writer(folder, disk_format.STARTS)
         self._lines = disk_format.line_writer(folder)
+        self._places = PlaceWriter(folder)
         self._starts.append([0])
-        self._waiting: list[tuple[int, Encoded]] = []
+        self._waiting: list[tuple[int, str, Encoded]] = []
         self._files: list[int] = []
         self._end = 0
         self._parts_written = 0
@@ -99,7 +101,8 @@ class StoreWriter:
 
     def add(self, conversation: EncodedConversation, file: int) -> None:
         """Takes a conversation that was read from file number `file`."""
-        self._waiting += [(self._conversation, part) for part in conversation.parts]
+        location = conversation.conversation.location
+        self._waiting += [(self._conversation, location, part) for part in conversation.parts]
         self._files += [file] * len(conversation.parts)
         self._conversation += 1
         self._line += len(conversation.parts)
@@ -114,15 +117,17 @@ class StoreWriter:
         self._write()
         for array in (self._tokens, self._loss_mask, self._starts, self._lines):
             array.finish()
+        self._places.finish()
         return StoredLines(self._lines_path, self._spans)
 
     def _write(self) -> None:
-        lines = self._described([part for _, part in self._waiting])
-        lines["conversation"] = [number for number, _ in self._waiting]
+        lines = self._described([part for *_, part in self._waiting])
+        lines["conversation"] = [number for number, *_ in self._waiting]
         lines["file"] = self._files
         has_targets = lines["loss_tokens"] > 0
         lines["number"] = np.where(has_targets, self._parts_written + np.cumsum(has_targets) - 1, -1)
-        parts = [part for _, part in self._waiting if part.has_targets]
+        self._places.append([location for _, location, part in self._waiting if part.has_targets])
+        parts = [part for *_, part in self._waiting if part.has_targets]
         if parts:
             self._tokens.append(np.concatenate([part.tokens for part in parts]))
             self._loss_mask.append(np.concatenate([part.loss_mask for part in parts]))
