@@ -74,6 +74,20 @@ _DATA_COMMANDS: tuple[Command, ...] = (
         [_OVERRIDES],
     ),
 )
+_TOKENIZER_TO: Argument = ("--to", {"type": Path, "required": True, "metavar": "FOLDER", "help": "a new folder"})
+_VOCABULARY: Argument = ("--vocab", {"type": int, "default": 8000, "metavar": "TOKENS", "help": "at most so many"})
+_SPECIAL: Argument = (
+    "--special",
+    {"action": "append", "default": [], "metavar": "TOKEN", "help": "a token of the chat template: '<|im_start|>'"},
+)
+_TOKENIZER_COMMANDS: tuple[Command, ...] = (
+    (
+        "train",
+        commands.train_tokenizer,
+        "a byte-level BPE of the rows of `tunefleet train OVERRIDES`, for a model from scratch",
+        [_OVERRIDES, _TOKENIZER_TO, _VOCABULARY, _SPECIAL],
+    ),
+)
 COMMANDS: tuple[Command, ...] = (
     (
         "completion",
@@ -131,6 +145,7 @@ COMMANDS: tuple[Command, ...] = (
 
 GROUPS: dict[str, tuple[str, Sequence[Command]]] = {
     "data": (_OF_DATA, _DATA_COMMANDS),
+    "tokenizer": ("tokenizers for models from scratch", _TOKENIZER_COMMANDS),
     "sweep": ("searches: how they stand, and what they are to do", SWEEP_COMMANDS),
 }
 """Commands of two words, `tunefleet data show`: the first, its help, and the second ones."""

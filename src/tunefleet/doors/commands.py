@@ -70,6 +70,13 @@ def prepare(args: Namespace) -> None:
     data.prepare(args.overrides)
 
 
+def train_tokenizer(args: Namespace) -> None:
+    """Writes a tokenizer that was trained on a run's rows."""
+    from tunefleet.doors import tokenizer
+
+    tokenizer.train(args.overrides, args.to, args.vocab, args.special)
+
+
 def status(args: Namespace) -> None:
     """Prints how runs stand."""
     from tunefleet.doors import status
