@@ -58,7 +58,7 @@ def test_what_cannot_be_is_refused_and_nothing_of_the_users_is_replaced(tmp_path
         train(rows(tmp_path), 100, SpecialTokens(), tmp_path / "tokenizer")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "tokenizer.json").write_text("mine")
-    with pytest.raises(RunError, match="tokenizer.json"):
+    with pytest.raises(RunError, match=r"tokenizer\.json"):
         train(rows(tmp_path), 400, SpecialTokens(), tmp_path / "mine")
     assert (tmp_path / "mine" / "tokenizer.json").read_text() == "mine"
     with pytest.raises(DataError, match=r"rows\.jsonl:101"):
