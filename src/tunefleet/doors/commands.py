@@ -72,9 +72,9 @@ def prepare(args: Namespace) -> None:
 
 def train_tokenizer(args: Namespace) -> None:
     """Writes a tokenizer that was trained on a run's rows."""
-    from tunefleet.doors import tokenizer
+    from tunefleet.doors import train_tokenizer
 
-    tokenizer.train(args.overrides, args.to, args.vocab, args.special)
+    train_tokenizer.train(args.overrides, args.to, args.vocab, args.special)
 
 
 def status(args: Namespace) -> None:
