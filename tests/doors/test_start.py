@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
 from tunefleet.doors import rank
 from tunefleet.doors.start import start
-from tunefleet.launch import restarts
+from tunefleet.launch import restarts, run_lock
 from tunefleet.plan import Machine, Plan, make
 
 CPU = Machine(gpus=0, cores=2)
@@ -204,8 +205,9 @@ def test_a_rank_that_is_there_trains_itself(
     plan = planned()
     trained: list[Plan] = []
     monkeypatch.setattr(rank, "run", lambda plan: trained.append(plan) or 5)
-    monkeypatch.setattr(os, "environ", {})
-    assert start(plan, Machine(cores=2, world_size=2, rank=number, processes_here=2)) == 5
+    monkeypatch.setattr(os, "environ", {"MASTER_PORT": "20000"})
+    with run_lock.hold(plan.paths, run_lock.start_of_ranks(os.environ)) if number else nullcontext():  # rank 0 has it
+        assert start(plan, Machine(cores=2, world_size=2, rank=number, processes_here=2)) == 5
     assert (trained, started) == ([plan], [])
     assert plan.paths.plan.exists() == (number == 0)  # one of them writes
     assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == (str(number), "2")

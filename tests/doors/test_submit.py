@@ -17,7 +17,7 @@ from tunefleet.base import status
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.doors import start, submit
-from tunefleet.launch import provenance, submission
+from tunefleet.launch import provenance, run_lock, submission
 from tunefleet.plan import Machine, Plan
 
 Capture = pytest.CaptureFixture[str]
@@ -154,7 +154,7 @@ def test_a_foreign_directory_stops_everything_before_anything_is_sent(fake: Fake
 
 def test_who_is_submitting_the_run_already_is_not_disturbed(fake: FakeSlurm, tmp_path: Path) -> None:
     run_plan = plan(tmp_path)
-    with start.run_lock(run_plan), pytest.raises(RunError, match="run is already running"):
+    with run_lock.hold(run_plan.paths), pytest.raises(RunError, match="run is already running"):
         submit.submit([run_plan])
     assert fake.calls("sbatch") == []
 
@@ -235,7 +235,7 @@ def test_a_run_does_not_start_here_while_slurm_has_it(
     submit.submit([run_plan])
     fake.says("squeue", "41|PENDING|Priority|")
     started: list[Plan] = []
-    monkeypatch.setattr(start.local, "run", lambda plan: started.append(plan) or 0)
+    monkeypatch.setattr(start.restarts, "run", lambda plan: started.append(plan) or 0)
     with pytest.raises(RunError, match=r"run is queued as a SLURM job\. End it first: tunefleet cancel run"):
         start.start(run_plan, Machine())
     assert started == []

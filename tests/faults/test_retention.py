@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.early_endings import KILLED_AT, STOPS_AT
 from tests.ranks import run_in_ranks
-from tunefleet.base import status
+from tunefleet.base import processes, status
 from tunefleet.base.status import State, Status
 from tunefleet.tracking import metrics
 
@@ -61,7 +61,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 def test_the_fault_has_fired(story: Story) -> None:
     assert (story.dead.state, story.dead.step, story.dead.saved_step) == (State.RUNNING, KILLED_AT, 4)
-    assert not status.is_alive(story.dead.pid)
+    assert not processes.is_alive(story.dead.pid)
 
 
 @pytest.mark.parametrize("name", ["whole", "killed"])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tunefleet.base import owner
 from tunefleet.sweep import lock
 from tunefleet.sweep.lock import SweepBusy
 
@@ -37,9 +38,9 @@ def holder(path: Path) -> subprocess.Popen[str]:
 def test_a_second_driver_is_refused_with_the_first_one_s_name(tmp_path: Path) -> None:
     path = tmp_path / "sweep" / "lock"
     first = holder(path)
-    owner = lock.owner(path)
-    assert owner
-    assert (owner.pid, owner.host) == (first.pid, socket.gethostname())
+    current = lock.owner(path)
+    assert current
+    assert (current.pid, current.host) == (first.pid, socket.gethostname())
     with pytest.raises(SweepBusy, match=rf"sweep is being advanced by pid {first.pid} on "), lock.hold(path):
         pass
     first.kill()
@@ -59,8 +60,11 @@ def test_who_waits_gets_it_when_it_is_free(tmp_path: Path) -> None:
     killer.wait()
 
 
-def test_an_owner_on_another_machine_counts_while_its_heartbeat_is_fresh(tmp_path: Path) -> None:
+def test_an_owner_on_another_machine_counts_while_its_heartbeat_is_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a disk that keeps locks to one machine."""
+    monkeypatch.setattr(owner, "WATCH", 0.6)
     path = tmp_path / "lock"
     path.write_text(json.dumps({"host": "node7", "pid": 1, "since": time.time()}))
     with pytest.raises(SweepBusy, match="by pid 1 on node7"), lock.hold(path):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
+import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import files
+from tunefleet.base import files, owner_lock
 from tunefleet.base.errors import DataError
 
 LARGE = 1 << 22  # bytes; a smaller file is read in a few milliseconds
@@ -91,13 +91,7 @@ def _remembered(note: Path, stat: os.stat_result) -> bytes | None:
 @contextmanager
 def _one_reader(lock: Path) -> Iterator[None]:
     """The ranks of a run ask together; where there can be no lock, each of them reads."""
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(lock, "a")
-    except OSError:
-        yield
-        return
-    with stream:
+    with ExitStack() as locks:
         with suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            locks.enter_context(owner_lock.hold(lock, wait=math.inf))
         yield

@@ -30,8 +30,8 @@ def is_alive(pid: int, born: int = 0) -> bool:
     """Whether the process `pid` is there that began at `born`, or any of that number where `born` is 0."""
     if pid <= 0:  # would mean a group of processes
         return False
-    if state(pid):
-        return state(pid) not in _ENDED and born in (0, birth(pid))
+    if len(fields := _stat(pid)) > _BIRTH:
+        return fields[0] not in _ENDED and born in (0, int(fields[_BIRTH]))
     try:
         os.kill(pid, 0)  # /proc may be missing, or hide the processes of others
     except ProcessLookupError:

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tunefleet.base import status
+from tunefleet.base import owner_lock, status
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State, Status
-from tunefleet.launch import ending, queue
+from tunefleet.launch import ending, queue, run_lock
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader, entry_of
@@ -137,11 +137,23 @@ def _cancel_here(request: _Request, at_once: bool) -> None:
     if not is_local:
         request.message = f"runs on {request.last_status.host}: it saves and stops at its next step"
         return
+    pid = _process(request.run, request.last_status)
     try:
-        if request.last_status.pid <= 0:  # would mean a group of processes, our own among them
+        if pid <= 0:  # would mean a group of processes, our own among them
             raise ProcessLookupError
-        os.kill(request.last_status.pid, signal.SIGKILL if at_once else signal.SIGTERM)
+        os.kill(pid, signal.SIGKILL if at_once else signal.SIGTERM)
     except ProcessLookupError:
         request.message = "has just ended"
     except PermissionError:
-        request.fail(f"process {request.last_status.pid} is another user's.")
+        request.fail(f"process {pid} is another user's.")
+
+
+def _process(run: Run, last_status: Status) -> int:
+    """The process to be asked: the one that wrote last, where it lives, else another of its start; 0 if none does.
+
+    A number alone may be given to a stranger's process. Runs of version 0.1 have left no more than that.
+    """
+    if owner_lock.claimed(run.paths.lock) is None:
+        return last_status.pid
+    pids = [process.pid for process in run_lock.rivals(run.paths, watch=0.0) if process.is_here]
+    return last_status.pid if last_status.pid in pids else next(iter(pids), 0)

@@ -10,16 +10,16 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from tunefleet.base import failures, pulse, secrets, status, stdio
-from tunefleet.base.errors import FAILED, INTERRUPTED, TunefleetError, UserError, exit_code_of
+from tunefleet.base.errors import FAILED, INTERRUPTED, RunError, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause
 from tunefleet.doors import unchanged
-from tunefleet.launch import rank_signals, rank_watch
+from tunefleet.launch import rank_signals, rank_watch, run_lock
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
 from tunefleet.plan.plan import Plan
@@ -30,7 +30,22 @@ def main() -> None:
     stdio.protect()
     end_with_launcher()
     plan = Plan.read(Path(sys.argv[1]))
-    sys.exit(run(plan))
+    try:
+        with _lock(plan):
+            sys.exit(run(plan))
+    except RunError as error:  # the directory is another start's, and so is what stands in it
+        print(f"tunefleet: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _lock(plan: Plan) -> AbstractContextManager[object]:
+    """That of the run directory: our launcher has it, or in a SLURM job rank 0."""
+    number = int(os.environ["RANK"])
+    if start := os.environ.get(run_lock.START):
+        return run_lock.join(plan.paths, start, number)
+    if plan.job:
+        return run_lock.of_rank(plan.paths, number, run_lock.start_of_job(os.environ), run_lock.JOB_PATIENCE)
+    return nullcontext()
 
 
 def run(plan: Plan) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tunefleet.base import files, sweeps
 from tunefleet.base.errors import DONE, FAILED, RunError
-from tunefleet.base.file_lock import try_lock
 from tunefleet.base.paths import RunPaths
 from tunefleet.doors.status import state
+from tunefleet.launch import run_lock
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
@@ -37,7 +37,8 @@ def remove(names: Sequence[str], outputs: Path, yes: bool) -> int:
         print("nothing was removed")
         return FAILED
     for run in runs.values():
-        shutil.rmtree(run.paths.root)  # follows no link inside
+        with run_lock.hold(run.paths, role="tunefleet rm"):
+            shutil.rmtree(run.paths.root)  # follows no link inside
         sweeps.forget(outputs, run.paths.root)
         print(f"removed {run.name}")
     return DONE
@@ -84,10 +85,8 @@ def _expect_over(run: Run, reader: StatusReader) -> Run:
     run_status = reader.status(run.paths)
     if run_status and not run_status.state.final:
         raise RunError(f"{run.name}: is {run_status.state.value}. End it first: tunefleet cancel {run.name}")
-    if run.paths.lock.exists():
-        with open(run.paths.lock) as lock:
-            if not try_lock(lock):
-                raise RunError(f"{run.name}: is being used by a process. Wait for it.")
+    if processes := run_lock.rivals(run.paths):
+        raise RunError(f"{run.name}: is being used by a process ({processes[0].describe()}). Wait for it.")
     return run
 
 

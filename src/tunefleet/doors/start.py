@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tunefleet.base import failures, status, text
-from tunefleet.base.errors import DONE, RunError
-from tunefleet.base.file_lock import try_lock
+from tunefleet.base.errors import DONE, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.base.units import clock
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
-from tunefleet.launch import external_ranks, local, project, provenance, restarts, submission
+from tunefleet.launch import external_ranks, local, project, provenance, restarts, run_lock, submission
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
@@ -54,7 +52,7 @@ def save_for_later(plan: Plan) -> None:
             return
         run_status = status.read(plan.paths.status)
         if run_status is None or run_status.state.final:
-            with run_lock(plan):
+            with run_lock.hold(plan.paths):
                 _as_before(plan).save()
 
 
@@ -79,7 +77,7 @@ def _from_scratch(plan: Plan) -> list[str]:
 def _start(plan: Plan) -> int:
     _expect_no_job(plan)
     local.expect_free(plan.config.launch.port)
-    with run_lock(plan):
+    with run_lock.hold(plan.paths) as start_name, _for_ranks(start_name):
         _open(plan)
         code = restarts.run(plan)
         while code and (smaller := _after_memory_ran_out(plan)):
@@ -87,6 +85,16 @@ def _start(plan: Plan) -> int:
             _open(plan)
             code = restarts.run(plan)
         return code
+
+
+@contextmanager
+def _for_ranks(start_name: str) -> Iterator[None]:
+    """The ranks that are started within learn from their environment which start they belong to."""
+    os.environ[run_lock.START] = start_name
+    try:
+        yield
+    finally:
+        del os.environ[run_lock.START]
 
 
 def _as_before(plan: Plan) -> Plan:
@@ -119,9 +127,16 @@ def _adopt(plan: Plan, machine: Machine) -> int:
     if machine.rank == 0 and "MASTER_PORT" not in os.environ:
         local.expect_free(plan.config.launch.port)
     external_ranks.complete(os.environ, machine, plan.config.launch.port)
-    if machine.rank == 0:
-        _open(plan)
-    return rank.run(plan)
+    start_name = run_lock.start_of_ranks(os.environ)
+    try:
+        with run_lock.of_rank(plan.paths, machine.rank, start_name):
+            if machine.rank == 0:
+                _open(plan)
+            return rank.run(plan)
+    except run_lock.Busy:
+        if machine.rank:  # rank 0 says so
+            return USER_ERROR
+        raise
 
 
 def _open(plan: Plan) -> None:
@@ -191,17 +206,3 @@ def _differences(old: dict[str, object], new: dict[str, object], prefix: str = "
         elif earlier != later:
             differences.append(f"{prefix}{key} was {earlier!r}")
     return differences
-
-
-@contextmanager
-def run_lock(plan: Plan) -> Iterator[None]:
-    """One launcher for each run directory."""
-    plan.paths.root.mkdir(parents=True, exist_ok=True)
-    with open(plan.paths.lock, "a+") as lock:
-        if not try_lock(lock):
-            run_status = status.read(plan.paths.status)
-            progress = (
-                f" (step {run_status.step} on {run_status.host}, {clock(run_status.age)} ago)" if run_status else ""
-            )
-            raise RunError(f"{plan.name} is already running{progress}. Wait for it, or choose another name=.")
-        yield

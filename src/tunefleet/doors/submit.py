@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,8 +12,8 @@ from tunefleet.base import progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import look_ahead, status, unchanged
-from tunefleet.doors.start import REPOSITORY, announce, done, expect_own, run_lock
-from tunefleet.launch import project, provenance, queue, slurm, snapshot, submission
+from tunefleet.doors.start import REPOSITORY, announce, done, expect_own
+from tunefleet.launch import project, provenance, queue, run_lock, slurm, snapshot, submission
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.launch.slurm import Batch, Outcome
 from tunefleet.launch.snapshot import Snapshot
@@ -104,10 +103,9 @@ def _outcomes(plans: Sequence[Plan], reader: StatusReader) -> list[Outcome]:
     outputs = Path(plans[0].run_dir).parent
     code = _code(plans[0], outputs)
     origin = provenance.record(REPOSITORY, code.digest if code else "")
-    _allow_files(len(plans))
     with ExitStack() as locks:
         for plan in plans:
-            locks.enter_context(run_lock(plan))
+            locks.enter_context(run_lock.hold(plan.paths, role="a submitter"))
         plans = _startable(plans, reader)  # or another submitter was faster since
         for plan in progress.over(plans, "writing plans"):
             plan.save()
@@ -139,13 +137,6 @@ def _note_left_out(names: Sequence[Path]) -> None:
             f"note: git does not track {shown}: the job's copy of the code is without. git add brings it in, or "
             "launch.snapshot_untracked=[src]."
         )
-
-
-def _allow_files(runs: int) -> None:
-    """Every run's lock is held while they are submitted: a thousand are more than most shells allow."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < (needed := runs + 256) and (hard == resource.RLIM_INFINITY or needed <= hard):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _report(outcomes: Sequence[Outcome], name: str) -> None:

@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from tunefleet.base import status, sweep_requests, sweeps
-from tunefleet.base.file_lock import try_lock
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import Sweep, SweepPaths, SweepPoint
 from tunefleet.doors import cancel, unchanged
 from tunefleet.doors.start import expect_own
 from tunefleet.doors.trial_planner import TrialPlanner
-from tunefleet.launch import register
+from tunefleet.launch import register, run_lock
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Plan
@@ -117,10 +116,8 @@ def _is_finished(run: RunPaths) -> bool:
 
 
 def _is_locked(run: RunPaths) -> bool:
-    """Whether a launcher on this machine holds the run."""
+    """Whether a start has the run."""
     try:
-        with open(run.lock, "a+") as lock:
-            return not try_lock(lock)
+        return bool(run_lock.rivals(run, watch=0.0))
     except OSError:
         return False
-    return False

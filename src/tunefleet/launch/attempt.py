@@ -18,7 +18,7 @@ from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import DONE, FAILED, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.launch import advance, attempts, ending, local, queue, requeue, snapshot, submission
+from tunefleet.launch import advance, attempts, ending, local, queue, requeue, run_lock, snapshot, submission
 from tunefleet.launch.ending import Ending
 from tunefleet.launch.local import free_port
 from tunefleet.launch.queue import QueueError
@@ -56,6 +56,9 @@ def begin(run: RunPaths, key: str, code: str = "") -> str:
     if run.cancelled.exists():
         _settle(run, ending.BY_USER)
         return _END_JOB
+    if busy := _in_use(run):
+        print(f"tunefleet: {busy}", file=sys.stderr)
+        return _FAIL_JOB
     if obstacle := _unable(plan, code) or _no_progress(run, key, run_status, plan):
         _settle(run, obstacle)
         return _FAIL_JOB
@@ -70,6 +73,15 @@ def _not_its_turn(run: RunPaths, key: str, run_status: Status, plan: Plan) -> st
     if run_status.state.final and requeue.refusal(run_status.cause, [], plan.config.launch):
         return f"is {run_status.state.value} and does not start again"
     return ""
+
+
+def _in_use(run: RunPaths) -> str:
+    """Why this job must leave the directory alone, when it has waited for long enough; empty where it is free."""
+    try:
+        with run_lock.hold(run, run_lock.start_of_job(os.environ), run_lock.JOB_PATIENCE, "a batch script"):
+            return ""
+    except UserError as error:
+        return str(error)
 
 
 def _unable(plan: Plan, code: str) -> Ending | None:
@@ -107,7 +119,13 @@ def _start(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
 
 
 def end(run: RunPaths, key: str, code: int) -> int:
-    """Settles the attempt after its ranks are gone; returns the exit code of the job."""
+    """Settles the attempt after its ranks are gone; returns the exit code of the job.
+
+    Where another start has the run's directory, what stands there is that one's.
+    """
+    if rivals := run_lock.rivals(run, run_lock.start_of_job(os.environ)):
+        print(f"tunefleet: {run.root.name} is left to {rivals[0].describe()}", file=sys.stderr)
+        return code or FAILED
     job_state, outcome = _close(run, key, code)
     if outcome.state is State.FINISHED:
         return DONE

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet import __version__
-from tunefleet.base import files, progress
+from tunefleet.base import files, owner_lock, progress
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig
 from tunefleet.config.load import dump
@@ -76,9 +76,7 @@ def removed_rows(folder: Path) -> Path:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time for this folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with owner_lock.hold(folder.with_suffix(".lock"), wait=math.inf):
         yield
 
 
