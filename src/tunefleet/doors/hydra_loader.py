@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -25,7 +26,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import choices, composed, error_output, hydra_settings, overrides, packaged_configs
+from tunefleet.doors import choices, composed, error_output, hydra_settings, overrides, packaged_configs, yaml_files
 from tunefleet.doors.arguments import CONFIG_NAME, MAIN, Arguments
 
 _SEARCH = "hydra.searchpath="
@@ -166,6 +167,15 @@ class _Repository(CachingConfigRepository):
         packaged_configs.as_folders(config_search_path)
         super().initialize_sources(config_search_path)
         self._groups.clear()
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """A config of the search path. Raises `ConfigError` where it is broken, or has no end."""
+        name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
+        with yaml_files.refused(name):
+            for source in self.get_sources():
+                if source.scheme() == "file":
+                    yaml_files.expect_bounded(Path(source.path) / name)
+            return super().load_config(config_path)
 
     def group_exists(self, config_path: str) -> bool:
         """Whether a folder of the search path has this name."""

@@ -151,7 +151,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"plan.machine: {path} cannot be read: {error.strerror}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"plan.machine: {path} is no YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"plan.machine: {path} must hold keys and values, such as gpus: 8.")

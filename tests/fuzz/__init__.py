@@ -1,0 +1,1 @@
+"""Fuzz: one module for each topic, with `mutants(seed, count)`."""
