@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-from tunefleet.base.checksums import Checksum
 
 if TYPE_CHECKING:
     import torch
@@ -114,6 +112,27 @@ class RunState:
         )
 
 
+class ByteStream(Protocol):
+    """Takes bytes, from the first to the last."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """The number of bytes taken, which is all of them."""
+
+    def flush(self) -> None:
+        """Asked for by `torch.save`."""
+
+
+class CheckpointFile(Protocol):
+    """A file of a checkpoint that is not written yet."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, at least as many as will be written."""
+
+    def write(self, stream: ByteStream) -> None:
+        """Writes all of it."""
+
+
 class Batches(Protocol):
     """This rank's part of the data, in order."""
 
@@ -159,8 +178,8 @@ class Engine(Evaluable, Protocol):
         Its update is left out, on all ranks, where loss or gradient is not finite, or `rule` refuses it.
         """
 
-    def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
-        """Writes this rank's shards below folder/tag, and they are on the disk: their checksums, by name in `folder`.
+    def shards(self, tag: str) -> Mapping[str, CheckpointFile]:
+        """This rank's files of a checkpoint, as `tag`/name: not written, and not to be after the next step.
 
         Every rank must call it.
         """

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from tests.plans import tiny_plan
+from tunefleet.checkpoint import part
 from tunefleet.checkpoint.find_checkpoint import Checkpoint
 from tunefleet.contracts import RunState
 from tunefleet.data.batches.order import OrderedBatches
@@ -116,7 +117,7 @@ def _follow(row: Row, folder: Path, group: Any) -> dict[str, Any]:
 
 def _saved(row: Row, folder: Path, group: Any, built: Any, weights: dict[str, torch.Tensor]) -> dict[str, Any]:
     plan = row.plan(folder)
-    built.save(folder / "saved", "shards")
+    part.write(folder / "saved", built.shards("shards"))
     went_on = _steps(plan, group, built, STEPS, MORE)
     built.close()
     restored = trajectory.engine(plan, group)

@@ -19,13 +19,12 @@ import torch
 
 from tests.faults.strace import allow_any_tracer
 from tunefleet.base import files
-from tunefleet.base.checksums import Checksum
 from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import RunState
 from tunefleet.engine import shards
 from tunefleet.engine.plain_model import SingleProcess
-from tunefleet.engine.shard_writer import ShardWriter
+from tunefleet.engine.shard_writer import Shard
 
 
 class Engine:
@@ -36,12 +35,9 @@ class Engine:
     def __init__(self, value: int = 0) -> None:
         self.value = value
 
-    def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
-        writer = ShardWriter(folder)
-        writer.makedirs(folder / tag)
-        for name, value in (("mp_rank_00_model_states.pt", self.value), ("zero_optim_states.pt", -self.value)):
-            writer.save({"module": torch.full((1000,), value)}, str(folder / tag / name))
-        return writer.checksums
+    def shards(self, tag: str) -> dict[str, Shard]:
+        values = {"mp_rank_00_model_states.pt": self.value, "zero_optim_states.pt": -self.value}
+        return {f"{tag}/{name}": Shard({"module": torch.full((1000,), value)}) for name, value in values.items()}
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         weights, states = (shards.read(path)["module"] for path in sorted((folder / tag).glob("*.pt")))

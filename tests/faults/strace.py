@@ -62,6 +62,28 @@ def traced(log: Path, calls: str) -> Iterator[None]:
         process.wait()
 
 
+@contextmanager
+def refusing(call: str, error: str, path: Path, log: Path) -> Iterator[None]:
+    """Within it the kernel answers every system call `call` of this process about `path` with `error`, as EIO.
+
+    What it refused is in `log`.
+    """
+    allow_any_tracer()
+    inject = ["-P", str(path), "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    process = subprocess.Popen(
+        ["strace", "-f", "-o", str(log), *inject, "-p", str(os.getpid())], stderr=subprocess.PIPE
+    )
+    assert process.stderr
+    while not _tracer():
+        assert process.poll() is None, "strace has ended"
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+
+
 def _tracer() -> int:
     status = Path("/proc/self/status").read_text()
     return int(status.split("TracerPid:")[1].split()[0])

@@ -44,7 +44,7 @@ def test_signals_are_recorded_as_what_they_are(tmp_path: Path, sent: Sequence[si
 
 def test_ranks_with_different_signals_agree_on_ctrl_c() -> None:
     """Their codes are compared as numbers."""
-    assert max(Reason) is Reason.INTERRUPT
+    assert max(set(Reason) - {Reason.DISK}) is Reason.INTERRUPT
 
 
 def test_the_file_the_end_and_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunefleet.base.errors import DiskError
+from tunefleet.base.errors import DiskError, TunefleetError
 from tunefleet.base.units import size
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,6 +39,19 @@ def failure(path: Path, error: OSError, needed: int = 0) -> DiskError:
     """The `DiskError` of a failed write to `path`: what is wrong, needed (bytes), free, and the next move."""
     number = error.errno or errno.EIO
     return DiskError(_message(path, error.strerror or str(error), number, needed), number)
+
+
+def recognised(error: BaseException, folder: Path) -> BaseException:
+    """A `DiskError` where `error` is one about a disk, of the system or of a library; else `error` itself.
+
+    `folder` is named where the error names no file.
+    """
+    if isinstance(error, TunefleetError):
+        return error
+    if isinstance(error, OSError) and error.errno in _NEXT_MOVES:
+        return failure(Path(error.filename) if isinstance(error.filename, str) else folder, error)
+    numbers = [number for number in _NEXT_MOVES if os.strerror(number) in str(error)]  # Rust and C++ give texts
+    return failure(folder, OSError(numbers[0], os.strerror(numbers[0]))) if numbers else error
 
 
 def expect_room(path: Path, needed: int, files: int = 1) -> None:

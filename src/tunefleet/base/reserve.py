@@ -20,10 +20,14 @@ def keep(root: Path) -> None:
         return
     with disk.writing(path, _SIZE):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
-        with open(descriptor, "wb") as stream:
-            stream.write(os.urandom(_SIZE))  # zeros take no room where a file system compresses
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(os.urandom(_SIZE))  # zeros take no room where a file system compresses
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            path.unlink()  # half of it is room for a final state
+            raise
 
 
 def spend(root: Path, write: Callable[[], None]) -> None:

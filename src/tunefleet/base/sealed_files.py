@@ -4,51 +4,69 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from tunefleet.base import pulse
+from tunefleet.base import disk, pulse
 from tunefleet.base.checksums import Checksum
 
 _LARGE = 1 << 20  # bytes; a smaller piece is hashed before another thread would have begun
+_PIECE = 1 << 24  # bytes of one system call
 _SYNC_EVERY = 1 << 26  # bytes
 
 
 class SealedFile:
     """A new file, written from its first byte to its last; a stream for `torch.save`.
 
-    A large piece is hashed in a thread of its own while this one writes and syncs: hashlib and the kernel both let go
-    of Python's lock. Once it is closed without an error, every byte is on the disk.
+    Large pieces are hashed, and what is written is synced, in threads beside this one: hashlib and the kernel let go
+    of Python's lock. Once it is closed without an error, every byte is on the disk. Raises `DiskError`, with the bytes
+    that were `needed`, or `OSError`; once more when it is closed, whatever its user made of it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._stream = open(path, "wb")  # closed by __exit__
+    def __init__(self, path: Path, needed: int = 0) -> None:
+        self._path = path
+        self._needed = needed
+        self._failure: OSError | None = None
+        with disk.writing(path, needed):
+            self._stream = open(path, "wb")  # closed by __exit__
         self._sha256 = hashlib.sha256()
         self._size = self._synced = 0
-        self._hasher: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._syncing: Future[None] | None = None
 
     def __enter__(self) -> SealedFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._hasher:
-            self._hasher.shutdown()
-        with self._stream:
-            if kind is None:
-                self._sync()
+        try:
+            if kind is None and self._failure is None:
+                self._keeping_failure(self._sync)
+        finally:
+            if self._threads:
+                self._threads.shutdown()
+            with suppress(OSError):  # a second one says nothing more
+                self._stream.close()
+        if self._failure:
+            raise self._failure from None
 
     def write(self, data: bytes | memoryview) -> int:
-        """Writes and hashes all bytes of `data`; returns their number. Raises `OSError`."""
+        """Writes and hashes all bytes of `data`; returns their number."""
         view = memoryview(data).cast("B")
         if len(view) < _LARGE:
             self._sha256.update(view)
-            self._write(view)
+            self._keeping_failure(lambda: self._write(view))
         else:
-            self._hasher = self._hasher or ThreadPoolExecutor(1)
-            hashing = self._hasher.submit(self._sha256.update, view)
-            self._write(view)
-            hashing.result()  # afterwards the memory is the caller's again
+            self._threads = self._threads or ThreadPoolExecutor(2)
+            hashing = self._threads.submit(self._sha256.update, view)
+            try:
+                self._keeping_failure(lambda: self._write(view))
+            finally:
+                hashing.result()  # afterwards the memory is the caller's again
         return len(view)
 
     def flush(self) -> None:
@@ -59,21 +77,54 @@ class SealedFile:
         """[bytes, SHA-256] of what was written."""
         return [self._size, self._sha256.hexdigest()]
 
-    def _write(self, view: memoryview) -> None:
-        self._stream.write(view)
-        pulse.tick()
-        self._size += len(view)
-        if self._size - self._synced >= _SYNC_EVERY:
-            self._sync()
+    def _keeping_failure(self, act: Any) -> None:
+        try:
+            with disk.writing(self._path, self._needed):
+                act()
+        except OSError as error:
+            self._failure = error
+            raise
 
-    def _sync(self) -> None:
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+    def _write(self, view: memoryview) -> None:
+        for start in range(0, len(view), _PIECE):
+            self._stream.write(view[start : start + _PIECE])
+            self._size += len(view[start : start + _PIECE])
+            if threading.current_thread() is threading.main_thread():  # else training has to get on by itself
+                pulse.tick()
+            if self._size - self._synced >= _SYNC_EVERY:
+                self._sync_beside()
+
+    def _sync_beside(self) -> None:
+        """Begins to sync what is written, unless an earlier sync goes on."""
+        if self._syncing and not self._syncing.done():
+            return
+        self._expect_synced()
+        self._threads = self._threads or ThreadPoolExecutor(2)
+        self._syncing = self._threads.submit(os.fsync, self._stream.fileno())
         self._synced = self._size
 
+    def _sync(self) -> None:
+        self._expect_synced()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
 
-def write(path: Path, content: bytes) -> Checksum:
-    """Writes and syncs a small file; returns its checksum. Raises `OSError`."""
-    with SealedFile(path) as file:
-        file.write(content)
-    return file.checksum
+    def _expect_synced(self) -> None:
+        """Waits for the sync that goes on; the kernel says that it failed to one call alone."""
+        if self._syncing:
+            self._syncing.result()
+
+
+@dataclass(frozen=True)
+class SmallFile:
+    """A file whose content is in memory, not written yet."""
+
+    content: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content)
+
+    def write(self, stream: Any) -> None:
+        """Writes it into a stream of bytes."""
+        stream.write(self.content)

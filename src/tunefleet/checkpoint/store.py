@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
-from tunefleet.base import checksums, files, sealed_files
+from tunefleet.base import checksums, disk, files
 from tunefleet.base.checksums import Checksum
-from tunefleet.base.errors import RunError
+from tunefleet.base.errors import DiskError, RunError
+from tunefleet.base.sealed_files import SmallFile
 from tunefleet.checkpoint import checkpoint_manifest, find_checkpoint, folders, pointer, rng
+from tunefleet.checkpoint.agreement import on_all, on_first
 from tunefleet.checkpoint.checkpoint_manifest import Manifest
 from tunefleet.checkpoint.find_checkpoint import SHARDS, Checkpoint
+from tunefleet.checkpoint.part import write
 from tunefleet.checkpoint.retention import Retention, SavedCheckpoint, is_among_best, superfluous
 from tunefleet.checkpoint.saved_checkpoints import saved_checkpoints
-from tunefleet.contracts import Engine, Group, RunState
+from tunefleet.contracts import CheckpointFile, Engine, Group, RunState
 from tunefleet.plan.paths import validation_splits
 
 
@@ -56,23 +61,22 @@ class CheckpointStore:
     def save(self, engine: Engine, state: RunState) -> None:
         """Saves all ranks' shards; they count when every byte is on the disk, and are there whatever happens then.
 
-        A checkpoint of the same step is replaced, unless it is what this process has just saved or restored.
+        A checkpoint of the same step is replaced, unless it is what this process has just saved or restored. Raises
+        `DiskError`, on all ranks, where there is no room or writing fails on one: earlier checkpoints are as they were.
         """
         final = self._folder / folders.name_of(state.step)
         if self._is_on_disk(final, state.step):
             return
         temporary = final.with_suffix(folders.UNFINISHED)
-        sums = self._begin(temporary)
-        sums |= engine.save(temporary, SHARDS)
-        sums |= self._save_rng(temporary)
-        parts = self._group.gather(sums)  # no rank is here before its files are on the disk
-        if self._group.rank == 0:
-            sums = {name: checksum for part in parts for name, checksum in part.items()}
-            digest = self._commit(temporary, final, self._manifest(state, sums))
-            self._on_disk = state.step, digest
-            self._point(final, digest)
-            self._remove_old()
-        self._on_disk = self._group.gather(self._on_disk)[0]
+        part = self._part(engine)
+        sizes = list(chain.from_iterable(self._group.gather([file.size for file in part.values()])))
+        try:
+            on_first(self._group, final, lambda: self._begin(temporary, final, sizes))
+            parts = on_all(self._group, final, lambda: write(temporary, part))  # then all files are on the disk
+            sums = {name: checksum for part_sums in parts for name, checksum in part_sums.items()}
+            self._on_disk = on_first(self._group, final, lambda: self._publish(temporary, final, state, sums))
+        except DiskError as error:
+            raise self._given_up(temporary, error) from None
 
     def restore(self, engine: Engine) -> RunState | None:
         """Resumes from the newest checkpoint: weights, optimizer, random states; returns its state.
@@ -114,24 +118,42 @@ class CheckpointStore:
         return bool(self._group.gather(is_due)[0])
 
     def tidy(self) -> None:
-        """Removes what need not stay, now that another checkpoint was measured."""
-        if self._group.rank == 0 and self._on_disk:
-            self._remove_old()
+        """Removes what need not stay, now that another checkpoint was measured. Raises `DiskError`. Collective."""
+        if self._on_disk:
+            on_first(self._group, self._folder, self._remove_old)
 
-    def _begin(self, temporary: Path) -> dict[str, Checksum]:
-        """An empty folder, with the texts in it; the checksums of what this rank has written."""
-        sums = {}
+    def _part(self, engine: Engine) -> dict[str, CheckpointFile]:
+        """This rank's files, by name. Collective."""
+        texts = self._texts if self._group.rank == 0 else {}
+        return {
+            **{name: SmallFile(text.encode("utf-8")) for name, text in texts.items()},
+            **engine.shards(SHARDS),
+            rng.file_name(self._group.rank): SmallFile(rng.to_bytes(rng.capture())),
+        }
+
+    def _begin(self, temporary: Path, final: Path, sizes: Sequence[int]) -> None:
+        """An empty folder, where the disk has room for files of these sizes (bytes)."""
+        folders.remove_leftovers(self._folder)
+        disk.expect_room(final, sum(sizes), files=len(sizes) + 1)
+        temporary.mkdir(parents=True)
+
+    def _publish(self, temporary: Path, final: Path, state: RunState, sums: dict[str, Checksum]) -> tuple[int, str]:
+        """(step, digest of the manifest) of the checkpoint that counts now."""
+        digest = self._commit(temporary, final, self._manifest(state, sums))
+        self._point(final, digest)
+        self._remove_old()
+        return state.step, digest
+
+    def _given_up(self, temporary: Path, error: DiskError) -> DiskError:
+        """The error, with what there is to resume from; the part that was written is removed. Collective."""
+        step = 0
         if self._group.rank == 0:
-            folders.remove_leftovers(self._folder)
-            temporary.mkdir(parents=True)
-            for name, text in self._texts.items():
-                sums[name] = sealed_files.write(temporary / name, text.encode("utf-8"))
-        self._group.barrier()
-        return sums
-
-    def _save_rng(self, temporary: Path) -> dict[str, Checksum]:
-        name = rng.file_name(self._group.rank)
-        return {name: sealed_files.write(temporary / name, rng.to_bytes(rng.capture()))}
+            shutil.rmtree(temporary, ignore_errors=True)
+            step, _ = find_checkpoint.latest(self._folder)
+        step = self._group.gather(step)[0]
+        resumable = f"The checkpoint of step {step} is whole, and the same command goes on from there."
+        next_move = resumable if step else "Nothing is saved yet: the same command begins again."
+        return DiskError(f"{error} {next_move}", error.errno or 0, agreed=True)
 
     def _restore_rng(self, checkpoint: Checkpoint, same_ranks: bool) -> None:
         if same_ranks:
@@ -169,9 +191,7 @@ class CheckpointStore:
         saved_step, digest = self._on_disk or (None, "")
         if not self._group.gather(saved_step == step and final.is_dir())[0]:
             return False
-        if self._group.rank == 0:
-            self._point(final, digest)
-        self._group.barrier()
+        on_first(self._group, final, lambda: self._point(final, digest))
         return True
 
     def _point(self, final: Path, digest: str) -> None:

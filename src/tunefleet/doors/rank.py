@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from tunefleet.base import failures, pulse, secrets, status, stdio
-from tunefleet.base.errors import FAILED, INTERRUPTED, RunError, TunefleetError, UserError, exit_code_of
+from tunefleet.base import disk, failures, pulse, reserve, secrets, status, stdio
+from tunefleet.base.errors import FAILED, INTERRUPTED, DiskError, RunError, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause
@@ -93,6 +93,7 @@ def _settle(plan: Plan, outcome: Ending) -> None:
 def train_plan(plan: Plan) -> int:
     """Rank 0 looks for all: a job may have waited for days."""
     if os.environ["RANK"] == "0":
+        reserve.keep(plan.paths.root)
         with pulse.solo_work("comparing files"):
             unchanged.expect(plan)
             unchanged.expect_whole_export(plan)
@@ -108,8 +109,12 @@ def guarded(plan: Plan, act: Callable[[], int]) -> int:
     rank = int(os.environ["RANK"])
     try:
         return act()
-    except BaseException as error:
-        failures.write(plan.paths, Failure.from_error(rank, error))
+    except BaseException as unexpected:
+        error = disk.recognised(unexpected, plan.paths.root)
+        with suppress(OSError):  # of a disk that fails: the exit code and the line below say it
+            failures.write(plan.paths, Failure.from_error(rank, error))
+            if isinstance(error, DiskError) and rank == 0 and not plan.job:  # a job's end writes its final state
+                _settle(plan, Ending(Cause.DISK, str(error)))
         _report(rank, error)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -144,7 +149,7 @@ def prepare_environment(plan: Plan) -> None:
 def _report(rank: int, error: BaseException) -> None:
     """User errors without a traceback, and once; a lost process in one line; bugs with a traceback."""
     if isinstance(error, TunefleetError):
-        if rank == 0 or not isinstance(error, UserError):
+        if rank == 0 or not (isinstance(error, UserError) or (isinstance(error, DiskError) and error.agreed)):
             print(f"tunefleet: {error}", file=sys.stderr)
     elif failures.cause_of(error) is Cause.LOST_PEER:  # whoever started the ranks says which of them went, and why
         print(f"tunefleet: rank {rank} lost another process of the run: {str(error).splitlines()[0]}", file=sys.stderr)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunefleet.base import files, sealed_files
-from tunefleet.base.checksums import Checksum
+from tunefleet.base import files
 from tunefleet.base.errors import RunError
+from tunefleet.base.sealed_files import SmallFile
 from tunefleet.libraries import deepspeed_private
 
 FILE = "frozen.json"  # in every checkpoint that leaves weights out
@@ -45,9 +45,9 @@ def combine(parts: list[int]) -> int:
     return sum(parts) & _BITS
 
 
-def write(folder: Path, base: int) -> Checksum:
-    """Writes the number of all frozen weights into the checkpoint in `folder`; returns the file's checksum."""
-    return sealed_files.write(folder / FILE, json.dumps({"base": base}).encode())
+def record(base: int) -> SmallFile:
+    """The file with the number of all frozen weights."""
+    return SmallFile(json.dumps({"base": base}).encode())
 
 
 def expect(folder: Path, base: int) -> None:

@@ -1,35 +1,62 @@
-"""Shard writer: how DeepSpeed's files come to the disk: hashed while they are written, and synced."""
+"""Shard writer: DeepSpeed's files, taken from it before they are written; how large they will be, and their bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointCommitInfo, CheckpointEngine
+from torch import Tensor
 from torch.utils.serialization import config as serialization
 
-from tunefleet.base.checksums import Checksum
-from tunefleet.base.sealed_files import SealedFile
+from tunefleet.contracts import ByteStream
+
+_LEAF = 768  # bytes: two headers of torch's archive with a tensor's name, the alignment, its shape in the pickle
+_ARCHIVE = 1 << 14  # bytes of its own records, and of a configuration
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of DeepSpeed's; `state` is the engine's own memory, which the next step changes."""
+
+    state: Any
+
+    @property
+    def size(self) -> int:
+        """Bytes, at least as many as will be written: every storage once, and as much as the rest may take."""
+        leaves = list(_leaves(self.state))
+        storages = [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor)]
+        tensors = {storage.data_ptr(): storage.nbytes() for storage in storages}
+        return sum(tensors.values()) + len(leaves) * _LEAF + _ARCHIVE
+
+    def write(self, stream: ByteStream) -> None:
+        """Writes it. torch's own CRC-32 is left out: the SHA-256 of the whole file holds more."""
+        with cast(Any, serialization).patch("save.compute_crc32", False):
+            torch.save(self.state, cast(Any, stream))
 
 
 class ShardWriter(CheckpointEngine):  # type: ignore[misc]  # DeepSpeed has no types
-    """In the place of DeepSpeed's own writer, for one `folder`; `checksums` are those of this rank, by name in it."""
+    """In the place of DeepSpeed's own writer: keeps this rank's files, by their paths in the checkpoint's folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.name = "tunefleet"
         self._folder = folder
-        self.checksums: dict[str, Checksum] = {}
+        self.shards: dict[str, Shard] = {}
 
     def create(self, info: CheckpointCommitInfo) -> None:
         """DeepSpeed's announcement of a checkpoint."""
 
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Folders are made when files are written."""
+
     def save(self, state_dict: Any, path: str) -> None:
-        """Writes one file. torch's own CRC-32 is left out: the SHA-256 of the whole file holds more."""
-        with SealedFile(Path(path)) as file, cast(Any, serialization).patch("save.compute_crc32", False):
-            torch.save(state_dict, cast(Any, file))
-        self.checksums[str(Path(path).relative_to(self._folder))] = file.checksum
+        """Keeps one file."""
+        self.shards[str(Path(path).relative_to(self._folder))] = Shard(state_dict)
 
     def load(self, path: str, map_location: Any = None) -> Any:
         """Not read by the one that writes: `engine/shards.py` is how files are read."""
@@ -38,3 +65,14 @@ class ShardWriter(CheckpointEngine):  # type: ignore[misc]  # DeepSpeed has no t
     def commit(self, info: CheckpointCommitInfo) -> bool:
         """DeepSpeed's end of a checkpoint; ours is in `checkpoint/store.py`."""
         return True
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What dictionaries and lists hold, however deep, with their keys."""
+    if isinstance(value, Mapping):
+        yield from value
+        yield from chain.from_iterable(map(_leaves, value.values()))
+    elif isinstance(value, list | tuple):
+        yield from chain.from_iterable(map(_leaves, value))
+    else:
+        yield value

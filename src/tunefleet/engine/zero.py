@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tunefleet.base.checksums import Checksum
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
-from tunefleet.contracts import MicroBatch, Refusal, StepResult, UpdateRule, any_finite
+from tunefleet.contracts import CheckpointFile, MicroBatch, Refusal, StepResult, UpdateRule, any_finite
 from tunefleet.engine import frozen, reshard, shards, tensor_parallel
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.grad_clipping import clip_global_norm
@@ -119,22 +118,22 @@ class ZeroEngine:
         dtype = torch_dtype(self._plan.config.train.precision) if autocast else None
         return torch.autocast(self._group.device.type, dtype=dtype, enabled=autocast)
 
-    def save(self, folder: Path, tag: str) -> dict[str, Checksum]:
-        """Writes this rank's shards below folder/tag, synced; returns their checksums by name in `folder`.
+    def shards(self, tag: str) -> Mapping[str, CheckpointFile]:
+        """This rank's files of a checkpoint, as `tag`/name: not written, and not to be after the next step.
 
-        Every rank must call it. Raises `RunError` where it cannot.
+        Every rank must call it. Raises `RunError` where they could not be restored.
         """
         expect_saveable(self._plan.config.parallel)
+        folder = Path("checkpoint")
         writer = ShardWriter(folder)
         with deepspeed_private.writer(self._engine, writer):
             if not self._frozen:
                 self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
-                return writer.checksums
+                return writer.shards
             with frozen.without_frozen(self._engine.module):
                 self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
         base = self._base()
-        record = {frozen.FILE: frozen.write(folder, base)} if self._group.rank == 0 else {}
-        return writer.checksums | record
+        return {**writer.shards, **({frozen.FILE: frozen.record(base)} if self._group.rank == 0 else {})}
 
     def restore(self, folder: Path, tag: str, step: int) -> None:
         """Reads this rank's shards from folder/tag and resumes after `step`; every rank must call it."""

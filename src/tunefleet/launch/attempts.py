@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from tunefleet.base import status
+from tunefleet.base import disk, reserve, status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 
@@ -50,12 +50,16 @@ def read(run: RunPaths, submission: str) -> list[Attempt]:
 
 
 def write(run: RunPaths, attempt: Attempt) -> None:
-    """Adds a line; the end of an attempt repeats its beginning."""
+    """Adds a line, on a full disk too; the end of an attempt repeats its beginning. Raises `DiskError`."""
     line = json.dumps({**asdict(attempt), "cause": attempt.cause.value})
-    with open(run.attempts, "ab+") as stream:
-        stream.write(f"{_to_a_new_line(stream)}{line}\n".encode())
-        stream.flush()
-        os.fsync(stream.fileno())
+
+    def append() -> None:
+        with disk.writing(run.attempts, len(line)), open(run.attempts, "ab+") as stream:
+            stream.write(f"{_to_a_new_line(stream)}{line}\n".encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    reserve.spend(run.root, append)
 
 
 def _to_a_new_line(stream: BinaryIO) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunefleet.base import failures, status
-from tunefleet.base.errors import FAILED, HUNG, INTERRUPTED, RunError
+from tunefleet.base.errors import DISK, FAILED, HUNG, INTERRUPTED, DiskError, RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
@@ -128,7 +128,7 @@ class Ranks:
         code = HUNG if outcome.cause is Cause.HANG else self.processes[self.first_failure].returncode
         outcome = replace(outcome, reason=f"{outcome.reason}{remark}")
         self._settle(outcome)
-        if outcome.cause is not Cause.CANCELLED and (self.first_failure != 0 or code < 0 or remark):
+        if outcome.cause is not Cause.CANCELLED and (code < 0 or remark or not self._has_told(self.first_failure)):
             print(f"tunefleet: {outcome.reason}", file=sys.stderr)
         return FAILED if code < 0 else code
 
@@ -189,18 +189,26 @@ class Ranks:
         hint = " (the system may be out of memory)" if code == -signal.SIGKILL else ""
         return f"{subject} {end}{hint}.{self._log(rank)}"
 
+    def _has_told(self, rank: int) -> bool:
+        """Whether rank 0 has shown the failure of `rank` on the console: its own, or the same that all of them met."""
+        failure, first = self._failure(rank), self._failure(0)
+        return rank == 0 or bool(failure and first and failure.message == first.message)
+
     def _log(self, rank: int) -> str:
         """Where its traceback is; rank 0 has shown its own on the console."""
         return f" Its log: {self.paths.log(rank)}" if rank > 0 and self.paths.log(rank).exists() else ""
 
     def _cause(self, rank: int) -> Cause:
-        failure = self._failure(rank)
-        return failure.cause if failure else Cause.KILLED if self.processes[rank].returncode < 0 else Cause.ERROR
+        if failure := self._failure(rank):
+            return failure.cause
+        code = self.processes[rank].returncode
+        return Cause.KILLED if code < 0 else Cause.DISK if code == DISK else Cause.ERROR
 
     def _settle(self, outcome: Ending) -> None:
         run_status = status.read(self.paths.status) or Status(State.STARTING)
         if not run_status.state.final:
-            status.write(self.paths.status, outcome.final_status(run_status))
+            with contextlib.suppress(DiskError):  # of a disk that fails: the console and the exit code say it
+                status.write(self.paths.status, outcome.final_status(run_status))
 
     def _signal(self, number: int) -> None:
         for process in self.processes:

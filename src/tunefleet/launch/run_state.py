@@ -9,6 +9,7 @@ import functools
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from tunefleet.base import processes, status
 from tunefleet.base.paths import RunPaths
@@ -200,5 +201,6 @@ def _settle(run: RunPaths, read_status: Status, outcome: Ending) -> Status:
     if run.cancelled.exists():
         outcome = ending.BY_USER
     settled = outcome.final_status(read_status)
-    status.write(run.status, settled)
+    with suppress(OSError):  # of a disk that fails, or of somebody else's run: it is shown all the same
+        status.write(run.status, settled)
     return settled

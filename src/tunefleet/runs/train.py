@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tunefleet.base import files, progress, pulse, status, sweep_requests
-from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, ExportError, OutOfMemory
+from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, DiskError, ExportError, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
 from tunefleet.base.units import clock
@@ -130,6 +130,7 @@ class _Run:
             except Rewind as rewind:
                 self._go_back(rewind)
         self._console.close_bar()
+        self._leave_if_unwritten()
         if reason in (Reason.COMPLETE, Reason.NO_BETTER):
             return self._complete(self._deciding.early_stopping.reason if reason is Reason.NO_BETTER else "")
         return self._leave_for_sweep(reason) if reason in (Reason.RUNG, Reason.PRUNED) else self._interrupted(reason)
@@ -188,7 +189,8 @@ class _Run:
         self._deadline.save_seconds = previous.save_seconds if previous else 0.0
         self._write_status(State.RUNNING, saved_step=self._state.step)
         if self._is_first_rank:
-            files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
+            with self._stop.noting():
+                files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
         self._console.print_table(run_summary.data_rows(self._plan, self._inputs))
         if self._store.note:
             self._console.print_line(self._store.note)
@@ -220,7 +222,8 @@ class _Run:
         if not self._unlogged:  # a refused step has its record whatever the cadence is
             return
         self._unlogged = None
-        self._trackers.log(step_record(self._plan, state, result))
+        with self._stop.noting():
+            self._trackers.log(step_record(self._plan, state, result))
         self._write_status(
             State.RUNNING,
             **({"loss": result.loss} if math.isfinite(result.loss) else {}),
@@ -239,7 +242,8 @@ class _Run:
         record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
         if validation_splits.answers_needed(self._plan.config):
             record |= validation.of_answers(self._plan, self._engine, self._copies, self._inputs)[0]
-        self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **record})
+        with self._stop.noting():
+            self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **record})
         evaluation = run_summary.split_metrics(record)
         self._store.measured(self._state.step, evaluation)
         self._write_status(State.RUNNING, evaluation=evaluation)
@@ -259,6 +263,16 @@ class _Run:
             self._deadline.save_seconds, self._saved_step = time.perf_counter() - began, self._state.step
         saved = {"saved_step": self._saved_step, "save_seconds": self._deadline.save_seconds}
         self._write_status(State.RUNNING, **saved, best=self._deciding.best())
+
+    def _leave_if_unwritten(self) -> None:
+        """Where one rank could not write what it alone writes, saves and raises `DiskError` on all. Collective."""
+        error = self._stop.disk_error
+        messages = [message for message in self._group.gather((str(error), error.errno) if error else None) if message]
+        if messages:
+            self._save()  # or raises why that is not possible either
+            message, number = messages[0]
+            saved = f"Saved at step {self._state.step}: the same command goes on from there."
+            raise DiskError(f"{message} {saved}", number, agreed=True)
 
     def _leave_for_sweep(self, reason: Reason) -> int:
         """Leaves at a rung, or pruned, as the run's sweep asks: saved, at a rung measured too. It can be resumed.
@@ -321,12 +335,14 @@ class _Run:
         answered, samples = validation.of_answers(self._plan, self._engine, self._copies, self._inputs)
         record |= answered
         pulse.enter("reporting")
-        self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
         evaluation = run_summary.split_metrics(record)
         best = self._deciding.tidy(self._state.step, evaluation)
-        if self._is_first_rank:
-            with pulse.solo_work("reporting"):
-                self._report(record, samples, trained, early, best, done=not failed)
+        with self._stop.noting():
+            self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
+            if self._is_first_rank:
+                with pulse.solo_work("reporting"):
+                    self._report(record, samples, trained, early, best, done=not failed)
+        self._leave_if_unwritten()
         if failed:
             self._write_status(State.RUNNING, evaluation=evaluation, best=best)
             return FAILED
@@ -368,4 +384,5 @@ class _Run:
 
     def _write_status(self, state: State, **changes: Any) -> None:
         if self._status:
-            self._status.write(state, self._state, **changes)
+            with self._stop.noting():
+                self._status.write(state, self._state, **changes)

@@ -90,10 +90,15 @@ class Console:
             self._append_to_log(line) if self._bar else self.print_line(line)
 
     def _append_to_log(self, line: str) -> None:
-        if self._log:
+        if not self._log:
+            return
+        try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with open(self._log, "a", encoding="utf-8") as log:
                 log.write(line + "\n")
+        except OSError as error:  # the line is on the console: it is no reason to stop
+            print(f"tunefleet: {self._log}: {error.strerror}; output is missing there.", file=sys.stderr)
+            self._log = None
 
     def _progress(self) -> Progress:
         columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[metrics]}")

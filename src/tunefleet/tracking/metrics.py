@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files
+from tunefleet.base import disk, files
 
 
 class MetricsFile:
@@ -19,12 +19,15 @@ class MetricsFile:
     def __init__(self, path: Path, resumed_from: int) -> None:
         self._path = path
         _rewind(path, resumed_from)
-        self._stream = open(path, "a", encoding="utf-8")
+        with disk.writing(path):
+            self._stream = open(path, "a", encoding="utf-8")
 
     def log(self, record: dict[str, Any]) -> None:
-        """Appends one record."""
-        self._stream.write(json.dumps(record) + "\n")
-        self._stream.flush()
+        """Appends one record. Raises `DiskError`."""
+        line = json.dumps(record) + "\n"
+        with disk.writing(self._path, len(line)):
+            self._stream.write(line)
+            self._stream.flush()
 
     def rewind(self, step: int) -> None:
         """Drops the records of later steps, which come again."""
@@ -34,7 +37,8 @@ class MetricsFile:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Closes the file; the summary is in status.json."""
-        self._stream.close()
+        with disk.writing(self._path):
+            self._stream.close()
 
 
 def read(path: Path) -> list[dict[str, Any]]:

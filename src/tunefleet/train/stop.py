@@ -1,11 +1,14 @@
-"""Reasons to stop: complete, early stopping, a rung, a prune file, a signal, the stop file; all ranks agree."""
+"""Reasons to stop: complete, early stopping, a rung, a prune file, a signal, the stop file, the disk; all agree."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from tunefleet.base import pulse, sweep_requests
+from tunefleet.base.errors import DiskError
 from tunefleet.base.paths import RunPaths
 from tunefleet.contracts import Group, RunState
 from tunefleet.launch import rank_signals
@@ -39,9 +42,20 @@ class Stop:
         self._deadline = deadline
         self._rung = sweep_requests.rung(run)
         self._signalled = Reason.CONTINUE
+        self.disk_error: DiskError | None = None
+        """The first that this rank met, and went on to the end of its step."""
         for number in stop_signals():
             signal.signal(number, self._flag)
         rank_signals.hold()
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Within it this rank writes what others do not: where it cannot, all of them stop before the next step."""
+        try:
+            yield
+        except DiskError as error:
+            self.disk_error = self.disk_error or error
+            self._signalled = Reason.DISK
 
     def reason(self, state: RunState) -> Reason:
         """Why to stop before the next step. Collective: every rank must call it at every step."""

@@ -11,7 +11,8 @@ class Reason(IntEnum):
     """Why a run stops; the largest of all ranks' reasons counts. CONTINUE is none.
 
     A run at its last step is complete, as is one that gets no better, whatever its sweep asks. Ctrl-C is the user's
-    alone, and a launcher that got it too may send SIGTERM after it: INTERRUPT is the largest.
+    alone, and a launcher that got it too may send SIGTERM after it: INTERRUPT is larger. What a rank could not write is
+    said, whatever else there is.
     """
 
     CONTINUE = 0
@@ -23,6 +24,7 @@ class Reason(IntEnum):
     TIME_LIMIT = 6
     TERMINATED = 7
     INTERRUPT = 8
+    DISK = 9
 
     @property
     def cause(self) -> Cause:
