@@ -53,3 +53,19 @@ def test_handlers_are_as_before() -> None:
     previous = signal.getsignal(TERM)
     heard((), 0.0)
     assert signal.getsignal(TERM) is previous
+
+
+def test_who_ignores_sigint_as_a_process_in_the_background_hears_it_and_nohup_is_nohup() -> None:
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        assert numbers((INT,), 0.0) == [INT]
+        assert numbers((signal.SIGHUP,), 0.0) == []
+        assert signal.getsignal(INT) is signal.SIG_IGN
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_whatever_asks_a_run_to_stop_reaches_the_launcher(number: signal.Signals) -> None:
+    assert numbers((number,), 0.0) == [number]

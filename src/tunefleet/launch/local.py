@@ -128,7 +128,8 @@ class Ranks:
         code = HUNG if outcome.cause is Cause.HANG else self.processes[self.first_failure].returncode
         outcome = replace(outcome, reason=f"{outcome.reason}{remark}")
         self._settle(outcome)
-        if outcome.cause is not Cause.CANCELLED and (code < 0 or remark or not self._has_told(self.first_failure)):
+        is_told = code >= 0 and not remark and outcome.cause is not Cause.HANG and self._has_told(self.first_failure)
+        if outcome.cause is not Cause.CANCELLED and not is_told:
             print(f"tunefleet: {outcome.reason}", file=sys.stderr)
         return FAILED if code < 0 else code
 

@@ -21,8 +21,12 @@ BURST = 0.1  # seconds
 
 
 def stop_signals() -> list[signal.Signals]:
-    """Those that this process hears: all but SIGHUP where it was started with nohup."""
-    return [number for number in CAUSES if signal.getsignal(number) is not signal.SIG_IGN]
+    """Those that ask this process to stop: all but SIGHUP where it was started with nohup.
+
+    A shell lets what it starts in the background ignore SIGINT as well, and who sends it all the same means it.
+    """
+    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in CAUSES if not (number is signal.SIGHUP and ignores_hangup)]
 
 
 @contextmanager
