@@ -17,7 +17,10 @@ from tests.plans import OPT
 from tunefleet.base import status
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.status import State, Status
+from tunefleet.checkpoint import checkpoint_manifest
+from tunefleet.checkpoint.checkpoint_manifest import Manifest
 from tunefleet.config import RunConfig, load
+from tunefleet.contracts import RunState
 from tunefleet.doors import rank
 from tunefleet.doors.start import start
 from tunefleet.launch import restarts, run_lock
@@ -185,14 +188,28 @@ def test_the_lock_is_held_while_the_ranks_run_and_given_back(planned: Planned, m
     assert start(planned(), CPU) == 3
 
 
-def test_a_damaged_plan_is_not_overwritten(planned: Planned, started: list[Plan]) -> None:
+def test_a_damaged_plan_is_replaced_by_the_command_of_the_run(planned: Planned, started: list[Plan]) -> None:
     plan = planned()
     plan.paths.root.mkdir(parents=True)
     plan.paths.plan.write_text('{"name": "mi')
-    with pytest.raises(RunError, match="damaged"):
+    assert start(plan, CPU) == 0
+    assert Plan.read(plan.paths.root).identity == plan.identity
+
+
+def test_a_damaged_plan_is_not_replaced_beside_checkpoints_of_another(planned: Planned, started: list[Plan]) -> None:
+    plan = planned()
+    folder = plan.paths.checkpoints / "step-00000002"
+    folder.mkdir(parents=True)
+    plan.paths.plan.write_text('{"name": "mi')
+    with pytest.raises(RunError, match="This is not its command"):  # no manifest can be read
         start(plan, CPU)
-    assert started == []
+    manifest = Manifest(RunState(step=2), "another", 1, 0.0, {"a": (1, "0" * 64)})
+    checkpoint_manifest.write(folder, manifest)
+    with pytest.raises(RunError, match=r"damaged: .*This is not its command"):
+        start(plan, CPU)
     assert plan.paths.plan.read_text() == '{"name": "mi'
+    checkpoint_manifest.write(folder, replace(manifest, identity=plan.identity))
+    assert start(plan, CPU) == 0
 
 
 # Under torchrun or srun the ranks are there already

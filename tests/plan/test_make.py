@@ -242,6 +242,40 @@ def test_a_plan_of_another_version_is_no_configuration_error(planned: Make, chan
         Plan.read(plan.paths.root)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan["config"]["optimizer"].update(lr=0.5),
+        lambda plan: plan.update(identity="0" * 64),
+        lambda plan: plan["batch"].update(micro=plan["batch"]["micro"] + 1),
+        lambda plan: plan.update(threads=64),
+        lambda plan: (plan["config"]["optimizer"].update(lr=0.5), plan.pop("digest")),
+        lambda plan: plan.update(digest=7),
+    ],
+    ids=["a rate", "the identity", "the batch", "threads", "a rate, without a digest", "the digest"],
+)
+def test_a_changed_plan_is_refused(planned: Make, change: Callable[[Any], Any]) -> None:
+    plan = planned()
+    plan.save()
+    values = json.loads(plan.paths.plan.read_text())
+    change(values)
+    plan.paths.plan.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"plan\.json: changed since it was saved"):
+        Plan.read(plan.paths.root)
+
+
+def test_control_a_plan_that_was_moved_or_renamed_is_read(planned: Make, tmp_path: Path) -> None:
+    plan = planned()
+    plan.save()
+    values = json.loads(plan.paths.plan.read_text())
+    values.update(name="other", run_dir="/elsewhere")
+    plan.paths.plan.write_text(json.dumps(values, sort_keys=True))
+    assert Plan.read(plan.paths.root).identity == plan.identity
+    del values["digest"], values["config"]["launch"]["restarts"]  # as version 0.1 saved it
+    plan.paths.plan.write_text(json.dumps(values))
+    assert Plan.read(plan.paths.root).identity == plan.identity
+
+
 # Complaints
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tunefleet.base import disk
+
+_LARGEST = 1 << 30  # bytes of a record of ours: the metrics of ten million steps
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,13 +58,28 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON value in `path`. Raises `OSError` or `ValueError`."""
-    return parse_json(path.read_bytes())
+    return parse_json(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in the file `path`. Raises `OSError`; for a pipe, a device or a folder too, which could wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, "is no file", str(path))
+        if status.st_size > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file with one a line, [] where there is no file; lines that are none are left out."""
     records = []
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    for line in read_bytes(path).split(b"\n") if path.exists() else ():
         with suppress(ValueError):
             records.append(parse_json(line))
     return [record for record in records if isinstance(record, dict)]

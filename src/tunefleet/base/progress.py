@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tunefleet.base import pulse
+from tunefleet.base import pulse, stdio
+from tunefleet.base.text import in_one_line
 from tunefleet.base.units import clock
 
 T = TypeVar("T")
@@ -89,4 +90,5 @@ class _Line:
 
     def _write(self, state: str, end: str) -> None:
         start = "\r\x1b[2K" if self._redraws else "  "
-        print(f"{start}{state}", end=end, file=sys.stderr, flush=True)
+        stdio.styled(sys.stderr).write(f"{start}{in_one_line(state)}{end}")
+        sys.stderr.flush()

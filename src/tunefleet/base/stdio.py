@@ -7,9 +7,10 @@ import io
 import os
 import select
 import sys
-from typing import Any
+from typing import IO, Any, cast
 
 from tunefleet.base import secrets
+from tunefleet.base.text import printable
 
 _UNREADABLE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)  # no reader is left: of a pipe, of a terminal
 _STDOUT = 1
@@ -64,12 +65,62 @@ class _Descriptor(io.FileIO):
 
 
 class _Text(io.TextIOWrapper):
-    """A text stream that passes on no secret of this process: a library may print an address or its environment."""
+    """A text stream that passes on no secret of this process, and nothing that a terminal obeys.
+
+    A library may print an address or its environment, and names, reasons and rows of data may hold escape sequences.
+    """
 
     def write(self, text: str) -> int:
         """The number of characters that are out of the way."""
-        super().write(secrets.without_own(text))
+        self.write_styled(printable(text))
         return len(text)
+
+    def write_styled(self, text: str) -> None:
+        """Writes with the escape sequences that are in it."""
+        super().write(secrets.without_own(text))
+
+
+def neutral(stream: IO[str]) -> IO[str]:
+    """`stream`, to which nothing is written that a terminal obeys, as `protect` makes standard output."""
+    return cast("IO[str]", _Neutral(stream))
+
+
+def styled(stream: IO[str]) -> IO[str]:
+    """`stream` for what draws on a terminal itself, a bar or colours; others write to it without escape sequences."""
+    return cast("IO[str]", _Styled(stream))
+
+
+class _Neutral:
+    """Passes everything on but escape sequences."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """The number of characters that are out of the way."""
+        self._stream.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Styled:
+    """Passes everything on, and escape sequences too."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """The number of characters that are out of the way."""
+        if isinstance(self._stream, _Text):
+            self._stream.write_styled(text)
+        else:
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _protected(stream: Any, descriptor: int) -> io.TextIOWrapper:

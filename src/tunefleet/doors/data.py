@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tunefleet.base import files, text
+from tunefleet.base import files, stdio, text
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import compose, highlight
@@ -48,7 +49,7 @@ def show(argv: Sequence[str], options: RowOptions, html: Path | None) -> None:
     if options.seed == -1:
         print(f"drawn with --random {seed}", flush=True)
     if html is None:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(file=stdio.styled(sys.stdout), highlight=False, soft_wrap=True)
         for row in shown:
             console.print(highlight.text(row, colours=console.is_terminal), markup=False)
     else:

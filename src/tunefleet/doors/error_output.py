@@ -21,6 +21,8 @@ _OF_THE_FILE_SYSTEM = {  # what a path or a disk can be, whatever the program do
     errno.EISDIR: "A file is needed there; move the folder away.",
     errno.ENOTDIR: "A folder is needed there; choose another place.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EINVAL: "A file is needed there; move away what is none.",
+    errno.EFBIG: "No file of ours is that large; move it away.",
     errno.ELOOP: "It is a link to itself.",
 }
 

@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 from tunefleet.base import failures, status, text
 from tunefleet.base.errors import DONE, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
+from tunefleet.checkpoint import checkpoint_manifest, folders
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
 from tunefleet.launch import external_ranks, local, project, provenance, restarts, run_lock, submission
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
+from tunefleet.plan.plan import DamagedPlan
 from tunefleet.plan.rules.launch_rules import started_elsewhere
 from tunefleet.plan.start_from import shorter
 
@@ -99,7 +101,10 @@ def _for_ranks(start_name: str) -> Iterator[None]:
 
 def _as_before(plan: Plan) -> Plan:
     """With the micro-batch that memory has left it with."""
-    return on_oom.as_before(plan, Plan.read(plan.paths.root)) if plan.paths.plan.exists() else plan
+    try:
+        return on_oom.as_before(plan, Plan.read(plan.paths.root)) if plan.paths.plan.exists() else plan
+    except DamagedPlan:  # `expect_own` has let it be replaced
+        return plan
 
 
 def _after_memory_ran_out(plan: Plan) -> Plan | None:
@@ -164,11 +169,16 @@ def done(plan: Plan) -> str:
 def expect_own(plan: Plan) -> None:
     """A directory holds one configuration: continuing another one in it would be silently wrong.
 
-    Raises `RunError` where the directory is another configuration's, or its files held something else.
+    Raises `RunError` where the directory is another configuration's, or its files held something else. A plan.json that
+    is damaged is replaced, where the checkpoints beside it are of this configuration.
     """
     if not plan.paths.plan.exists():
         return
-    saved = Plan.read(plan.paths.root)
+    try:
+        saved = Plan.read(plan.paths.root)
+    except DamagedPlan as error:
+        _expect_own_checkpoints(plan, error)
+        return
     if saved.identity != plan.identity:
         changed = _differences(dump(saved.config), dump(plan.config))
         raise RunError(
@@ -176,6 +186,17 @@ def expect_own(plan: Plan) -> None:
             f"Choose another name=, or none.{_rows_of_a_step(saved, plan)}{_more_steps(saved, plan)}"
         )
     unchanged.expect_as_in(saved, plan)
+
+
+def _expect_own_checkpoints(plan: Plan, damage: DamagedPlan) -> None:
+    """Raises `RunError` where checkpoints are there, and not all that can be read are of this configuration."""
+    saved = folders.checkpoints(plan.paths.checkpoints)
+    identities = set()
+    for folder in saved:
+        with suppress(ValueError):
+            identities.add(checkpoint_manifest.read(folder).identity)
+    if saved and identities != {plan.identity}:
+        raise RunError(f"{damage.complaints[0]} This is not its command: the checkpoints there are of other settings.")
 
 
 def _rows_of_a_step(saved: Plan, plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from rich.console import Console, Group
@@ -9,8 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tunefleet.base import stdio
 from tunefleet.base.errors import INTERRUPTED
 from tunefleet.base.sweeps import SweepPaths
+from tunefleet.base.text import in_one_line
 from tunefleet.doors import sweep_advance, sweep_status
 from tunefleet.sweep.definition import Definition
 from tunefleet.sweep.driver import Progress
@@ -24,7 +27,7 @@ _HEAD = ("trial", "state", "rung", "score", "settings")
 def watch(paths: SweepPaths) -> int:
     """Returns the exit code. Ctrl-C lets trials of this machine save, and leaves jobs alone."""
     paths, definition, planner = sweep_advance.opened(paths.root)
-    console = Console()
+    console = Console(file=stdio.styled(sys.stdout))
     try:
         with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
             return sweep_advance.watch(
@@ -41,7 +44,7 @@ def _screen(definition: Definition, progress: Progress) -> Group:
     table = Table(*_HEAD, box=None, title=f"{definition.name}  {time.strftime('%H:%M:%S')}", title_justify="left")
     for row in rows(study, definition.sweep.objective)[:_ROWS]:
         trial = row.trial
-        table.add_row(str(trial.number), trial.state.value, str(trial.rung), _score(row.score), trial.name)
+        table.add_row(str(trial.number), trial.state.value, str(trial.rung), _score(row.score), in_one_line(trial.name))
     counts = sweep_status.counts(study, sweep_status.never_started(definition, study))
     waiting = f"; {progress.waiting} runs wait for room" if progress.waiting else ""
     over = f"; over: {study.closed}" if study.closed else ""

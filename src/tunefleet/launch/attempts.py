@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from tunefleet.base import disk, reserve, status
+from tunefleet.base import disk, files, reserve, status
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause
 
@@ -80,7 +80,7 @@ def begin(run: RunPaths, submission: str, job: str) -> Attempt:
 
 def _all(path: Path) -> list[Attempt]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = files.read_bytes(path).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
     return [attempt for line in lines if (attempt := _attempt(line))]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,13 @@ from tunefleet.plan.processes.slurm_job import Job
 
 Contents = dict[str, dict[str, str]]
 """The SHA-256 of each file that a run reads, by what it is read as and by name (`plan/contents.py`)."""
+
+
+_DIGEST = "digest"
+
+
+class DamagedPlan(RunError):
+    """A plan.json that is none: cut off, or not written by us."""
 
 
 @dataclass(frozen=True)
@@ -121,21 +131,59 @@ class Plan:
         }
 
     def save(self) -> None:
-        """Writes plan.json into the run directory, atomically."""
-        files.write_json(self.paths.plan, dump(self))
+        """Writes plan.json into the run directory, atomically, with a digest of what it holds."""
+        values = dump(self)
+        files.write_json(self.paths.plan, {**values, _DIGEST: _digest(values)})
 
     @staticmethod
     def read(run_dir: Path) -> Plan:
-        """The plan saved in `run_dir`. Raises `RunError` where there is none, or one of another version."""
+        """The plan saved in `run_dir`. Raises `RunError` where there is none, one of another version, or a changed one;
+        `DamagedPlan` where it is no plan at all.
+        """
         path = RunPaths(run_dir).plan
         try:
-            plan = load(Plan, files.read_json(path))
-            return replace(plan, run_dir=str(run_dir.resolve()))  # the directory may have been moved
-        except FileNotFoundError:
+            record = _record(files.read_json(path))
+            digest = record.pop(_DIGEST, None)
+            plan = load(Plan, record)
+        except (FileNotFoundError, NotADirectoryError):
             raise RunError(f"{run_dir}: not a run: it has no plan.json. Runs are in outputs/.") from None
         except ConfigError as error:
             raise RunError(f"{path}: of another version of tunefleet: {error.complaints[0]}") from None
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror}.") from None
-        except ValueError as error:
-            raise RunError(f"{path}: damaged: {error}. Start the run again with its command.") from None
+        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
+            raise DamagedPlan(f"{path}: damaged: {error}. Start the run again with its command.") from None
+        _expect_unchanged(path, plan, record, digest)
+        return replace(plan, run_dir=str(run_dir.resolve()))  # the directory may have been moved
+
+
+def _record(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("it holds no settings")
+    return value
+
+
+def _expect_unchanged(path: Path, plan: Plan, record: Mapping[str, Any], digest: object) -> None:
+    """Raises `RunError` where the file holds something else than what was saved: that would be another run.
+
+    A plan without a digest is of version 0.1, which had fewer settings; its identity names the checkpoints it may use.
+    """
+    is_changed = _keys(record) == _keys(dump(plan)) if digest is None else digest != _digest(record)
+    if is_changed:
+        raise RunError(
+            f"{path}: changed since it was saved, so it is another run's. Put it back; or remove it, and start the run "
+            "again with its command."
+        )
+
+
+def _keys(values: Any, prefix: str = "") -> set[str]:
+    """Every key, with those above it."""
+    if not isinstance(values, dict):
+        return {prefix}
+    return {key for name, value in values.items() for key in _keys(value, f"{prefix}.{name}")}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of what a plan holds but its name and its place, which change when its directory is renamed or moved."""
+    kept = {key: value for key, value in values.items() if key not in ("name", "run_dir", _DIGEST)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tunefleet.base import files
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Journal:
     @staticmethod
     def read(path: Path) -> Journal:
         """The journal at `path`; an empty one where there is no file."""
-        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        lines = files.read_bytes(path).split(b"\n") if path.exists() else [b""]
         events: list[Event] = []
         damaged, repeated = [], []
         for position, line in enumerate(lines[:-1], 1):  # what follows the last line break was cut off
@@ -80,12 +82,61 @@ class Journal:
 
 
 def _event(line: bytes) -> Event | None:
+    """The event in a line; None where it is none, or a field of it is of another kind than events have."""
     try:
-        record = json.loads(line)
+        record = files.parse_json(line)
         number, at, kind = int(record.pop("n")), float(record.pop("at")), str(record.pop("event"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
-    return Event(number, at, kind, record)
+    is_right = all(_FIELDS[name](value) for name, value in record.items() if name in _FIELDS)
+    return Event(number, at, kind, record) if is_right else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not (type(value) is int and abs(value) > _LARGEST)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(item is None or _is_number(item) for item in value)
+
+
+def _is_settings(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_runs(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(run, dict) and all(map(_is_of_run, run.items())) for run in value)
+
+
+def _is_of_run(item: tuple[str, Any]) -> bool:
+    name, value = item
+    if name == "overrides":
+        return isinstance(value, list) and all(map(_is_text, value))
+    return _is_text(value) if name in ("run_dir", "identity") else value is None or not isinstance(value, (list, dict))
+
+
+_LARGEST = 1 << 53
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("trial", "rung", "first_rung"), _is_count),
+    **dict.fromkeys(("reason", "source", "state", "act"), _is_text),
+    **dict.fromkeys(("means", "spreads"), _are_numbers),
+    **dict.fromkeys(("measured", "stood", "limits"), _is_group),
+    "values": _is_settings,
+    "runs": _are_runs,
+}
+"""What fields of events are; docs/architecture.md has their meaning."""
 
 
 def end_of_whole_lines(stream: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -138,10 +139,14 @@ class Study:
 
 
 def fold(events: Iterable[Event]) -> Study:
-    """The study that the events tell of. Unknown events change nothing: a newer version may have written them."""
+    """The study that the events tell of. Unknown events change nothing: a newer version may have written them.
+
+    Nor do those of a trial that is not there, or without a field: the line that is missing cannot be read.
+    """
     study = Study()
     for event in events:
-        apply(study, event)
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            apply(study, event)
     return study
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tunefleet.base import text
+from tunefleet.base import stdio, text
 from tunefleet.base.units import clock, count
 
 _PLAIN_LINES = 20  # about so many progress lines in a run without a terminal
@@ -21,7 +21,7 @@ class Console:
     """Rank 0 prints, and appends every plain line to `log`, unless it prints there; the other ranks are silent."""
 
     def __init__(self, shown: bool, total_steps: int, first_step: int = 0, log: Path | None = None) -> None:
-        self._rich = RichConsole(quiet=not shown, highlight=False, soft_wrap=True)
+        self._rich = RichConsole(file=stdio.styled(sys.stdout), quiet=not shown, highlight=False, soft_wrap=True)
         self._log = log if shown and not _prints_to(log) else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
@@ -64,6 +64,7 @@ class Console:
 
     def print_line(self, line: str) -> None:
         """Prints `line`, above the bar if there is one."""
+        line = text.printable(line)
         (self._bar.console if self._bar else self._rich).print(line, markup=False)
         self._append_to_log(line)
 
