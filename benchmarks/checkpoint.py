@@ -71,7 +71,7 @@ def _measure(stage: int, repeats: int, folder: Path) -> None:
 
     group = join()
     model = {"name": "opt", "init": "random", "architecture": ARCHITECTURE}
-    plan = tiny_plan(folder, model, stage=stage, micro_batch=1)
+    plan = tiny_plan(folder, model, stage=stage, micro_batch=1, sequence_length=256)
     trainer = engine(plan, group)
     trainer.train_step(batches(plan, 0).take(plan.batch.accumulation))
     store = CheckpointStore(folder / "checkpoints", plan.identity, group, Retention(1))
@@ -86,6 +86,18 @@ def _measure(stage: int, repeats: int, folder: Path) -> None:
         print(
             f"stage {stage}, {size:.0f} MB, {name}: save {save:.2f}, write and sync {write:.2f}: {save / write:.2f} x"
         )
+    trains = partial(trainer.train_step, batches(plan, 0).take(plan.batch.accumulation))
+    copies, steps = [], []
+    for step in range(repeats + 1, 2 * repeats + 2):
+        copies.append(_seconds(partial(store.save_beside, trainer, RunState(step=step)))[0])
+        store.advance(wait=True)
+        steps.append(_seconds(trains)[0])
+    first, *others = copies
+    step_seconds = statistics.median(steps)
+    print(
+        f"stage {stage}, {size:.0f} MB, asynchronous, seconds: save {statistics.median(others):.2f}, the first "
+        f"{first:.2f}; a step of {plan.batch.total} x {plan.config.train.sequence_length} tokens {step_seconds:.2f}"
+    )
     trainer.close()
     group.destroy()
 

@@ -297,6 +297,7 @@ _CHANGES: Settings = {
         "metric": Change("validation/perplexity", seen.stored),
         "keep_every": Change("20%", seen.stored),
         "disk_budget": Change("200 GB", seen.stored),
+        "asynchronous": Change(True, seen.remembered),
         "at_end": ShownBy("tests/stories/test_first_run.py::test_the_headline_command_from_scratch"),
         "export": ShownBy("tests/stories/test_first_run.py::test_the_headline_command_from_scratch"),
     },

@@ -30,6 +30,7 @@ from tunefleet.optim.build_optimizer import build_optimizer
 from tunefleet.optim.schedules import learning_rate
 from tunefleet.plan import Machine, make
 from tunefleet.plan.choose import fit_check, on_oom
+from tunefleet.plan.estimate.work import work
 from tunefleet.plan.horizon import horizon
 from tunefleet.plan.processes.slots import share
 from tunefleet.runs import run_engine, run_summary, validation
@@ -163,6 +164,12 @@ def forecast(config: RunConfig, folder: Path) -> Any:
     plan = make(config, GPUS)
     fit_check.expect_fit(plan, GPUS)
     return dump(plan.expected)
+
+
+def remembered(config: RunConfig, folder: Path) -> Any:
+    """Whether the memory that is planned has room for a copy of what is saved."""
+    plan = make(config, CPU)
+    return work(plan.config, plan.batch).snapshot
 
 
 def halved(config: RunConfig, folder: Path) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from tunefleet.base.errors import DiskError, RunError
 from tunefleet.base.sealed_files import SmallFile
 from tunefleet.checkpoint import checkpoint_manifest, find_checkpoint, folders, pointer, rng
 from tunefleet.checkpoint.agreement import on_all, on_first
+from tunefleet.checkpoint.background_save import BackgroundSave, Saved
 from tunefleet.checkpoint.checkpoint_manifest import Manifest
 from tunefleet.checkpoint.find_checkpoint import SHARDS, Checkpoint
 from tunefleet.checkpoint.part import write
 from tunefleet.checkpoint.retention import Retention, SavedCheckpoint, is_among_best, superfluous
 from tunefleet.checkpoint.saved_checkpoints import saved_checkpoints
+from tunefleet.checkpoint.state_snapshot import SnapshotMemory
 from tunefleet.contracts import CheckpointFile, Engine, Group, RunState
 from tunefleet.plan.paths import validation_splits
 
@@ -52,7 +55,9 @@ class CheckpointStore:
         self._evaluations: dict[int, Mapping[str, float]] = {}
         self.early_stopping: Mapping[str, float] = {}
         """What early stopping knows: saved and restored."""
-        self._on_disk: tuple[int, str] | None = None  # the engine's step and its manifest's digest, where it is saved
+        self._memory = SnapshotMemory()
+        self._background: BackgroundSave | None = None
+        self._on_disk: Saved | None = None  # the engine's step and its manifest's digest, where it is saved
         self.origin: Path | None = None
         """The checkpoint that was restored."""
         self.note = ""
@@ -64,19 +69,55 @@ class CheckpointStore:
         A checkpoint of the same step is replaced, unless it is what this process has just saved or restored. Raises
         `DiskError`, on all ranks, where there is no room or writing fails on one: earlier checkpoints are as they were.
         """
+        self.advance(wait=True)
         final = self._folder / folders.name_of(state.step)
         if self._is_on_disk(final, state.step):
             return
-        temporary = final.with_suffix(folders.UNFINISHED)
         part = self._part(engine)
-        sizes = list(chain.from_iterable(self._group.gather([file.size for file in part.values()])))
-        try:
-            on_first(self._group, final, lambda: self._begin(temporary, final, sizes))
-            parts = on_all(self._group, final, lambda: write(temporary, part))  # then all files are on the disk
+        with self._giving_up(final):
+            self._begin(final, part)
+            parts = on_all(self._group, final, lambda: write(_temporary(final), part))  # then all are on the disk
             sums = {name: checksum for part_sums in parts for name, checksum in part_sums.items()}
-            self._on_disk = on_first(self._group, final, lambda: self._publish(temporary, final, state, sums))
-        except DiskError as error:
-            raise self._given_up(temporary, error) from None
+            manifest = self._manifest(state)
+            self._on_disk = on_first(self._group, final, lambda: self._publish(final, manifest, sums))
+
+    def save_beside(self, engine: Engine, state: RunState) -> None:
+        """As `save`, of a copy in memory that is written beside the next steps; it counts when `advance` says so.
+
+        An earlier one is over before: no two are written at once. Raises `DiskError`, on all ranks.
+        """
+        self.advance(wait=True)
+        final = self._folder / folders.name_of(state.step)
+        if self._is_on_disk(final, state.step):
+            return
+        part = self._part(engine)
+        with self._giving_up(final):
+            self._begin(final, part)
+        copies, manifest = self._memory.copied(part), self._manifest(state)
+        self._background = BackgroundSave(
+            self._group,
+            final,
+            state.step,
+            lambda: write(_temporary(final), copies),
+            lambda sums: self._publish(final, manifest, sums),
+        )
+
+    def advance(self, wait: bool = False) -> int | None:
+        """The step of a save beside training that counts from now on; None where there is none, or it goes on.
+
+        To be called between two steps, on every rank; with `wait` it returns when the save is over. Raises `DiskError`,
+        on all ranks, where one of them could not write: the part is removed. Collective while a save goes on.
+        """
+        if self._background is None:
+            return None
+        save, self._background = self._background, None
+        with self._giving_up(self._folder / folders.name_of(save.step)):
+            saved = save.advance(wait)
+        if saved is None:
+            self._background = save
+            return None
+        self._on_disk = saved
+        return save.step
 
     def restore(self, engine: Engine) -> RunState | None:
         """Resumes from the newest checkpoint: weights, optimizer, random states; returns its state.
@@ -85,6 +126,7 @@ class CheckpointStore:
         step. Those of higher steps that are not as they were saved are set aside: renamed. Raises `RunError` where no
         checkpoint is as it was saved, or where this number of ranks cannot read it.
         """
+        self.advance(wait=True)
         checkpoint = find_checkpoint.newest(self._folder, self._identity, self._group)
         if checkpoint is None:
             return None
@@ -131,29 +173,38 @@ class CheckpointStore:
             rng.file_name(self._group.rank): SmallFile(rng.to_bytes(rng.capture())),
         }
 
-    def _begin(self, temporary: Path, final: Path, sizes: Sequence[int]) -> None:
-        """An empty folder, where the disk has room for files of these sizes (bytes)."""
-        folders.remove_leftovers(self._folder)
-        disk.expect_room(final, sum(sizes), files=len(sizes) + 1)
-        temporary.mkdir(parents=True)
+    def _begin(self, final: Path, part: Mapping[str, CheckpointFile]) -> None:
+        """An empty folder for the parts of all ranks, where the disk has room for them. Collective."""
+        sizes = list(chain.from_iterable(self._group.gather([file.size for file in part.values()])))
 
-    def _publish(self, temporary: Path, final: Path, state: RunState, sums: dict[str, Checksum]) -> tuple[int, str]:
-        """(step, digest of the manifest) of the checkpoint that counts now."""
-        digest = self._commit(temporary, final, self._manifest(state, sums))
+        def make() -> None:
+            folders.remove_leftovers(self._folder)
+            disk.expect_room(final, sum(sizes), files=len(sizes) + 1)
+            _temporary(final).mkdir(parents=True)
+
+        on_first(self._group, final, make)
+
+    def _publish(self, final: Path, manifest: Manifest, sums: dict[str, Checksum]) -> Saved:
+        """What counts now."""
+        digest = self._commit(_temporary(final), final, replace(manifest, files=sums))
         self._point(final, digest)
         self._remove_old()
-        return state.step, digest
+        return manifest.state.step, digest
 
-    def _given_up(self, temporary: Path, error: DiskError) -> DiskError:
-        """The error, with what there is to resume from; the part that was written is removed. Collective."""
-        step = 0
-        if self._group.rank == 0:
-            shutil.rmtree(temporary, ignore_errors=True)
-            step, _ = find_checkpoint.latest(self._folder)
-        step = self._group.gather(step)[0]
-        resumable = f"The checkpoint of step {step} is whole, and the same command goes on from there."
-        next_move = resumable if step else "Nothing is saved yet: the same command begins again."
-        return DiskError(f"{error} {next_move}", error.errno or 0, agreed=True)
+    @contextmanager
+    def _giving_up(self, final: Path) -> Iterator[None]:
+        """Within it, what all ranks raise tells what there is to resume from; the part is removed. Collective then."""
+        try:
+            yield
+        except DiskError as error:
+            step = 0
+            if self._group.rank == 0:
+                shutil.rmtree(_temporary(final), ignore_errors=True)
+                step, _ = find_checkpoint.latest(self._folder)
+            step = self._group.gather(step)[0]
+            resumable = f"The checkpoint of step {step} is whole, and the same command goes on from there."
+            next_move = resumable if step else "Nothing is saved yet: the same command begins again."
+            raise DiskError(f"{error} {next_move}", error.errno or 0, agreed=True) from None
 
     def _restore_rng(self, checkpoint: Checkpoint, same_ranks: bool) -> None:
         if same_ranks:
@@ -161,10 +212,11 @@ class CheckpointStore:
         else:
             rng.seed_all(self._seed, self._group.rank, checkpoint.state.step)
 
-    def _manifest(self, state: RunState, sums: dict[str, Checksum]) -> Manifest:
+    def _manifest(self, state: RunState) -> Manifest:
+        """What is known before the files are."""
         evaluation = self._evaluations.get(state.step, {})
         measured = {name: value for name, value in evaluation.items() if math.isfinite(value)}
-        return Manifest(state, self._identity, self._group.size, time.time(), sums, measured, self.early_stopping)
+        return Manifest(state, self._identity, self._group.size, time.time(), {}, measured, self.early_stopping)
 
     def _commit(self, temporary: Path, final: Path, saved: Manifest) -> str:
         """From the last rename on the checkpoint counts; returns the digest of its manifest."""
@@ -218,3 +270,8 @@ class CheckpointStore:
                 self._point(checkpoint.folder, checkpoint.digest)
         names = self._group.gather(names)[0]
         return f". Set aside as {', '.join(names)}" if names else ""
+
+
+def _temporary(final: Path) -> Path:
+    """The folder of a checkpoint while it is written."""
+    return final.with_suffix(folders.UNFINISHED)

@@ -29,6 +29,9 @@ class CheckpointConfig:
     disk_budget: Size | None = None
     """The most that all checkpoints take together, while one is saved too: `200 GB`; the oldest go first, but never
     the newest nor the best."""
+    asynchronous: bool = False
+    """Whether a save on the way is copied into memory, and written and committed beside the next steps. The copy stays
+    in the memory of each process, as large as its part of a checkpoint."""
     at_end: bool = True
     """Whether the last step is saved."""
     export: bool = True

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tunefleet.base import files, progress, pulse, status, sweep_requests
-from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, DiskError, ExportError, OutOfMemory
+from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, DiskError, ExportError, NonFiniteLoss, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
 from tunefleet.base.units import clock
@@ -107,6 +107,7 @@ class _Run:
         restored = store.restore(engine)
         self._state = restored or RunState()
         self._saved_step = self._state.step if restored else -1
+        self._save_began = began
         self._deciding.resume()
         resume_checks.expect_template(store.origin, inputs.data.template.source)
         self._is_first_rank = group.rank == 0
@@ -145,6 +146,9 @@ class _Run:
             loop = partial(fit, self._engine, batches, plan.batch.accumulation, self._state, self._stop, self._hooks())
             try:
                 self._state, reason = loop(spikes, refusals)
+            except NonFiniteLoss:  # on all ranks: what is being saved is from before it
+                self._note_saved(self._store.advance(wait=True))
+                raise
             finally:
                 self._log_last()
         return reason
@@ -179,6 +183,8 @@ class _Run:
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
         hooks.add("remember", Pace(steps=1), self._remember)
+        if self._plan.config.checkpoint.asynchronous:
+            hooks.add("commit", Pace(steps=1), self._commit)
         hooks.add("log", self._steps.log_every, self._log)
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
         hooks.add("save", self._steps.save_every, self._save_on_cadence)
@@ -235,7 +241,7 @@ class _Run:
         if state.step == self._steps.total:  # it is measured at the end, with answers
             return
         if self._deciding.is_to_be_saved(state.step, self._measure()):
-            self._save()
+            self._save_beside()
 
     def _measure(self) -> dict[str, float]:
         """What was measured, as `SPLIT/loss`."""
@@ -251,9 +257,29 @@ class _Run:
 
     def _save_on_cadence(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
-            self._save()
+            self._save_beside()
+
+    def _save_beside(self) -> None:
+        """Saves; with `checkpoint.asynchronous` a copy that is written beside the next steps."""
+        if not self._plan.config.checkpoint.asynchronous:
+            return self._save()
+        pulse.enter("saving")
+        self._note_saved(self._store.advance(wait=True))
+        self._save_began = time.perf_counter()
+        return self._store.save_beside(self._engine, self._state)
+
+    def _commit(self, state: RunState, result: StepResult) -> None:
+        self._note_saved(self._store.advance())
+
+    def _note_saved(self, step: int | None) -> None:
+        """Writes down that the checkpoint of `step` counts."""
+        if step is not None:
+            self._deadline.save_seconds, self._saved_step = time.perf_counter() - self._save_began, step
+            saved = {"saved_step": step, "save_seconds": self._deadline.save_seconds}
+            self._write_status(State.RUNNING, **saved, best=self._deciding.best())
 
     def _save(self) -> None:
+        """Saves, and is over when the checkpoint counts."""
         pulse.enter("saving")
         self._write_status(State.CHECKPOINTING)
         began = time.perf_counter()
@@ -324,6 +350,7 @@ class _Run:
         """At the last step, or where the run stops early, with that reason."""
         trained = time.perf_counter() - self._started
         pulse.enter("ending")
+        self._note_saved(self._store.advance(wait=True))
         if self._plan.config.checkpoint.at_end:
             self._save()
             rank_signals.release("when it was trained to its end and saved: the same command does the rest")

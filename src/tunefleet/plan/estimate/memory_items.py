@@ -167,7 +167,16 @@ def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, I
         yield Place.NONE, Item("second copy of the parameters", size.staged * size.width // spread.copy_among)
     yield Place.CPU, Item("buffers of NVMe offload", spread.nvme_buffer * size.width)
     yield spread.optimizer_on, Item("optimizer states", size.trained * work.state_bytes // spread.share(1))
+    if work.snapshot:
+        yield Place.CPU, Item("copy of what is being saved", _saved_bytes(size, spread, work))
     yield _gradients(size, spread, work)
+
+
+def _saved_bytes(size: _Sizes, spread: Spread, work: Work) -> int:
+    """A process's part of a checkpoint, of the one that has most: the first, which writes the weights too."""
+    weights = size.trained * size.width if spread.zero_stage < 3 else 0
+    masters = size.trained * 4 // spread.share(1) if spread.zero_stage else 0
+    return weights + masters + size.trained * work.state_bytes // spread.share(1)
 
 
 def _gradients(size: _Sizes, spread: Spread, work: Work) -> tuple[Place, Item]:

@@ -36,7 +36,7 @@ class Work:
     `labelled` is the part of the tokens that have a label: 1 is the most that may be. `trained` is the number of
     trainable parameters, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
     is how many tokens have logits at once, None for all. `quantised` is whether frozen weights of linear layers have
-    4 bits, `from_files` whether weights lie in files.
+    4 bits, `from_files` whether weights lie in files, `snapshot` whether each save is copied into memory.
     """
 
     rows: int
@@ -51,6 +51,7 @@ class Work:
     tile: int | None = None
     quantised: bool = False
     from_files: bool = False
+    snapshot: bool = False
 
     @property
     def tokens(self) -> int:
@@ -73,4 +74,5 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         tile=train.loss_tile,
         quantised=config.adapter.name is AdapterName.QLORA,
         from_files=config.model.init is Init.PRETRAINED and not config.adapter.dora,  # it measures the weights
+        snapshot=config.checkpoint.asynchronous,
     )

@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     on_config(secret_rules.complaints),
     on_config(run_rules.betas),
     on_config(run_rules.log_every),
+    on_config(run_rules.asynchronous),
     on_config(retention_rules.metrics),
     on_config(retention_rules.evaluations),
     on_model(retention_rules.disk_budget),

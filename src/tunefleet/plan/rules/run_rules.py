@@ -28,6 +28,18 @@ def log_every(config: RunConfig) -> list[str]:
     return ["tracking.log_every: 0 would record the last step alone. Use tracking.log_every=1, or 5%."]
 
 
+def asynchronous(config: RunConfig) -> list[str]:
+    """Saves at the end and at an interruption are waited for: beside steps are those before."""
+    checkpoint = config.checkpoint
+    saves = (checkpoint.every is not None and not checkpoint.every.is_never) or checkpoint.keep_best > 0
+    if saves or not checkpoint.asynchronous:
+        return []
+    return [
+        "checkpoint.asynchronous: nothing is saved before the end, which waits for its save. Set checkpoint.every, or "
+        "leave it out."
+    ]
+
+
 def name(config: RunConfig) -> list[str]:
     """A run's name is a folder below `output_dir`, and an argument of `tunefleet`'s commands."""
     name = config.name
