@@ -9,29 +9,24 @@ import pytest
 import torch
 from torch import distributed, nn
 from torch.distributed import distributed_c10d
-from torch.utils import cpp_extension
+from torch.utils import cpp_extension, file_baton
 
+from tunefleet.base import builds
 from tunefleet.libraries import torch_private
 
 
-def test_an_extension_is_built_where_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`load` takes its lock in the folder that we look into."""
+def test_extensions_are_built_under_our_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`load` takes what stands in the place of its own lock; `tests/faults/test_builds.py` kills builders."""
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    (tmp_path / "some.cpp").touch()
-    locks = []
-    monkeypatch.setattr(cpp_extension, "FileBaton", lambda path, **settings: locks.append(Path(path)) or _NoBaton())
-    with pytest.raises(_TakenError):
+    monkeypatch.setattr(cpp_extension, "FileBaton", file_baton.FileBaton)
+    (tmp_path / "some.cpp").write_text("no C++")
+    folders: list[Path] = []
+    monkeypatch.setattr(builds, "mark", folders.append)
+    torch_private.guard_builds()
+    with pytest.raises(RuntimeError):
         cpp_extension.load("some_extension", [str(tmp_path / "some.cpp")])
-    assert locks == [torch_private.build_directory("some_extension") / "lock"]
-
-
-class _TakenError(Exception):
-    """The build went as far as its lock."""
-
-
-class _NoBaton:
-    def try_acquire(self) -> bool:
-        raise _TakenError
+    assert [folder.name for folder in folders] == ["some_extension"]
+    assert not (folders[0] / "lock").exists()
 
 
 def test_the_store_of_the_group_is_the_one_that_it_was_made_with() -> None:

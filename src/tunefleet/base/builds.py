@@ -1,48 +1,109 @@
-"""Compiled extensions: waits for a build of another machine, and names the lock that a killed build leaves."""
+"""Compiled extensions: whether the lock of a build is a living one's, and its removal where its builder is dead.
+
+torch marks a build by a file `lock`, waits for it to go, for ever and without a word, and leaves it where it is killed.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base.errors import RunError
+from tunefleet.base import owner, owner_lock
 
-_SECONDS = 600  # no build of DeepSpeed takes longer on an idle core
-_LOCK = "lock"  # torch.utils.cpp_extension calls it so
-
-
-def await_build(folder: Path, seconds: float = _SECONDS) -> None:
-    """Waits while another machine builds in `folder`. Raises `RunError` where a killed build has left its lock there.
-
-    torch waits for that file to go, for ever and without a word. A lock that no process of this machine has open may
-    be that of another machine, on a shared file system: until it is older than `seconds`.
-    """
-    lock = folder / _LOCK
-    while lock.exists() and not _is_open(lock):
-        if _age(lock) > seconds:
-            raise RunError(
-                f"{lock}: left by a build that was killed; every later one would wait for it. Remove it: rm {lock}"
-            )
-        print(f"waiting for {lock}: another machine builds there, or a build was killed", flush=True)
-        time.sleep(5)
+PATIENCE = 600.0  # seconds; no build of DeepSpeed takes longer on an idle core
+_LOCK, _OWNER, _MARK = "lock", "tunefleet.lock", "tunefleet.build"  # torch.utils.cpp_extension names the first
+_LOOK = 0.5  # seconds
+_OF_THIS_MACHINE = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs")
+_OF_THIS_CONTAINER = ("overlay", "tmpfs", "ramfs")
+_FIRST_PROCESSES = "pid:[4026531836]"  # the namespace of a machine's own processes, as Linux numbers it
 
 
-def _is_open(lock: Path) -> bool:
-    """Whether a process of this machine has `lock` open, as a build does."""
-    target = str(lock.resolve())
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if os.readlink(link) == target:
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """This process may build in `folder` meanwhile: no other of tunefleet's does, and no dead build's lock is there."""
+    with owner_lock.hold(
+        folder / _OWNER, wait=float("inf"), notify=lambda process: _print_waiting(folder, process.describe())
+    ):
+        _clear(folder)
+        yield
+
+
+def mark(folder: Path) -> None:
+    """Records that the lock which is there now is of the process whose turn it is: nobody else's, when that is dead."""
+    (folder / _MARK).write_text(str((folder / _LOCK).stat().st_ino))
+
+
+def _clear(folder: Path) -> None:
+    """Removes the lock of a dead build; waits for that of a living one, and where it is not known, until it is old."""
+    lock, is_said = folder / _LOCK, False
+    while (number := _inode(lock)) is not None:
+        is_dead = _mark(folder) == number or _is_private(lock) or _age(lock) > PATIENCE
+        if is_dead and not _is_busy(folder):
+            if _inode(lock) == number:
+                lock.unlink(missing_ok=True)
+                print(f"{lock}: removed; the build that it was of is dead", flush=True)
+        else:
+            if not is_said:
+                _print_waiting(folder, "a process, maybe of another machine")
+            is_said = True
+            time.sleep(_LOOK)
+
+
+def _print_waiting(folder: Path, builder: str) -> None:
+    print(f"waiting for {folder / _LOCK}: {builder} builds there. Remove it if you know that none does.", flush=True)
+
+
+def _is_private(lock: Path) -> bool:
+    """Whether only processes that can be looked at here can have made the lock: this user's, on a disk of its own."""
+    try:
+        if lock.stat().st_uid != os.getuid():
+            return False
+        kind = _disk(lock)
+        sees_all = os.readlink("/proc/self/ns/pid") == _FIRST_PROCESSES
+    except OSError:
+        return False
+    return kind in _OF_THIS_CONTAINER or (sees_all and kind in _OF_THIS_MACHINE)
+
+
+def _disk(path: Path) -> str:
+    """The kind of file system that `path` is on; empty where it is not known (man 5 proc, mountinfo)."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    lines = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return next((fields[fields.index("-") + 1] for fields in lines if fields[2] == number), "")
+
+
+def _is_busy(folder: Path) -> bool:
+    """Whether a process here has the lock open, as a build does, or is ninja at work there, which may outlive it."""
+    lock = str((folder / _LOCK).resolve())
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if any(os.readlink(link) == lock for link in (process / "fd").iterdir()):
                 return True
-        except OSError:
-            continue  # the process has ended, or is another user's
+            is_there = os.readlink(process / "cwd") == str(folder.resolve())
+            if is_there and (process / "comm").read_text().strip() == "ninja":
+                return True
     return False
 
 
-def _age(lock: Path) -> float:
-    """Seconds since the lock was made; 0 where it is gone."""
+def _mark(folder: Path) -> int | None:
     try:
-        return time.time() - lock.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+        return int((folder / _MARK).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _inode(lock: Path) -> int | None:
+    try:
+        return lock.stat().st_ino
+    except OSError:
+        return None
+
+
+def _age(lock: Path) -> float:
+    """Seconds since the lock was made, by the clock of its disk; 0 where it is gone."""
+    created = owner.modified(lock)
+    return 0.0 if created is None else owner.disk_time(lock.parent) - created

@@ -122,6 +122,7 @@ def join(watched: bool = False) -> ProcessGroup:
     """
     if watched:
         torch_private.set_time_limit(_WATCHED)
+    torch_private.guard_builds()
     deepspeed_private.skip_shm_extension()
     deepspeed_private.import_muon()
     if torch.cuda.is_available():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from tunefleet.base.builds import await_build
 from tunefleet.base.errors import RunError
 from tunefleet.config.parallel import ParallelConfig, Place
 from tunefleet.libraries import torch_private
-
-_OPS = ("pin_memory", "async_io")
 
 
 def expect_nvme_offload(parallel: ParallelConfig) -> None:
@@ -16,8 +13,7 @@ def expect_nvme_offload(parallel: ParallelConfig) -> None:
         return
     from deepspeed.ops.op_builder import AsyncIOBuilder  # asks the accelerator, so not at import
 
-    for op in _OPS:
-        await_build(torch_private.build_directory(op))
+    torch_private.guard_builds()
     if not AsyncIOBuilder().is_compatible():
         raise RunError(
             f"{parallel.name}: DeepSpeed's async_io needs a C++ compiler and libaio with its headers "

@@ -6,18 +6,45 @@
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.distributed import distributed_c10d
-from torch.utils import cpp_extension
+from torch.utils import cpp_extension, file_baton
+
+from tunefleet.base import builds
 
 
-def build_directory(extension: str) -> Path:
-    """Where torch builds the C++ `extension`, and keeps a file `lock` meanwhile. Makes the folder, as torch does."""
-    return Path(cpp_extension._get_build_directory(extension, verbose=False))
+class _Baton(file_baton.FileBaton):
+    """torch's lock of a build, which is not left by a dead process, and is waited for by taking it.
+
+    Who waits for it in torch's way finds nothing built where the builder has died. Who takes it when it is free runs
+    ninja, which builds what is missing, and that is most often nothing.
+    """
+
+    def try_acquire(self) -> bool:
+        """Returns with the lock, however long that takes."""
+        folder = Path(self.lock_file_path).parent
+        self._turn = ExitStack()
+        while True:
+            self._turn.enter_context(builds.turn(folder))
+            if super().try_acquire():
+                builds.mark(folder)
+                return True
+            self._turn.close()  # a build that is not of tunefleet was faster
+
+    def release(self) -> None:
+        """Gives it back."""
+        super().release()
+        self._turn.close()
+
+
+def guard_builds() -> None:
+    """From now on torch waits for no build of C++ that a dead process has left."""
+    vars(cpp_extension)["FileBaton"] = _Baton
 
 
 def set_time_limit(limit: timedelta) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from deepspeed.ops.adam import DeepSpeedCPUAdam
 from torch.optim import Optimizer
 
-from tunefleet.base.builds import await_build
 from tunefleet.base.errors import RunError
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
 from tunefleet.libraries import torch_private
@@ -42,7 +41,7 @@ class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no ty
 def cpu_adam(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     """DeepSpeed's CPU Adam or AdamW. Raises `RunError` where it cannot be built."""
     _put_ninja_on_path()
-    await_build(torch_private.build_directory("cpu_adam"))
+    torch_private.guard_builds()
     decoupled = config.name is OptimizerName.ADAMW
     try:
         optimizer: Optimizer = _Resumable(
