@@ -18,7 +18,7 @@ from tests.plans import tiny_plan
 from tests.ranks import ROOT
 from tests.tracking.offline_runs import OfflineRun, offline_runs
 from tests.tracking.wandb_servers import black_hole
-from tunefleet.tracking import wandb, wandb_server
+from tunefleet.tracking import wandb_server
 from tunefleet.tracking.wandb import WandbSink
 
 KINDS = ("answering", "dead", "hole", "refusing", "silent later")
@@ -30,7 +30,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[d
     folders = {kind: tmp_path_factory.mktemp("wandb") for kind in KINDS}
     module = [sys.executable, "-m", "tests.tracking.wandb_servers"]
     begun = {
-        kind: subprocess.Popen([*module, kind, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        kind: subprocess.Popen(
+            [*module, kind, str(folder), "3" if kind == "silent later" else "20"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for kind, folder in folders.items()
     }
     try:
@@ -63,8 +68,8 @@ def test_without_a_server_the_run_is_kept_offline_with_the_command_that_sends_it
     (run_folder,) = folder.glob("*/wandb/offline-run-*")
     assert reason in report["lines"][0]
     assert report["lines"][0].endswith("; the run is saved offline")
-    assert report["lines"][1].startswith("Weights & Biases: send the run with: wandb sync ")
-    assert report["lines"][1].endswith(f"/{run_folder.parent.parent.name}/wandb/{run_folder.name}")
+    assert report["lines"][1].startswith("Weights & Biases: send the run with: tunefleet sync ")
+    assert report["lines"][1].endswith(f"/{run_folder.parent.parent.name}")
     assert b"by_tokens/loss" in next(run_folder.glob("*.wandb")).read_bytes()
     assert report["warned"] == []
 
@@ -74,20 +79,19 @@ def test_a_start_does_not_wait_for_any_server(runs: dict[str, Any], kind: str) -
     assert runs[kind][0]["begun"] < 1  # with all of them started at once; measured alone: 0.02 s
 
 
-def test_a_black_hole_is_known_in_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the ten seconds that wandb.init may take, a run is online or saved offline after fifteen."""
+def test_a_black_hole_is_known_in_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the ten seconds that wandb.init may take, a run is online or saved offline after thirteen."""
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{black_hole()}")
     monkeypatch.setenv("WANDB_API_KEY", "key")
     began = time.monotonic()
     assert wandb_server.obstacle().endswith("does not answer (timed out)")
-    assert time.monotonic() - began < 15 - wandb.INIT_TIMEOUT + 1
+    assert time.monotonic() - began < 3 + 1
 
 
 def test_a_server_that_falls_silent_stops_nothing_and_the_run_can_be_sent_later(runs: dict[str, Any]) -> None:
-    report, folder = runs["silent later"]
-    (run_folder,) = folder.glob("*/wandb/run-*")
+    report, _ = runs["silent later"]
     assert report["warned"] == ["Weights & Biases stopped: no answer at the end. metrics.jsonl has everything."]
-    assert report["lines"][-1].endswith(f"/wandb/{run_folder.name}")
+    assert "send the run with: tunefleet sync " in report["lines"][-1]
     assert report["finished"] < 3.0 + 2
 
 
@@ -139,7 +143,7 @@ def test_all_starts_are_one_run_with_its_name_and_group(starts: tuple[list[Offli
     assert len(runs) == 3
     assert {(run.id, run.name, run.group) for run in runs} == {(runs[0].id, "lr=1e-4", "lr")}
     assert [run.steps for run in runs] == [[1, 2], [3], [4]]
-    assert printed.splitlines()[-1].count("/offline-run-") == 3  # to be sent together
+    assert printed.splitlines()[-1].startswith("Weights & Biases: send the run with: tunefleet sync ")
 
 
 def test_every_start_ends_well_and_says_how_the_run_stands(starts: tuple[list[OfflineRun], str]) -> None:

@@ -141,6 +141,13 @@ def secret_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [name for name, value in environment.items() if looks_secret(name) or _holds_secret(value)]
 
 
+def forget_slurms() -> None:
+    """Takes SLURM's secrets (SLURM_JWT) out of this process's environment: Weights & Biases records all of SLURM's."""
+    for name in secret_variables():
+        if name.startswith("SLURM_"):
+            del os.environ[name]
+
+
 def _holds_secret(value: str) -> bool:
     return _named(_shaped_alone(value), _ASSIGNMENT) != value
 

@@ -119,6 +119,7 @@ COMMANDS: tuple[Command, ...] = (
         "resume those of the runs that are not finished; without RUN, all that failed",
         [_RUNS_OR_ALL, _FAILED],
     ),
+    ("sync", commands.sync, "send runs to Weights & Biases that were trained without a network, or a key", [_RUNS]),
     ("rm", commands.rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),
     (
         "reproduce",

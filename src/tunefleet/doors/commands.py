@@ -174,6 +174,13 @@ def chat(args: Namespace) -> None:
     exported.chat(_named_run(args), args.checkpoint)
 
 
+def sync(args: Namespace) -> int:
+    """Sends runs to Weights & Biases; the exit code."""
+    from tunefleet.doors import sync
+
+    return sync.sync(_named(args))
+
+
 def rm(args: Namespace) -> int:
     """Removes runs that are over; the exit code."""
     from tunefleet.doors import rm

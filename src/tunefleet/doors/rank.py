@@ -131,9 +131,7 @@ def end_with_launcher() -> None:
 
 def prepare_environment(plan: Plan) -> None:
     """Sets what torch, transformers and DeepSpeed read once; call it before they are imported."""
-    for name in secrets.secret_variables():
-        if name.startswith("SLURM_"):
-            del os.environ[name]  # Weights & Biases records all of SLURM's, SLURM_JWT too; a rank needs none of them
+    secrets.forget_slurms()
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
     if plan.layout.device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"

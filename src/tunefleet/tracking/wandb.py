@@ -7,6 +7,7 @@ import os
 import queue
 import shlex
 import threading
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -15,16 +16,18 @@ from typing import Any
 from tunefleet.base import secrets
 from tunefleet.config.load import dump
 from tunefleet.plan.plan import Plan
-from tunefleet.tracking import metrics, wandb_server
+from tunefleet.tracking import metrics, wandb_file, wandb_server
 
 log = logging.getLogger(__name__)
 
-_SECONDS_TO_FINISH = 30.0
+SECONDS_TO_FINISH = 8.0
+"""What a run waits for at its end, whatever the server and the disk do; W&B's package takes two to four more."""
+_SECONDS_TO_CLOSE = 3.0
 INIT_TIMEOUT = 10  # seconds; its own default of 90 would be the wait for an unreachable server
 
 
 class WandbSink:
-    """A W&B run that resumes under the same id when the run resumes.
+    """A W&B run that resumes under the same id when the run resumes; without `resumes` it replaces what is there.
 
     Where the server cannot be reached, the run is saved offline. `announce` gets one line with the run's address, or
     the reason why there is none, and a last one with the command that sends what is on this disk. The end waits
@@ -32,12 +35,18 @@ class WandbSink:
     """
 
     def __init__(
-        self, plan: Plan, mode: str, announce: Callable[[str], None], finish_seconds: float = _SECONDS_TO_FINISH
+        self,
+        plan: Plan,
+        mode: str,
+        announce: Callable[[str], None],
+        finish_seconds: float = SECONDS_TO_FINISH,
+        resumes: bool = True,
     ) -> None:
         self._plan = plan
         self._mode = mode
         self._announce = announce
         self._finish_seconds = finish_seconds
+        self._resumes = resumes
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._summary: dict[str, Any] = {}
         self.unsent_folder: Path | None = None
@@ -59,17 +68,18 @@ class WandbSink:
         """Nothing: W&B keeps what it has of a step, and takes the steps after those that it knows."""
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Waits for the thread, at most half a minute by default, and says how to send what is still on this disk."""
+        """Waits for the thread, `finish_seconds` at most, and says how to send what is not at the server."""
         self._summary = summary
         self._queue.put(None)
         self._thread.join(self._finish_seconds)
         if self.is_working:
             self._warn_once("no answer at the end")
-        if self.unsent_folder:
-            earlier_starts = self.unsent_folder.parent.glob("offline-run-*")
-            folders = sorted({*earlier_starts, self.unsent_folder}, key=lambda folder: folder.name)
-            paths = shlex.join(os.path.relpath(folder) for folder in folders)
-            self._announce(f"Weights & Biases: send the run with: wandb sync {paths}")
+        if self.unsent_folder or self._has_stopped:
+            self._announce(f"Weights & Biases: send the run with: {self._command}")
+
+    @property
+    def _command(self) -> str:
+        return f"tunefleet sync {shlex.quote(os.path.relpath(self._plan.run_dir))}"
 
     def _work(self) -> None:
         try:
@@ -78,9 +88,17 @@ class WandbSink:
                 run.log(_with_token_axis(record), step=record["step"])
             run.summary.update({**metrics.best_losses(self._plan.paths.metrics), **self._summary})
             run.finish()
-            self.unsent_folder = self.unsent_folder if self._mode == "offline" else None
+            self._look_at_file(Path(run.settings.sync_file))
         except Exception as error:  # whatever it is, it must not stop the run
             self._warn_once(_first_line(error))
+
+    def _look_at_file(self, path: Path) -> None:
+        """Marks the file of a run that the server has, as `wandb sync` does; of another one, whether it is whole."""
+        if self._mode == "online":
+            self.unsent_folder = None
+            path.with_name(f"{path.name}.synced").touch()
+        elif not _is_whole(path):
+            self._warn_once(f"{os.path.relpath(path)} is not whole (is the disk full?)")
 
     def _warn_once(self, reason: str) -> None:
         if not self._has_stopped:
@@ -102,7 +120,7 @@ class WandbSink:
             return self._offline(_first_line(error))
 
     def _offline(self, reason: str) -> Any:
-        self._announce(f"Weights & Biases: {reason}; the run is saved offline")
+        self._announce(f"Weights & Biases: {secrets.redacted(reason)}; the run is saved offline")
         self._mode = "offline"
         return self._init()
 
@@ -122,7 +140,7 @@ class WandbSink:
             group=tracking.group or f"{self._plan.config.data.name}/{self._plan.config.model.name}",
             name=tracking.run_name or self._plan.name,
             id=sha256(f"{self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
-            resume="allow",
+            resume="allow" if self._resumes else None,
             tags=tracking.tags,
             config=secrets.redacted_values(dump(self._plan.config)),
             dir=str(self._plan.paths.wandb),
@@ -134,6 +152,16 @@ class WandbSink:
         if self._mode == "online":
             self._announce(f"Weights & Biases: {run.url}")
         return run
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file has its end, which the package's other process may write a little later."""
+    deadline = time.monotonic() + _SECONDS_TO_CLOSE
+    while wandb_file.steps(path) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _with_token_axis(record: dict[str, Any]) -> dict[str, Any]:

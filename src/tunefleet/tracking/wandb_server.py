@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tunefleet.config.tracking import WandbMode
 
 _PUBLIC = "https://api.wandb.ai"
-_PROBE_SECONDS = 5.0  # with the 10 s of wandb.init, at most 15 s until a run is online or saved offline
+_PROBE_SECONDS = 3.0  # so that a run of seconds has its offline file within what its end waits for
 _ALIASES = {"run": "online", "dryrun": "offline"}  # how wandb itself spells its modes in WANDB_MODE
 
 
