@@ -35,6 +35,7 @@ TEXTS = (
     "{{'password': '{}'}}",
     "login --token {} --verbose",
     "login --api-key '{}'",
+    "login --api-key={} -v",
     "https://user:{}@host/rows.jsonl",
     "https://{}@github.com/team/code.git",
     "ssh://deploy:{}@host/code.git",

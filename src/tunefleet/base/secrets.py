@@ -47,7 +47,7 @@ _ENDS_OF_VARIABLES = re.compile("key|pass|pwd|pat|auth")  # of NAMES_LIKE_THIS, 
 
 _QUOTED = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 _BARE = r"(?:[^\s\"',;\\]|\\(?![\"']))+"
-_NAME = r"(?<![\w./\-])(?P<name>[A-Za-z_][\w.\-]*)"
+_NAME = r"(?<![\w./\-])-{0,2}(?P<name>[A-Za-z_][\w.\-]*)"
 _ASSIGNMENT = re.compile(
     rf"(?P<head>{_NAME}\\?[\"']?[ \t]{{0,8}}(?:=|:)[ \t]{{0,8}})(?P<open>\\?[\"']?)(?P<value>{_QUOTED}|{_BARE})"
 )

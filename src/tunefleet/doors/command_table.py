@@ -32,6 +32,7 @@ _FAILED: Argument = (
     {"action": "store_true", "help": "only what failed or was preempted, as without RUN"},
 )
 _TO: Argument = ("--to", {"type": Path, "help": "another folder than RUN/export: new, empty, or a former export"})
+_FILE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another file than RUN-bundle.tar.gz: a new one"})
 _OVERWRITE: Argument = ("--overwrite", {"action": "store_true", "help": "replace files of the same names there"})
 _PAGE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another file than report.html"})
 _CHECKPOINT: Argument = (
@@ -118,6 +119,12 @@ COMMANDS: tuple[Command, ...] = (
         commands.retry,
         "resume those of the runs that are not finished; without RUN, all that failed",
         [_RUNS_OR_ALL, _FAILED],
+    ),
+    (
+        "bundle",
+        commands.bundle,
+        "one file to send about a run that failed: state, logs, stacks, versions; no weights, data or secrets",
+        [_RUN, _FILE],
     ),
     ("sync", commands.sync, "send runs to Weights & Biases that were trained without a network, or a key", [_RUNS]),
     ("rm", commands.rm, "remove runs that are over, for good; asks first", [_RUNS, _YES]),

@@ -174,6 +174,13 @@ def chat(args: Namespace) -> None:
     exported.chat(_named_run(args), args.checkpoint)
 
 
+def bundle(args: Namespace) -> None:
+    """Writes one file about a run, to be sent."""
+    from tunefleet.doors import bundle
+
+    bundle.bundle(args.run, outputs_of(args), args.to)
+
+
 def sync(args: Namespace) -> int:
     """Sends runs to Weights & Biases; the exit code."""
     from tunefleet.doors import sync

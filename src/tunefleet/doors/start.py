@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tunefleet.base import failures, status, text
-from tunefleet.base.errors import DONE, USER_ERROR, RunError
+from tunefleet.base.errors import DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
-from tunefleet.launch import external_ranks, local, project, provenance, restarts, run_lock, submission
+from tunefleet.launch import external_ranks, local, project, provenance, restarts, run_bundle, run_lock, submission
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
@@ -22,6 +22,7 @@ from tunefleet.plan.rules.launch_rules import started_elsewhere
 from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
+_EXPLAINED = (DONE, INTERRUPTED, USER_ERROR)  # nobody needs to be asked about these
 
 
 def start(plan: Plan, machine: Machine) -> int:
@@ -86,6 +87,8 @@ def _start(plan: Plan) -> int:
             plan = smaller
             _open(plan)
             code = restarts.run(plan)
+        if code not in _EXPLAINED:
+            print(run_bundle.hint(os.path.relpath(plan.run_dir)), file=sys.stderr)
         return code
 
 

@@ -18,7 +18,18 @@ from tunefleet.base import failures, status, stdio
 from tunefleet.base.errors import DONE, FAILED, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.launch import advance, attempts, ending, local, queue, requeue, run_lock, snapshot, submission
+from tunefleet.launch import (
+    advance,
+    attempts,
+    ending,
+    local,
+    queue,
+    requeue,
+    run_bundle,
+    run_lock,
+    snapshot,
+    submission,
+)
 from tunefleet.launch.ending import Ending
 from tunefleet.launch.local import free_port
 from tunefleet.launch.queue import QueueError
@@ -140,6 +151,8 @@ def end(run: RunPaths, key: str, code: int) -> int:
         queue.cancel([job_number()])
     retryable = requeue.retryable(outcome.cause)  # else its reason says enough
     _settle(run, replace(outcome, reason=f"{outcome.reason}; {refusal}") if retryable else outcome)
+    if outcome.state is State.FAILED and outcome.cause is not Cause.USER_ERROR:
+        print(run_bundle.hint(str(run.root)))
     return code or FAILED
 
 
