@@ -14,6 +14,7 @@ from tunefleet.base.errors import DISK, DiskError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
+from tunefleet.doors.error_output import exit_on_error
 
 ENDED = Status(State.FAILED, cause=Cause.DISK, reason="full")
 
@@ -79,3 +80,10 @@ def test_a_reserve_is_no_link_that_somebody_has_planted(tmp_path: Path) -> None:
 def test_a_quota_is_named_although_the_disk_has_room(tmp_path: Path) -> None:
     error = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
     assert "Disk quota exceeded (2.0 GiB needed, " in str(disk.failure(tmp_path / "x", error, 2 << 30))
+
+
+def test_a_write_of_a_library_that_names_no_file_ends_a_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, exit_on_error():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.code == DISK
+    assert capsys.readouterr().err.startswith(f"tunefleet: {Path.cwd()}: No space left on device (")

@@ -6,9 +6,10 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tunefleet.base import secrets, stdio
-from tunefleet.base.errors import INTERRUPTED, USER_ERROR, TunefleetError, UserError
+from tunefleet.base import disk, secrets, stdio
+from tunefleet.base.errors import DISK, INTERRUPTED, USER_ERROR, DiskError, TunefleetError, UserError
 
 RESOLVING = "ConfigError raised while resolving interpolation: "
 """Before what a resolver of ours refuses, in OmegaConf's message."""
@@ -43,6 +44,9 @@ def exit_on_error() -> Iterator[None]:
         print(secrets.redacted(f"tunefleet: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
+        if not error.filename and isinstance(failure := disk.recognised(error, Path.cwd()), DiskError):
+            print(f"tunefleet: {failure}", file=sys.stderr)
+            sys.exit(DISK)
         if error.errno not in _OF_THE_FILE_SYSTEM or not error.filename:
             raise
         print(f"tunefleet: {error.filename}: {error.strerror}. {_OF_THE_FILE_SYSTEM[error.errno]}", file=sys.stderr)
