@@ -163,6 +163,7 @@ def test_a_save_that_would_take_longer_than_what_is_left_is_not_begun(tmp_path: 
         assert ("less time is left" in run.output()) is (name == "graceful")
 
 
+@pytest.mark.exhaustive
 def test_nohup_is_respected(tmp_path: Path, begin: Begin) -> None:
     """A run under nohup goes on when its terminal is gone."""
     settings = ("train.max_steps=2", *SHORT, "launch.processes=1")
