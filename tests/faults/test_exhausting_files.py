@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,9 +18,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from tests.ranks import ROOT
+from tunefleet.base import files as base_files
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import SourceConfig
 from tunefleet.data.read import file_readers
+from tunefleet.data.read.sources import Source
+from tunefleet.plan.paths import data_files
 
 MIB = 1 << 20
 FLIPPED = 300
@@ -161,3 +165,28 @@ def test_values_that_python_has_not_make_a_bad_row(tmp_path: Path) -> None:
     first, second = file_readers.read(path, SourceConfig())
     assert not isinstance(first, DataError)
     assert "row 2: holds a value that cannot be read" in str(second)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    """Nothing would ever come out of it."""
+    (tmp_path / "a.txt").write_text("x\n")
+    os.mkfifo(tmp_path / "b.txt")
+    source = Source("train", SourceConfig(path=str(tmp_path / "a.txt"), target_path=str(tmp_path / "b.txt")))
+    with pytest.raises(DataError, match=r"b\.txt: cannot be read: is no plain file"):
+        list(source.rows())
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(OSError, match="is no file"):
+        base_files.read_json(tmp_path / "config.json")
+
+
+def test_links_that_lead_back_are_followed_once(tmp_path: Path) -> None:
+    """Three of them make 3**40 paths to each file."""
+    below = tmp_path / "rows" / "below"
+    below.mkdir(parents=True)
+    (below / "a.jsonl").write_text('{"text": "a"}\n')
+    for name in "xyz":
+        (tmp_path / "rows" / name).symlink_to(tmp_path / "rows")
+    os.symlink(below, tmp_path / "linked")
+    pattern = str(tmp_path / "**" / "*.jsonl")
+    assert len(data_files.files_of(SourceConfig(path=pattern))) == 1
+    assert data_files.files_of(SourceConfig(path=str(tmp_path / "linked" / "**"))) == [tmp_path / "linked" / "a.jsonl"]

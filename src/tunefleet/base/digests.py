@@ -63,6 +63,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def file_digest(path: Path) -> bytes:
     """The SHA-256 of every byte of a file. Raises `OSError`."""
+    files.expect_plain(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 

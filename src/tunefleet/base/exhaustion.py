@@ -27,7 +27,7 @@ def limited(seconds: float) -> Iterator[None]:
     Raises `Exhausted` or `MemoryError`. A signal ends what runs too long, so the time is limited in the main thread
     alone; time in which the process is stopped, or waits for a core, does not count.
     """
-    with _memory(), _time(seconds):
+    with memory(), _time(seconds):
         yield
 
 
@@ -53,7 +53,8 @@ def _time(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _memory() -> Iterator[None]:
+def memory() -> Iterator[None]:
+    """Within it, memory is refused beyond `MEMORY` more bytes than the process has."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _data() + MEMORY
     if limit <= MEMORY or (soft != resource.RLIM_INFINITY and soft <= limit):

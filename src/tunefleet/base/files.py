@@ -76,6 +76,12 @@ def read_bytes(path: Path) -> bytes:
         os.close(descriptor)
 
 
+def expect_plain(path: Path) -> None:
+    """Raises `OSError` unless there is a plain file: a pipe has no content until somebody writes, a device no end."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+
+
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file with one a line, [] where there is no file; lines that are none are left out."""
     records = []

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import exhaustion
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import FileType
 from tunefleet.data.read import arrow_claims, input_limits, meter, text_lines
@@ -59,12 +60,13 @@ def _texts(schema: Any) -> list[str]:
 
 
 def _expect_values(path: Path, file: Any) -> None:
-    """Raises `DataError` where so few bytes of a column claim so many values that no data come to it."""
-    metadata = file.metadata
+    """Raises `DataError` where a few bytes claim to be a group of rows of so many that no data come to it.
+
+    What Arrow says of a group's columns is not asked: damage there would end the process.
+    """
+    metadata, size = file.metadata, path.stat().st_size
     for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
-        for column in (group.column(number) for number in range(group.num_columns)):
-            values = max(column.total_uncompressed_size, column.num_values - group.num_rows)
-            input_limits.expect_ratio(path, max(column.total_compressed_size, 1), values, input_limits.COLUMN, _REMEDY)
+        input_limits.expect_ratio(path, size, group.total_byte_size, input_limits.COLUMN, _REMEDY)
 
 
 def arrow(path: Path) -> Iterator[RowOrError]:
@@ -141,7 +143,7 @@ def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[RowOrError]:
     meaning = columns(schema)
     number = unpacked = 0
     packed = path.stat().st_size if isinstance(path, Path) else None
-    for part, size in (piece for batch in batches for piece in pieces(batch)):
+    for part, size in (piece for batch in _bounded(batches) for piece in pieces(batch)):
         unpacked += size
         if packed is not None:
             input_limits.expect_ratio(path, packed, unpacked, input_limits.TABLE, _REMEDY)
@@ -149,6 +151,17 @@ def rows(path: Path | str, batches: Any, schema: Any) -> Iterator[RowOrError]:
         for values in _values(part):
             number += 1
             yield _row(values, meaning, f"{path}: row {number}")
+
+
+def _bounded(batches: Any) -> Iterator[Any]:
+    """The batches; none may take more memory than all that is done with one row may."""
+    iterator = iter(batches)
+    while True:
+        with exhaustion.memory():
+            batch = next(iterator, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _row(values: dict[str, Any] | str, meaning: Mapping[str, Mean], location: str) -> RowOrError:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import files
 from tunefleet.base.errors import DataError
 from tunefleet.data.read import input_limits, meter
 
@@ -89,7 +90,8 @@ def text(encoded: bytes, location: str) -> str:
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether the content is compressed, whatever the name says."""
+    """Whether the content is compressed, whatever the name says. Raises `OSError`."""
+    files.expect_plain(path)
     with open(path, "rb") as stream:
         return stream.read(2) == _GZIP
 

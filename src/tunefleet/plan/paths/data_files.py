@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,35 @@ def files_of(source: SourceConfig) -> list[Path]:
         return [path]
     if path.is_dir():
         return _in_folder(path / source.split if has_split_folder(source) and source.split else path, source.file_type)
-    files = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())
+    files = sorted({Path(name) for name in _matches(str(path)) if Path(name).is_file()})
     if not files:
         raise ConfigError(_no_file_message(str(path)))
     return files
+
+
+def _matches(pattern: str) -> list[str]:
+    """What a glob matches, `**` for folders below; a folder that links lead to again is looked into once."""
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        return glob(pattern)
+    place = parts.index("**")
+    root, inner = os.sep.join(parts[:place]), parts[place + 1 :] or ["*"]
+    roots = glob(root) if has_magic(root) else [root or (os.sep if place else os.curdir)]
+    folders = [folder for start in roots for folder in _folders(start)]
+    return [name for folder in folders for name in _matches(os.path.join(escape(folder), *inner))]
+
+
+def _folders(root: str) -> Iterator[str]:
+    """A folder and those below it, each once."""
+    visited: set[tuple[int, int]] = set()
+    for folder, names, _ in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in visited:
+            names.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        yield folder
 
 
 def has_split_folder(source: SourceConfig) -> bool:
