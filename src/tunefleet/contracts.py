@@ -170,7 +170,7 @@ class Engine(Evaluable, Protocol):
 
     @property
     def reshardable(self) -> bool:
-        """Whether any number of processes can restore what these save."""
+        """Whether it can restore what another number of processes, or another strategy, saved."""
 
     def train_step(self, micro_batches: Sequence[MicroBatch], rule: UpdateRule = any_finite) -> StepResult:
         """One optimizer step over all micro-batches of all ranks.
@@ -188,7 +188,7 @@ class Engine(Evaluable, Protocol):
         """Reads this rank's shards and resumes after `step`; every rank must call it."""
 
     def restore_resized(self, folder: Path, tag: str, step: int) -> None:
-        """The same, where another number of processes saved them, and `reshardable` is true."""
+        """The same, where another number of processes or another strategy saved them, and `reshardable` is true."""
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0 and None elsewhere; every rank must call it."""

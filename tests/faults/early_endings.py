@@ -22,15 +22,15 @@ from tunefleet.train.stop import Reason, Stop
 
 STOPS_AT = 8
 KILLED_AT = 5
-SETTINGS = ["parallel=ddp", "train.precision=fp32", "train.global_batch=4", "train.max_steps=20"]
+SETTINGS = ["train.precision=fp32", "train.global_batch=4", "train.max_steps=20"]
 SETTINGS += ["evaluation.every=2", "evaluation.generate_rows=0", "checkpoint.every=2", "checkpoint.export=false"]
 SETTINGS += ["checkpoint.keep=1", "checkpoint.keep_best=1", "optimizer.lr=0.05", "schedule.warmup=0"]
 SETTINGS += ["train.early_stopping.patience=3", "train.early_stopping.min_delta=100"]
 
 
-def plan_of(folder: Path, name: str) -> Plan:
+def plan_of(folder: Path, name: str, parallel: str = "ddp") -> Plan:
     """The run `name`: whatever its losses are, none is better by so much, and it stops at its fourth evaluation."""
-    return planned(folder, f"name={name}", *SETTINGS)
+    return planned(folder, f"name={name}", f"parallel={parallel}", *SETTINGS)
 
 
 def first(folder: Path, argument: Any) -> None:
@@ -49,12 +49,12 @@ def first(folder: Path, argument: Any) -> None:
 
 
 def second(folder: Path, argument: Any) -> dict[str, Any]:
-    """The killed run goes on in one process, and its copy, which forgets what was measured: the control."""
+    """The killed run goes on in one process with ZeRO, and its copy, which forgets what was measured: the control."""
     ProcessGroup.destroy = ProcessGroup.barrier  # type: ignore[method-assign]
-    train(plan_of(folder, "killed"))
+    train(plan_of(folder, "killed", "zero2"))
     with patch.object(EarlyStopping, "restore", lambda early_stopping, state: None):
         train(plan_of(folder, "forgetful"))
-    return _best(plan_of(folder, "killed"))
+    return _best(plan_of(folder, "killed", "zero2"))
 
 
 def _best(plan: Plan) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Does a run keep its best checkpoint and end early at the same step, also after kill -9 and with other ranks?"""
+"""Does a run keep its best checkpoint and end early at the same step, after kill -9 and with another strategy?"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Two ranks, killed; then one."""
+    """Two ranks, killed; then one, with ZeRO."""
     folder = tmp_path_factory.mktemp("retention")
     outputs = folder / "outputs"
     outputs.mkdir()

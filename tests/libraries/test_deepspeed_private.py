@@ -8,6 +8,8 @@ from typing import Any
 
 import deepspeed
 import pytest
+from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
+from deepspeed.utils.tensor_fragment import tensor_fragment
 from torch import nn
 
 from tunefleet.libraries import deepspeed_private
@@ -30,7 +32,11 @@ def test_every_private_name_is_there(owner: Any, name: str) -> None:
     [
         (deepspeed.DeepSpeedEngine, "self.basic_optimizer ="),
         (deepspeed.DeepSpeedEngine, "self.torch_autocast_z0_gradscaler ="),
-        (deepspeed.DeepSpeedEngine, "return self._config.load_universal_checkpoint"),
+        (deepspeed.DeepSpeedEngine, "self.optimizer.checkpoint_event_prologue()"),
+        (DeepSpeedZeroOptimizer_Stage3, "self.grad_position["),
+        (DeepSpeedZeroOptimizer_Stage3, "self.fp32_partitioned_groups_flat ="),
+        (tensor_fragment, "hp_fragment_address: fragment_address"),
+        (tensor_fragment, "param_group_index: int"),
         (deepspeed.DeepSpeedEngine, "self.checkpoint_engine = create_checkpoint_engine("),
         (deepspeed.DeepSpeedEngine, "self._copy_recovery_script(save_path)"),
         (deepspeed.zero.Init, "param.convert_to_zero_parameters ="),

@@ -22,8 +22,8 @@ class Manifest:
     """A checkpoint's state, the run's identity, the number of ranks that saved it, and when (seconds since 1970).
 
     `files` has the checksum of every file but the manifest. `evaluation` is what was measured at its step before it was
-    saved, as `SPLIT/loss`; `early_stopping` is what that needs of earlier evaluations. `digest` is the SHA-256 of the
-    manifest's own bytes.
+    saved, as `SPLIT/loss`; `early_stopping` is what that needs of earlier evaluations. `trajectory` is the run's,
+    whatever its strategy. `digest` is the SHA-256 of the manifest's own bytes.
     """
 
     state: RunState
@@ -33,6 +33,7 @@ class Manifest:
     files: dict[str, Checksum]
     evaluation: Mapping[str, float] = field(default_factory=dict)
     early_stopping: Mapping[str, float] = field(default_factory=dict)
+    trajectory: str = ""
     digest: str = ""
 
     @property
@@ -65,6 +66,7 @@ def read(folder: Path) -> Manifest:
             _files(record),
             _numbers(record, "evaluation"),
             _numbers(record, "early_stopping"),
+            str(record.get("trajectory", "")),
             hashlib.sha256(content).hexdigest(),
         )
     except OSError as error:

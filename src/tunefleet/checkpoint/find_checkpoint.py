@@ -14,7 +14,7 @@ from tunefleet.checkpoint.pointer import Pointer
 from tunefleet.contracts import Group, RunState
 
 SHARDS = "shards"
-_UNIVERSAL = ("universal.tmp", "latest_universal")  # a copy for another number of processes, gone when it is read
+_UNIVERSAL = ("universal.tmp", "latest_universal")  # left by an earlier version that was killed
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Checkpoint:
     """The SHA-256 of its manifest."""
     early_stopping: Mapping[str, float] = field(default_factory=dict)
     """What early stopping knew when it was saved."""
+    same_strategy: bool = True
+    """Whether the same parallel group saved it."""
 
     @property
     def shards(self) -> Path:
@@ -49,17 +51,17 @@ class _Listing:
     complaint: str
 
 
-def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
+def newest(folder: Path, identity: str, group: Group, trajectory: str = "") -> Checkpoint | None:
     """The checkpoint below `folder` to resume from, or None where nothing was ever saved there. Collective.
 
     Raises `RunError` where checkpoints exist and none of them can be used, or where they are those of another
-    configuration than `identity`.
+    configuration than `identity`; another strategy for the same `trajectory` is none.
     """
     listing = _shared_listing(folder, group)
     digests = listing.pointer.manifests if listing.pointer else {}
     complaints: list[str] = []
     for name in listing.names:
-        checkpoint = _read(folder / name, identity, digests.get(name), group)
+        checkpoint = _read(folder / name, (identity, trajectory), digests.get(name), group)
         if isinstance(checkpoint, Checkpoint):
             damaged = tuple(folder / name for name in listing.names[: len(complaints)])
             return replace(checkpoint, note=_note(checkpoint, listing, complaints), damaged=damaged)
@@ -72,7 +74,7 @@ def newest(folder: Path, identity: str, group: Group) -> Checkpoint | None:
     return None
 
 
-def of_step(folder: Path, step: int, identity: str, group: Group) -> Checkpoint:
+def of_step(folder: Path, step: int, identity: str, group: Group, trajectory: str = "") -> Checkpoint:
     """The checkpoint of `step`. Raises `RunError` where there is none, or it is not as it was saved. Collective."""
     listing = _shared_listing(folder, group)
     name = next((name for name in listing.names if folders.step_of(name) == step), None)
@@ -80,7 +82,7 @@ def of_step(folder: Path, step: int, identity: str, group: Group) -> Checkpoint:
     if name is None:
         raise RunError(f"{folder}: no checkpoint of step {step} is there. Steps that are: {steps}.")
     digests = listing.pointer.manifests if listing.pointer else {}
-    checkpoint = _read(folder / name, identity, digests.get(name), group)
+    checkpoint = _read(folder / name, (identity, trajectory), digests.get(name), group)
     if isinstance(checkpoint, Checkpoint):
         return checkpoint
     raise RunError(f"{checkpoint}. Put the file back, or choose another step of {steps}.")
@@ -129,17 +131,23 @@ def _why_not_newest(pointed: Pointer | None, names: Sequence[str]) -> str:
     return "" if pointed.checkpoint == names[0] else f"names {pointed.checkpoint}, and {names[0]} is there"
 
 
-def _read(folder: Path, identity: str, digest: str | None, group: Group) -> Checkpoint | str:
-    """The checkpoint in `folder`, or why it cannot be used."""
+def _read(folder: Path, run: tuple[str, str], digest: str | None, group: Group) -> Checkpoint | str:
+    """The checkpoint in `folder`, or why it cannot be used; `run` is its identity and its trajectory."""
     manifest, complaint = _shared_manifest(folder, digest, group)
     if manifest is None:
         return str(complaint)
-    if manifest.identity != identity:
+    identity, trajectory = run
+    if manifest.identity != identity and not (trajectory and manifest.trajectory == trajectory):
         raise RunError(f"{folder / checkpoint_manifest.FILE}: of another configuration. Choose another name=...")
     if changed := changes(folder, manifest, group):
         return f"{folder / changed[0]}"
     return Checkpoint(
-        folder, manifest.state, manifest.ranks, digest=manifest.digest, early_stopping=manifest.early_stopping
+        folder,
+        manifest.state,
+        manifest.ranks,
+        digest=manifest.digest,
+        early_stopping=manifest.early_stopping,
+        same_strategy=manifest.identity == identity,
     )
 
 

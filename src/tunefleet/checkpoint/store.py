@@ -44,6 +44,7 @@ class CheckpointStore:
         texts: Mapping[str, str] | None = None,
         seed: int = 0,
         metric: str = "",
+        trajectory: str = "",
     ) -> None:
         self._folder = folder
         self._identity = identity
@@ -51,6 +52,7 @@ class CheckpointStore:
         self.retention = retention
         self._texts = texts or {}
         self._seed = seed
+        self._trajectory = trajectory
         self.metric = metric
         self._evaluations: dict[int, Mapping[str, float]] = {}
         self.early_stopping: Mapping[str, float] = {}
@@ -127,19 +129,20 @@ class CheckpointStore:
         checkpoint is as it was saved, or where this number of ranks cannot read it.
         """
         self.advance(wait=True)
-        checkpoint = find_checkpoint.newest(self._folder, self._identity, self._group)
+        checkpoint = find_checkpoint.newest(self._folder, self._identity, self._group, self._trajectory)
         if checkpoint is None:
             return None
         same_ranks = checkpoint.ranks == self._group.size
-        if not same_ranks and not engine.reshardable:
+        same_shape = same_ranks and checkpoint.same_strategy
+        if not same_shape and not engine.reshardable:
             raise RunError(
                 f"{checkpoint.folder}: sharded over {checkpoint.ranks} ranks, and this run has {self._group.size}. "
                 f"Only as many can resume: launch.processes={checkpoint.ranks}."
             )
-        restore = engine.restore if same_ranks else engine.restore_resized
+        restore = engine.restore if same_shape else engine.restore_resized
         restore(checkpoint.folder, SHARDS, checkpoint.state.step)
         self._restore_rng(checkpoint, same_ranks)
-        self._on_disk = (checkpoint.state.step, checkpoint.digest) if same_ranks else None
+        self._on_disk = (checkpoint.state.step, checkpoint.digest) if same_shape else None
         self.early_stopping = checkpoint.early_stopping
         self.note, self.origin = checkpoint.note + self._set_aside(checkpoint), checkpoint.folder
         return checkpoint.state
@@ -216,7 +219,9 @@ class CheckpointStore:
         """What is known before the files are."""
         evaluation = self._evaluations.get(state.step, {})
         measured = {name: value for name, value in evaluation.items() if math.isfinite(value)}
-        return Manifest(state, self._identity, self._group.size, time.time(), {}, measured, self.early_stopping)
+        return Manifest(
+            state, self._identity, self._group.size, time.time(), {}, measured, self.early_stopping, self._trajectory
+        )
 
     def _commit(self, temporary: Path, final: Path, saved: Manifest) -> str:
         """From the last rename on the checkpoint counts; returns the digest of its manifest."""

@@ -182,7 +182,7 @@ def expect_own(plan: Plan) -> None:
     except DamagedPlan as error:
         _expect_own_checkpoints(plan, error)
         return
-    if saved.identity != plan.identity:
+    if not saved.goes_on_as(plan):
         changed = _differences(dump(saved.config), dump(plan.config))
         raise RunError(
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
@@ -194,11 +194,13 @@ def expect_own(plan: Plan) -> None:
 def _expect_own_checkpoints(plan: Plan, damage: DamagedPlan) -> None:
     """Raises `RunError` where checkpoints are there, and not all that can be read are of this configuration."""
     saved = folders.checkpoints(plan.paths.checkpoints)
-    identities = set()
+    verdicts = set()
     for folder in saved:
         with suppress(ValueError):
-            identities.add(checkpoint_manifest.read(folder).identity)
-    if saved and identities != {plan.identity}:
+            manifest = checkpoint_manifest.read(folder)
+            same_trajectory = bool(plan.trajectory) and manifest.trajectory == plan.trajectory
+            verdicts.add(manifest.identity == plan.identity or same_trajectory)
+    if saved and verdicts != {True}:
         raise RunError(f"{damage.complaints[0]} This is not its command: the checkpoints there are of other settings.")
 
 

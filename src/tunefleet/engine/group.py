@@ -129,7 +129,8 @@ def join(watched: bool = False) -> ProcessGroup:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     limit = _WATCHED if watched else default_pg_timeout
-    rendezvous.stay_on_loopback(os.environ, backend, limit)
+    if not distributed.is_initialized():  # a process joins once
+        rendezvous.stay_on_loopback(os.environ, backend, limit)
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=limit)
     return ProcessGroup()
 

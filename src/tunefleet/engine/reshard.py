@@ -1,57 +1,113 @@
-"""Resharding: shards of one number of processes become another's, through DeepSpeed's universal checkpoint."""
+"""Resharding: what any ZeRO stage and number of ranks saved becomes the state of this engine, exactly."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from tunefleet.base import progress
-from tunefleet.contracts import Group
-from tunefleet.engine.shards import code_free
+from tunefleet.base.errors import RunError
+from tunefleet.engine import saved_state
+from tunefleet.engine.saved_state import SavedParameter, SavedState
 from tunefleet.libraries import deepspeed_private
 
-_FOLDER = "universal.tmp"
-_POINTER = "latest_universal"  # DeepSpeed writes it beside its folder; the checkpoint would count as damaged by it
+
+@dataclass(frozen=True)
+class _Place:
+    """Where elements [first, first + size) of the flat weight `name` are in this rank's `flat` tensor: from `start`."""
+
+    name: str
+    weight: nn.Parameter
+    flat: Tensor
+    start: int
+    first: int
+    size: int
 
 
-def load(engine: Any, group: Group, folder: Path, tag: str, step: int) -> None:
-    """Loads folder/tag, saved by any number of data-parallel ranks with an Adam, into a DeepSpeed engine.
+def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
+    """Gives a new engine the weights and optimizer states in `shards`. Every rank must call it.
 
-    Rank 0 writes every tensor whole into the folder, each rank reads its part, and the copy goes. Collective.
+    `names` are the optimizer's weights, in its order. Raises `RunError`, on every rank, where they are others than
+    were saved.
     """
-    if group.rank == 0:
-        _convert(folder / tag, folder / _FOLDER)
-    group.barrier()
-    param_groups = deepspeed_private.client_optimizer(engine).param_groups
-    settings = [{key: value for key, value in one_group.items() if key != "params"} for one_group in param_groups]
-    with deepspeed_private.universal(engine), code_free():
-        engine.load_checkpoint(str(folder), tag=_FOLDER, load_lr_scheduler_states=False)
-    repair(engine, settings, step)
-    group.barrier()
-    if group.rank == 0:
-        shutil.rmtree(folder / _FOLDER)
-        (folder / _POINTER).unlink(missing_ok=True)
+    saved = saved_state.read(shards, names)
+    if different := saved.parameters.keys() ^ set(names):
+        raise RunError(f"{shards}: holds other trainable weights than the model has now: {min(different)}.")
+    if not saved.is_elementwise and (stage or not saved.is_whole):
+        raise RunError(
+            f"{shards}: the states of this optimizer cannot be sharded otherwise. Resume with the number of processes "
+            "and the parallel group that saved them."
+        )
+    with torch.no_grad(), deepspeed_private.partitioned(engine):
+        optimizer = deepspeed_private.client_optimizer(engine)
+        for place in _places(engine, stage):
+            parameter = saved.parameters[place.name]
+            _fill(place.flat, place, parameter.values)
+            state = optimizer.state[place.flat]
+            for key, parts in parameter.states.items():
+                state.setdefault(key, _empty_state(place.flat, parts[0].dtype))
+                _fill(state[key], place, parts)
+            state.update(_copied(parameter))
+        _update_weights(engine, stage, saved)
+    for name, buffer in engine.module.named_buffers():
+        if name in saved.buffers:
+            buffer.copy_(saved.buffers[name])
+    engine.skipped_steps = saved.skipped_steps
+    if saved.loss_scale is not None:
+        deepspeed_private.set_loss_scale(engine, saved.loss_scale)
 
 
-def _convert(shards: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    converting = progress.during("converting the checkpoint for another number of processes")
-    with converting, code_free():
-        deepspeed_private.convert_to_universal(shards, folder)
+def _places(engine: Any, stage: int) -> Iterator[_Place]:
+    """This rank's parts of all trainable weights."""
+    for name, weight in engine.module.named_parameters():
+        if not weight.requires_grad:
+            continue
+        if stage == 0:
+            yield _Place(name, weight, weight, 0, 0, weight.numel())
+        elif stage == 3:
+            flat, start, part, rank = deepspeed_private.shard_place(engine, weight)
+            first = part * rank
+            yield _Place(name, weight, flat, start, first, min(part, deepspeed_private.whole_size(weight) - first))
+        elif (place := deepspeed_private.partition_place(engine, weight)) is not None:
+            yield _Place(name, weight, *place)
 
 
-def repair(engine: Any, settings: Sequence[Mapping[str, Any]], step: int) -> None:
-    """Undoes what loading at stage 3 does to an Adam without a word (DeepSpeed 0.19.8).
+def _fill(flat: Tensor, place: _Place, parts: Sequence[Tensor]) -> None:
+    """Copies the elements of `place` from `parts`, one behind the other; nothing else of them is read."""
+    target, begin = flat.detach().view(-1), 0
+    for part in parts:
+        low, high = max(place.first, begin), min(place.first + place.size, begin + part.numel())
+        if low < high:
+            offset = place.start + low - place.first
+            target[offset : offset + high - low].copy_(part[low - begin : high - begin])
+        begin += part.numel()
 
-    All its parts get one and the same tensor as their count of steps, which each of them then raises; and every
-    group gets the settings of the first, weight decay among them.
-    """
-    optimizer, steps = deepspeed_private.client_optimizer(engine), float(step - engine.skipped_steps)
-    for state in optimizer.state.values():
-        state["step"] = torch.full_like(state["step"], steps) if torch.is_tensor(state["step"]) else int(steps)
-    for group, group_settings in zip(optimizer.param_groups, settings, strict=True):
-        group.update(group_settings)
+
+def _empty_state(flat: Tensor, saved: torch.dtype) -> Tensor:
+    """Zeros of the shape of `flat`; integers stay integers."""
+    return torch.zeros_like(flat.detach(), dtype=flat.dtype if saved.is_floating_point else saved)
+
+
+def _copied(parameter: SavedParameter) -> dict[str, Any]:
+    """Scalars of its own for each tensor of an optimizer, which counts its steps in them."""
+    return {key: value.clone() if torch.is_tensor(value) else value for key, value in parameter.scalars.items()}
+
+
+def _update_weights(engine: Any, stage: int, saved: SavedState) -> None:
+    """The weights that are computed with, beside their fp32 masters."""
+    if stage == 0:
+        return
+    for name, weight in engine.module.named_parameters():
+        if not weight.requires_grad:
+            continue
+        shard = deepspeed_private.own_shard(weight)
+        target = weight.detach() if shard is None else shard.detach()
+        rank = 0 if shard is None else deepspeed_private.shard_place(engine, weight)[3]
+        size = target.numel() if shard is None else deepspeed_private.whole_size(weight)
+        first = rank * target.numel()
+        part = _Place(name, weight, target, 0, first, max(0, min(target.numel(), size - first)))
+        _fill(target, part, saved.parameters[name].values)

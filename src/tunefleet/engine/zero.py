@@ -55,6 +55,7 @@ class ZeroEngine:
         self._step = 0
         expect_nvme_offload(plan.config.parallel)
         self._frozen = frozen.any_frozen(learner)
+        self._trained = _names(learner, optimizer)
         masters = self._prepare(learner)
         grid = tensor_parallel.grid(plan.layout)
         self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
@@ -85,8 +86,8 @@ class ZeroEngine:
 
     @property
     def reshardable(self) -> bool:
-        """Whether any number of processes can restore what these save; DeepSpeed reshards no frozen weights."""
-        return self._plan.reshardable and (self._plan.config.parallel.zero_stage == 0 or not self._frozen)
+        """Whether it can restore what another number of processes, or another stage of ZeRO, saved."""
+        return self._plan.reshardable
 
     def train_step(self, micro_batches: Sequence[MicroBatch], rule: UpdateRule = any_finite) -> StepResult:
         """One optimizer step, in training mode whatever came before: files give models in evaluation mode.
@@ -126,12 +127,16 @@ class ZeroEngine:
         expect_saveable(self._plan.config.parallel)
         folder = Path("checkpoint")
         writer = ShardWriter(folder)
+        state = deepspeed_private.gradient_scaler_state(self._engine)
+        scaler = {} if state is None else {"gradient_scaler": state}
         with deepspeed_private.writer(self._engine, writer):
             if not self._frozen:
-                self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+                self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, client_state=scaler)
                 return writer.shards
             with frozen.without_frozen(self._engine.module):
-                self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True)
+                self._engine.save_checkpoint(
+                    str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=True, client_state=scaler
+                )
         base = self._base()
         return {**writer.shards, **({frozen.FILE: frozen.record(base)} if self._group.rank == 0 else {})}
 
@@ -142,20 +147,23 @@ class ZeroEngine:
             frozen.expect(folder, self._base())
         self._forget_moments(step)
         with shards.code_free():
-            path, _ = self._engine.load_checkpoint(
+            path, client_state = self._engine.load_checkpoint(
                 str(folder), tag=tag, load_lr_scheduler_states=False, load_module_strict=not self._frozen
             )
         assert path is not None, f"DeepSpeed found nothing in {folder}/{tag}, which the manifest vouches for"
+        if (saved := client_state.get("gradient_scaler")) and (
+            scaler := deepspeed_private.autocast_scaler(self._engine)
+        ):
+            scaler.load_state_dict(saved)
         self._step = step
 
     def restore_resized(self, folder: Path, tag: str, step: int) -> None:
-        """The same, for what another number of ranks saved."""
-        if self._plan.config.parallel.zero_stage == 0:
-            self.restore(folder, tag, step)
-        else:
-            self._forget_moments(step)
-            reshard.load(self._engine, self._group, folder, tag, step)
-            self._step = step
+        """The same, for what another number of ranks saved, or another stage of ZeRO."""
+        if self._frozen:
+            frozen.expect(folder, self._base())
+        self._forget_moments(step)
+        reshard.load(self._engine, self._plan.config.parallel.zero_stage, self._trained, folder / tag)
+        self._step = step
 
     def _forget_moments(self, step: int) -> None:
         """A checkpoint from before the first step has no moments, and loading it would leave those of later steps."""
@@ -275,3 +283,9 @@ def _non_finite(loss: float, norm: float) -> Refusal | None:
     if not math.isfinite(loss):
         return Refusal(f"the loss became {loss}")
     return None if math.isfinite(norm) else Refusal(f"the gradient norm became {norm}")
+
+
+def _names(learner: nn.Module, optimizer: Optimizer) -> list[str]:
+    """The names of the optimizer's weights, in its order."""
+    names = {id(weight): name for name, weight in learner.named_parameters()}
+    return [names[id(weight)] for group in optimizer.param_groups for weight in group["params"]]

@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import io
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import deepspeed
 import torch
-from deepspeed.checkpoint import ds_to_universal
 from deepspeed.module_inject import set_autotp_mode
 from deepspeed.module_inject.auto_tp import AutoTP
 from deepspeed.module_inject.autotp_config import AutoTPConfig
@@ -23,6 +19,7 @@ from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngi
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
 from deepspeed.runtime.pipe.schedule import OptimizerStep
 from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
 from deepspeed.utils import groups
 from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor, distributed, nn
@@ -182,27 +179,51 @@ def writer(engine: Any, checkpoint_engine: CheckpointEngine) -> Iterator[None]:
         del engine._copy_recovery_script
 
 
-def convert_to_universal(shards: Path, folder: Path) -> None:
-    """Writes the tensors of `shards` whole into `folder`, in this process: others would be forks of a rank."""
-    arguments = argparse.Namespace(
-        input_folder=str(shards),
-        output_folder=str(folder),
-        num_extract_workers=1,
-        num_merge_workers=1,
-        keep_temp_folder=False,
-        strict=True,
-        inject_missing_state=True,
-    )
-    with contextlib.redirect_stdout(io.StringIO()):
-        ds_to_universal.main(arguments)
-
-
 @contextlib.contextmanager
-def universal(engine: Any) -> Iterator[None]:
-    """Within it the engine loads what `convert_to_universal` wrote."""
-    engine._config.load_universal_checkpoint = True
+def partitioned(engine: Any) -> Iterator[None]:
+    """Within it each rank of ZeRO-3 has its shard alone, of small weights too, which are gathered again afterwards."""
+    optimizer = engine.optimizer
+    if hasattr(optimizer, "checkpoint_event_prologue"):
+        optimizer.checkpoint_event_prologue()
     yield
-    engine._config.load_universal_checkpoint = False
+    if hasattr(optimizer, "checkpoint_event_epilogue"):
+        optimizer.checkpoint_event_epilogue()
+
+
+def partition_place(engine: Any, weight: nn.Parameter) -> tuple[Tensor, int, int, int] | None:
+    """(flat master of its group, where it starts there, first element of the weight, number of elements) at stages 1
+    and 2; None where this rank has no part of it.
+    """
+    mapping = cast(Any, weight)._hp_mapping
+    if mapping is None:
+        return None
+    flat = client_optimizer(engine).param_groups[mapping.param_group_index]["params"][0]
+    part = mapping.lp_fragment_address
+    return flat, mapping.hp_fragment_address.start, part.start, part.numel
+
+
+def shard_place(engine: Any, weight: nn.Parameter) -> tuple[Tensor, int, int, int]:
+    """(flat master of its sub-group, where its shard starts there, elements of every rank's shard, this rank) at
+    stage 3.
+    """
+    optimizer = engine.optimizer
+    group, start, size = optimizer.grad_position[optimizer.get_param_id(weight)]
+    return optimizer.fp32_partitioned_groups_flat[group], start, size, optimizer._get_param_partition_rank(weight)
+
+
+def gradient_scaler_state(engine: Any) -> dict[str, float] | None:
+    """What torch's scaler of fp16 without ZeRO has come to; DeepSpeed saves its own, and not this one."""
+    scaler = autocast_scaler(engine)
+    return scaler.state_dict() if scaler is not None else None
+
+
+def set_loss_scale(engine: Any, scale: float) -> None:
+    """fp16 goes on with this loss scale."""
+    scaler = autocast_scaler(engine)
+    if scaler is not None:
+        scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
+    elif hasattr(engine.optimizer, "loss_scaler"):
+        engine.optimizer.loss_scaler.cur_scale = scale
 
 
 PRIVATE: Iterable[tuple[Any, str]] = (
@@ -214,7 +235,7 @@ PRIVATE: Iterable[tuple[Any, str]] = (
     (deepspeed.DeepSpeedEngine, "_copy_recovery_script"),
     (deepspeed.PipelineEngine, "_INSTRUCTION_MAP"),
     (deepspeed.PipelineEngine, "_exec_optimizer_step"),
-    (ds_to_universal, "main"),
+    (DeepSpeedZeroOptimizer_Stage3, "_get_param_partition_rank"),
     (compiler, "compile"),
 )
 """Owner and name of everything above that can be looked up without an engine."""

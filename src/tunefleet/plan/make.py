@@ -93,6 +93,7 @@ def _plan(config: RunConfig, degrees: Layout, model: Sources, split: Batch, mach
         version=__version__,
         stages=boundaries(model.architecture, config.parallel.pipeline, config.parallel.partition),
         cpu_adam=cpu_adam,
+        trajectory=_trajectory(config, split, cpu_adam),
     )
 
 
@@ -120,7 +121,22 @@ def _absolute(config: RunConfig) -> RunConfig:
 
 
 def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
-    """SHA-256 over what changes the weights: not where it runs, how it is watched, or how often it is saved.
+    return _hash(_deciding(config, split, cpu_adam))
+
+
+def _trajectory(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
+    """Of `parallel` only what rounds: other strategies add the same numbers in another order."""
+    values = _deciding(config, split, cpu_adam)
+    values["parallel"] = [config.parallel.quantized_weights, config.parallel.quantized_gradients]
+    return _hash(values)
+
+
+def _hash(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]:
+    """What changes the weights: not where it runs, how it is watched, or how often it is saved.
 
     The rows of a step count, and not their split: any number of processes may resume a run.
     """
@@ -143,7 +159,7 @@ def _identity(config: RunConfig, split: Batch, cpu_adam: bool) -> str:
     values["model"].pop("allow_pickle")  # the digests of the files tell what was read
     values["train"]["global_batch"] = split.total
     values["optimizer"]["cpu_kernel"] = cpu_adam
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return values
 
 
 def _expected(plan: Plan, machine: Machine) -> Expected | None:

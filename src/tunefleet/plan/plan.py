@@ -17,7 +17,6 @@ from tunefleet.base.units import count
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.load import dump, load
-from tunefleet.config.optimizer import OptimizerName
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan import answers
@@ -51,6 +50,8 @@ class Expected:
 class Plan:
     """One run, decided. `identity` is a hash of everything that changes the trained weights.
 
+    `trajectory` is one of the same without `parallel`: strategies follow one trajectory, up to the order of sums.
+
 
     `overrides` were typed. Stage s of a pipeline holds the blocks stages[s] to stages[s + 1] - 1.
     `cpu_adam` is whether DeepSpeed's CPU Adam updates offloaded states.
@@ -74,6 +75,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
     expected: Expected | None = None
     cpu_adam: bool = False
+    trajectory: str = ""
     contents: Contents = field(default_factory=dict, compare=False)
 
     @property
@@ -88,15 +90,17 @@ class Plan:
 
     @property
     def reshardable(self) -> bool:
-        """Whether any number of processes can restore its checkpoints: of sharded states only an Adam's, on the device.
+        """Whether it can go on from what any number of processes, at any ZeRO stage, saved."""
+        parallel, layout = self.config.parallel, self.layout
+        if layout.tensor * layout.pipeline > 1 or parallel.hierarchical != 1:
+            return False  # a rank holds parts of the model that ZeRO knows nothing of, or a second copy of it
+        return Place.NVME not in (parallel.offload_optimizer, parallel.offload_parameters)
 
-        Where `parallel.zero_stage` is above 0, all weights must be trainable besides, which the model knows.
-        """
-        parallel = self.config.parallel
-        if self.layout.data_parallel < self.layout.world_size:
-            return False  # the ranks of one copy of the model saved parts of it
-        on_device = {parallel.offload_optimizer, parallel.offload_parameters} == {Place.NONE}
-        return parallel.zero_stage == 0 or (self.config.optimizer.name is OptimizerName.ADAMW and on_device)
+    def goes_on_as(self, later: Plan) -> bool:
+        """Whether `later` may go on with this run: the same, or another strategy for the same trajectory."""
+        if later.identity == self.identity:
+            return True
+        return bool(self.trajectory) and self.trajectory == later.trajectory and self.reshardable and later.reshardable
 
     @property
     def paths(self) -> RunPaths:

@@ -80,7 +80,7 @@ def _is_older(plan: Plan, record: Mapping[str, Any], step: int | None) -> bool:
 
 
 def _checkpoint(plan: Plan) -> Checkpoint:
-    checkpoint = find_checkpoint.newest(plan.paths.checkpoints, plan.identity, SingleProcess())
+    checkpoint = find_checkpoint.newest(plan.paths.checkpoints, plan.identity, SingleProcess(), plan.trajectory)
     if checkpoint is None:
         raise RunError(f"{plan.paths.checkpoints}: no checkpoint there. Train first, or set checkpoint.at_end=true.")
     if checkpoint.note:

@@ -28,7 +28,16 @@ def checkpoint_store(plan: Plan, group: Group, template: str, keep_every: Pace) 
     budget = checkpoint.disk_budget.bytes if checkpoint.disk_budget else None
     retention = Retention(checkpoint.keep, checkpoint.keep_best, keep_every, budget)
     metric = metric_of(plan, checkpoint.metric)
-    return CheckpointStore(plan.paths.checkpoints, plan.identity, group, retention, texts(plan, template), seed, metric)
+    return CheckpointStore(
+        plan.paths.checkpoints,
+        plan.identity,
+        group,
+        retention,
+        texts(plan, template),
+        seed,
+        metric,
+        plan.trajectory,
+    )
 
 
 def metric_of(plan: Plan, name: str) -> str:
@@ -47,6 +56,7 @@ def machine(plan: Plan) -> dict[str, Any]:
     return {
         "CPU threads": torch.get_num_threads(),
         "processes": plan.layout.world_size,
+        "strategies": plan.config.parallel.name,
         "versions of torch": str(torch.__version__),
         "devices": torch.cuda.get_device_name() if on_gpu else f"CPU with {torch.backends.cpu.get_cpu_capability()}",
     }

@@ -33,4 +33,4 @@ def step_of(plan: Plan, choice: str) -> int:
 
 def verified(plan: Plan, step: int) -> Checkpoint:
     """The checkpoint of `step`. Raises `RunError` where it is not there, or not as it was saved."""
-    return find_checkpoint.of_step(plan.paths.checkpoints, step, plan.identity, SingleProcess())
+    return find_checkpoint.of_step(plan.paths.checkpoints, step, plan.identity, SingleProcess(), plan.trajectory)

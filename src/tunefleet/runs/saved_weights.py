@@ -15,12 +15,14 @@ from tunefleet.plan.plan import Plan
 
 
 def saved_weights(plan: Plan, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The weights in the dtype that they were trained in; under ZeRO-3, the rounded fp32 master weights."""
-    if plan.config.parallel.zero_stage < 3:
-        if plan.stages:
-            state = _pipeline_stages(checkpoint.shards)
-        else:
-            state = _joined(plan, [_tensor_shard(checkpoint.shards, rank) for rank in range(plan.layout.tensor)])
+    """The weights in the dtype that they were trained in; under ZeRO-3, the rounded fp32 master weights.
+
+    The files say which strategy saved them: that of the plan may have changed since.
+    """
+    if any(True for _ in checkpoint.shards.glob("layer_*-model_states.pt")):
+        state = _pipeline_stages(checkpoint.shards)
+    elif model_files := sorted(checkpoint.shards.glob("mp_rank_*_model_states.pt")):
+        state = _joined(plan, [_module(file) for file in model_files])
     else:
         masters = shards.masters(checkpoint.shards, (checkpoint.folder / frozen.FILE).exists())
         state = {name: weight.to(torch_dtype(plan.config.train.precision)) for name, weight in masters.items()}
@@ -33,9 +35,9 @@ def _pipeline_stages(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("learner."): weight for stage in stages for name, weight in stage.items()}
 
 
-def _tensor_shard(folder: Path, tensor_rank: int) -> dict[str, Tensor]:
-    """The weights of tensor-parallel rank `tensor_rank`."""
-    module: dict[str, Tensor] = shards.read(folder / f"mp_rank_{tensor_rank:02d}_model_states.pt")["module"]
+def _module(file: Path) -> dict[str, Tensor]:
+    """The weights of a model, or of one tensor-parallel rank."""
+    module: dict[str, Tensor] = shards.read(file)["module"]
     return module
 
 
