@@ -73,6 +73,8 @@ def _leave_at_signals(plan: Plan) -> None:
             os._exit(128 + number)
         cause = CAUSES[signal.Signals(number)]
         with suppress(OSError):
+            earlier = [failure for failure in failures.read_all(plan.paths) if failure.exit_code == INTERRUPTED]
+            cause = earlier[0].cause if earlier else cause  # ours is the launcher's answer to that rank's
             failures.write(plan.paths, Failure(int(os.environ["RANK"]), f"left {reason}", cause, INTERRUPTED))
             if is_first:
                 _settle(plan, Ending(cause, f"left {reason}"))
