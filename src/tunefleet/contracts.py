@@ -178,6 +178,9 @@ class Engine(Evaluable, Protocol):
         Its update is left out, on all ranks, where loss or gradient is not finite, or `rule` refuses it.
         """
 
+    def expect_equal_replicas(self) -> None:
+        """Raises `ReplicaDrift` where weights that several ranks hold alike differ in a bit. Collective."""
+
     def shards(self, tag: str) -> Mapping[str, CheckpointFile]:
         """This rank's files of a checkpoint, as `tag`/name: not written, and not to be after the next step.
 

@@ -123,6 +123,11 @@ class PipelineEngine(ZeroEngine):
         with torch.no_grad():  # DeepSpeed broadcasts tied weights
             super().restore(folder, tag, step)
 
+    def _replicas(self) -> dict[str, Tensor]:
+        """This rank's copies of the weights of its stage, by name; an embedding that is the head too has one."""
+        weights = self._stage.model.named_parameters()
+        return self._named(("tied embedding" if self._is_tied(weight) else name, weight) for name, weight in weights)
+
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's weights on rank 0, from the stages of the first copy; every rank must call it."""
         weights, tied = self._stage_weights()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
 from tunefleet.contracts import CheckpointFile, MicroBatch, Refusal, StepResult, UpdateRule, any_finite
-from tunefleet.engine import frozen, reshard, shards, tensor_parallel
+from tunefleet.engine import frozen, replicas, reshard, shards, tensor_parallel
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.grad_clipping import clip_global_norm
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup
@@ -171,6 +171,27 @@ class ZeroEngine:
             for value in state.values():
                 if torch.is_tensor(value):
                     value.zero_()
+
+    def expect_equal_replicas(self) -> None:
+        """Raises `ReplicaDrift` where weights that several ranks hold alike differ in a bit. Collective."""
+        replicas.expect_equal(self._replicas(), self._group)
+
+    def _replicas(self) -> dict[str, Tensor]:
+        """This rank's copies of weights by name; shards that no other rank holds are harmless among them.
+
+        Of stage 3 only what it keeps whole on every rank.
+        """
+        return self._named(self.model.named_parameters())
+
+    def _named(self, weights: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
+        """Whole weights by name, tensor-parallel shards with their number besides."""
+        tensor = self._plan.layout.tensor
+        names = {}
+        for name, weight in weights:
+            if deepspeed_private.own_shard(weight) is None or weight.numel() == deepspeed_private.whole_size(weight):
+                is_sharded = tensor > 1 and deepspeed_private.is_tensor_sharded(weight)
+                names[f"{name}, shard {self._group.rank % tensor}" if is_sharded else name] = weight.detach()
+        return names
 
     def weights(self) -> dict[str, Tensor] | None:
         """The weights that an export needs on rank 0, None elsewhere; every rank must call it."""

@@ -187,6 +187,7 @@ class _Run:
             hooks.add("commit", Pace(steps=1), self._commit)
         hooks.add("log", self._steps.log_every, self._log)
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
+        hooks.add("compare replicas", self._steps.check_replicas, lambda *_: self._engine.expect_equal_replicas())
         hooks.add("save", self._steps.save_every, self._save_on_cadence)
         return hooks
 
@@ -283,6 +284,8 @@ class _Run:
         pulse.enter("saving")
         self._write_status(State.CHECKPOINTING)
         began = time.perf_counter()
+        if self._plan.config.train.check_replicas:
+            self._engine.expect_equal_replicas()  # what has drifted must not become a checkpoint
         with progress.during(f"saving step {self._state.step}"):
             self._store.save(self._engine, self._state)
         if self._saved_step != self._state.step:  # else there was nothing to write
