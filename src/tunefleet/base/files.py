@@ -40,7 +40,8 @@ def _replace(path: Path, parts: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as stream:
+        temporary.unlink(missing_ok=True)  # of a process that was killed, or a link that somebody put there
+        with open(temporary, "xb") as stream:
             stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
@@ -80,6 +81,14 @@ def expect_plain(path: Path) -> None:
     """Raises `OSError` unless there is a plain file: a pipe has no content until somebody writes, a device no end."""
     if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
         raise OSError(errno.EINVAL, "is no plain file", str(path))
+
+
+def no_link(path: str, flags: int) -> int:
+    """An `opener` for files of ours that are appended to. Raises `OSError` where a link is in the place of the file.
+
+    It could lead to any file of the user's, which would then be changed.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tunefleet.base import failures, status, text
+from tunefleet.base import failures, ownership, status, text
 from tunefleet.base.errors import DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
@@ -175,6 +175,8 @@ def expect_own(plan: Plan) -> None:
     Raises `RunError` where the directory is another configuration's, or its files held something else. A plan.json that
     is damaged is replaced, where the checkpoints beside it are of this configuration.
     """
+    if complaint := ownership.complaint(plan.paths.root):
+        raise RunError(f"{complaint}.")
     if not plan.paths.plan.exists():
         return
     try:

@@ -54,7 +54,7 @@ def write(run: RunPaths, attempt: Attempt) -> None:
     line = json.dumps({**asdict(attempt), "cause": attempt.cause.value})
 
     def append() -> None:
-        with disk.writing(run.attempts, len(line)), open(run.attempts, "ab+") as stream:
+        with disk.writing(run.attempts, len(line)), open(run.attempts, "ab+", opener=files.no_link) as stream:
             stream.write(f"{_to_a_new_line(stream)}{line}\n".encode())
             stream.flush()
             os.fsync(stream.fileno())

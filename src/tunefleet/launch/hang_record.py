@@ -111,5 +111,5 @@ def _ask_silent(paths: RunPaths, view: View, host: str) -> None:
 def _describe_silent(paths: RunPaths, rank: int, pulse: Pulse) -> None:
     """What Linux shows of a rank on this machine that does not write its stack itself."""
     state = "is stopped" if processes.is_stopped(pulse.pid) else "gives no sign of life"
-    with open(paths.stacks(rank), "a", encoding="utf-8") as file:
+    with open(paths.stacks(rank), "a", encoding="utf-8", opener=files.no_link) as file:
         file.write(f"rank {rank}, in {pulse.phase} of step {pulse.step}, {state}\n{processes.described(pulse.pid)}\n")

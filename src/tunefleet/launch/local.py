@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunefleet.base import failures, status
+from tunefleet.base import failures, files, status
 from tunefleet.base.errors import DISK, FAILED, HUNG, INTERRUPTED, DiskError, RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
@@ -232,7 +232,7 @@ def _start(plan: Plan, module: str, rank: int, port: int, closing: ExitStack) ->
     if rank > 0:
         path = plan.paths.log(rank)
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = closing.enter_context(open(path, "ab"))
+        log = closing.enter_context(open(path, "ab", opener=files.no_link))
     return subprocess.Popen(
         [sys.executable, "-m", module, plan.run_dir],
         env={**os.environ, **rank_environment(plan, rank, port)},

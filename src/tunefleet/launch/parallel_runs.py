@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tunefleet.base import files
 from tunefleet.base.errors import INTERRUPTED
 from tunefleet.launch.signals import caught
 from tunefleet.plan.plan import Plan
@@ -110,7 +111,7 @@ def start_process(plan: Plan, share: Share, slot: int) -> subprocess.Popen[bytes
     """
     plan.paths.console.parent.mkdir(parents=True, exist_ok=True)
     settings = {"TUNEFLEET_LAUNCHER_PID": str(os.getpid()), **share.environment(slot)}
-    with open(plan.paths.console, "ab") as console:
+    with open(plan.paths.console, "ab", opener=files.no_link) as console:
         return subprocess.Popen(
             [sys.executable, "-m", POINT_MODULE, plan.run_dir],
             env={**os.environ, **settings},

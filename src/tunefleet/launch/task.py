@@ -48,7 +48,7 @@ def ranks(slurm: dict[str, str]) -> dict[str, str]:
 def _write_to(log: Path) -> None:
     """Both streams to the rank's own log, after what earlier attempts wrote."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
 

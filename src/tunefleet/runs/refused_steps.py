@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from tunefleet.base import files
 from tunefleet.contracts import Group
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.plan import Plan
@@ -63,7 +64,7 @@ def _number(value: float) -> float | str:
 
 
 def _append(path: Any, line: str) -> None:
-    with open(path, "a", encoding="utf-8") as stream:
+    with open(path, "a", encoding="utf-8", opener=files.no_link) as stream:
         stream.write(line + "\n")
         stream.flush()
         os.fsync(stream.fileno())

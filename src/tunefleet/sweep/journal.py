@@ -74,7 +74,7 @@ class Journal:
 
     def _write(self, line: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab+") as stream:
+        with open(self.path, "ab+", opener=files.no_link) as stream:
             stream.truncate(end_of_whole_lines(stream))
             stream.write(line)
             stream.flush()

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tunefleet.base import stdio, text
+from tunefleet.base import files, stdio, text
 from tunefleet.base.units import clock, count
 
 _PLAIN_LINES = 20  # about so many progress lines in a run without a terminal
@@ -95,7 +95,7 @@ class Console:
             return
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._log, "a", encoding="utf-8") as log:
+            with open(self._log, "a", encoding="utf-8", opener=files.no_link) as log:
                 log.write(line + "\n")
         except OSError as error:  # the line is on the console: it is no reason to stop
             print(f"tunefleet: {self._log}: {error.strerror}; output is missing there.", file=sys.stderr)

@@ -20,7 +20,7 @@ class MetricsFile:
         self._path = path
         _rewind(path, resumed_from)
         with disk.writing(path):
-            self._stream = open(path, "a", encoding="utf-8")
+            self._stream = open(path, "a", encoding="utf-8", opener=files.no_link)
 
     def log(self, record: dict[str, Any]) -> None:
         """Appends one record. Raises `DiskError`."""
@@ -33,7 +33,7 @@ class MetricsFile:
         """Drops the records of later steps, which come again."""
         self._stream.close()
         _rewind(self._path, step)
-        self._stream = open(self._path, "a", encoding="utf-8")
+        self._stream = open(self._path, "a", encoding="utf-8", opener=files.no_link)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Closes the file; the summary is in status.json."""
