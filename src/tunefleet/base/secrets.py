@@ -48,10 +48,9 @@ _ENDS_OF_VARIABLES = re.compile("key|pass|pwd|pat|auth")  # of NAMES_LIKE_THIS, 
 _QUOTED = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 _BARE = r"(?:[^\s\"',;\\]|\\(?![\"']))+"
 _NAME = r"(?<![\w./\-])-{0,2}(?P<name>[A-Za-z_][\w.\-]*)"
-_ASSIGNMENT = re.compile(
-    rf"(?P<head>{_NAME}\\?[\"']?[ \t]{{0,8}}(?:=|:)[ \t]{{0,8}})(?P<open>\\?[\"']?)(?P<value>{_QUOTED}|{_BARE})"
-)
-_LITERAL = re.compile(rf"(?P<head>{_NAME}[\"']?[ \t]{{0,8}}(?:=|:)[ \t]{{0,8}})(?P<open>)(?P<value>{_QUOTED})")
+_ASSIGNED = re.compile(rf"{_NAME}\\?[\"']?[ \t]{{0,8}}(?:=|:)[ \t]{{0,8}}")  # a name and what is between it and a value
+_VALUE = re.compile(rf"(?P<open>\\?[\"']?)(?P<value>{_QUOTED}|{_BARE})")
+_LITERAL = re.compile(rf"(?P<open>)(?P<value>{_QUOTED})")
 _VARIABLE = re.compile(rf"(?P<head>(?<![\w./\-])(?P<name>[A-Z_][A-Z0-9_]*)=)(?P<open>)(?P<value>{_BARE})")
 _OPTION = re.compile(rf"(?P<head>(?<!\S)--?(?P<name>[A-Za-z][\w\-]*)[ \t]+)(?P<open>)(?P<value>{_QUOTED}|[^\s\-]\S*)")
 _QUERY = re.compile(r"(?P<head>[?&;](?P<name>[A-Za-z][\w.\-]*)=)(?P<open>)(?P<value>[^&#\s\"'<>]+)")
@@ -107,7 +106,7 @@ def redacted(text: str) -> str:
     passwords in URLs, and signatures in their queries; what is assigned to a name that looks secret (`password=...`,
     `"token": "..."`, `--api-key ...`); private keys, and the tokens of well-known services by their shapes.
     """
-    return _named(_shaped(text), _ASSIGNMENT)
+    return _named(_shaped(text), _VALUE)
 
 
 def redacted_code(text: str) -> str:
@@ -149,7 +148,7 @@ def forget_slurms() -> None:
 
 
 def _holds_secret(value: str) -> bool:
-    return _named(_shaped_alone(value), _ASSIGNMENT) != value
+    return _named(_shaped_alone(value), _VALUE) != value
 
 
 def _shaped(text: str) -> str:
@@ -164,16 +163,34 @@ def _shaped_alone(text: str) -> str:
     return _SCHEMES.sub(rf"\g<head>{REDACTED}", text)
 
 
-def _named(text: str, assignment: re.Pattern[str]) -> str:
-    return _OPTION.sub(_without_value, assignment.sub(_without_value, text))
+def _named(text: str, value: re.Pattern[str]) -> str:
+    return _OPTION.sub(_without_value, "".join(_without_assigned(text, value)))
+
+
+def _without_assigned(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
+    """The parts of `text`, without values that match `pattern` behind names that look secret.
+
+    Of `--export=A_KEY=abc` both names are looked at, so a value that stays is looked into.
+    """
+    end = 0
+    for name in _ASSIGNED.finditer(text):
+        value = pattern.match(text, name.end()) if name.end() >= end and looks_secret(name["name"]) else None
+        if value and not _NO_VALUE.fullmatch(value["value"].strip("\"'")):
+            yield text[end : name.end()] + value["open"] + _starred(value["value"])
+            end = value.end()
+    yield text[end:]
+
+
+def _starred(value: str) -> str:
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{quote}{REDACTED}{quote}"
 
 
 def _without_value(match: re.Match[str]) -> str:
     value = match["value"]
-    quote = value[0] if value[0] in "\"'" else ""
     if not looks_secret(match["name"]) or _NO_VALUE.fullmatch(value.strip("\"'")):
         return match[0]
-    return f"{match['head']}{match['open']}{quote}{REDACTED}{quote}"
+    return f"{match['head']}{match['open']}{_starred(value)}"
 
 
 def _without_signature(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from tunefleet.plan.rules.all_rules import RULES, complaints
 from tunefleet.plan.rules.request import Request
 
 FOLDER = PACKAGE / "plan" / "rules"
-HELPERS = {"of_data", "takes_cpu_adam", "notes", "in_overrides"}
+HELPERS = {"of_data", "takes_cpu_adam", "notes", "in_overrides", "started_elsewhere"}
 """Public functions of the topics that are no rules."""
 
 
