@@ -12,6 +12,7 @@ from tests.plans import OPT, tokenizer_folder
 from tests.shared import tiny_model
 
 Settings = dict[str, Any]
+_REFUSALS = "tests/train/test_update_refusals.py"
 DROPOUTS = {**OPT, "vocab_size": 320, "dropout": 0.1}
 
 
@@ -277,6 +278,14 @@ _CHANGES: Settings = {
         "gradient_checkpointing": Change(True, seen.built),
         "loss_tile": Change(5, seen.tiled),
         "on_oom": Change("split", seen.halved),
+        "on_non_finite": ShownBy(f"{_REFUSALS}::test_a_skipped_step_is_recorded_with_its_sequences"),
+        "skip_budget": ShownBy(f"{_REFUSALS}::test_what_is_more_than_the_budget_stops_the_run"),
+        "spike_sigma": Change(40.0, seen.spiked),
+        "spike_window": Change(64, seen.spiked, {"train.spike_sigma": 6.0}),
+        "on_spike": ShownBy(f"{_REFUSALS}::test_a_spike_has_a_policy_and_a_cause_of_its_own"),
+        "check_replicas": ShownBy(
+            "tests/faults/test_drifts.py::test_no_checkpoint_is_made_of_it_and_the_control_makes_one"
+        ),
         "seed": Change(5, seen.built),
         "threads": Change(3, seen.planned),
     },

@@ -20,7 +20,7 @@ from tests.shared import tiny_tokenizer
 from tunefleet.base.status import Cause
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump
-from tunefleet.contracts import RunState
+from tunefleet.contracts import RunState, StepResult
 from tunefleet.data.prepare import prepare
 from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.launch import local, requeue, slurm
@@ -40,6 +40,7 @@ from tunefleet.runs.inputs import training_batches
 from tunefleet.runs.trainable_model import build_model
 from tunefleet.tracking import wandb_server
 from tunefleet.tracking.wandb import WandbSink
+from tunefleet.train.spikes import Spikes
 
 Observer = Callable[[RunConfig, Path], Any]
 ROWS = 1000
@@ -176,6 +177,15 @@ def halved(config: RunConfig, folder: Path) -> Any:
     """What follows when memory runs out."""
     smaller = on_oom.split(make(config, CPU))
     return smaller and smaller.batch.micro
+
+
+def spiked(config: RunConfig, folder: Path) -> Any:
+    """After how many steps of a loss of 1.9 or 2.1 a loss of 4 is a spike."""
+    spikes, state, spiked = Spikes(config.train.spike_sigma, config.train.spike_window, SINGLE_PROCESS), RunState(), []
+    for step in range(80):
+        spiked.append(spikes.refusal(4.0, 1.0) is not None)
+        state = spikes.remember(state, StepResult(2.0 + 0.1 * (-1) ** step, 1.0, 1e-3, 100, 40, False, 1.0, None))
+    return spiked
 
 
 def measured(config: RunConfig, folder: Path) -> Any:

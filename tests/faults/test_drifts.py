@@ -47,6 +47,7 @@ def test_stages_hold_different_weights_and_one_embedding(two: list[dict[str, Any
 
 
 def test_no_checkpoint_is_made_of_it_and_the_control_makes_one(tmp_path: Path) -> None:
+    """The control is train.check_replicas=null."""
     for rank in run_in_ranks("tests.faults.drifts:runs", 2, tmp_path):
         assert rank["compared"] == [6, ["step-00000001"]]
         assert rank["control"] == [0, ["step-00000001", "step-00000002"]]

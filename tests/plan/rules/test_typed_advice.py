@@ -37,6 +37,7 @@ ONE_MISTAKE: list[tuple[Machine, Sequence[str]]] = [
     (FOUR, ["parallel=zero2", "train.precision=fp16"]),
     (FOUR, ["train.master_weights=false"]),
     (FOUR, ["parallel=zero2", "train.master_weights=false", "train.precision=fp32"]),
+    (Machine(cores=8, world_size=4, launcher="torchrun"), ["launch.restarts=2"]),
     (CPU, [RWKV]),
     (CPU, ["train.sequence_length=100"]),
     (CPU, ["tracking.log_every=0"]),
