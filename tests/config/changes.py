@@ -280,7 +280,7 @@ _CHANGES: Settings = {
         "on_oom": Change("split", seen.halved),
         "on_non_finite": ShownBy(f"{_REFUSALS}::test_a_skipped_step_is_recorded_with_its_sequences"),
         "skip_budget": ShownBy(f"{_REFUSALS}::test_what_is_more_than_the_budget_stops_the_run"),
-        "spike_sigma": Change(40.0, seen.spiked),
+        "spike_sigma": Change(10.0, seen.spiked),
         "spike_window": Change(64, seen.spiked, {"train.spike_sigma": 6.0}),
         "on_spike": ShownBy(f"{_REFUSALS}::test_a_spike_has_a_policy_and_a_cause_of_its_own"),
         "check_replicas": ShownBy(
