@@ -40,3 +40,8 @@ def test_a_few_aliases_are_read(tmp_path: Path) -> None:
     (tmp_path / "experiment" / "mine.yaml").write_text(HEAD + "seed: &s 7\ntrain: {seed: *s}\n")
     config = compose.from_overrides([f"--config-dir={tmp_path}", "experiment=mine"], with_project_conf=False)
     assert config.train.seed == 7
+
+
+def test_a_name_that_is_longer_than_a_file_system_allows_is_named() -> None:
+    with pytest.raises(ConfigError, match="experiment: no choice named 'aaa"):
+        compose.from_overrides([f"experiment={'a' * 300}"], with_project_conf=False)

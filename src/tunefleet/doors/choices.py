@@ -108,9 +108,17 @@ def _choice(override: Override, repository: CachingConfigRepository) -> list[str
         return []
     if not repository.group_exists(group):
         return [f"{group}: no such group.{did_you_mean(group, _groups(repository))}"] if "/" in group else []
-    bad = [name for name in _names_of(override) if not repository.config_exists(f"{group}/{name}")]
+    bad = [name for name in _names_of(override) if not _exists(f"{group}/{name}", repository)]
     options = _choices(group, repository) if bad else []
     return [f"{override.get_key_element()}: no choice named {name!r}.{did_you_mean(name, options)}" for name in bad]
+
+
+def _exists(config_path: str, repository: CachingConfigRepository) -> bool:
+    """Whether there is such a config; a name that no file can have is none."""
+    try:
+        return repository.config_exists(config_path)
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
 
 
 def _names_of(override: Override) -> Iterator[str]:

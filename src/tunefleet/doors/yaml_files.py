@@ -25,7 +25,7 @@ def refused(name: str) -> Iterator[None]:
         raise ConfigError(f"{place}: broken YAML: {error.problem or error.context}.") from None
     except RecursionError:
         raise ConfigError(f"{name}: values too deep inside of each other.") from None
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, OverflowError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{name}: cannot be read as YAML: {reason}.") from None
 

@@ -139,7 +139,7 @@ class WandbSink:
             entity=tracking.entity,
             group=tracking.group or f"{self._plan.config.data.name}/{self._plan.config.model.name}",
             name=tracking.run_name or self._plan.name,
-            id=sha256(f"{self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
+            id=sha256(f"{self._plan.trajectory or self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
             resume="allow" if self._resumes else None,
             tags=tracking.tags,
             config=secrets.redacted_values(dump(self._plan.config)),
