@@ -36,7 +36,7 @@ def measured(paths: RunPaths) -> None:
 
 WRITERS: dict[str, Callable[[RunPaths], object]] = {
     "status.json": lambda paths: status.write(paths.status, Status(State.RUNNING)),
-    f"status.json.{os.getpid()}.tmp": lambda paths: status.write(paths.status, Status(State.RUNNING)),
+    "status.json.PID.tmp": lambda paths: status.write(paths.status, Status(State.RUNNING)),
     "metrics.jsonl": measured,
     "stop": lambda paths: files.write_text(paths.stop, ""),
     "attempts.jsonl": lambda paths: attempts.begin(paths, "key", "1"),
@@ -51,7 +51,7 @@ def test_a_planted_link_empties_no_file_of_the_users(name: str, tmp_path: Path) 
     precious.write_text(PRECIOUS)
     paths = RunPaths(tmp_path / "run")
     paths.root.mkdir()
-    (paths.root / name).symlink_to(precious)
+    (paths.root / name.replace("PID", str(os.getpid()))).symlink_to(precious)
     with suppress(OSError):
         WRITERS[name](paths)
     assert precious.read_text() == PRECIOUS
