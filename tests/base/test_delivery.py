@@ -86,7 +86,7 @@ def test_shards_of_an_earlier_export_go(tmp_path: Path) -> None:
 
 def test_a_file_or_a_place_without_permission_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"file: is a file\. Name a folder\."):
+    with pytest.raises(RunError, match=r"file: is a file\. Name a folder, or move the file away\."):
         delivery.expect_free(tmp_path / "file")
     with pytest.raises(RunError, match=r"nothing can be written into .*file"):
         delivery.expect_free(tmp_path / "file" / "below")

@@ -24,9 +24,7 @@ def expect_free(folder: Path, overwrite: bool = False) -> None:
     """Raises `RunError` unless `folder` is new, empty, or what `deliver` left there before; with `overwrite`, files of
     the same names may be replaced.
     """
-    target = folder.resolve()
-    if target.exists() and not target.is_dir():
-        raise RunError(f"{folder}: is a file. Name a folder.")
+    target = _expect_no_file(folder)
     parent = next(path for path in (target, *target.parents) if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: nothing can be written into {parent}. Name a folder where you may write.")
@@ -49,8 +47,11 @@ def record(folder: Path) -> Mapping[str, Any] | None:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A new folder on the same disk as `folder`, to write into and then `deliver`; it is gone afterwards."""
-    target = folder.resolve()
+    """A new folder on the same disk as `folder`, to write into and then `deliver`; it is gone afterwards.
+
+    Raises `RunError` where `folder` is a file.
+    """
+    target = _expect_no_file(folder)
     swap.recover(target)
     staged = swap.name_beside(target) if swap.can_replace(target) else target / swap.name_beside(target).name
     shutil.rmtree(staged, ignore_errors=True)
@@ -59,6 +60,13 @@ def staging(folder: Path) -> Iterator[Path]:
         yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _expect_no_file(folder: Path) -> Path:
+    target = folder.resolve()
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{folder}: is a file. Name a folder, or move the file away.")
+    return target
 
 
 def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
