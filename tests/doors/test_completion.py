@@ -74,7 +74,7 @@ def test_choices_below_a_folder_and_of_a_sweep(project: Path) -> None:
     [
         ("tunefleet ", {"train", "plan", "data", "status", "cancel", "completion"}),
         ("tunefleet ca", {"cancel"}),
-        ("tunefleet data ", {"show", "stats", "prepare"}),
+        ("tunefleet data ", {"show", "stats", "prepare", "batch"}),
         ("tunefleet --ver", {"--version"}),
         ("tunefleet train opt", {"optimizer=", "optimizer."}),
         ("tunefleet train optimizer.l", {"optimizer.lr="}),
@@ -103,11 +103,11 @@ def test_what_is_offered(project: Path, line: str, some: set[str]) -> None:
 
 
 def test_what_belongs_to_data_alone_is_offered_behind_it() -> None:
-    assert offered("tunefleet data ") == {"show", "stats", "prepare"}
+    assert offered("tunefleet data ") == {"show", "stats", "prepare", "batch"}
 
 
 def test_runs_are_offered_by_name(project: Path) -> None:
-    for command in ("status", "logs", "cancel", "resume", "export", "chat"):
+    for command in ("status", "logs", "cancel", "resume", "export", "chat", "data batch"):
         assert RUN in offered(f"tunefleet {command} ")
     assert RUN in offered(f"tunefleet --outputs {project}/outputs status {RUN[:2]}")
 

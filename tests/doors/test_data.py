@@ -14,7 +14,8 @@ from rich.console import Console
 from tests.data.read.test_hub import download
 from tests.doors.test_commands import types
 from tunefleet.base.errors import ConfigError
-from tunefleet.doors import cli, data, highlight
+from tunefleet.doors import cli, compose, data, highlight, unchanged
+from tunefleet.plan import Machine, make
 from tunefleet.runs.data_preview import RowPreview
 
 NASTY = "<script>alert('1')</script> & \x1b[31mred"
@@ -282,3 +283,51 @@ def test_a_page_replaces_pages_and_nothing_else(tmp_path: Path) -> None:
             data.expect_free(page)
     with pytest.raises(ConfigError, match="is there already"):
         data.expect_free(tmp_path)
+
+
+# The rows of a step
+
+
+def planned(words: Sequence[str]) -> Path:
+    """The directory of a run that is planned, and was never started."""
+    typed = [*words, "name=run", "data.packing=false", "train.micro_batch=2", "train.max_steps=3", "parallel=single"]
+    plan = unchanged.recorded(make(compose.from_overrides(typed), Machine(cores=1)))
+    plan.save()
+    return plan.paths.root
+
+
+def test_the_rows_of_a_step_to_come_are_listed(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    planned(words)
+    printed = output(capsys, "data", "batch", "run", "--step", "2").splitlines()
+    assert printed[0] == "step 2 of run: 2 rows; not trained yet: the run is at step 0"
+    assert printed[1].split() == ["rank", "micro-batch", "sequence", "row"]
+    assert all(re.fullmatch(r"0 +0 +\d+ +\S+/rows\.jsonl:\d+", line) for line in printed[2:])
+    assert len(set(printed[2:])) == 2
+
+
+def test_steps_that_are_not_there_are_one_line(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    planned(words)
+    for step, complaint in (
+        ("4", "tunefleet: run: has no step 4. Its steps are 1 to 3.\n"),
+        ("0", "tunefleet: --step 0: steps are counted from 1.\n"),
+        ("x", "tunefleet: argument --step: invalid int value: 'x'."),
+    ):
+        shown = output(capsys, "data", "batch", "run", "--step", step, code=2)
+        assert shown.startswith(complaint)
+        assert shown.count("\n") == 1
+
+
+def test_rows_that_have_changed_since_are_one_line(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run = planned(words)
+    content = Path("rows.jsonl").read_text()
+    Path("rows.jsonl").write_text(content.replace("tells 7", "tells 8"))
+    shown = output(capsys, "data", "batch", "run", "--step", "1", code=2)
+    assert "run: files that it reads are not what they were at its start: data " in shown
+    assert "/rows.jsonl: SHA-256 " in shown
+    assert shown.count("\n") == 1
+    Path("rows.jsonl").write_text(content)
+    card = {"conversations": 18, "sequences": 18, "tokens": 1, "loss_tokens": 1}
+    (run / "data.json").write_text(json.dumps(card))  # of the same files, prepared otherwise
+    shown = output(capsys, "data", "batch", "run", "--step", "1", code=2)
+    assert "were 18 conversations, 18 sequences, 1 tokens, 1 loss tokens when it was trained" in shown
+    assert shown.count("\n") == 1

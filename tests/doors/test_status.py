@@ -58,6 +58,13 @@ def test_a_card_of_a_run_that_ended_has_nothing_left(capsys: Capture) -> None:
     assert "reason       out of memory: rank 1 failed: why" in output
 
 
+def test_a_card_counts_updates_that_were_left_out(capsys: Capture) -> None:
+    run = run_directory("a", State.RUNNING, refused=1)
+    run.paths.batches.write_text('{"position": 8, "act": "skip", "kind": "spike"}\n')
+    status_door.status([run])
+    assert "refused      1 update left out: 1 spike; rows in batches.jsonl\n" in capsys.readouterr().out
+
+
 def test_a_run_that_never_started(capsys: Capture) -> None:
     status_door.status([run_directory("a", None)])
     assert capsys.readouterr().out == "run    a\nstate  planned, never started\n"

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from tests.runs.training import planned
 from tunefleet.base import status, sweep_requests
 from tunefleet.base.errors import TunefleetError
 from tunefleet.base.failures import cause_of
+from tunefleet.contracts import MicroBatch, StepResult, UpdateRule
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.zero import ZeroEngine
 from tunefleet.model import tokenizer
 from tunefleet.plan import Plan
 from tunefleet.plan.families.architecture import Architecture
@@ -68,8 +71,19 @@ def _poison(folder: Path, words: Any, token: int) -> None:
     words.save_pretrained(folder)
 
 
+_taken: list[list[list[list[int]]]] = []
+_train_step = ZeroEngine.train_step
+
+
+def _train_and_remember(engine: ZeroEngine, micro_batches: Sequence[MicroBatch], rule: UpdateRule) -> StepResult:
+    """Trains, and remembers the tokens of each sequence of each micro-batch, as the engine gets them."""
+    _taken.append([batch.tokens.tolist() for batch in micro_batches])
+    return _train_step(engine, micro_batches, rule)
+
+
 def story(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Runs that stop, skip and go back, and how two of them stand after step 4."""
+    ZeroEngine.train_step = _train_and_remember  # type: ignore[assignment,method-assign]
     ProcessGroup.destroy = ProcessGroup.barrier  # type: ignore[method-assign]  # DeepSpeed joins once in a process
     typed = [*_shared_inputs(folder), *overrides]
     report = {name: _trained(planned(folder, f"name={name}", *typed, policy)) for name, policy in POLICIES.items()}
@@ -95,6 +109,7 @@ POLICIES = {name: f"train.on_non_finite={name}" for name in ("stop", "skip", "re
 
 def finished(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """The halves, trained on to their end by this number of ranks."""
+    ZeroEngine.train_step = _train_and_remember  # type: ignore[assignment,method-assign]
     ProcessGroup.destroy = ProcessGroup.barrier  # type: ignore[method-assign]
     typed = [*typed_for(folder), *overrides]
     report = {}
@@ -106,7 +121,8 @@ def finished(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def _trained(plan: Plan) -> dict[str, Any]:
-    """How a run ended, and what it left."""
+    """How a run ended, and what it left; `taken` is what each call of the engine got."""
+    _taken.clear()
     try:
         code, error = train(plan), ""
     except TunefleetError as failure:
@@ -119,6 +135,7 @@ def _trained(plan: Plan) -> dict[str, Any]:
         "error": error,
         "step": now.step,
         "refused": now.refused,
+        "taken": list(_taken),
         "metrics": metrics.read(plan.paths.metrics),
         "batches": [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else [],
         "checkpoints": sorted(path.name for path in plan.paths.checkpoints.glob("step-*")),

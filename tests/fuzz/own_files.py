@@ -72,7 +72,7 @@ def built(folder: Path) -> Path:
 
 def _run_files(plan: Plan) -> None:
     paths = plan.paths
-    status.write(paths.status, Status(State.FAILED, 3, 9, 2, cause=Cause.KILLED, reason="rank 1 was killed"))
+    status.write(paths.status, Status(State.FAILED, 3, 9, 2, cause=Cause.KILLED, refused=1, reason="rank 1 was killed"))
     files.write_lines(paths.metrics, [f'{{"step": {n}, "train/loss": {4 - n}, "time": {n}}}\n' for n in range(1, 4)])
     files.write_json(
         paths.provenance, {"commit": "a" * 40, "dirty": True, "command": ["train.py"], "versions": {"torch": "2"}}
@@ -81,6 +81,7 @@ def _run_files(plan: Plan) -> None:
     files.write_json(paths.data, {"questions": 1})
     files.write_text(paths.samples, '{"question": "a", "answer": "b", "reference": "c", "split": "d"}\n')
     failures.write(paths, Failure(1, "it failed", Cause.ERROR, 1, "Traceback"))
+    files.write_text(paths.batches, '{"step": 2, "position": 4, "act": "skip", "kind": "NaN"}\n')
     attempts.begin(paths, "key", "12")
     sweep_requests.set_rung(paths, 5)
     for rank in range(2):

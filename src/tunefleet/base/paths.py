@@ -41,6 +41,11 @@ class RunPaths:
         return self.root / "batches.jsonl"
 
     @property
+    def order(self) -> Path:
+        """From which step on which sequences are passed over, and how processes split a step (`runs/step_order.py`)."""
+        return self.root / "order.json"
+
+    @property
     def status(self) -> Path:
         """Where the run stands: replaced atomically, one final state for every end."""
         return self.root / "status.json"

@@ -54,6 +54,9 @@ _RANDOM: Argument = (
 _SPLIT: Argument = ("--split", {"default": "train", "metavar": "NAME", "help": "validation rows: validation, ..."})
 _HTML: Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
 
+_STEP: Argument = ("--step", {"type": int, "required": True, "metavar": "N", "help": "which step, from 1 on"})
+_JSON: Argument = ("--json", {"action": "store_true", "help": "as JSON"})
+
 _OF_DATA = "what `tunefleet train OVERRIDES` would train on"
 _DATA_COMMANDS: tuple[Command, ...] = (
     (
@@ -73,6 +76,12 @@ _DATA_COMMANDS: tuple[Command, ...] = (
         commands.prepare,
         "prepare it now, on any machine that shares data.cache; checks what is there",
         [_OVERRIDES],
+    ),
+    (
+        "batch",
+        commands.batch,
+        "the rows of a step of a run, on each rank; of a step to come too",
+        [_RUN, _STEP, _JSON],
     ),
 )
 _TOKENIZER_TO: Argument = ("--to", {"type": Path, "required": True, "metavar": "FOLDER", "help": "a new folder"})

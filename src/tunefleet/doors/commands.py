@@ -70,6 +70,13 @@ def prepare(args: Namespace) -> None:
     data.prepare(args.overrides)
 
 
+def batch(args: Namespace) -> None:
+    """Prints the rows of a step."""
+    from tunefleet.doors import data_batch
+
+    data_batch.batch(_named_run(args), args.step, args.json)
+
+
 def train_tokenizer(args: Namespace) -> None:
     """Writes a tokenizer that was trained on a run's rows."""
     from tunefleet.doors import train_tokenizer

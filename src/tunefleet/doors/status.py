@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunefleet.base import fitting
+from tunefleet.base import fitting, refused_updates
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED
 from tunefleet.base.fitting import Column
 from tunefleet.base.paths import RunPaths
@@ -183,6 +183,7 @@ def _card(run: Run, run_status: Status | None) -> dict[str, str]:
         "step": f"{run_status.step} of {run_status.total_steps}, saved at {run_status.saved_step}"
         if run_status.total_steps
         else "",
+        "refused": refused_updates.summary(run.paths, run_status.refused),
         "loss": f"{run_status.loss:.4f}" if run_status.loss is not None else "",
         **{f"  {split.replace('_', ' ')}": measured for split, measured in _splits(run_status).items()},
         "best": _best(run_status),

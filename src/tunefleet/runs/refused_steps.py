@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from tunefleet.base import files
-from tunefleet.contracts import Group
+from tunefleet.contracts import Group, Refusal
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import step_rows
@@ -36,6 +36,7 @@ class RefusedSteps:
             "step": step.step,
             "position": step.position,
             "reason": step.refusal.reason,
+            "kind": _kind(step.refusal),
             "act": step.act.value,
             "time": time.time(),
             "loss": _number(step.result.loss),
@@ -50,12 +51,13 @@ def _described(micro_batch: TakenMicroBatch, losses: list[list[float]]) -> dict[
     """A micro-batch, and the sum of its token losses on each rank that has computed one."""
     number = micro_batch.number
     computed = {str(rank): losses[rank][number] for rank in micro_batch.ranks if number < len(losses[rank])}
-    return {
-        "ranks": micro_batch.ranks,
-        "micro_batch": number,
-        "losses": {rank: _number(loss) for rank, loss in computed.items()},
-        "sequences": {str(sequence): rows for sequence, rows in micro_batch.rows.items()},
-    }
+    return {**micro_batch.record(), "losses": {rank: _number(loss) for rank, loss in computed.items()}}
+
+
+def _kind(refusal: Refusal) -> str:
+    if refusal.is_spike:
+        return "spike"
+    return "NaN" if refusal.reason.endswith("nan") else "infinity"
 
 
 def _number(value: float) -> float | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from tunefleet.config.data import Grouping
 from tunefleet.data.batches.grouping import sequence_lengths
@@ -16,12 +17,17 @@ from tunefleet.plan.plan import Plan
 class TakenMicroBatch:
     """A micro-batch of a step, `number` of its data-parallel part from 0 on, and the ranks that read it.
 
-    `rows` are the places of the conversations of each sequence, as file:line, by the number of the sequence.
+    `rows` are (number of the sequence, places of its conversations as file:line) for each sequence; one may come twice.
     """
 
     number: int
     ranks: tuple[int, ...]
-    rows: dict[int, list[str]]
+    rows: tuple[tuple[int, list[str]], ...]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it."""
+        sequences = [{"number": number, "rows": places} for number, places in self.rows]
+        return {"ranks": self.ranks, "micro_batch": self.number, "sequences": sequences}
 
 
 def of_step(plan: Plan, data: Dataset, position: int) -> list[TakenMicroBatch]:
@@ -34,7 +40,7 @@ def of_step(plan: Plan, data: Dataset, position: int) -> list[TakenMicroBatch]:
         for number in range(batch.accumulation):
             start = position + number * batch.micro * batch.data_parallel
             sequences = order.sequences(start + place_in_step(batch, start, data_rank), batch.micro)
-            rows = {sequence: data.places(sequence) for sequence in sequences}
+            rows = tuple((sequence, data.places(sequence)) for sequence in sequences)
             micro_batches.append(TakenMicroBatch(number, ranks_of(plan, data_rank), rows))
     return micro_batches
 

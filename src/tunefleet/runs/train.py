@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from tunefleet.base import files, progress, pulse, status, sweep_requests
+from tunefleet.base import files, progress, pulse, refused_updates, status, sweep_requests
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, DiskError, ExportError, NonFiniteLoss, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
@@ -31,6 +31,7 @@ from tunefleet.runs import (
     resume_checks,
     run_summary,
     saved_tokenizer,
+    step_order,
     validation,
     verify_export,
 )
@@ -169,6 +170,7 @@ class _Run:
         assert saved is not None, "saved before the first step"
         left_out = tuple(sorted({*saved.left_out, *self._state.left_out, rewind.step.position}))
         self._state = replace(saved, left_out=left_out, refused=rewind.refused)
+        self._note_order()
         self._trackers.rewind(saved.step)
         self._group.barrier()  # every rank reads the evaluations that are left
         self._deciding.resume()
@@ -198,6 +200,7 @@ class _Run:
         if self._is_first_rank:
             with self._stop.noting():
                 files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
+        self._note_order()
         self._console.print_table(run_summary.data_rows(self._plan, self._inputs))
         if self._store.note:
             self._console.print_line(self._store.note)
@@ -210,6 +213,12 @@ class _Run:
             self._console.print_line(f"resuming from step {self._state.step}")
         for note in resume_checks.notes(self._store.origin, self._plan):
             self._console.print_line(f"note: {note}")
+
+    def _note_order(self) -> None:
+        """Writes down which sequences the steps from now on take, and by how many processes."""
+        if self._is_first_rank:
+            with self._stop.noting():
+                step_order.begin(self._plan, self._state)
 
     def _remember(self, state: RunState, result: StepResult) -> None:
         self._state = state
@@ -406,7 +415,8 @@ class _Run:
         self._trackers.finish({"state": "finished" if done else "failed", **record})
         tokens = self._state.tokens - self._first_tokens
         final_report.print_report(self._plan, self._console, record, samples, seconds, tokens)
-        for line in (early, run_summary.best_checkpoint(self._plan, best)):
+        refused = refused_updates.summary(self._plan.paths, self._state.refused)
+        for line in (early, refused, run_summary.best_checkpoint(self._plan, best)):
             if line:
                 self._console.print_line(line)
         if done:
