@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from tests.shared import tiny_tokenizer
 
 _LONG = ("stories", "equivalence", "engine", "cluster", "doors", "checkpoint", "runs", "launch", "model")
 """Folders of long files, which start processes."""
+
+
+def pytest_configure() -> None:
+    """Under nohup SIGHUP is ignored, and so it would be in everything that tests start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,7 +36,7 @@ def test_what_a_new_start_does_not_mend_ends_the_run_and_names_the_rank(desk: De
 
 def test_without_the_rule_it_would_start_again(copied: Desk) -> None:
     """The control of the test before."""
-    copied.edit("launch/requeue.py", "Cause.LOST_PEER)", "Cause.LOST_PEER, Cause.ERROR)")
+    copied.edit("launch/requeue.py", "    Cause.LOST_PEER,", "    Cause.LOST_PEER, Cause.ERROR,")
     copied.pretend(ENDLESS, "checkpoint.every=2", "launch.nodes=2", trouble=Trouble("error", rank=1))
     assert copied.until("requeued", "failed")["state"] == "requeued"
 

@@ -301,7 +301,7 @@ def test_a_broken_cache_is_built_again(
     mended = prepare(config, tokenizer, LENGTH)
     assert same(mended.train, good.train)
     assert same(mended.validation["validation"], good.validation["validation"])
-    assert folders(config) == [folder]
+    assert set(folders(config)) - {f"{folder}.damaged"} == {folder}
 
 
 def test_a_half_written_cache_of_a_dead_process_is_no_cache(

@@ -145,7 +145,7 @@ def test_a_refused_batch_does_not_stop_the_others(fake: FakeSlurm, tmp_path: Pat
 
 def test_a_foreign_directory_stops_everything_before_anything_is_sent(fake: FakeSlurm, tmp_path: Path) -> None:
     second_plan = plan(tmp_path, "b")
-    replace(second_plan, identity="another").save()
+    replace(second_plan, identity="another", trajectory="another").save()
     with pytest.raises(RunError, match="name: b is taken by a run with other settings"):
         submit.submit([plan(tmp_path, "a"), second_plan])
     assert fake.calls("sbatch") == []

@@ -181,7 +181,7 @@ def test_control_a_variable_that_holds_no_secret_is_read(mark: Path, monkeypatch
 def test_a_package_on_the_search_path_is_not_imported(mark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = mark.parent / "planted_package"
     (package / "conf/experiment").mkdir(parents=True)
-    (package / "__init__.py").write_text(f"open({str(mark)!r}, 'w')")
+    (package / "__init__.py").write_text(f"import pathlib; pathlib.Path({str(mark)!r}).touch()")
     (package / "conf/__init__.py").touch()
     (package / "conf/experiment/short.yaml").write_text("# @package _global_\nseed: 11\n")
     monkeypatch.syspath_prepend(str(mark.parent))

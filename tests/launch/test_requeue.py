@@ -37,7 +37,13 @@ def test_the_rule_names_success_cancel_mistakes_nan_and_memory() -> None:
     """What the document promises, in so many words: a change of the list must change this test."""
     promised = {Cause.NONE, Cause.CANCELLED, Cause.USER_ERROR, Cause.NON_FINITE, Cause.SPIKE, Cause.OUT_OF_MEMORY}
     wishes = {Cause.STOP_FILE, Cause.INTERRUPT, Cause.RUNG, Cause.PRUNED}
-    assert set(NEVER) == promised | wishes | {Cause.ERROR, Cause.EXPORT, Cause.NO_PROGRESS, Cause.TERMINATED}
+    assert set(NEVER) == promised | wishes | {
+        Cause.ERROR,
+        Cause.EXPORT,
+        Cause.NO_PROGRESS,
+        Cause.TERMINATED,
+        Cause.DISK,
+    }
 
 
 @pytest.mark.parametrize(("starts", "allowed"), [(1, True), (2, True), (3, True), (4, False), (5, False)])

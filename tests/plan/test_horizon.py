@@ -71,7 +71,8 @@ def test_everything_together() -> None:
         evaluation={"every": "0.5 epochs"},
         checkpoint={"every": 7},
     )
-    expected = Horizon(total=20, warmup=2, evaluate_every=Pace(5), save_every=Pace(7), steps_per_epoch=10.0, decay=2)
+    paces = {"evaluate_every": Pace(5), "save_every": Pace(7), "check_replicas": Pace(500)}
+    expected = Horizon(total=20, warmup=2, steps_per_epoch=10.0, decay=2, **paces)
     assert horizon(plan, 80) == expected
 
 

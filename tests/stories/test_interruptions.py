@@ -91,8 +91,8 @@ def test_a_killed_worker_ends_the_run_with_its_rows_and_nobody_is_left(tmp_path:
     os.kill(_worker(_rank_1(process.pid)), signal.SIGKILL)
     assert process.wait(timeout=120) == 1
     output = (tmp_path / "output.txt").read_text()
-    assert "tunefleet: rank 1 of 2 failed: a worker process of the data (pid " in output.splitlines()[-1]
-    assert "was killed by SIGKILL at the micro-batch of sequences " in output.splitlines()[-1]
+    assert "tunefleet: rank 1 of 2 failed: a worker process of the data (pid " in output.splitlines()[-2]
+    assert "was killed by SIGKILL at the micro-batch of sequences " in output.splitlines()[-2]
     assert "Traceback" not in (run_folder(tmp_path) / "logs" / "rank1.log").read_text()
     _expect_gone(family)
     assert "resuming from step" in train(tmp_path, *arguments, "data.workers=0")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tunefleet.base import failures, ownership, status, text
-from tunefleet.base.errors import DONE, INTERRUPTED, USER_ERROR, RunError
+from tunefleet.base.errors import DISK, DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
 from tunefleet.config.load import dump
@@ -22,7 +22,7 @@ from tunefleet.plan.rules.launch_rules import started_elsewhere
 from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
-_EXPLAINED = (DONE, INTERRUPTED, USER_ERROR)  # nobody needs to be asked about these
+_EXPLAINED = (DONE, INTERRUPTED, USER_ERROR, DISK)  # nobody needs to be asked about these
 
 
 def start(plan: Plan, machine: Machine) -> int:

@@ -151,7 +151,7 @@ def end(run: RunPaths, key: str, code: int) -> int:
         queue.cancel([job_number()])
     retryable = requeue.retryable(outcome.cause)  # else its reason says enough
     _settle(run, replace(outcome, reason=f"{outcome.reason}; {refusal}") if retryable else outcome)
-    if outcome.state is State.FAILED and outcome.cause is not Cause.USER_ERROR:
+    if outcome.state is State.FAILED and outcome.cause not in (Cause.USER_ERROR, Cause.DISK):
         print(run_bundle.hint(str(run.root)))
     return code or FAILED
 
