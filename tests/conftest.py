@@ -12,7 +12,7 @@ import pytest
 
 from tests.shared import tiny_tokenizer
 
-_LONG = ("stories", "equivalence", "engine", "cluster", "doors", "checkpoint", "runs", "launch", "model")
+_LONG = ("stories", "equivalence", "engine", "cluster", "faults", "doors", "checkpoint", "runs", "launch", "model")
 """Folders of long files, which start processes."""
 
 
