@@ -102,6 +102,7 @@ def test_a_build_that_was_killed_is_built_anew(desk: Desk) -> None:
     assert not desk.lock.exists()
 
 
+@pytest.mark.exhaustive
 def test_control_torch_alone_waits_for_ever(desk: Desk) -> None:
     (desk.folder / "go").touch()
     desk.lock.parent.mkdir()
