@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.plans import tiny_plan
-from tunefleet.base import files, ownership, status
+from tunefleet.base import files, ownership, pulse, reserve, stacks, status
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.sealed_files import SealedFile
 from tunefleet.base.status import State, Status
+from tunefleet.data.store.npy_writer import NpyWriter
 from tunefleet.doors import start
+from tunefleet.doors.error_output import exit_on_error
 from tunefleet.launch import attempts
 from tunefleet.sweep.journal import Journal
 from tunefleet.tracking.metrics import MetricsFile
 
-PRECIOUS = "the only copy\n"
+PRECIOUS = b"the only copy\n"
 
 
 def sealed(path: Path) -> None:
@@ -34,36 +39,64 @@ def measured(paths: RunPaths) -> None:
     metrics.finish({})
 
 
-WRITERS: dict[str, Callable[[RunPaths], object]] = {
-    "status.json": lambda paths: status.write(paths.status, Status(State.RUNNING)),
-    "status.json.PID.tmp": lambda paths: status.write(paths.status, Status(State.RUNNING)),
-    "metrics.jsonl": measured,
-    "stop": lambda paths: files.write_text(paths.stop, ""),
-    "attempts.jsonl": lambda paths: attempts.begin(paths, "key", "1"),
-    "journal.jsonl": lambda paths: Journal(paths.root / "journal.jsonl", [], []).append("closed"),
-    "weights.pt": lambda paths: sealed(paths.root / "weights.pt"),
+def stacked(paths: RunPaths) -> None:
+    stacks.write_own(paths.root / "stacks.txt", "rank 0")
+
+
+def pulsed(paths: RunPaths) -> None:
+    pulse.Writer(paths.root / "rank0.pulse.json", 0).write(pulse.Shares())
+
+
+REFUSED, REPLACED = "refused", "replaced"
+WRITERS: dict[str, tuple[str, Callable[[RunPaths], object]]] = {
+    "status.json": (REPLACED, lambda paths: status.write(paths.status, Status(State.RUNNING))),
+    "status.json.PID.tmp": (REPLACED, lambda paths: status.write(paths.status, Status(State.RUNNING))),
+    "stop": (REPLACED, lambda paths: files.write_text(paths.stop, "")),
+    "rank0.pulse.json": (REPLACED, pulsed),
+    "rank0.pulse.place": (REPLACED, pulsed),
+    "metrics.jsonl": (REPLACED, measured),
+    "attempts.jsonl": (REFUSED, lambda paths: attempts.begin(paths, "key", "1")),
+    "journal.jsonl": (REFUSED, lambda paths: Journal(paths.root / "journal.jsonl", [], []).append("closed")),
+    "weights.pt": (REFUSED, lambda paths: sealed(paths.root / "weights.pt")),
+    "tokens.npy": (REFUSED, lambda paths: NpyWriter(paths.root / "tokens.npy", np.int32)),
+    "stacks.txt": (REFUSED, stacked),
+    ".heartbeat": (REFUSED, lambda paths: files.touch(paths.heartbeat)),
+    ".reserve": (REFUSED, lambda paths: reserve.keep(paths.root)),
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_planted_link_empties_no_file_of_the_users(name: str, tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
-    precious.write_text(PRECIOUS)
-    paths = RunPaths(tmp_path / "run")
+def written_at_a_link(name: str, folder: Path) -> tuple[str, bool]:
+    """(what became of the link, whether the user's file is as it was) after one of our writers met it."""
+    precious, paths = folder / "precious", RunPaths(folder / "run")
+    precious.write_bytes(PRECIOUS)
+    os.utime(precious, (1, 1))
     paths.root.mkdir()
-    (paths.root / name.replace("PID", str(os.getpid()))).symlink_to(precious)
-    with suppress(OSError):
-        WRITERS[name](paths)
-    assert precious.read_text() == PRECIOUS
+    link = paths.root / name.replace("PID", str(os.getpid()))
+    link.symlink_to(precious)
+    outcome = REPLACED
+    try:
+        WRITERS[name][1](paths)
+    except OSError as error:
+        outcome = REFUSED if error.errno == errno.ELOOP else str(error)
+    return outcome, (precious.read_bytes(), precious.stat().st_mtime) == (PRECIOUS, 1)
 
 
-def test_control_a_plain_open_empties_it(tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
-    precious.write_text(PRECIOUS)
-    (tmp_path / "link").symlink_to(precious)
-    with open(tmp_path / "link", "wb"):
-        pass
-    assert precious.read_text() == ""
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_planted_link_leads_to_no_file_of_the_users(name: str, tmp_path: Path) -> None:
+    outcome, is_untouched = written_at_a_link(name, tmp_path)
+    assert (outcome, is_untouched) == (WRITERS[name][0], True)
+    assert (tmp_path / "run" / name.replace("PID", str(os.getpid()))).is_symlink() == (outcome == REFUSED)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_control_our_writers_follow_it_without_the_defence(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for opener in ("no_link", "new_file"):
+        monkeypatch.setattr(files, opener, lambda path, flags: os.open(path, flags, 0o666))
+    monkeypatch.setattr(os, "replace", shutil.copyfile)  # a rename takes the link's place, a copy follows it
+    outcome, is_untouched = written_at_a_link(name, tmp_path)
+    assert (outcome, is_untouched) == (REPLACED, False)
 
 
 def test_a_run_directory_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
@@ -96,3 +129,27 @@ def test_an_outputs_folder_may_be_a_link(tmp_path: Path) -> None:
     files.write_text(tmp_path / "outputs" / "run" / "status.json", "{}")
     assert (tmp_path / "scratch" / "run" / "status.json").read_text() == "{}"
     assert ownership.complaint(tmp_path / "outputs" / "run") == ""
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_run_directory_of_ours_is_not_refused_whatever_the_umask(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    with exit_on_error():  # as every command does
+        plan.save()
+    assert stat.S_IMODE(plan.paths.root.stat().st_mode) == 0o775
+    start.expect_own(plan)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_control_with_that_umask_alone_it_is_refused(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    plan.save()
+    with pytest.raises(RunError, match="may be written by everybody"):
+        start.expect_own(plan)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import owner, owner_lock
+from tunefleet.base import files, owner, owner_lock
 
 PATIENCE = 600.0  # seconds; no build of DeepSpeed takes longer on an idle core
 _LOCK, _OWNER, _MARK = "lock", "tunefleet.lock", "tunefleet.build"  # torch.utils.cpp_extension names the first
@@ -33,7 +33,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 def mark(folder: Path) -> None:
     """Records that the lock which is there now is of the process whose turn it is: nobody else's, when that is dead."""
-    (folder / _MARK).write_text(str((folder / _LOCK).stat().st_ino))
+    files.write_text(folder / _MARK, str((folder / _LOCK).stat().st_ino))
 
 
 def _clear(folder: Path) -> None:

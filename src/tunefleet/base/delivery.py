@@ -151,7 +151,7 @@ def _is_changed(folder: Path, name: str, recorded: Any) -> bool:
 def _open_to_others(folder: Path) -> None:
     """Gives every file the mode that the user's umask says: safetensors writes 0600."""
     probe = folder / ".mode"
-    probe.touch()
+    files.touch(probe)
     mode = probe.stat().st_mode & 0o777
     probe.unlink()
     for path in folder.rglob("*"):

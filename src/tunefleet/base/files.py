@@ -27,25 +27,32 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """As `write_text`, for what is no text."""
     with disk.writing(path, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, [content])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """As `write_text`, for text that comes in parts."""
     with disk.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, (line.encode() for line in lines))
 
 
-def _replace(path: Path, parts: Iterable[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def rewrite(path: Path, content: bytes) -> None:
+    """As `write_bytes`, for what is written every few seconds: after a power cut nobody needs it. Makes no folder."""
+    with disk.writing(path, len(content)):
+        _replace(path, [content], durable=False)
+
+
+def _replace(path: Path, parts: Iterable[bytes], durable: bool = True) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # of a process that was killed, or a link that somebody put there
-        with open(temporary, "xb") as stream:
+        with open(temporary, "wb", opener=new_file) as stream:
             stream.writelines(parts)
             stream.flush()
-            os.fsync(stream.fileno())
-        publish(temporary, path)
+            if durable:
+                os.fsync(stream.fileno())
+        publish(temporary, path) if durable else os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # of a disk that fails; what is left has a name that is written anew
             temporary.unlink()
@@ -89,6 +96,25 @@ def no_link(path: str, flags: int) -> int:
     It could lead to any file of the user's, which would then be changed.
     """
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+def new_file(path: str, flags: int) -> int:
+    """An `opener` for a temporary name: what a killed process left there goes first, or a link that somebody put there.
+
+    Raises `OSError` where that cannot be removed.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, flags | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def touch(path: Path) -> None:
+    """Makes the file `path`, empty, or moves its time to now. Raises `OSError` where a link is in its place."""
+    descriptor = no_link(os.fspath(path), os.O_WRONLY | os.O_CREAT)
+    try:
+        os.utime(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

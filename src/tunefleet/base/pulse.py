@@ -193,10 +193,9 @@ class Writer:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._born = birth(self._pid)
         self._beats = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(OSError, ValueError):
-            place_of(path).write_bytes(b" " * _PLACE)
-            with open(place_of(path), "r+b") as file:
+            files.write_bytes(place_of(path), b" " * _PLACE)
+            with open(place_of(path), "r+b", opener=files.no_link) as file:
                 _activity.place = mmap.mmap(file.fileno(), _PLACE)
         _activity.show()
 
@@ -222,16 +221,14 @@ class Writer:
             updated=time.time(),
         )
         try:
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(asdict(pulse)), encoding="utf-8")
-            os.replace(temporary, self._path)
+            files.rewrite(self._path, json.dumps(asdict(pulse)).encode())
             return True
         except OSError:
             return self._touch()
 
     def _touch(self) -> bool:
         try:
-            os.utime(self._path)
+            os.utime(self._path, follow_symlinks=False)
             return True
         except OSError:
             return False

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tunefleet.base import disk
+from tunefleet.base import disk, files
 from tunefleet.base.errors import DiskError
 
 FILE = ".reserve"
@@ -19,9 +19,9 @@ def keep(root: Path) -> None:
     if path.exists() and path.lstat().st_size == _SIZE:
         return
     with disk.writing(path, _SIZE):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+        stream = open(path, "wb", opener=files.no_link)
         try:
-            with open(descriptor, "wb") as stream:
+            with stream:
                 stream.write(os.urandom(_SIZE))  # zeros take no room where a file system compresses
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -12,9 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tunefleet.base import disk, pulse
+from tunefleet.base import disk, files, pulse
 from tunefleet.base.checksums import Checksum
-from tunefleet.base.files import no_link
 
 _LARGE = 1 << 20  # bytes; a smaller piece is hashed before another thread would have begun
 _PIECE = 1 << 24  # bytes of one system call
@@ -34,7 +33,7 @@ class SealedFile:
         self._needed = needed
         self._failure: OSError | None = None
         with disk.writing(path, needed):
-            self._stream = open(path, "wb", opener=no_link)  # closed by __exit__
+            self._stream = open(path, "wb", opener=files.no_link)  # closed by __exit__
         self._sha256 = hashlib.sha256()
         self._size = self._synced = 0
         self._threads: ThreadPoolExecutor | None = None

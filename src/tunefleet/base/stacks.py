@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tunefleet.base import processes
+from tunefleet.base import files, processes
 
 VARIABLE = "TUNEFLEET_STACKS"
 """Environment variable with the file of this rank; its data workers write to it too."""
@@ -26,8 +26,7 @@ def signal_number() -> int:
 
 def answer(path: Path) -> None:
     """From now on this process, and the data workers that it will have, write their stacks to `path` when asked."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")
+    files.write_bytes(path, b"")
     os.environ[VARIABLE] = str(path)
     answer_to_variable()
 
@@ -36,7 +35,7 @@ def answer_to_variable() -> None:
     """The same, where the variable names a file: in a process that a rank has started."""
     path = os.environ.get(VARIABLE)
     if path and signal_number():
-        file = open(path, "a")  # open as long as the process
+        file = open(path, "a", opener=files.no_link)  # open as long as the process
         faulthandler.register(signal_number(), file=file, all_threads=True)
 
 
@@ -52,7 +51,7 @@ def request(pid: int) -> None:
 def write_own(path: Path, title: str) -> None:
     """This process's stacks, and those of its data workers; of a stopped one, what Linux shows of it."""
     workers = [child.pid for child in multiprocessing.active_children() if child.pid]
-    with open(path, "a") as file:
+    with open(path, "a", opener=files.no_link) as file:
         print(f"{title}: process {os.getpid()}", file=file, flush=True)
         faulthandler.dump_traceback(file, all_threads=True)
         for worker in workers:

@@ -189,7 +189,7 @@ def start_heartbeat(path: Path, seconds: float = 10.0) -> None:
     def beat() -> None:
         while True:
             with suppress(OSError):  # a full or slow disk must not end the thread
-                path.touch()
+                files.touch(path)
             time.sleep(seconds)
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tunefleet.base import owner_lock, status
+from tunefleet.base import files, owner_lock, status
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State, Status
 from tunefleet.launch import ending, queue, run_lock
@@ -39,7 +39,7 @@ class _Request:
         """Tells the run's own processes, and those of its job that are yet to start."""
         for path in (self.run.paths.cancelled, self.run.paths.stop)[: 2 if stop else 1]:
             if not path.exists():
-                path.touch()
+                files.touch(path)
                 self._marks.append(path.name)
 
     def fail(self, reason: object) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunefleet.base import disk, secrets, stdio
+from tunefleet.base import disk, modes, secrets, stdio
 from tunefleet.base.errors import DISK, INTERRUPTED, USER_ERROR, DiskError, TunefleetError, UserError
 
 RESOLVING = "ConfigError raised while resolving interpolation: "
@@ -24,7 +24,7 @@ _OF_THE_FILE_SYSTEM = {  # what a path or a disk can be, whatever the program do
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EINVAL: "A file is needed there; move away what is none.",
     errno.EFBIG: "No file of ours is that large; move it away.",
-    errno.ELOOP: "It is a link to itself.",
+    errno.ELOOP: "A link stands in its place; remove the link.",
 }
 
 
@@ -35,6 +35,7 @@ def exit_on_error() -> Iterator[None]:
     Output that cannot be written stops nothing.
     """
     stdio.protect()
+    modes.keep()
     try:
         yield
     except UserError as error:

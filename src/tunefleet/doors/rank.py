@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from tunefleet.base import disk, failures, pulse, reserve, secrets, status, stdio
+from tunefleet.base import disk, failures, modes, pulse, reserve, secrets, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, DiskError, RunError, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
@@ -28,6 +28,7 @@ from tunefleet.plan.plan import Plan
 def main() -> None:
     """Ends with the run's exit code, in every case."""
     stdio.protect()
+    modes.keep()
     end_with_launcher()
     plan = Plan.read(Path(sys.argv[1]))
     try:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from tunefleet.base import status, sweep_requests
+from tunefleet.base import files, status, sweep_requests
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import project, queue
 
@@ -28,7 +28,7 @@ def after_job(run: RunPaths, command: Sequence[str] = _COMMAND, patience: float 
     folder = sweep_requests.sweep_folder(run)
     if folder is None or run_status is None or not run_status.state.final:
         return
-    with suppress(OSError), open(folder / LOG, "ab", buffering=0) as log:
+    with suppress(OSError), open(folder / LOG, "ab", 0, opener=files.no_link) as log:
         _write(log, f"after {run.root.name}, {run_status.state.value}")
         try:
             ended = subprocess.run(

@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tunefleet.base import failures, status, stdio
+from tunefleet.base import failures, modes, status, stdio
 from tunefleet.base.errors import DONE, FAILED, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
@@ -42,6 +42,7 @@ _FAIL_JOB = ""  # the batch script fails where `begin` exports nothing
 def main() -> None:
     """Prints shell for `begin`; ends with the exit code of the job for `end`."""
     stdio.protect()
+    modes.keep()
     act, folder, *code = sys.argv[1:]
     run, key = run_of_job(Path(folder))
     if act == "begin":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -61,8 +60,7 @@ def declare(paths: RunPaths, view: View, host: str) -> None:
         "pulses": {str(rank): asdict(pulse) if pulse else None for rank, pulse in view.pulses.items()},
     }
     temporary = paths.hang.with_suffix(f".{os.getpid()}.tmp")
-    paths.hang.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    files.write_json(temporary, record)
     try:
         os.link(temporary, paths.hang)
     except FileExistsError:

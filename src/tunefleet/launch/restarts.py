@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from signal import Signals
 
-from tunefleet.base import processes, status
+from tunefleet.base import files, processes, status
 from tunefleet.base.errors import INTERRUPTED
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.launch import attempts, ending, local, requeue
@@ -77,7 +77,7 @@ class _Start:
         deadline = time.monotonic() + seconds
         while not (request := self._request()) and time.monotonic() < deadline:
             with suppress(OSError):
-                self.plan.paths.heartbeat.touch()  # this process is the run's sign of life
+                files.touch(self.plan.paths.heartbeat)  # this process is the run's sign of life
             time.sleep(_POLL)
         if not request:
             self._write(State.STARTING, Cause.NONE, "")

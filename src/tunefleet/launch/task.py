@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tunefleet.base import failures
+from tunefleet.base import failures, files, modes
 from tunefleet.base.errors import RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
@@ -17,6 +17,7 @@ _RANK_MODULE = "tunefleet.doors.rank"
 
 def main() -> None:
     """Replaces this process, so that SLURM's signals reach the rank itself."""
+    modes.keep()
     run = RunPaths(Path(os.environ["TUNEFLEET_RUN"]))
     _write_to(run.log(int(os.environ["SLURM_PROCID"])))
     _expect_code(run)
@@ -48,7 +49,7 @@ def ranks(slurm: dict[str, str]) -> dict[str, str]:
 def _write_to(log: Path) -> None:
     """Both streams to the rank's own log, after what earlier attempts wrote."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+    file = files.no_link(os.fspath(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import secrets
+from tunefleet.base import files, secrets
 from tunefleet.config.load import dump
 from tunefleet.plan.plan import Plan
 from tunefleet.tracking import metrics, wandb_file, wandb_server
@@ -96,7 +96,7 @@ class WandbSink:
         """Marks the file of a run that the server has, as `wandb sync` does; of another one, whether it is whole."""
         if self._mode == "online":
             self.unsent_folder = None
-            path.with_name(f"{path.name}.synced").touch()
+            files.touch(path.with_name(f"{path.name}.synced"))
         elif not _is_whole(path):
             self._warn_once(f"{os.path.relpath(path)} is not whole (is the disk full?)")
 

@@ -74,7 +74,7 @@ class Cleaning:
         self._lines.append(line)
         if self._waiting and len(self._lines) == _IN_MEMORY:
             self._waiting.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._waiting, "a", encoding="utf-8") as stream:
+            with open(self._waiting, "a", encoding="utf-8", opener=files.no_link) as stream:
                 stream.writelines(self._lines)
             self._lines.clear()
 

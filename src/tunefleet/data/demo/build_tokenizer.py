@@ -16,6 +16,7 @@ import pathlib
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from tunefleet.base import files
 from tunefleet.data.demo import generate
 
 VOCAB_SIZE = 2048
@@ -62,7 +63,7 @@ def save(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     text = json.dumps(CONFIG, indent=2, ensure_ascii=False) + "\n"
-    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    files.write_text(folder / "tokenizer_config.json", text)
 
 
 def _untrained() -> Tokenizer:

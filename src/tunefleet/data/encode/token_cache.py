@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefleet.base import files
 from tunefleet.data.encode.template import Rendered
 
 MaskedTokens = tuple[NDArray[np.int32], NDArray[np.bool_]]
@@ -47,7 +48,7 @@ class TokenCache:
         tokens, in_loss = (np.concatenate(arrays) for arrays in zip(*masked, strict=True))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as stream:
+            with open(temporary, "wb", opener=files.new_file) as stream:
                 np.savez(stream, tokens=tokens, in_loss=in_loss, counts=[len(ids) for ids, _ in masked])
             temporary.replace(path)
         except OSError:
