@@ -67,7 +67,7 @@ def test_a_disk_that_is_full_still_shows_that_it_lives(tmp_path: Path) -> None:
     path = tmp_path / "rank0.pulse.json"
     writer = Writer(path, 0)
     writer.write(Shares())
-    path.with_suffix(".tmp").mkdir()  # what is written first cannot be
+    path.with_name(f"{path.name}.{os.getpid()}.tmp").mkdir()  # what is written first cannot be
     os.utime(path, (1, 1))
     assert writer.write(Shares())
     assert path.stat().st_mtime > 1

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tunefleet.base import sweeps
 from tunefleet.base.sweeps import SweepPoint
 
-POINTS = [SweepPoint(("seed=1",), "/outputs/a"), SweepPoint(("seed=2", "name=b"), "/outputs/b")]
+POINTS = [SweepPoint(("seed=1",), "a"), SweepPoint(("seed=2", "name=b"), "b")]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -24,7 +31,7 @@ def test_the_name_depends_on_the_runs_alone() -> None:
     assert len(name) == len("sweep-") + 8
     retyped = [replace(point, overrides=("train.seed=1",)) for point in reversed(POINTS)]
     assert sweeps.sweep(retyped).name == name
-    assert sweeps.sweep([replace(point, run_dir=f"/elsewhere{point.run_dir}") for point in POINTS]).name == name
+    assert sweeps.sweep([replace(point, run_dir=f"/elsewhere/{point.run_dir}") for point in POINTS]).name == name
     assert sweeps.sweep(POINTS[:1]).name != name  # control
 
 

@@ -94,7 +94,7 @@ def job(tmp_path: Path, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[R
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     fake = installed(tmp_path / "bin", monkeypatch)
     fake.says("scontrol", "JobId=12 JobState=RUNNING Reason=None")
-    plan = tiny_plan(tmp_path, launch={"name": "slurm"})
+    plan = tiny_plan(tmp_path / "outputs", launch={"name": "slurm"})
     plan.save()
     sweep_requests.join_sweep(plan.paths, sweep)
     return plan.paths, queued(tmp_path / "outputs", [plan.paths]).folder, fake

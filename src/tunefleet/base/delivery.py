@@ -40,7 +40,7 @@ def record(folder: Path) -> Mapping[str, Any] | None:
     try:
         content = files.read_json(folder / RECORD)
         is_record = all(map(checksums.is_checksum, content["files"].values())) and "complete" in content
-        return content if is_record else None
+        return content if is_record and all(map(_is_plain, content["files"])) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -107,7 +107,13 @@ def _move_files(staged: Path, target: Path, finished: Mapping[str, Any]) -> None
 def _unchanged(target: Path) -> set[str]:
     """Names of files that were delivered before, and are as they were."""
     delivered: dict[str, Any] = (record(target) or {"files": {}})["files"]
-    return {name for name in delivered if not _is_changed(target, name, delivered[name])}
+    names = {name for name in delivered if (target / name).parent.resolve().is_relative_to(target)}  # behind no link
+    return {name for name in names if not _is_changed(target, name, delivered[name])}
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a recorded name is one below its folder."""
+    return not os.path.isabs(name) and ".." not in Path(name).parts
 
 
 def changes(folder: Path) -> list[str]:

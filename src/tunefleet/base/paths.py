@@ -9,6 +9,18 @@ NOT_RUNS = ("cache", "code", "submissions", "sweeps")
 """Folders of ours beside the runs', whose names no run may have."""
 
 
+def lies_in(named: Path, folder: Path) -> bool:
+    """Whether `named` is directly below `folder`, which is an absolute path without links.
+
+    Where it is not, a record that names it is not obeyed: it was edited, or copied from elsewhere.
+    """
+    try:
+        is_there = named.parent == folder or named.parent.resolve() == folder
+    except (OSError, ValueError, RuntimeError):  # no path at all, or a link to itself
+        return False
+    return is_there and named.name not in ("", "..")
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """The files of one run, all below its directory `root`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunefleet.base import files, status
 from tunefleet.base.errors import RunError
-from tunefleet.base.paths import RunPaths
+from tunefleet.base.paths import RunPaths, lies_in
 from tunefleet.base.status import State
 
 
@@ -66,9 +66,10 @@ def join_sweep(run: RunPaths, folder: Path) -> None:
 
 
 def sweep_folder(run: RunPaths) -> Path | None:
-    """The folder of the run's sweep; None where it is in none, or that folder is gone."""
+    """The folder of the run's sweep, beside the run; None where it is in none, or that folder is gone."""
     try:
         folder = Path(run.sweep.read_text(encoding="utf-8").strip())
     except (OSError, ValueError):
         return None
-    return folder if folder.is_absolute() and folder.is_dir() else None
+    is_beside = lies_in(folder, run.root.resolve().parent / "sweeps")
+    return folder if folder.is_absolute() and is_beside and folder.is_dir() else None

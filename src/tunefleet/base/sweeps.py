@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base import files
+from tunefleet.base.paths import lies_in
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,13 @@ def forget(output_dir: Path, run_dir: Path) -> None:
 
 
 def read(output_dir: Path, name: str) -> Sweep | None:
-    """The sweep `name`, or None where there is none that can be read."""
+    """The sweep `name`, or None where there is none that can be read. What is no run of `output_dir` is no point."""
     try:
         record = files.read_json(_path(output_dir, name))
         points = tuple(SweepPoint(_overrides(point), point["run_dir"]) for point in record["points"])
-        return Sweep(record["name"], record["created"], points) if points else None
+        outputs = output_dir.resolve()
+        points = tuple(point for point in points if lies_in(Path(point.run_dir), outputs))
+        return Sweep(name, record["created"], points) if points else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

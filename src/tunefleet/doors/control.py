@@ -95,7 +95,8 @@ def _begin(plans: Sequence[Plan], sweep: str = "") -> int:
         sweep_requests.withdraw(plan.paths)
     jobs = [plan for plan in plans if plan.job]
     local = [plan for plan in plans if not plan.job]
-    codes = [submit(jobs, sweep)] if jobs else []
+    folders = dict.fromkeys(plan.paths.root.parent for plan in jobs)
+    codes = [submit([plan for plan in jobs if plan.paths.root.parent == folder], sweep) for folder in folders]
     codes += [_start(local[0]) if len(local) == 1 else grid.resume(local)] if local else []
     return max(codes, default=DONE)
 

@@ -92,7 +92,10 @@ def _planned(
             "The split of a batch over micro-batches and processes makes no other run."
         )
     if len({_one_for_all(point.plan) for point in points}) > 1:
-        complaints.append("launch: name, snapshot, wait and dry_run are one for all points. Make several grids of it.")
+        complaints.append(
+            "launch: name, snapshot, wait and dry_run are one for all points, and so is output_dir. Make several grids "
+            "of it."
+        )
     if complaints:
         raise ConfigError(*complaints)
     return points, places
@@ -100,7 +103,7 @@ def _planned(
 
 def _one_for_all(plan: Plan) -> tuple[object, ...]:
     launch = plan.config.launch
-    return launch.name, launch.snapshot, launch.wait, launch.dry_run
+    return launch.name, launch.snapshot, launch.wait, launch.dry_run, plan.paths.root.parent
 
 
 def _names(overrides: Sequence[Sequence[str]]) -> list[str]:

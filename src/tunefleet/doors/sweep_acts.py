@@ -98,7 +98,7 @@ def clone(paths: SweepPaths, trial: int, settings: Sequence[str], warm: bool) ->
         raise ConfigError("clone: the same settings would be the same run. Name what is to be changed: key=value.")
     values = {**source.values, **_settings(settings)}
     if warm:
-        _export(source)
+        _export(source, paths.root.parent.parent)
     _expect_plannable(paths, definition, values, source if warm else None)
     _request(paths, "pin", values=values, source=f"clone of {trial}", warm_from=trial if warm else None)
 
@@ -113,9 +113,9 @@ def pin(paths: SweepPaths, settings: Sequence[str]) -> None:
     _request(paths, "pin", values=values, source="pin", warm_from=None)
 
 
-def _export(trial: Trial) -> None:
+def _export(trial: Trial, outputs: Path) -> None:
     """Writes the whole model of each run that has none yet, as the plan of a warm start wants it."""
-    for run in (Run(RunPaths(Path(run.run_dir))) for run in trial.runs):
+    for run in (Run(RunPaths(outputs / Path(run.run_dir).name)) for run in trial.runs):
         if run.paths.checkpoints.exists() and not (run.paths.export / "config.json").exists():
             has_adapter = run.setting("adapter") not in (None, AdapterName.NONE.value)
             exported.export(run, None, merge=True if has_adapter else None)

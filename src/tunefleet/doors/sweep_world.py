@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tunefleet.base import status, sweep_requests, sweeps
-from tunefleet.base.paths import RunPaths
+from tunefleet.base.errors import RunError
+from tunefleet.base.paths import RunPaths, lies_in
 from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import Sweep, SweepPaths, SweepPoint
 from tunefleet.doors import cancel, unchanged
@@ -24,11 +25,26 @@ from tunefleet.sweep.study import Study, TrialRun
 from tunefleet.sweep.world import Start
 
 
+def expect_in_place(paths: SweepPaths, definition: Definition) -> Path:
+    """The outputs that the sweep lies in. Raises `RunError` where its trials would run in others."""
+    outputs = paths.root.resolve().parent.parent
+    if (Path(definition.outputs).resolve(), definition.name) != (outputs, paths.root.name):
+        raise RunError(
+            f"{paths.definition}: is of {definition.name} in {definition.outputs}, and lies in {outputs}. Put it back "
+            "there, or begin another sweep here: sweep.name=ANOTHER."
+        )
+    return outputs
+
+
 class Trials:
-    """Planned by `planner`; the files of the sweep are at `paths`."""
+    """Planned by `planner`; the files of the sweep are at `paths`. Raises `RunError` where those are not in place.
+
+    Every act raises `RunError` too, for a run directory that is not of these outputs.
+    """
 
     def __init__(self, paths: SweepPaths, definition: Definition, planner: TrialPlanner) -> None:
         self._paths, self._definition, self._planner = paths, definition, planner
+        self._outputs = expect_in_place(paths, definition)
         self._reader = StatusReader()
         self._recorded = 0
 
@@ -53,7 +69,7 @@ class Trials:
 
     def status(self, run_dir: str) -> Status | None:
         """How a run stands. One whose launcher is there is not taken for dead, however long it gave no sign of life."""
-        run = RunPaths(Path(run_dir))
+        run = self._run(run_dir)
         current = status.read(run.status)
         if current is None or current.state.final or _is_locked(run):
             return current
@@ -61,19 +77,19 @@ class Trials:
 
     def prune(self, run_dir: str, reason: str) -> None:
         """Asks a run to save and leave, once."""
-        run = RunPaths(Path(run_dir))
+        run = self._run(run_dir)
         if not run.prune.exists():
             sweep_requests.prune(run, reason)
 
     def stop(self, run_dir: str) -> None:
         """Ends a run for good, once: a second signal would keep it from saving."""
-        run = RunPaths(Path(run_dir))
+        run = self._run(run_dir)
         if not run.cancelled.exists():
             cancel.cancel([Run(run)], at_once=False)
 
     def drop_checkpoints(self, run_dir: str) -> None:
         """Removes what only a run that goes on needs; its export stays."""
-        shutil.rmtree(RunPaths(Path(run_dir)).checkpoints, ignore_errors=True)
+        shutil.rmtree(self._run(run_dir).checkpoints, ignore_errors=True)
 
     def record(self, study: Study) -> None:
         """Writes sweep.json anew where trials have begun since."""
@@ -98,6 +114,11 @@ class Trials:
         for request in (plan.paths.prune, plan.paths.stop, plan.paths.cancelled):
             request.unlink(missing_ok=True)
         return plan
+
+    def _run(self, run_dir: str) -> RunPaths:
+        if not lies_in(Path(run_dir), self._outputs):
+            raise RunError(f"{self._paths.journal}: names {run_dir}, which is no run of {self._outputs}.")
+        return RunPaths(Path(run_dir))
 
     @cached_property
     def _finished(self) -> dict[str, str]:

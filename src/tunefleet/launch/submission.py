@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tunefleet.base import files, processes
-from tunefleet.base.paths import RunPaths
+from tunefleet.base.paths import RunPaths, lies_in
 from tunefleet.launch.queue import Entry
 
 BATCH_LOG = "batch.out"  # where the path of outputs keeps SLURM from naming it by the job
 REFUSAL = "refused"
+_FOLDER = "submissions"
 _INTENT = "submission.json"
 _JOB = "job.json"
 _MARK = "tunefleet:"
@@ -41,9 +42,10 @@ class Submission:
     def job(self) -> str | None:
         """SLURM's number; None until it is written down."""
         try:
-            return str(files.read_json(Path(self.folder) / _JOB)["job"])
+            job = str(files.read_json(Path(self.folder) / _JOB)["job"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return job if job.isdecimal() and job.isascii() else None  # scancel would take a word for an option
 
     @property
     def open(self) -> bool:
@@ -109,7 +111,7 @@ class Place:
 def intend(outputs: Path, runs: Sequence[RunPaths]) -> Submission:
     """Writes down what is about to be submitted: first the submission, then in every run where it is."""
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-    folder = outputs / "submissions" / name
+    folder = outputs / _FOLDER / name
     submitted = Submission(
         str(folder), tuple(str(run.root) for run in runs), time.time(), socket.gethostname(), os.getpid()
     )
@@ -126,9 +128,14 @@ def read(folder: Path) -> Submission:
 
 
 def place(run: RunPaths, reader: Callable[[Path], Submission] = read) -> Place | None:
-    """Where a run was submitted last; None for a run that never was. `reader` may remember what it has read."""
+    """Where a run was submitted last; None for a run that never was. `reader` may remember what it has read.
+
+    A submission lies beside its runs: one elsewhere is that of a run of which this one is a copy.
+    """
     try:
         link = files.read_json(run.submission)
-        return Place(reader(Path(link["folder"])), int(link["index"]))
+        folder = Path(link["folder"])
+        is_beside = lies_in(folder, run.root.resolve().parent / _FOLDER)
+        return Place(reader(folder), int(link["index"])) if is_beside else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
