@@ -171,6 +171,7 @@ _LAUNCH: dict[str, Change | ShownBy] = {
     "processes": Change(4, seen.planned),
     "port": Change(29511, seen.first_port),
     "restarts": Change(3, seen.restarted),
+    "access": ShownBy("tests/faults/test_modes.py::test_the_modes_hold_as_soon_as_the_settings_are_known"),
     "parallel_runs": Change(2, seen.shared_out, {"launch.gpus_per_run": 1}),
     "gpus_per_run": Change(4, seen.shared_out),
     **{key: Change(value, seen.script, _SLURM) for key, value in _SLURM_VALUES.items()},

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,4 +153,37 @@ def test_control_with_that_umask_alone_it_is_refused(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     plan.save()
     with pytest.raises(RunError, match="may be written by everybody"):
+        start.expect_own(plan)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_refused"),
+    [
+        (0o755, os.geteuid(), False),
+        (0o1777, 0, False),  # as /tmp
+        (0o755, 0, False),
+        (0o2775, 12345, False),  # a group of which this user is shares it
+        (0o777, os.geteuid(), True),
+        (0o777, 0, True),
+        (0o1777, 12345, True),  # its owner may rename what others have there
+    ],
+)
+@pytest.mark.parametrize("name", ["outputs", "cache"])
+def test_a_shared_folder_is_refused_where_others_could_replace_what_is_in_it(
+    name: str, mode: int, owner: int, is_refused: bool, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0 and owner != os.geteuid():
+        pytest.skip("only root gives files away")
+    for folder in ("outputs", "cache"):
+        (tmp_path / folder).mkdir()
+    plan = tiny_plan(tmp_path / "outputs")
+    data = replace(plan.config.data, cache=str(tmp_path / "cache"))
+    plan = replace(plan, config=replace(plan.config, data=data))
+    plan.save()
+    os.chown(tmp_path / name, owner, os.getegid() if mode & stat.S_ISGID else 12345)
+    (tmp_path / name).chmod(mode)
+    if is_refused:
+        with pytest.raises(RunError, match=name):
+            start.expect_own(plan)
+    else:
         start.expect_own(plan)

@@ -84,7 +84,7 @@ def test_a_run_of_the_outputs_is_found_by_its_sweep(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "outputs")
     recorded(tmp_path / "outputs", str(run))
     for outputs in (tmp_path / "outputs", tmp_path / "link"):
-        assert [found.paths.root for found in register.named("sweep-1", outputs)] == [run]
+        assert [point.paths.root for point in register.named("sweep-1", outputs)] == [run]
 
 
 def test_the_name_in_a_sweeps_record_is_no_place(tmp_path: Path) -> None:

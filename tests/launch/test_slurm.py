@@ -402,7 +402,7 @@ def test_what_the_plan_decides_is_on_the_command_line_and_the_shells_own_is_drop
 def test_the_path_of_outputs_is_no_pattern(fake: FakeSlurm, tmp_path: Path, folder: str) -> None:
     """What SLURM makes of it: %% is %, and with a backslash anywhere it fills in nothing (its own fname_create)."""
     fake.does("sbatch", f"printf '%s\\0' \"$@\" >{tmp_path}/words; echo Submitted batch job 41")
-    run_plan = plan(tmp_path, "run")
+    run_plan = replace(plan(tmp_path, "run"), run_dir=str(tmp_path / folder / "run"))
     submitted = slurm.submit(batch(run_plan), tmp_path / folder)
     arguments = (tmp_path / "words").read_text().split("\0")
     (output,) = [argument.removeprefix("--output=") for argument in arguments if argument.startswith("--output=")]

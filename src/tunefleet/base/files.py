@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import disk
+from tunefleet.base import disk, modes
 
 _LARGEST = 1 << 30  # bytes of a record of ours: the metrics of ten million steps
 
@@ -27,14 +27,14 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """As `write_text`, for what is no text."""
     with disk.writing(path, len(content)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        modes.make(path.parent)
         _replace(path, [content])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """As `write_text`, for text that comes in parts."""
     with disk.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        modes.make(path.parent)
         _replace(path, (line.encode() for line in lines))
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import heartbeats
+from tunefleet.base import heartbeats, modes
 from tunefleet.base import owner as owners
 from tunefleet.base.errors import RunError
 from tunefleet.base.owner import Owner
@@ -43,7 +43,7 @@ def hold(path: Path, wait: float = 0.0, me: Owner | None = None, notify: Notify 
     Raises `LockedError` where another process has it for longer than `wait` seconds, after `notify` was called with it
     once; `OSError` where nothing can be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    modes.make(path.parent)
     claim = me or Owner.current()
     content = claim.content()
     _take(path, claim, time.monotonic() + wait, notify)

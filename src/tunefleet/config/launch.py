@@ -15,6 +15,14 @@ class Launcher(Enum):
     SLURM = "slurm"
 
 
+class Access(Enum):
+    """Who may read and write what a run leaves; never may everybody write it."""
+
+    UMASK = "umask"
+    PRIVATE = "private"
+    GROUP = "group"
+
+
 @dataclass(frozen=True)
 class LaunchConfig:
     """Processes on this machine, or a SLURM job."""
@@ -42,6 +50,10 @@ class LaunchConfig:
     grace: int | None = ranged(None, at_least=1)
     """Seconds from SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 to the end of the processes, such as 30 or 120 of spot machines;
     null is unknown. A save that would take longer, as the last one did, is not begun: the last checkpoint counts."""
+
+    access: Access = Access.UMASK
+    """Modes of the files and folders that are made: umask as yours has it; private for you alone, 0600 and 0700; group
+    for your group to read and write, 0660 and 2770. Folders that are there already keep theirs."""
 
     nodes: int = ranged(1, at_least=1)
     """SLURM: machines of the job."""

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tunefleet.base import modes
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, load
 from tunefleet.config.sweep import SweepConfig
@@ -20,8 +21,10 @@ _INSTANTIATE = ("target", "partial", "args", "recursive", "convert")
 
 
 def typed(composed: DictConfig) -> RunConfig:
-    """The typed configuration. Raises `ConfigError` with every complaint at once."""
-    return load(RunConfig, _values(composed))
+    """The typed configuration, whose `launch.access` holds from now on. Raises `ConfigError` with every complaint."""
+    config = load(RunConfig, _values(composed))
+    modes.keep(config.launch.access.value)  # before anything is written for it
+    return config
 
 
 def complaints(composed: DictConfig) -> list[str]:

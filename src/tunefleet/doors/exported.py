@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tunefleet.base import delivery, status, text
+from tunefleet.base import delivery, modes, status, text
 from tunefleet.base.errors import RunError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause, State
@@ -108,5 +108,6 @@ def _ready(run: Run) -> Plan:
     plan = Plan.read(run.paths.root)
     if not (plan.paths.checkpoints.is_dir() or plan.paths.export.is_dir()):  # known before torch is imported
         raise RunError(f"{plan.paths.checkpoints}: no checkpoint there. Train first, or set checkpoint.at_end=true.")
+    modes.keep(plan.config.launch.access.value)
     prepare_environment(plan)
     return plan

@@ -93,8 +93,8 @@ def _planned(
         )
     if len({_one_for_all(point.plan) for point in points}) > 1:
         complaints.append(
-            "launch: name, snapshot, wait and dry_run are one for all points, and so is output_dir. Make several grids "
-            "of it."
+            "launch: name, access, snapshot, wait and dry_run are one for all points, and so is output_dir. Make "
+            "several grids of it."
         )
     if complaints:
         raise ConfigError(*complaints)
@@ -103,7 +103,7 @@ def _planned(
 
 def _one_for_all(plan: Plan) -> tuple[object, ...]:
     launch = plan.config.launch
-    return launch.name, launch.snapshot, launch.wait, launch.dry_run, plan.paths.root.parent
+    return launch.name, launch.access, launch.snapshot, launch.wait, launch.dry_run, plan.paths.root.parent
 
 
 def _names(overrides: Sequence[Sequence[str]]) -> list[str]:

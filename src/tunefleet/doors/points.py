@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from tunefleet.base import modes
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig, load
 from tunefleet.doors import composed
@@ -116,6 +117,7 @@ class Choice:
         }
         unchanged = {name: value for name, value in self._typed.items() if name not in changed}
         config = load(RunConfig, values, unchanged)
+        modes.keep(config.launch.access.value)
         for name in self._values.keys() - self._typed.keys() - changed:
             self._typed[name] = getattr(config, name)
         return config

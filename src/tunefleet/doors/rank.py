@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from tunefleet.base import disk, failures, modes, pulse, reserve, secrets, status, stdio
+from tunefleet.base import disk, failures, modes, ownership, pulse, reserve, secrets, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, DiskError, RunError, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.imports import heavy_imports
@@ -31,7 +31,10 @@ def main() -> None:
     modes.keep()
     end_with_launcher()
     plan = Plan.read(Path(sys.argv[1]))
+    modes.keep(plan.config.launch.access.value)
     try:
+        if complaint := ownership.complaint(plan.paths.root):
+            raise RunError(f"{complaint}.")
         with _lock(plan):
             sys.exit(run(plan))
     except RunError as error:  # the directory is another start's, and so is what stands in it

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from tunefleet.base import failures, ownership, status, text
+from tunefleet.base import failures, modes, ownership, status, text
 from tunefleet.base.errors import DISK, DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
@@ -30,6 +31,7 @@ def start(plan: Plan, machine: Machine) -> int:
 
     Raises `RunError` where the directory is another run's, or files hold something else than when it was planned.
     """
+    modes.keep(plan.config.launch.access.value)
     plan = unchanged.recorded(plan)
     if is_done(plan):  # under a launcher every rank takes this branch: no other process can end the run meanwhile
         if machine.rank == 0:
@@ -62,7 +64,8 @@ def save_for_later(plan: Plan) -> None:
 def announce(plan: Plan) -> None:
     """Prints what is about to run, before any rank writes to the same console."""
     print(text.listed(plan.summary()))
-    for note in [*plan.notes, *_from_scratch(plan)]:
+    access = modes.note(plan.paths.root, plan.config.launch.access.value)
+    for note in [*plan.notes, *_from_scratch(plan), *[access] * bool(access)]:
         print(f"note: {note}")
     sys.stdout.flush()
 
@@ -175,8 +178,7 @@ def expect_own(plan: Plan) -> None:
     Raises `RunError` where the directory is another configuration's, or its files held something else. A plan.json that
     is damaged is replaced, where the checkpoints beside it are of this configuration.
     """
-    if complaint := ownership.complaint(plan.paths.root):
-        raise RunError(f"{complaint}.")
+    expect_safe_folders(plan)
     if not plan.paths.plan.exists():
         return
     try:
@@ -191,6 +193,13 @@ def expect_own(plan: Plan) -> None:
             f"Choose another name=, or none.{_rows_of_a_step(saved, plan)}{_more_steps(saved, plan)}"
         )
     unchanged.expect_as_in(saved, plan)
+
+
+def expect_safe_folders(plan: Plan) -> None:
+    """Raises `RunError` where somebody else could replace files of the run, of its outputs, or of prepared data."""
+    shared = map(ownership.complaint_of_shared, (plan.paths.root.parent, Path(plan.config.data.cache)))
+    if complaints := [f"{complaint}." for complaint in (ownership.complaint(plan.paths.root), *shared) if complaint]:
+        raise RunError(*complaints)
 
 
 def _expect_own_checkpoints(plan: Plan, damage: DamagedPlan) -> None:

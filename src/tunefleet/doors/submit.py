@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tunefleet.base import progress
+from tunefleet.base import modes, progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import look_ahead, status, unchanged
@@ -101,6 +101,7 @@ def _send(plans: Sequence[Plan], reader: StatusReader, name: str) -> int:
 def _outcomes(plans: Sequence[Plan], reader: StatusReader) -> list[Outcome]:
     """One refused batch does not keep the others from being submitted."""
     outputs = Path(plans[0].run_dir).parent
+    modes.keep(plans[0].config.launch.access.value)
     code = _code(plans[0], outputs)
     origin = provenance.record(REPOSITORY, code.digest if code else "")
     with ExitStack() as locks:

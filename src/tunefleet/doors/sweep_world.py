@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from tunefleet.base import status, sweep_requests, sweeps
+from tunefleet.base import ownership, status, sweep_requests, sweeps
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths, lies_in
 from tunefleet.base.status import State, Status
@@ -26,13 +26,17 @@ from tunefleet.sweep.world import Start
 
 
 def expect_in_place(paths: SweepPaths, definition: Definition) -> Path:
-    """The outputs that the sweep lies in. Raises `RunError` where its trials would run in others."""
+    """The outputs that the sweep lies in. Raises `RunError` where its trials would run in others, or its folder is
+    somebody else's.
+    """
     outputs = paths.root.resolve().parent.parent
     if (Path(definition.outputs).resolve(), definition.name) != (outputs, paths.root.name):
         raise RunError(
             f"{paths.definition}: is of {definition.name} in {definition.outputs}, and lies in {outputs}. Put it back "
             "there, or begin another sweep here: sweep.name=ANOTHER."
         )
+    if complaint := ownership.complaint(paths.root) or ownership.complaint_of_shared(paths.root.parent):
+        raise RunError(f"{complaint}.")
     return outputs
 
 

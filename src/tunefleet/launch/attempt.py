@@ -61,6 +61,7 @@ def begin(run: RunPaths, key: str, code: str = "") -> str:
     where the run has failed, or fails now: the Python here does not run `code`, its port is taken, no progress.
     """
     plan = Plan.read(run.root)
+    modes.keep(plan.config.launch.access.value)
     run_status = status.read(run.status) or Status(State.QUEUED)
     if reason := _not_its_turn(run, key, run_status, plan):
         print(f"tunefleet: {run.root.name} {reason}", file=sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 from submitit.core.utils import CommandFunction, FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from tunefleet.base import files, status
+from tunefleet.base import files, modes, status
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.config.launch import LaunchConfig
 from tunefleet.launch import queue, submission
@@ -276,6 +276,7 @@ def _setup(batch: Batch, folder: Path, python: str) -> list[str]:
     begin = f"{shlex.quote(python)} -P -m tunefleet.launch.attempt begin {shlex.quote(str(folder))}"
     code = shlex.quote(str(batch.code))
     return [
+        *modes.shell(batch.launch.access.value),
         "trap : TERM",
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
         *batch.launch.setup,
@@ -308,7 +309,7 @@ def _job(plan: Plan) -> Job:
 def _shared(launch: LaunchConfig) -> tuple[object, ...]:
     """What the batch script holds of the settings beside the job's options."""
     code = launch.snapshot, launch.snapshot_untracked
-    return launch.setup, launch.srun_args, launch.python, launch.array_limit, launch.signal_before, code
+    return launch.setup, launch.srun_args, launch.python, launch.array_limit, launch.signal_before, launch.access, code
 
 
 def _name(batch: Batch) -> str:

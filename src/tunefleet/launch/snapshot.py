@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tunefleet
-from tunefleet.base import files
+from tunefleet.base import files, modes
 from tunefleet.base.errors import RunError
 from tunefleet.launch import project
 
@@ -97,7 +97,7 @@ class _File:
 
     def write(self, path: Path) -> None:
         """Makes `path`, read-only and on the disk; it must not be there yet."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        modes.make(path.parent)
         if self.kind == _LINK:
             path.symlink_to(os.fsdecode(self.content))
             return
@@ -150,7 +150,7 @@ def _repair(code_files: Sequence[_File], folder: Path) -> None:
         if _File.read(file.name, folder / file.name) != file:
             temporary = _beside(folder)
             file.write(temporary)
-            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+            modes.make((folder / file.name).parent)
             files.publish(temporary, folder / file.name)
 
 

@@ -21,7 +21,7 @@ from tunefleet.sweep.space import Axis, Condition, Space, equal
 Groups = Mapping[str, Sequence[str]]
 """{config group: its choices}"""
 _NOT_OURS = ("sweep", "sweeps", "hydra")
-_ONE_FOR_ALL = ("output_dir", "launch.name", "launch.snapshot", "launch.wait", "launch.dry_run")
+_ONE_FOR_ALL = ("output_dir", "launch.name", "launch.access", "launch.snapshot", "launch.wait", "launch.dry_run")
 
 
 def read(sweep: SweepConfig, typed: Sequence[str] = (), groups: Groups | None = None) -> Space:
