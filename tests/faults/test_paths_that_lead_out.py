@@ -10,17 +10,21 @@ from typing import Any, cast
 import pytest
 
 from tests.launch.fakes import installed, queued
-from tunefleet.base import checksums, delivery, files, sweep_requests, sweeps
+from tunefleet.base import checksums, delivery, files, status, sweep_requests, sweeps
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
+from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import SweepPaths
 from tunefleet.checkpoint import pointer
-from tunefleet.config.sweep import SweepConfig
+from tunefleet.config.sweep import Direction, SweepConfig
 from tunefleet.doors import cancel, rm, sweep_world
 from tunefleet.doors.sweep_world import Trials
 from tunefleet.launch import register, submission
 from tunefleet.launch.queue import Entry
+from tunefleet.launch.run_state import StatusReader
+from tunefleet.sweep import live_trials
 from tunefleet.sweep.definition import Definition
+from tunefleet.sweep.study import Study, Trial, TrialRun, TrialState
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +133,19 @@ def test_control_it_would_act_upon_any(
     monkeypatch.setattr(sweep_world, "lies_in", lambda named, folder: True)
     acts(trials(tmp_path / "outputs"), str(precious))[act]()
     assert (contents(precious) != before) is is_changed
+
+
+@pytest.mark.parametrize("is_defended", [True, False])
+def test_who_looks_at_a_sweep_settles_no_run_elsewhere(
+    is_defended: bool, tmp_path: Path, precious: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status.write(precious / "status.json", Status(State.RUNNING, pid=2**22 + 1, updated=1.0))
+    before = contents(precious)
+    trial = Trial(1, {}, (TrialRun(str(precious), "a", ()),), state=TrialState.RUNNING)
+    if not is_defended:
+        monkeypatch.setattr(live_trials, "lies_in", lambda named, folder: True)
+    live_trials.look_up(Study({1: trial}), {"loss": Direction.MIN}, StatusReader(), tmp_path / "outputs")
+    assert (contents(precious) == before) is is_defended
 
 
 @pytest.mark.parametrize("name", ["lr", "../../precious"])

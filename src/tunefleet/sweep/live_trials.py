@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunefleet.base.paths import RunPaths
-from tunefleet.base.status import Status
+from tunefleet.base.paths import RunPaths, lies_in
+from tunefleet.base.status import Status, read
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.sweep import replicates
 from tunefleet.sweep.leaderboard import Live
@@ -15,10 +15,15 @@ from tunefleet.sweep.study import Score, Study, Trial
 from tunefleet.sweep.trial_measures import measures
 
 
-def look_up(study: Study, objectives: Objectives, reader: StatusReader) -> dict[int, Live]:
-    """{number: how it stands} of the trials that have not ended."""
+def look_up(study: Study, objectives: Objectives, reader: StatusReader, outputs: Path) -> dict[int, Live]:
+    """{number: how it stands} of the trials that have not ended. Only runs of `outputs` are settled."""
+
+    def stands(run_dir: Path) -> Status | None:
+        paths = RunPaths(run_dir)
+        return reader.status(paths) if lies_in(run_dir, outputs) else read(paths.status)
+
     return {
-        trial.number: live_of([reader.status(RunPaths(Path(run.run_dir))) for run in trial.runs], trial, objectives)
+        trial.number: live_of([stands(Path(run.run_dir)) for run in trial.runs], trial, objectives)
         for trial in study.trials.values()
         if not trial.state.final
     }

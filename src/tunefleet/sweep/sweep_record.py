@@ -80,7 +80,7 @@ def _of_journal(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
     config, folder = _definition(paths)
     events = tuple(Journal.read(paths.journal).events)
     study = fold(events)
-    live = look_up(study, config.objective, reader)
+    live = look_up(study, config.objective, reader, _outputs(paths))
     return SweepRecord(paths, config, study, events, live, _cost_unit(study), folder)
 
 
@@ -90,9 +90,13 @@ def _of_grid(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
         raise RunError(f"{paths.root}: no sweep there: neither a definition.json nor a sweep.json that can be read.")
     objectives = grid_study.objectives_of(sweep)
     study = grid_study.study_of(sweep, objectives, reader)
-    live = look_up(study, objectives, reader)
+    live = look_up(study, objectives, reader, _outputs(paths))
     config, events = SweepConfig(objective=dict(objectives)), grid_study.events_of(study)
     return SweepRecord(paths, config, study, events, live, _cost_unit(study), Path.cwd())
+
+
+def _outputs(paths: SweepPaths) -> Path:
+    return paths.root.resolve().parent.parent
 
 
 def _definition(paths: SweepPaths) -> tuple[SweepConfig, Path]:
