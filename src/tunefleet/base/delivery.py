@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import checksums, files, swap
+from tunefleet.base import checksums, files, modes, swap
 from tunefleet.base.errors import RunError
 
 RECORD = "tunefleet.json"
@@ -55,7 +55,7 @@ def staging(folder: Path) -> Iterator[Path]:
     swap.recover(target)
     staged = swap.name_beside(target) if swap.can_replace(target) else target / swap.name_beside(target).name
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    modes.make(staged)
     try:
         yield staged
     finally:
