@@ -7,14 +7,12 @@ control: nothing is synced, and files are moved one by one.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
-import sys
 from pathlib import Path
-from typing import Any
 
 from tests.faults.strace import allow_any_tracer
+from tests.faults.victims import serve
 from tunefleet.base import delivery, swap
 
 NAMES = {"old": ("config.json", "a.safetensors", "b.safetensors"), "new": ("config.json", "a.safetensors")}
@@ -39,18 +37,7 @@ def _victim(folder: Path, careless: bool) -> None:
 
 def main() -> None:
     """One child at a time, until the input ends."""
-    for line in sys.stdin:
-        order: dict[str, Any] = json.loads(line)
-        child = os.fork()
-        if not child:
-            try:
-                _victim(Path(order["folder"]), order["careless"])
-            finally:
-                os._exit(0)
-        os.waitpid(child, os.WUNTRACED)  # it has stopped
-        print(child, flush=True)
-        os.waitpid(child, 0)
-        print("ended", flush=True)
+    serve(lambda order: _victim(Path(order["folder"]), order["careless"]))
 
 
 if __name__ == "__main__":

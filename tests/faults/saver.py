@@ -7,17 +7,15 @@ files of torch through the store; "saved at step N" goes to the file `console` a
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from tests.faults.strace import allow_any_tracer
+from tests.faults.victims import serve
 from tunefleet.base import files
 from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
@@ -79,18 +77,7 @@ def _save(folder: Path, step: int, value: int, careless: bool) -> None:
 def main() -> None:
     """One child at a time, until the input ends."""
     torch.set_num_threads(1)
-    for line in sys.stdin:
-        order: dict[str, Any] = json.loads(line)
-        child = os.fork()
-        if not child:
-            try:
-                _save(Path(order["folder"]), order["step"], order["value"], order["careless"])
-            finally:
-                os._exit(0)
-        os.waitpid(child, os.WUNTRACED)  # it has stopped
-        print(child, flush=True)
-        os.waitpid(child, 0)
-        print("ended", flush=True)
+    serve(lambda order: _save(Path(order["folder"]), order["step"], order["value"], order["careless"]))
 
 
 if __name__ == "__main__":

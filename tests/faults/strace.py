@@ -49,8 +49,26 @@ class Call:
 @contextmanager
 def traced(log: Path, calls: str) -> Iterator[None]:
     """Within it, the `calls` of this process and its threads are written to `log`."""
-    allow_any_tracer()
     command = ["strace", "-f", "-y", "-ttt", "-T", "-e", f"trace={calls}", "-o", str(log), "-p", str(os.getpid())]
+    with _attached(command):
+        yield
+
+
+@contextmanager
+def refusing(call: str, error: str, path: Path, log: Path) -> Iterator[None]:
+    """Within it the kernel answers every system call `call` of this process about `path` with `error`, as EIO.
+
+    What it refused is in `log`.
+    """
+    inject = ["-P", str(path), "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    with _attached(["strace", "-f", "-o", str(log), *inject, "-p", str(os.getpid())]):
+        yield
+
+
+@contextmanager
+def _attached(command: list[str]) -> Iterator[None]:
+    """Within it, strace looks at this process."""
+    allow_any_tracer()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while not _tracer():
         assert process.poll() is None, "strace has ended"
@@ -60,28 +78,6 @@ def traced(log: Path, calls: str) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
-
-
-@contextmanager
-def refusing(call: str, error: str, path: Path, log: Path) -> Iterator[None]:
-    """Within it the kernel answers every system call `call` of this process about `path` with `error`, as EIO.
-
-    What it refused is in `log`.
-    """
-    allow_any_tracer()
-    inject = ["-P", str(path), "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
-    process = subprocess.Popen(
-        ["strace", "-f", "-o", str(log), *inject, "-p", str(os.getpid())], stderr=subprocess.PIPE
-    )
-    assert process.stderr
-    while not _tracer():
-        assert process.poll() is None, "strace has ended"
-        time.sleep(0.01)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate()
 
 
 def _tracer() -> int:

@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.faults.waiting import until
 from tunefleet.base import builds, processes
 
 BUILD = """
@@ -70,13 +70,6 @@ class Desk:
         file = self.folder / "compiling"
         until(lambda: file.exists() and bool(file.read_text().strip()))
         return int(file.read_text())
-
-
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.waiting import until
 from tests.ranks import ROOT
 from tunefleet.base import owner, processes
 from tunefleet.doors.compose import from_overrides
@@ -76,13 +77,6 @@ class Desk:
         (self.root / "go").touch()
         assert process.wait(timeout=120) == 0
         (self.root / "go").unlink()
-
-
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

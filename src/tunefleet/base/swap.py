@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from tunefleet.base import files
+from tunefleet.base import files, processes
 
 _AT_FDCWD, _EXCHANGE = -100, 2  # RENAME_EXCHANGE of Linux's renameat2
 
@@ -36,7 +36,7 @@ def recover(target: Path) -> None:
     for folder in (target.parent, target):
         for path in list(folder.iterdir()) if folder.is_dir() else ():
             number, _, kind = path.name.removeprefix(_prefix(target)).partition(".")
-            if not path.name.startswith(_prefix(target)) or not number.isdigit() or _is_alive(int(number)):
+            if not path.name.startswith(_prefix(target)) or not number.isdigit() or _is_at_work(int(number)):
                 continue
             if kind == "old" and not target.exists():
                 files.publish(path, target)
@@ -109,11 +109,6 @@ def _prefix(target: Path) -> str:
     return f".{target.name}.{socket.gethostname().split('.')[0]}-"
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
+def _is_at_work(pid: int) -> bool:
+    """Whether another process made it that still lives: what has our own number is of an earlier one."""
+    return pid != os.getpid() and processes.is_alive(pid)

@@ -71,13 +71,11 @@ class CheckpointStore:
         A checkpoint of the same step is replaced, unless it is what this process has just saved or restored. Raises
         `DiskError`, on all ranks, where there is no room or writing fails on one: earlier checkpoints are as they were.
         """
-        self.advance(wait=True)
         final = self._folder / folders.name_of(state.step)
-        if self._is_on_disk(final, state.step):
+        part = self._begun(final, engine, state.step)
+        if part is None:
             return
-        part = self._part(engine)
         with self._giving_up(final):
-            self._begin(final, part)
             parts = on_all(self._group, final, lambda: write(_temporary(final), part))  # then all are on the disk
             sums = {name: checksum for part_sums in parts for name, checksum in part_sums.items()}
             manifest = self._manifest(state)
@@ -88,13 +86,10 @@ class CheckpointStore:
 
         An earlier one is over before: no two are written at once. Raises `DiskError`, on all ranks.
         """
-        self.advance(wait=True)
         final = self._folder / folders.name_of(state.step)
-        if self._is_on_disk(final, state.step):
+        part = self._begun(final, engine, state.step)
+        if part is None:
             return
-        part = self._part(engine)
-        with self._giving_up(final):
-            self._begin(final, part)
         copies, manifest = self._memory.copied(part), self._manifest(state)
         self._background = BackgroundSave(
             self._group,
@@ -166,6 +161,16 @@ class CheckpointStore:
         """Removes what need not stay, now that another checkpoint was measured. Raises `DiskError`. Collective."""
         if self._on_disk:
             on_first(self._group, self._folder, self._remove_old)
+
+    def _begun(self, final: Path, engine: Engine, step: int) -> dict[str, CheckpointFile] | None:
+        """This rank's files, for which there is a folder with room; None where `final` is there already. Collective."""
+        self.advance(wait=True)
+        if self._is_on_disk(final, step):
+            return None
+        part = self._part(engine)
+        with self._giving_up(final):
+            self._begin(final, part)
+        return part
 
     def _part(self, engine: Engine) -> dict[str, CheckpointFile]:
         """This rank's files, by name. Collective."""

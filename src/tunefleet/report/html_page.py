@@ -11,12 +11,22 @@ from string import Template
 from typing import Any
 
 
-def filled(name: str, title: str, content: Mapping[str, Any]) -> str:
-    """The page `assets/NAME.html` with its script, what all pages share, and `content`; texts are shown as text."""
+def mark(generator: str) -> str:
+    """What the head of a page says of the command that made it."""
+    return f'<meta name="generator" content="{generator}">'
+
+
+def filled(name: str, generator: str, title: str, content: Mapping[str, Any]) -> str:
+    """The page of `assets/NAME.html` and its script, in what all pages share, with `content`; texts are shown as text.
+
+    `generator` is the command that makes it.
+    """
     from plotly.offline import get_plotlyjs  # 0.2 s, and nothing else here needs it
 
-    return Template(_asset(f"{name}.html")).substitute(
+    return Template(_asset("page.html")).substitute(
+        mark=mark(generator),
         title=html.escape(title),
+        body=_asset(f"{name}.html"),
         style=_asset("page.css"),
         data=_json(content),
         plotly=get_plotlyjs(),

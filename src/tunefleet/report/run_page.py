@@ -11,7 +11,7 @@ from tunefleet.launch.register import Run
 from tunefleet.report import html_page
 from tunefleet.report.run_view import RunView, view
 
-_MARK = '<meta name="generator" content="tunefleet report">'
+_GENERATOR = "tunefleet report"
 _HEAD = 500  # characters in which the mark is
 
 
@@ -32,7 +32,7 @@ def filled(runs: Sequence[Run]) -> str:
     title = typed if len(runs) == 1 else f"{len(runs)} runs compared"
     footnote = f"Made {time.strftime('%Y-%m-%d %H:%M')}. Again: tunefleet report {typed}"
     page = RunPage(title, footnote, views, differing([view.settings for view in views]))
-    return html_page.filled("run_page", title, asdict(page))
+    return html_page.filled("run_page", _GENERATOR, title, asdict(page))
 
 
 def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
@@ -44,6 +44,6 @@ def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
 def is_ours(path: Path) -> bool:
     """Whether a file is a page of `tunefleet report`, which the next one may replace."""
     try:
-        return _MARK in path.read_text(encoding="utf-8")[:_HEAD]
+        return html_page.mark(_GENERATOR) in path.read_text(encoding="utf-8")[:_HEAD]
     except (OSError, UnicodeDecodeError):
         return False

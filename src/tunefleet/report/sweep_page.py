@@ -80,4 +80,4 @@ class SweepPage:
 
 def filled(page: SweepPage) -> str:
     """The page. Whatever a text holds is shown as text."""
-    return html_page.filled("sweep_page", page.name, asdict(page))
+    return html_page.filled("sweep_page", "tunefleet sweep report", page.name, asdict(page))
