@@ -10,7 +10,8 @@ from dataclasses import replace
 from tunefleet.base import sweep_requests
 from tunefleet.base.errors import DONE, RunError
 from tunefleet.base.status import State
-from tunefleet.config.load import dump
+from tunefleet.config import RunConfig
+from tunefleet.config.load import dump, leaves
 from tunefleet.doors import compose, grid, unchanged
 from tunefleet.doors.start import REPOSITORY, start
 from tunefleet.doors.submit import submit
@@ -116,15 +117,12 @@ def _free_name(run: Run) -> str:
 
 def _changed(old: Plan, new: Plan) -> list[str]:
     """Settings whose values are others today: a default that was changed since, or another machine."""
-    values_then, values_now = _flat(dump(old.config)), _flat(dump(new.config))
+    values_then, values_now = _settings(old.config), _settings(new.config)
     values_then["processes"], values_now["processes"] = old.layout.world_size, new.layout.world_size
     keys = sorted({**values_then, **values_now}.keys() - {"name", "output_dir"})
     changed = [key for key in keys if values_then.get(key) != values_now.get(key)]
     return [f"{key}: {values_then.get(key)!r} then, {values_now.get(key)!r} now" for key in changed]
 
 
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _settings(config: RunConfig) -> dict[str, object]:
+    return {key: value for key, value in leaves(dump(config)) if value != {}}

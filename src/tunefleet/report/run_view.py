@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunefleet.base import files, status
 from tunefleet.base.status import Status
 from tunefleet.base.units import clock, count
+from tunefleet.config.load import leaves
 from tunefleet.launch import provenance
 from tunefleet.launch.register import Run
 from tunefleet.tracking import metrics
@@ -46,7 +47,7 @@ def view(run: Run) -> RunView:
         reason=_reason(current),
         facts={name: text for name, text in _facts(run, current, records).items() if text},
         results=_results(records),
-        settings=dict(_flat(run.plan.get("config"))),
+        settings=_settings(run.plan.get("config")),
         curves=_curves(records),
         data={key.replace("_", " "): _text(value) for key, value in _mapping(run.paths.data).items()},
         samples=_samples(run),
@@ -96,6 +97,10 @@ def _results(records: Sequence[Record]) -> dict[str, float]:
     return {key.removeprefix("evaluation/"): value for key, value in values.items()}
 
 
+def _settings(config: Any) -> dict[str, str]:
+    return {key: _text(value) for key, value in leaves(config)} if isinstance(config, Mapping) else {}
+
+
 def _curves(records: Sequence[Record]) -> dict[str, Series]:
     keys = dict.fromkeys(key for record in records for key in record if key not in _NOT_DRAWN)
     return {key: curve for key in keys if (curve := _curve(records, key)).steps}
@@ -132,16 +137,6 @@ def _mapping(path: Any) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if not isinstance(settings, Mapping):
-        return
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _text(value)
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from tunefleet.base import files
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.config.launch import Launcher
-from tunefleet.config.load import dump, load
+from tunefleet.config.load import dump, leaves, load
 from tunefleet.config.sweep import SweepConfig
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.sweep.study import Study
@@ -81,7 +81,7 @@ class Definition:
 
 def differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Settings that have other values now than when the sweep began; a setting that is new since then is none."""
-    earlier, later = _flat(recorded), _flat(current)
+    earlier, later = _settings(recorded), _settings(current)
     return [f"{key} was {value!r}, is {later.get(key)!r}" for key, value in earlier.items() if later.get(key) != value]
 
 
@@ -102,8 +102,5 @@ def expect_unchanged(definition: Definition, composed: Mapping[str, Any]) -> Non
         )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in leaves(values) if value != {}}
