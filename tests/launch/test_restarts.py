@@ -69,7 +69,8 @@ def test_a_killed_rank_is_started_again_until_the_run_is_done(plan: Plan, capsys
     """Both ranks of a start end before the next begins, and status.json has no final state in between."""
     looks = "(root / f'look{start}').write_text((root / 'status.json').read_text())"
     rank_0 = f"{SAVES}{looks}\n_ = [time.sleep(0.05) for _ in range(1200 if start < 3 else 1)]"
-    bodies(plan, rank_0, f"{SAVES}save(start); {DIES} if start < 3 else None")
+    waits = "while not (root / f'look{start}').exists():\n    time.sleep(0.02)"
+    bodies(plan, rank_0, f"{SAVES}{waits}\nsave(start); {DIES} if start < 3 else None")
     assert restarts.run(allowed(plan, 5)) == 0
     console = capsys.readouterr().err
     assert "tunefleet: restart 1 of 5 in 1 s: rank 1 of 2 was killed by SIGKILL" in console

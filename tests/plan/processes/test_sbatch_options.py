@@ -77,7 +77,7 @@ WISHES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 ELSEWHERE = {"name", "port", "parallel_runs", "gpus_per_run", "setup", "srun_args", "python"}
 ELSEWHERE |= {"signal_before", "max_restarts", "array_limit", "wait", "dry_run", "snapshot"}
-ELSEWHERE |= {"start_limit", "step_limit", "restarts", "grace", "snapshot_untracked"}
+ELSEWHERE |= {"start_limit", "step_limit", "restarts", "grace", "snapshot_untracked", "access"}
 
 
 @pytest.mark.parametrize("name", WISHES)
