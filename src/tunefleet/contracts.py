@@ -78,6 +78,8 @@ class StepResult:
     seconds: float
     refusal: Refusal | None = None
     micro_losses: tuple[float, ...] = ()
+    data_seconds: float = 0.0
+    """How long this rank waited for the step's data, which `seconds` does not hold."""
 
 
 @dataclass(frozen=True)
@@ -243,11 +245,14 @@ class Tracker(Protocol):
     def log(self, record: dict[str, Any]) -> None:
         """One record; it has a `step`, and names as `train/loss`."""
 
+    def samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """Questions with the model's answers at `step`, one at least, all with the same keys."""
+
     def rewind(self, step: int) -> None:
         """The run has gone back to `step`: what follows is from after it."""
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """The last call."""
+        """The last call: `state` is how the run ended, `reason` why where it failed."""
 
 
 StepAct = Callable[[RunState, StepResult], None]

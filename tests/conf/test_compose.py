@@ -81,7 +81,7 @@ def test_every_choice_composes_and_plans(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("rules.optimizer_rules", "rules.adapter_rules"):  # bitsandbytes is optional
+    for module in ("rules.optimizer_rules", "rules.adapter_rules", "rules.run_rules"):  # optional packages
         monkeypatch.setattr(f"tunefleet.plan.{module}.find_spec", lambda name: object())
     from_scratch = ["model.init=random"] if group == "model" and choice != "hf" else []
     words = [f"{group}={choice}", *from_scratch, *needs.get((group, choice), [])]

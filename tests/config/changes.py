@@ -13,6 +13,14 @@ from tests.shared import tiny_model
 
 Settings = dict[str, Any]
 _REFUSALS = "tests/train/test_update_refusals.py"
+_TRACKERS = "tests/tracking/test_all_trackers.py"
+_OF_TRACKERS = {
+    "csv": "test_csv_holds_every_value",
+    "tensorboard": "test_tensorboard_reads_every_value",
+    "mlflow": "test_mlflow_reads_every_value_of_one_run",
+    "mlflow_uri": "test_mlflow_reads_every_value_of_one_run",
+    "artifacts": "test_an_artifact_that_is_asked_for_is_kept_at_the_end",
+}
 DROPOUTS = {**OPT, "vocab_size": 320, "dropout": 0.1}
 
 
@@ -318,6 +326,7 @@ _CHANGES: Settings = {
         "group": Change("together", seen.told),
         "run_name": Change("lr=1e-4", seen.told),
         "tags": Change(["odd"], seen.told),
+        **{name: ShownBy(f"{_TRACKERS}::{test}") for name, test in _OF_TRACKERS.items()},
         "log_every": Change("7", seen.planned),
     },
     "launch": _LAUNCH,

@@ -24,6 +24,12 @@ class OfflineRun:
     summary: dict[str, Any] = field(default_factory=dict)
     steps: list[int] = field(default_factory=list)
     exit_code: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What each of `steps` holds, but W&B's own keys."""
+    config: dict[str, Any] = field(default_factory=dict)
+    alerts: list[str] = field(default_factory=list)
+    artifacts: list[str] = field(default_factory=list)
+    """Those that are no tables."""
 
 
 def offline_runs(run_dir: Path) -> list[OfflineRun]:
@@ -39,10 +45,17 @@ def _read(path: Path) -> OfflineRun:
         record = Record.FromString(content)
         if record.HasField("run"):
             run.id, run.name, run.group = record.run.run_id, record.run.display_name, record.run.run_group
+            run.config = {item.key: json.loads(item.value_json) for item in record.run.config.update}
         for item in record.summary.update:
             run.summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
         if record.HasField("history"):
             run.steps.append(record.history.step.num)
+            items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+            run.history.append({key: json.loads(text) for key, text in items.items() if not key.startswith("_")})
+        if record.HasField("alert"):
+            run.alerts.append(f"{record.alert.level} {record.alert.title}: {record.alert.text}")
+        if record.HasField("artifact") and "table" not in record.artifact.type:
+            run.artifacts.append(record.artifact.name)
         if record.HasField("exit"):
             run.exit_code = record.exit.exit_code
     return run

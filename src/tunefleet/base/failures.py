@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,6 +49,22 @@ class Failure:
         """The failure that `error` is; call it where the error is caught."""
         text = str(error) if isinstance(error, TunefleetError) else f"{type(error).__name__}: {error}"
         return Failure(rank, text, cause_of(error), exit_code_of(error), traceback.format_exc())
+
+
+_AT_EXIT: list[Callable[[str], object]] = []
+
+
+def at_exit(act: Callable[[str], object]) -> None:
+    """Has `act` called with the reason when this process leaves because of a failure, once that is written down."""
+    _AT_EXIT[:] = [act]
+
+
+def run_at_exit(reason: str) -> None:
+    """Calls what `at_exit` has got, once; what it raises is dropped, for the process leaves anyway."""
+    acts, _AT_EXIT[:] = list(_AT_EXIT), []
+    for act in acts:
+        with suppress(Exception):
+            act(reason)
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-NOT_RUNS = ("cache", "code", "submissions", "sweeps")
+NOT_RUNS = ("cache", "code", "mlruns", "submissions", "sweeps")
 """Folders of ours beside the runs', whose names no run may have."""
 
 
@@ -46,6 +46,16 @@ class RunPaths:
     def metrics(self) -> Path:
         """One JSON object a line: the truth about what was logged."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def csv(self) -> Path:
+        """The same as a table, where `tracking.csv` asks for it."""
+        return self.root / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files, where `tracking.tensorboard` asks for them."""
+        return self.root / "tensorboard"
 
     @property
     def batches(self) -> Path:

@@ -17,20 +17,38 @@ class WandbMode(Enum):
     DISABLED = "disabled"
 
 
+class ArtifactName(Enum):
+    """What trackers may keep besides numbers."""
+
+    EXPORT = "export"
+    SAMPLES = "samples"
+    PLAN = "plan"
+
+
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Weights & Biases and the console; `metrics.jsonl` is always written."""
+    """Trackers, several at once (`tracking=[wandb,csv]`), and the console; `metrics.jsonl` is always written."""
 
-    wandb: WandbMode = WandbMode.AUTO
+    wandb: WandbMode = WandbMode.DISABLED
     """Whether and how Weights & Biases logs the run."""
+    tensorboard: bool = False
+    """Whether TensorBoard's event files are written, below `tensorboard` of the run directory."""
+    mlflow: bool = False
+    """Whether MLflow logs the run."""
+    csv: bool = False
+    """Whether `metrics.csv` is written beside `metrics.jsonl`: a column for each number."""
+    mlflow_uri: str | None = None
+    """MLflow's server or store; null is MLFLOW_TRACKING_URI, else `mlflow.db` (SQLite) in `output_dir`."""
+    artifacts: tuple[ArtifactName, ...] = ()
+    """Files that W&B and MLflow get at the end of a finished run: `export` (the model), `samples`, `plan`."""
     project: str = "tunefleet"
-    """Weights & Biases project."""
+    """Weights & Biases project, and MLflow's experiment."""
     entity: str | None = None
     """Weights & Biases team or user; null is the key's own."""
     group: str | None = None
     """Runs of one group are drawn together; null takes data and model."""
     run_name: str | None = None
-    """What Weights & Biases calls the run; null is the run's own name."""
+    """What trackers call the run; null is the run's own name."""
     tags: tuple[str, ...] = ()
     """Words to find the run by."""
     log_every: Cadence = Cadence((steps(1),))

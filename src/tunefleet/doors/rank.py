@@ -117,11 +117,13 @@ def guarded(plan: Plan, act: Callable[[], int]) -> int:
         return act()
     except BaseException as unexpected:
         error = disk.recognised(unexpected, plan.paths.root)
+        failure = Failure.from_error(rank, error)
         with suppress(OSError):  # of a disk that fails: the exit code and the line below say it
-            failures.write(plan.paths, Failure.from_error(rank, error))
+            failures.write(plan.paths, failure)
             if isinstance(error, DiskError) and rank == 0 and not plan.job:  # a job's end writes its final state
                 _settle(plan, Ending(Cause.DISK, str(error)))
         _report(rank, error)
+        failures.run_at_exit(failure.message)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code_of(error))  # a barrier at exit would wait for ranks that are gone

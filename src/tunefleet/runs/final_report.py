@@ -21,6 +21,11 @@ def write_report(plan: Plan, samples: Sequence[Sample]) -> None:
     plots.picture(metrics.read(plan.paths.metrics), plan.paths.curve, plan.name)
 
 
+def shown_samples(plan: Plan, samples: Sequence[Sample]) -> list[dict[str, str]]:
+    """The first samples, for trackers: split, question, reference, answer."""
+    return [asdict(sample) for sample in samples[: plan.config.evaluation.samples]]
+
+
 def print_report(
     plan: Plan, console: Console, record: dict[str, Any], samples: Sequence[Sample], seconds: float, tokens: int
 ) -> None:

@@ -1,12 +1,18 @@
-"""Trackers of a run: its metrics file, its console, and Weights & Biases where that is switched on."""
+"""Trackers of a run: its metrics file, its console, and those of `tracking`, each in a thread of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from tunefleet.contracts import Tracker
 from tunefleet.plan.plan import Plan
-from tunefleet.tracking import wandb_server
+from tunefleet.tracking import artifacts, background, mlflow, wandb_server
+from tunefleet.tracking.background import BackgroundTracker
 from tunefleet.tracking.console import Console
+from tunefleet.tracking.csv_file import CsvFile
 from tunefleet.tracking.metrics import MetricsFile
+from tunefleet.tracking.mlflow import MlflowRun
+from tunefleet.tracking.tensorboard import TensorboardFiles
 from tunefleet.tracking.trackers import Trackers
 from tunefleet.tracking.wandb import WandbSink
 
@@ -15,8 +21,20 @@ def trackers_of_rank(plan: Plan, rank: int, console: Console, resumed_from: int)
     """Those of rank 0, from step `resumed_from` on; other ranks have none."""
     if rank != 0:
         return Trackers([])
-    trackers: list[Tracker] = [MetricsFile(plan.paths.metrics, resumed_from), console]
-    mode = wandb_server.mode(plan.config.tracking.wandb)
+    records = MetricsFile(plan.paths.metrics, resumed_from)
+    return Trackers([records, console, *_asked_for(plan, console.print_line, resumed_from)])
+
+
+def _asked_for(plan: Plan, announce: Callable[[str], None], resumed_from: int) -> Iterator[Tracker]:
+    """What `tracking` switches on."""
+    tracking, paths = plan.config.tracking, plan.paths
+    mode = wandb_server.mode(tracking.wandb)
+    sending = artifacts.SECONDS_TO_SEND if tracking.artifacts else 0.0
     if mode != "disabled":
-        trackers.append(WandbSink(plan, mode, console.print_line))
-    return Trackers(trackers)
+        yield WandbSink(plan, mode, announce, max(sending, background.SECONDS_TO_FINISH))
+    if tracking.tensorboard:
+        yield BackgroundTracker("TensorBoard", lambda: TensorboardFiles(plan, resumed_from))
+    if tracking.mlflow:
+        yield BackgroundTracker("MLflow", lambda: MlflowRun(plan), max(sending, mlflow.SECONDS_TO_FINISH))
+    if tracking.csv:
+        yield BackgroundTracker("CSV", lambda: CsvFile(paths.csv, paths.metrics, resumed_from))

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from tunefleet.base import files, progress, pulse, refused_updates, status, sweep_requests
+from tunefleet.base import failures, files, progress, pulse, refused_updates, status, sweep_requests
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, DiskError, ExportError, NonFiniteLoss, OutOfMemory
 from tunefleet.base.failures import cause_of
 from tunefleet.base.status import Cause, State
@@ -43,6 +43,7 @@ from tunefleet.runs.run_engine import build_engine
 from tunefleet.runs.run_trackers import trackers_of_rank
 from tunefleet.runs.status_writer import StatusWriter
 from tunefleet.runs.step_record import step_record
+from tunefleet.runs.training_clock import TrainingClock
 from tunefleet.runs.validation import Sample
 from tunefleet.tracking import metrics
 from tunefleet.tracking.console import Console
@@ -118,11 +119,13 @@ class _Run:
         self._unlogged: tuple[RunState, StepResult] | None = None
         self.export_error: ExportError | None = None
         """Why the export of rank 0 failed, after everything else was done."""
+        self._clock = TrainingClock(plan.paths.metrics, self._state.step)
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
 
     def train(self) -> int:
-        """The run, from its first or its resumed step on."""
+        """The run, from its first or its resumed step on; where it fails, its trackers get the reason."""
+        failures.at_exit(lambda reason: self._trackers.finish({"state": "failed", "reason": reason}))
         self._announce()
         self._save_for_rewinds()
         reason = None
@@ -172,6 +175,7 @@ class _Run:
         self._state = replace(saved, left_out=left_out, refused=rewind.refused)
         self._note_order()
         self._trackers.rewind(saved.step)
+        self._clock = TrainingClock(self._plan.paths.metrics, saved.step)
         self._group.barrier()  # every rank reads the evaluations that are left
         self._deciding.resume()
         self._write_status(State.RUNNING)
@@ -222,6 +226,7 @@ class _Run:
 
     def _remember(self, state: RunState, result: StepResult) -> None:
         self._state = state
+        self._clock.add(result)
         self._deadline.step_seconds = result.seconds
         self._unlogged = (state, result)
         if result.refusal:
@@ -239,7 +244,7 @@ class _Run:
             return
         self._unlogged = None
         with self._stop.noting():
-            self._trackers.log(step_record(self._plan, state, result))
+            self._trackers.log(step_record(self._plan, state, result, self._steps.steps_per_epoch, self._clock.seconds))
         self._write_status(
             State.RUNNING,
             **({"loss": result.loss} if math.isfinite(result.loss) else {}),
@@ -256,14 +261,23 @@ class _Run:
     def _measure(self) -> dict[str, float]:
         """What was measured, as `SPLIT/loss`."""
         record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        samples: list[Sample] = []
         if validation_splits.answers_needed(self._plan.config):
-            record |= validation.of_answers(self._plan, self._engine, self._copies, self._inputs)[0]
+            answered, samples = validation.of_answers(self._plan, self._engine, self._copies, self._inputs)
+            record |= answered
         with self._stop.noting():
-            self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, **record})
+            self._trackers.log({**self._axes(), **record})
+            self._trackers.samples(self._state.step, final_report.shown_samples(self._plan, samples))
         evaluation = run_summary.split_metrics(record)
         self._store.measured(self._state.step, evaluation)
         self._write_status(State.RUNNING, evaluation=evaluation)
         return evaluation
+
+    def _axes(self) -> dict[str, Any]:
+        """What an evaluation is drawn against."""
+        epoch = round(self._state.step / self._steps.steps_per_epoch, 6)
+        seconds = round(self._clock.seconds, 6)
+        return {"step": self._state.step, "epoch": epoch, "seconds": seconds, "tokens": self._state.tokens}
 
     def _save_on_cadence(self, state: RunState, result: StepResult) -> None:
         if state.step < self._steps.total or not self._plan.config.checkpoint.at_end:  # the end saves by itself
@@ -377,7 +391,8 @@ class _Run:
         evaluation = run_summary.split_metrics(record)
         best = self._deciding.tidy(self._state.step, evaluation)
         with self._stop.noting():
-            self._trackers.log({"step": self._state.step, "tokens": self._state.tokens, "final": True, **record})
+            self._trackers.log({**self._axes(), "final": True, **record})
+            self._trackers.samples(self._state.step, final_report.shown_samples(self._plan, samples))
             if self._is_first_rank:
                 with pulse.solo_work("reporting"):
                     self._report(record, samples, trained, early, best, done=not failed)

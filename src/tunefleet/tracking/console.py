@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ class Console:
         for key, value in record.items():
             if key.startswith("evaluation/") and key.endswith("/loss"):
                 self.print_line(f"  step {record['step']}: {key.split('/')[1]} loss {value:.4f}")
+
+    def samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """Nothing: those of the end are in the report."""
 
     def rewind(self, step: int) -> None:
         """The bar goes back."""

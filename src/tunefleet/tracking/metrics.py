@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ class MetricsFile:
             self._stream.write(line)
             self._stream.flush()
 
+    def samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """Nothing: samples.jsonl has those of the end."""
+
     def rewind(self, step: int) -> None:
         """Drops the records of later steps, which come again."""
         self._stream.close()
@@ -44,6 +48,11 @@ class MetricsFile:
 def read(path: Path) -> list[dict[str, Any]]:
     """All records; a line that a crash or an accident broke is left out."""
     return [record for record in files.read_records(path) if isinstance(record.get("step"), int)]
+
+
+def kept(records: Iterable[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """The records that a run which resumes after `step` does not write again."""
+    return [record for record in records if record["step"] <= step and not record.get("final")]
 
 
 def evaluations(path: Path) -> list[dict[str, Any]]:
@@ -63,5 +72,4 @@ def best_losses(path: Path) -> dict[str, float]:
 
 
 def _rewind(path: Path, step: int) -> None:
-    records = [record for record in read(path) if record["step"] <= step and not record.get("final")]
-    files.write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept(read(path), step)))

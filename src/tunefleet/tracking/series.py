@@ -23,14 +23,15 @@ class Series:
 def timed(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
     """With `seconds`, those of training up to each record: the pauses between two starts do not count.
 
-    A record stands for the steps since the one before it, of which it has the last one's time.
+    Records of earlier versions have none: one stands for the steps since the one before it, of which it has the last
+    one's time.
     """
     seconds, step = 0.0, 0
     for record in records:
         if "train/seconds" in record:
             seconds += record["train/seconds"] * (record["step"] - step)
             step = record["step"]
-        yield {**record, "seconds": seconds}
+        yield {**record, "seconds": record.get("seconds", seconds)}
 
 
 def series(records: Sequence[Record], key: str) -> Series:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import shlex
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,17 @@ from typing import Any
 from tunefleet.base import files, secrets
 from tunefleet.config.load import dump
 from tunefleet.plan.plan import Plan
-from tunefleet.tracking import metrics, wandb_file, wandb_server
+from tunefleet.tracking import artifacts, metrics, wandb_file, wandb_server
+from tunefleet.tracking.background import SECONDS_TO_FINISH, BackgroundTracker, first_line
+from tunefleet.tracking.fingerprints import fingerprints
 
 log = logging.getLogger(__name__)
 
-SECONDS_TO_FINISH = 8.0
-"""What a run waits for at its end, whatever the server and the disk do; W&B's package takes two to four more."""
 _SECONDS_TO_CLOSE = 3.0
 INIT_TIMEOUT = 10  # seconds; its own default of 90 would be the wait for an unreachable server
 
 
-class WandbSink:
+class WandbSink(BackgroundTracker):
     """A W&B run that resumes under the same id when the run resumes; without `resumes` it replaces what is there.
 
     Where the server cannot be reached, the run is saved offline. `announce` gets one line with the run's address, or
@@ -43,54 +41,85 @@ class WandbSink:
         resumes: bool = True,
     ) -> None:
         self._plan = plan
-        self._mode = mode
         self._announce = announce
-        self._finish_seconds = finish_seconds
-        self._resumes = resumes
-        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._summary: dict[str, Any] = {}
-        self.unsent_folder: Path | None = None
-        """What `wandb sync` takes; None before the run has started, and where the server has it all."""
-        self._has_stopped = False
-        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
-        self._thread.start()
+        self._run = _WandbRun(plan, mode, announce, resumes)
+        super().__init__("Weights & Biases", self._run.begin, finish_seconds, log)
 
     @property
-    def is_working(self) -> bool:
-        """Whether the thread still takes records."""
-        return self._thread.is_alive()
+    def unsent_folder(self) -> Path | None:
+        """What `wandb sync` takes; None before the run has started, and where the server has it all."""
+        return self._run.unsent_folder
+
+    @property
+    def address(self) -> str:
+        """The run's page at its server; empty where it is not there."""
+        return self._run.address
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Waits for the thread, and says how to send what is not at the server."""
+        super().finish(summary)
+        if self.unsent_folder or self.has_stopped:
+            self._announce(f"Weights & Biases: send the run with: {self.command}")
+
+    @property
+    def command(self) -> str:
+        """What sends the run later."""
+        return f"tunefleet sync {shlex.quote(os.path.relpath(self._plan.run_dir))}"
+
+
+class _WandbRun:
+    """The run of the package: all of it in one thread."""
+
+    def __init__(self, plan: Plan, mode: str, announce: Callable[[str], None], resumes: bool) -> None:
+        self._plan = plan
+        self._mode = mode
+        self._announce = announce
+        self._resumes = resumes
+        self._table: Any = None
+        self.unsent_folder: Path | None = None
+        self.address = ""
+
+    def begin(self) -> _WandbRun:
+        """Starts it. Raises whatever the package raises where it can be neither online nor offline."""
+        self._run = self._start()
+        return self
 
     def log(self, record: dict[str, Any]) -> None:
-        """Passes a record to the thread."""
-        self._queue.put(record)
+        """A record, with its losses against tokens and seconds besides."""
+        self._run.log(_with_axes(record), step=record["step"])
 
     def rewind(self, step: int) -> None:
         """Nothing: W&B keeps what it has of a step, and takes the steps after those that it knows."""
 
+    def samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """Adds rows to the table `samples`."""
+        import wandb
+
+        if self._table is None:
+            self._table = wandb.Table(columns=["step", *samples[0]], log_mode="INCREMENTAL")
+        for sample in samples:
+            self._table.add_data(step, *sample.values())
+        self._run.log({"samples": self._table}, step=step)
+
     def finish(self, summary: dict[str, Any]) -> None:
-        """Waits for the thread, `finish_seconds` at most, and says how to send what is not at the server."""
-        self._summary = summary
-        self._queue.put(None)
-        self._thread.join(self._finish_seconds)
-        if self.is_working:
-            self._warn_once("no answer at the end")
-        if self.unsent_folder or self._has_stopped:
-            self._announce(f"Weights & Biases: send the run with: {self._command}")
+        """Sends the summary, an alert where the run has failed, and the artifacts that are asked for.
 
-    @property
-    def _command(self) -> str:
-        return f"tunefleet sync {shlex.quote(os.path.relpath(self._plan.run_dir))}"
+        Raises `OSError` where the file of an offline run is not whole.
+        """
+        self._run.summary.update({**metrics.best_losses(self._plan.paths.metrics), **summary})
+        if summary.get("state") == "failed":
+            self._run.alert(f"{self._plan.name} failed", str(summary.get("reason") or "see its logs"), "ERROR")
+        for name, kind, path in artifacts.of_run(self._plan) if summary.get("state") == "finished" else ():
+            self._send_artifact(name, kind, path)
+        self._run.finish()
+        self._look_at_file(Path(self._run.settings.sync_file))
 
-    def _work(self) -> None:
-        try:
-            run = self._start()
-            while (record := self._queue.get()) is not None:
-                run.log(_with_token_axis(record), step=record["step"])
-            run.summary.update({**metrics.best_losses(self._plan.paths.metrics), **self._summary})
-            run.finish()
-            self._look_at_file(Path(run.settings.sync_file))
-        except Exception as error:  # whatever it is, it must not stop the run
-            self._warn_once(_first_line(error))
+    def _send_artifact(self, name: str, kind: str, path: Path) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"{self._run.id}-{name}", type=kind)
+        artifact.add_dir(str(path)) if path.is_dir() else artifact.add_file(str(path))
+        self._run.log_artifact(artifact)
 
     def _look_at_file(self, path: Path) -> None:
         """Marks the file of a run that the server has, as `wandb sync` does; of another one, whether it is whole."""
@@ -98,12 +127,7 @@ class WandbSink:
             self.unsent_folder = None
             files.touch(path.with_name(f"{path.name}.synced"))
         elif not _is_whole(path):
-            self._warn_once(f"{os.path.relpath(path)} is not whole (is the disk full?)")
-
-    def _warn_once(self, reason: str) -> None:
-        if not self._has_stopped:
-            log.warning("Weights & Biases stopped: %s. metrics.jsonl has everything.", reason)
-        self._has_stopped = True
+            raise OSError(f"{os.path.relpath(path)} is not whole (is the disk full?)")
 
     def _start(self) -> Any:
         """The run of wandb, online where that is set and works, else offline."""
@@ -117,7 +141,7 @@ class WandbSink:
             if self._mode == "offline":
                 raise
             self._release_run_id()
-            return self._offline(_first_line(error))
+            return self._offline(first_line(error))
 
     def _offline(self, reason: str) -> Any:
         self._announce(f"Weights & Biases: {secrets.redacted(reason)}; the run is saved offline")
@@ -142,15 +166,17 @@ class WandbSink:
             id=sha256(f"{self._plan.trajectory or self._plan.identity} {self._plan.name}".encode()).hexdigest()[:16],
             resume="allow" if self._resumes else None,
             tags=tracking.tags,
-            config=secrets.redacted_values(dump(self._plan.config)),
+            config=secrets.redacted_values({**dump(self._plan.config), "fingerprints": fingerprints(self._plan)}),
             dir=str(self._plan.paths.wandb),
             mode=self._mode,  # type: ignore[arg-type]
             settings=wandb.Settings(init_timeout=INIT_TIMEOUT, silent=True, console="off"),
         )
-        run.define_metric("by_tokens/*", step_metric="tokens")
+        for axis in ("tokens", "seconds"):
+            run.define_metric(f"by_{axis}/*", step_metric=axis)
         self.unsent_folder = Path(run.settings.sync_dir)
         if self._mode == "online":
-            self._announce(f"Weights & Biases: {run.url}")
+            self.address = str(run.url)
+            self._announce(f"Weights & Biases: {self.address}")
         return run
 
 
@@ -164,11 +190,10 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _with_token_axis(record: dict[str, Any]) -> dict[str, Any]:
-    """The record, with its loss once more to be drawn against tokens."""
-    loss = {"by_tokens/loss": record["train/loss"]} if "train/loss" in record else {}
-    return {**{k: v for k, v in record.items() if k != "step"}, **loss}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _with_axes(record: dict[str, Any]) -> dict[str, Any]:
+    """The record, with each loss once more to be drawn against tokens, and against seconds where it has them."""
+    losses = {key: value for key, value in record.items() if key.endswith("/loss")}
+    names = {key: key.removeprefix("train/").removeprefix("evaluation/") for key in losses}
+    axes = [axis for axis in ("tokens", "seconds") if axis in record or axis == "tokens"]
+    copies = {f"by_{axis}/{names[key]}": value for axis in axes for key, value in losses.items()}
+    return {**{key: value for key, value in record.items() if key != "step"}, **copies}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from tunefleet.base import pulse
 from tunefleet.contracts import Batches, Engine, RunState
 from tunefleet.train.hooks import Hooks
@@ -24,9 +27,11 @@ def fit(
     spikes.resume(state)
     while not (reason := stop.reason(state)):
         pulse.enter("taking data", state.step + 1)
+        began = time.perf_counter()
         micro_batches = batches.take(accumulation)
+        waited = time.perf_counter() - began
         pulse.enter("training")
-        result = engine.train_step(micro_batches, spikes.refusal)
+        result = replace(engine.train_step(micro_batches, spikes.refusal), data_seconds=waited)
         state = spikes.remember(state.advanced(result, batches.position), result)
         pulse.step_done(result.seconds)
         refusals.settle(state, result)

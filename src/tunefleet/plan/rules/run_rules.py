@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
 from tunefleet.base.paths import NOT_RUNS
 from tunefleet.config import RunConfig
+from tunefleet.config.tracking import WandbMode
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
 _LONGEST_NAME = 200  # file systems take 255 bytes; copies of a run add to its name
@@ -26,6 +28,31 @@ def log_every(config: RunConfig) -> list[str]:
     if not config.tracking.log_every.is_never:
         return []
     return ["tracking.log_every: 0 would record the last step alone. Use tracking.log_every=1, or 5%."]
+
+
+def tracker_packages(config: RunConfig) -> list[str]:
+    """Trackers whose packages are no dependencies are there."""
+    switches = {"tensorboard": config.tracking.tensorboard, "mlflow": config.tracking.mlflow}
+    return [
+        f"tracking.{name}: its package is not installed here: pip install {name}. Or leave it out."
+        for name, is_on in switches.items()
+        if is_on and find_spec(name) is None
+    ]
+
+
+def artifacts(config: RunConfig) -> list[str]:
+    """Somebody takes the files."""
+    tracking = config.tracking
+    if not tracking.artifacts or tracking.mlflow or tracking.wandb is not WandbMode.DISABLED:
+        return []
+    return ["tracking.artifacts: W&B and MLflow alone take files. Use tracking=wandb or mlflow, or leave it out."]
+
+
+def mlflow_uri(config: RunConfig) -> list[str]:
+    """A store is that of MLflow."""
+    if config.tracking.mlflow_uri is None or config.tracking.mlflow:
+        return []
+    return ["tracking.mlflow_uri: MLflow is off. Use tracking=mlflow, or leave it out."]
 
 
 def asynchronous(config: RunConfig) -> list[str]:
