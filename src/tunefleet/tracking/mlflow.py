@@ -55,6 +55,7 @@ class MlflowRun:
         for key, value in record.items():
             if key not in _NO_METRICS and is_number(value) and record["step"] > self._last_step(key):
                 self._metrics.append(Metric(key, float(value), at, record["step"]))
+                self._last_steps[key] = record["step"]
         if time.monotonic() - self._sent > _SECONDS_BETWEEN_CALLS:
             self._send()
 
@@ -109,11 +110,9 @@ class MlflowRun:
         self._metrics, self._sent = [], time.monotonic()
 
     def _last_step(self, key: str) -> int:
-        """The last step of which MLflow has `key` from an earlier start."""
-        if self._is_new:
-            return -1
+        """The last step of which MLflow has `key`, from an earlier start too."""
         if key not in self._last_steps:
-            history = self._client.get_metric_history(self._id, key)
+            history = [] if self._is_new else self._client.get_metric_history(self._id, key)
             self._last_steps[key] = max((metric.step for metric in history), default=-1)
         return self._last_steps[key]
 
