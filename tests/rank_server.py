@@ -6,6 +6,7 @@ A line of JSON on its input asks for ranks (`tests.ranks`), a line on its output
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib
 import json
 import os
@@ -67,6 +68,8 @@ def _become(folder: Path, rank: int, environment: dict[str, str]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for stream, file in ((0, nothing), (1, log), (2, log)):
         os.dup2(file, stream)
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(_SECONDS - 10)
 
 
 def _run(request: dict[str, Any], rank: int) -> None:

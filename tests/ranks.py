@@ -26,9 +26,14 @@ def run_in_ranks(function: str, ranks: int, folder: Path, argument: Any = None) 
     port = free_port()
     environments = [{**os.environ, **_ENVIRONMENT, **_rank_environment(rank, ranks, port)} for rank in range(ranks)]
     codes = _ask({"function": function, "folder": str(folder), "argument": argument, "environments": environments})
-    failed = [rank for rank, code in enumerate(codes) if code]
-    assert not failed, "\n".join((folder / f"log-{rank}.txt").read_text()[-4000:] for rank in failed)
+    failed = {rank: code for rank, code in enumerate(codes) if code}
+    logs = (f"rank {rank}, exit code {code}: {_end_of_log(folder, rank)}" for rank, code in failed.items())
+    assert not failed, "\n".join(logs)
     return [json.loads((folder / f"result-{rank}.json").read_text()) for rank in range(ranks)]
+
+
+def _end_of_log(folder: Path, rank: int) -> str:
+    return (folder / f"log-{rank}.txt").read_text()[-4000:]
 
 
 def _rank_environment(rank: int, ranks: int, port: int) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +36,7 @@ def parts_of_runs(folder: Path, cases: list[dict[str, Any]]) -> list[Any]:
 
 def _part(group: Any, run: str, until: int, micro: int, **settings: Any) -> list[float] | str:
     """`forget` is the control: moments begin at zero again. `offload` is of the optimizer, above stage 0."""
+    print(f"{run} up to step {until}, {getrusage(RUSAGE_SELF).ru_maxrss >> 10} MiB", time.monotonic(), flush=True)
     forget, packed = settings.pop("forget", False), settings.pop("packed", True)
     if settings.pop("offload", False) and (stage := settings["stage"]):
         settings["parallel"] = {"name": "offload", "zero_stage": stage, "offload_optimizer": "cpu"}

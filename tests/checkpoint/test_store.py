@@ -155,6 +155,19 @@ def test_another_configuration_or_number_of_ranks_is_refused(tmp_path: Path) -> 
         store(tmp_path).restore(Engine())
 
 
+def test_another_strategy_is_refused_for_its_strategy_where_its_shape_is_fixed(tmp_path: Path) -> None:
+    """A plan.json that was torn and replaced may be of another strategy for the same trajectory."""
+    saved, other = (
+        CheckpointStore(tmp_path, identity, SingleProcess(), Retention(2), trajectory="one")
+        for identity in ("tensor", "pipeline")
+    )
+    saved.save(Engine(), STATE)
+    with pytest.raises(RunError, match="saved by another strategy") as refusal:
+        other.restore(Engine())
+    assert "ranks" not in str(refusal.value)
+    assert other.restore(Engine(reshardable=True)) == STATE
+
+
 def test_another_number_of_ranks_reseeds_where_the_engine_is_reshardable(tmp_path: Path) -> None:
     def draw(seed: int) -> list[float]:
         restored = CheckpointStore(tmp_path, "mine", SingleProcess(), Retention(2), seed=seed).restore(

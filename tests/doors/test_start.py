@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.plans import OPT
+from tests.plans import OPT, tiny_plan
 from tunefleet.base import status
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.status import State, Status
@@ -186,6 +186,22 @@ def test_the_lock_is_held_while_the_ranks_run_and_given_back(planned: Planned, m
         start(planned(), CPU)
     monkeypatch.setattr(restarts, "run", lambda plan: 3)
     assert start(planned(), CPU) == 3
+
+
+@pytest.mark.parametrize("first", ["plain", "tensor"])
+def test_another_strategy_is_refused_with_the_setting_that_fixes_the_shape(
+    tmp_path: Path, started: list[Plan], first: str
+) -> None:
+    batch = {"micro_batch": 1, "global_batch": 4}
+    plans = {
+        name: tiny_plan(tmp_path, ranks=2, parallel={"name": name, "tensor": degree}, **batch)
+        for name, degree in (("plain", 1), ("tensor", 2))
+    }
+    plans = {name: replace(plan, name="mine", run_dir=str(tmp_path / "mine")) for name, plan in plans.items()}
+    plans.pop(first).save()
+    (other,) = plans.values()
+    with pytest.raises(RunError, match=r"parallel\.tensor=2 resumes only .* train\.start_from=mine"):
+        start(other, CPU)
 
 
 def test_a_damaged_plan_is_replaced_by_the_command_of_the_run(planned: Planned, started: list[Plan]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 WHOLE = (
@@ -81,8 +81,3 @@ def _changed(value: Any, draw: random.Random) -> Any:
 
 
 _WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (_cut, _flipped, _spliced, _whole, _value, _value, _value)
-
-
-def stream(seed: int, count: int) -> Iterator[random.Random]:
-    """A generator for each mutant, so that one of them can be made again alone: `random.Random(f"{seed}-{number}")`."""
-    return (random.Random(f"{seed}-{number}") for number in range(count))

@@ -48,9 +48,8 @@ def run(name: str, seed: int, count: int) -> Tally:
 
 def save(name: str, seed: int, number: int, folder: Path) -> list[Path]:
     """The files of one mutant, written into `folder` without being read."""
-    made = topic(name)
     folder.mkdir(parents=True, exist_ok=True)
-    type(made)(made.samples, lambda path, sample: True).attempt(seed, number, folder)
+    topic(name).keep(seed, number, folder)
     return [path for path in folder.rglob("*") if path.is_file()]
 
 

@@ -5,18 +5,22 @@ A topic reads a mutant and says `read` or `refused`; whatever else it raises is 
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import io
 import json
 import os
 import random
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.fuzz.mutation import mutant
+from tests.fuzz.spoiled import Spoiled
 from tunefleet.base.errors import UserError
 
 ROWS = [
@@ -45,15 +49,20 @@ class Topic:
 
     def attempt(self, seed: int, number: int, folder: Path) -> tuple[str, str]:
         """The sample that mutant `number` was made of, and how it ended: read, or refused. Leaves it in `folder`."""
+        name = self.keep(seed, number, folder)
+        try:
+            return name, "read" if self.read(folder / name, name) else "refused"
+        except UserError as error:
+            return name, "refused" if all(error.complaints) else "silent"
+
+    def keep(self, seed: int, number: int, folder: Path) -> str:
+        """Writes mutant `number` into `folder`, unread; the name of its sample."""
         draw = random.Random(f"{seed}/{number}")
         name = draw.choice(sorted(self.samples))
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(mutant(self.samples[name], draw))
-        try:
-            return name, "read" if self.read(path, name) else "refused"
-        except UserError as error:
-            return name, "refused" if all(error.complaints) else "silent"
+        return name
 
 
 def texts() -> Topic:
@@ -183,6 +192,27 @@ def configs() -> Topic:
     return Topic({name: content.encode() for name, content in samples.items()}, read)
 
 
+def own_files() -> Spoiled:
+    """Files of ours in a folder of outputs."""
+    from tests.fuzz import own_files
+
+    return own_files.spoiled(_folder())
+
+
+def trained_run() -> Spoiled:
+    """Files of a run with a checkpoint, an export, rows and prepared data."""
+    from tests.fuzz import trained_run
+
+    return trained_run.spoiled(_folder())
+
+
+def _folder() -> Path:
+    """One that is there as long as the process is."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def faulty() -> Topic:
     """The control: a reader that raises, then ends its process, and so on."""
 
@@ -199,17 +229,19 @@ def faulty() -> Topic:
     return Topic({"a": b"a"}, read)
 
 
-TOPICS: dict[str, Callable[[], Topic]] = {
+TOPICS: dict[str, Callable[[], Topic | Spoiled]] = {
     "texts": texts,
     "tables": tables,
     "templates": templates,
     "models": models,
     "configs": configs,
+    "own_files": own_files,
+    "trained_run": trained_run,
 }
 
 
-def topic(name: str) -> Topic:
+def topic(name: str) -> Topic | Spoiled:
     """The topic, ready to read."""
     made: Any = {**TOPICS, "faulty": faulty}[name]()
-    assert isinstance(made, Topic)
+    assert isinstance(made, Topic | Spoiled)
     return made

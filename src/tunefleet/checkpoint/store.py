@@ -130,10 +130,7 @@ class CheckpointStore:
         same_ranks = checkpoint.ranks == self._group.size
         same_shape = same_ranks and checkpoint.same_strategy
         if not same_shape and not engine.reshardable:
-            raise RunError(
-                f"{checkpoint.folder}: sharded over {checkpoint.ranks} ranks, and this run has {self._group.size}. "
-                f"Only as many can resume: launch.processes={checkpoint.ranks}."
-            )
+            raise RunError(f"{checkpoint.folder}: {self._why_not(checkpoint)}")
         restore = engine.restore if same_shape else engine.restore_resized
         restore(checkpoint.folder, SHARDS, checkpoint.state.step)
         self._restore_rng(checkpoint, same_ranks)
@@ -141,6 +138,18 @@ class CheckpointStore:
         self.early_stopping = checkpoint.early_stopping
         self.note, self.origin = checkpoint.note + self._set_aside(checkpoint), checkpoint.folder
         return checkpoint.state
+
+    def _why_not(self, checkpoint: Checkpoint) -> str:
+        """Why this run, whose shape is fixed, cannot resume from another one, and the next move."""
+        if checkpoint.same_strategy:
+            return (
+                f"sharded over {checkpoint.ranks} ranks, and this run has {self._group.size}. "
+                f"Only as many can resume: launch.processes={checkpoint.ranks}."
+            )
+        return (
+            "saved by another strategy (its machine.json names it), and this one reads its own alone. Resume with "
+            "that parallel=, or start a new run with name=ANOTHER."
+        )
 
     def measured(self, step: int, evaluation: Mapping[str, float]) -> None:
         """Takes what was measured at `step`, as `SPLIT/loss`."""

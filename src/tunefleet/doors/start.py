@@ -191,6 +191,7 @@ def expect_own(plan: Plan) -> None:
         raise RunError(
             f"name: {plan.name} is taken by a run with other settings ({'; '.join(changed) or 'batch'}). "
             f"Choose another name=, or none.{_rows_of_a_step(saved, plan)}{_more_steps(saved, plan)}"
+            f"{_fixed_shape(saved, plan)}"
         )
     unchanged.expect_as_in(saved, plan)
 
@@ -231,6 +232,17 @@ def _more_steps(saved: Plan, plan: Plan) -> str:
     return (
         " Its schedule was planned for its own number of steps. When it is finished, "
         f"train.start_from={saved.name} starts a new run from its weights, with a schedule of its own."
+    )
+
+
+def _fixed_shape(saved: Plan, plan: Plan) -> str:
+    """Why this other strategy cannot resume the run, where others could."""
+    setting = saved.fixes_shape or plan.fixes_shape
+    if not setting or not saved.trajectory or saved.trajectory != plan.trajectory:
+        return ""
+    return (
+        f" {setting} resumes only what the same saved, with as many processes. A new run with "
+        f"train.start_from={saved.name} begins with its weights."
     )
 
 

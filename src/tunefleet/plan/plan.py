@@ -91,10 +91,26 @@ class Plan:
     @property
     def reshardable(self) -> bool:
         """Whether it can go on from what any number of processes, at any ZeRO stage, saved."""
+        return not self.fixes_shape
+
+    @property
+    def fixes_shape(self) -> str:
+        """The setting for which only the same strategy and number of processes resume it; empty where others can.
+
+        A rank holds a part of the model that ZeRO knows nothing of, a second copy of it, or states that nobody saves.
+        """
         parallel, layout = self.config.parallel, self.layout
-        if layout.tensor * layout.pipeline > 1 or parallel.hierarchical != 1:
-            return False  # a rank holds parts of the model that ZeRO knows nothing of, or a second copy of it
-        return Place.NVME not in (parallel.offload_optimizer, parallel.offload_parameters)
+        for name, value in (
+            ("tensor", layout.tensor),
+            ("pipeline", layout.pipeline),
+            ("hierarchical", parallel.hierarchical),
+        ):
+            if value != 1:
+                return f"parallel.{name}={'null' if value is None else value}"
+        for name in ("offload_optimizer", "offload_parameters"):
+            if getattr(parallel, name) is Place.NVME:
+                return f"parallel.{name}=nvme"
+        return ""
 
     def goes_on_as(self, later: Plan) -> bool:
         """Whether `later` may go on with this run: the same, or another strategy for the same trajectory."""
