@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.base.status import State
-from tunefleet.doors import commands
+from tunefleet.doors import answer_arguments, commands
 from tunefleet.doors.sweep_table import SWEEP_COMMANDS
 
 Argument = tuple[str, dict[str, Any]]
@@ -156,7 +156,12 @@ COMMANDS: tuple[Command, ...] = (
         [_RUNS, _PAGE],
     ),
     ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN, _CHECKPOINT]),
-    ("chat", commands.chat, "talk with the exported model", [_RUN, _CHECKPOINT]),
+    (
+        "chat",
+        commands.chat,
+        "talk with a run's model or any other, or pipe a question to it",
+        [answer_arguments.MODEL, _CHECKPOINT, *answer_arguments.OF_CHAT],
+    ),
 )
 
 

@@ -175,10 +175,10 @@ def evaluate(args: Namespace) -> None:
 
 
 def chat(args: Namespace) -> None:
-    """Talks with the exported model."""
-    from tunefleet.doors import exported
+    """Talks with a model."""
+    from tunefleet.doors import chat_terminal
 
-    exported.chat(_named_run(args), args.checkpoint)
+    chat_terminal.chat(args, outputs_of(args))
 
 
 def bundle(args: Namespace) -> None:

@@ -1,11 +1,8 @@
-"""`tunefleet export`, `evaluate` and `chat`: the trained model."""
+"""`tunefleet export` and `evaluate`: the trained model."""
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +32,7 @@ def export(
     """
     if folder or (checkpoint == LAST and delivery.record(run.paths.export)):
         delivery.expect_free(folder or run.paths.export, overwrite)
-    plan = _ready(run)
+    plan = ready(run)
     unchanged.expect(plan, (Role.MODEL,), _MODEL)
     if merge is not None:
         if plan.config.adapter.name is AdapterName.NONE:
@@ -59,8 +56,8 @@ def export(
 
 def evaluate(run: Run, checkpoint: str = LAST) -> None:
     """Measures the exported model on every validation split."""
-    plan = _ready(run)
-    _expect_model(plan, checkpoint)
+    plan = ready(run)
+    expect_model(plan, checkpoint)
     unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
     with heavy_imports():
         from tunefleet.runs import run_summary
@@ -71,39 +68,13 @@ def evaluate(run: Run, checkpoint: str = LAST) -> None:
     print("\n".join(run_summary.sample_lines(plan, samples)))
 
 
-def chat(run: Run, checkpoint: str = LAST) -> None:
-    """Talks with the exported model."""
-    plan = _ready(run)
-    _expect_model(plan, checkpoint)
-    with heavy_imports():
-        from tunefleet.runs import chat_session
-
-    remembers = (
-        "each line is answered by itself, as the training rows were"
-        if chat_session.single_turns(plan)
-        else "/new begins a new conversation"
-    )
-    read_line = functools.partial(_read_line, iter([f"Say something; {remembers}, an empty line ends."]))
-    chat_session.chat(plan, read_line, print, checkpoint)
-
-
-def _read_line(invitation: Iterator[str]) -> str | None:
-    """A line that was typed; the invitation comes before the first, when the model is there."""
-    for line in invitation:
-        print(line, file=sys.stderr)
-    try:
-        return input("> " if sys.stdin.isatty() else "").strip() or None
-    except EOFError:
-        return None
-
-
-def _expect_model(plan: Plan, checkpoint: str) -> None:
+def expect_model(plan: Plan, checkpoint: str) -> None:
     """Raises `RunError` where files of the model have changed that are read beside the export, or to write one."""
     if exports_adapter_only(plan.config.adapter) or checkpoint != LAST or not plan.paths.export.is_dir():
         unchanged.expect(plan, (Role.MODEL,), _MODEL)
 
 
-def _ready(run: Run) -> Plan:
+def ready(run: Run) -> Plan:
     """The plan of a run, with everything set for the libraries that are imported next."""
     plan = Plan.read(run.paths.root)
     if not (plan.paths.checkpoints.is_dir() or plan.paths.export.is_dir()):  # known before torch is imported

@@ -1,35 +1,18 @@
-"""Chat session: messages of the user, and the answers of a run's exported model."""
+"""Chat session: a conversation with one model, or the same questions to several beside each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from tunefleet.base import files
-from tunefleet.data import prepare
-from tunefleet.data.encode.end_of_turn import end_of_turn
-from tunefleet.engine.plain_model import SingleProcess
-from tunefleet.evaluation.generation import Limits, answers
+from tunefleet.base.errors import ConfigError
+from tunefleet.evaluation.streamed_answer import Answer, Sampling
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import exported_model
-from tunefleet.runs.checkpoint_export import exported
-from tunefleet.runs.chosen_checkpoint import LAST
+from tunefleet.runs.text_model import TextModel
 
 Message = dict[str, str]
-NEW_CONVERSATION = "/new"
-
-
-def chat(
-    plan: Plan, read_message: Callable[[], str | None], print_answer: Callable[[str], None], choice: str = LAST
-) -> None:
-    """Answers every message that `read_message` returns, until it returns None, by the chosen checkpoint's model.
-
-    The conversation is remembered where training had conversations of several questions; else each message is
-    answered by itself, as the training rows were.
-    """
-    converse(_model_answers(plan, choice), read_message, print_answer, remembers=not single_turns(plan))
 
 
 def single_turns(plan: Plan) -> bool:
@@ -40,32 +23,69 @@ def single_turns(plan: Plan) -> bool:
         return False
 
 
-def converse(
-    answer: Callable[[list[Message]], str],
-    read_message: Callable[[], str | None],
-    print_answer: Callable[[str], None],
-    remembers: bool,
-) -> None:
-    """Gives `answer` every message of `read_message`, behind those before it if it `remembers`; `/new` begins anew."""
-    messages: list[Message] = []
-    while (message := read_message()) is not None:
-        history = messages if remembers else []
-        messages = [] if message == NEW_CONVERSATION else [*history, {"role": "user", "content": message}]
-        if messages:
-            content = answer(messages)
-            messages.append({"role": "assistant", "content": content})
-            print_answer(content)
+@dataclass
+class ChatSession:
+    """What was said so far to each of `models`, by label.
 
+    A session that does not `remember` asks each question by itself, as training rows of one question did.
+    """
 
-def _model_answers(plan: Plan, choice: str) -> Callable[[list[Message]], str]:
-    """What the exported model answers to the messages of a conversation."""
-    model = exported_model.in_own_dtype(plan, choice)
-    tokenizer: Any = AutoTokenizer.from_pretrained(exported(plan, choice), trust_remote_code=False)
-    stops = end_of_turn(prepare.own_template(tokenizer), tokenizer).stops
-    limits = Limits(1, plan.config.evaluation.max_new_tokens, plan.config.train.sequence_length, stops)
+    models: Mapping[str, TextModel]
+    sampling: Sampling
+    remembers: bool = True
+    system: str = ""
+    exchanges: list[tuple[Message, dict[str, Message]]] = field(default_factory=list)
 
-    def answer(messages: list[Message]) -> str:
-        prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return answers(model, SingleProcess(), tokenizer, [str(prompt)], limits)[0]
+    def answer(self, question: str, put: Callable[[str, str], None]) -> dict[str, Answer]:
+        """Every model's answer, of which `put` gets (label, piece). Raises `TooLong`, `DataError`; nothing is then
+        remembered.
+        """
+        answers = {label: self._answer(label, question, put) for label in self.models}
+        contents = {label: {"role": "assistant", "content": answer.text.strip()} for label, answer in answers.items()}
+        self.exchanges.append(({"role": "user", "content": question}, contents))
+        return answers
 
-    return answer
+    def _answer(self, label: str, question: str, put: Callable[[str, str], None]) -> Answer:
+        model = self.models[label]
+        history = self.messages(label) if self.remembers else self._system_messages()
+        prompt = model.chat_prompt([*history, {"role": "user", "content": question}])
+        begun = False
+
+        def put_stripped(piece: str) -> None:
+            nonlocal begun
+            piece = piece if begun else piece.lstrip()
+            begun = begun or bool(piece)
+            if piece:
+                put(label, piece)
+
+        return model.answer(model.ids(prompt), self.sampling, put_stripped)
+
+    def messages(self, label: str) -> list[Message]:
+        """The conversation with the model `label`, as a row of training data has it."""
+        turns = [message for question, answers in self.exchanges for message in (question, answers[label])]
+        return [*self._system_messages(), *turns]
+
+    def _system_messages(self) -> list[Message]:
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+    def set_system(self, text: str) -> None:
+        """From now on the conversation begins with `text`; empty for none.
+
+        Raises `ConfigError` where the chat template writes no system prompt: the model would not see it.
+        """
+        if text and not all(model.writes_system() for model in self.models.values()):
+            raise ConfigError("the chat template of this model writes no system prompt, so the model would not see it.")
+        self.system = text
+
+    def undo(self) -> bool:
+        """Forgets the last question and its answers; whether there was one."""
+        return bool(self.exchanges and self.exchanges.pop())
+
+    def clear(self) -> None:
+        """Begins a new conversation, with the same system prompt."""
+        self.exchanges.clear()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of training data for each model, with its label where there are several."""
+        labelled = len(self.models) > 1
+        return [{"messages": self.messages(label), **({"model": label} if labelled else {})} for label in self.models]
