@@ -85,6 +85,7 @@ def _data(value: Any, look: seen.Observer = seen.prepared, **needs: Any) -> Chan
     return Change(value, look, {f"data.{key}": setting for key, setting in needs.items()})
 
 
+_SAMPLING: Settings = {"evaluation.decoding": "sampling"}
 PARALLEL: Settings = {"path": "en.txt", "target_path": "de.txt", "format": "parallel"}
 LABELLED: Settings = {"path": "labels.jsonl", "format": "labelled"}
 
@@ -306,6 +307,18 @@ _CHANGES: Settings = {
         "generate_batch": Change(2, seen.measured),
         "metrics": Change(("bleu", "labels"), seen.measured),
         "max_new_tokens": Change(9, seen.measured),
+        "decoding": Change("beam", seen.measured),
+        "temperature": Change(0.5, seen.measured, _SAMPLING),
+        "top_p": Change(0.5, seen.measured, _SAMPLING),
+        "top_k": Change(5, seen.measured, _SAMPLING),
+        "seed": Change(3, seen.measured, _SAMPLING),
+        "beams": Change(2, seen.measured, {"evaluation.decoding": "beam"}),
+        "stop_texts": Change(("\n",), seen.measured),
+        "answers": Change("labels", seen.measured),
+        "labels": Change(("yes", "no"), seen.measured, {"evaluation.answers": "labels"}),
+        "threshold": Change(0.9, seen.measured),
+        "threshold_label": Change("none", seen.measured, {"evaluation.threshold": 0.9}),
+        "threshold_cost": ShownBy("tests/runs/test_validation.py::test_the_threshold_is_chosen_at_its_cost"),
         "samples": Change(2, seen.answered),
     },
     "checkpoint": {

@@ -23,6 +23,7 @@ from tunefleet.config.load import dump
 from tunefleet.contracts import RunState, StepResult
 from tunefleet.data.prepare import prepare
 from tunefleet.engine.plain_model import SingleProcess
+from tunefleet.evaluation.generation import Answer
 from tunefleet.launch import local, requeue, slurm
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.submission import Submission
@@ -199,16 +200,16 @@ def measured(config: RunConfig, folder: Path) -> Any:
         calls.append([tuple(batch.tokens.shape) for batch in rows])
         return 1.0
 
-    def answers(model: Any, group: Any, words: Any, prompts: Any, limits: Any) -> list[str]:
-        calls.append((list(prompts), repr(limits)))
-        return ["" for _ in prompts]
+    def generate(model: Any, group: Any, words: Any, prompts: Any, limits: Any, decoding: Any) -> list[Answer]:
+        calls.append((list(prompts), repr(limits), repr(decoding)))
+        return [Answer("", 0.5 - number) for number, _ in enumerate(prompts, 1)]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "mean_loss", mean_loss)
-        patch.setattr(validation, "answers", answers)
+        patch.setattr(validation, "generate", generate)
         validation.losses(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
-        record, _ = validation.of_answers(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
-    return calls, sorted(record)
+        record, samples = validation.of_answers(plan, None, SingleProcess(), read)  # type: ignore[arg-type]
+    return calls, sorted(record), [sample.answer for sample in samples]
 
 
 def tiled(config: RunConfig, folder: Path) -> Any:

@@ -44,11 +44,11 @@ class Rank(SingleProcess):
     def __init__(self, rank: int, size: int, other_ranks: Any = None) -> None:
         self.rank, self.size = rank, size
         self.other_ranks = other_ranks or []
-        self.own_value: dict[int, str] = {}
+        self.own_value: dict[int, Any] = {}
 
     def gather(self, value: Any) -> list[Any]:
         self.own_value = dict(value)
-        return [[(number, "") for number in range(len(PROMPTS))], *self.other_ranks, value]
+        return [[(number, ("", 0.0)) for number in range(len(PROMPTS))], *self.other_ranks, value]
 
 
 def in_one_process(model: Any, tokenizer: Any, prompts: list[str], limits: Limits = LIMITS) -> list[str]:
@@ -85,7 +85,7 @@ def test_ranks_share_the_prompts_and_agree(tokenizer: Any, ranks: int) -> None:
     shares = [set(group.own_value) for group in groups]
     assert sum(map(len, shares)) == len(PROMPTS)  # each prompt once
     assert set.union(*shares) == set(range(len(PROMPTS)))
-    merged = {number: text for group in groups for number, text in group.own_value.items()}
+    merged = {number: answer[0] for group in groups for number, answer in group.own_value.items()}
     assert [merged[number] for number in range(len(PROMPTS))] == expected
     last = Rank(0, ranks, [list(group.own_value.items()) for group in groups])
     assert answers(model, last, tokenizer, PROMPTS, LIMITS) == expected
@@ -151,7 +151,7 @@ def test_generation_is_greedy_and_ends_at_the_end_token(tokenizer: Any) -> None:
     stub = Stub()
     in_one_process(stub, tokenizer, ["x"])
     [settings] = stub.model.calls
-    expected = {"do_sample": False, "eos_token_id": 2, "pad_token_id": 1, "max_new_tokens": 6, "synced_gpus": False}
+    expected = {"do_sample": False, "eos_token_id": [2], "pad_token_id": 1, "max_new_tokens": 6, "synced_gpus": False}
     assert {key: settings[key] for key in expected} == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ from tunefleet.data import prepare
 from tunefleet.data.encode.template import find
 from tunefleet.data.store.dataset import Example
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
-from tunefleet.evaluation.generation import Limits
+from tunefleet.evaluation.decoding import Decoding
+from tunefleet.evaluation.generation import Answer, Limits
 from tunefleet.model.learner import Learner
 from tunefleet.runs import validation
 from tunefleet.runs.validation import Sample
@@ -52,14 +54,17 @@ def test_every_split_with_rows_has_a_loss_and_a_perplexity(tmp_path: Path) -> No
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the model is asked; it answers all but the second question as the data do."""
+    """What the model is asked; it answers all but the second question as the data do, and is less sure of each."""
     calls: list[Any] = []
 
-    def answers(model: Any, group: Group, tokenizer: Any, prompts: list[str], limits: Limits) -> list[str]:
+    def generate(
+        model: Any, group: Group, tokenizer: Any, prompts: list[str], limits: Limits, decoding: Decoding
+    ) -> list[Answer]:
         calls.append((prompts, limits))
-        return [f" {prompt.replace('prompt', 'answer')}\n" if "1" not in prompt else "no" for prompt in prompts]
+        texts = [f" {prompt.replace('prompt', 'answer')}\n" if "1" not in prompt else "no" for prompt in prompts]
+        return [Answer(text, math.log(0.9 - 0.1 * number)) for number, text in enumerate(texts)]
 
-    monkeypatch.setattr(validation, "answers", answers)
+    monkeypatch.setattr(validation, "generate", generate)
     return calls
 
 
@@ -72,7 +77,7 @@ def test_exact_match_is_the_fraction_of_answers_that_are_the_datas(tmp_path: Pat
     record, samples = matched(tmp_path)
     assert record == {"evaluation/seen/exact_match": 0.75, "evaluation/seen/answers": 4}
     assert [sample.is_exact_match for sample in samples] == [True, False, True, True]
-    assert samples[1] == Sample("seen", "question 1", "answer 1", "no")
+    assert samples[1] == Sample("seen", "question 1", "answer 1", "no", "prompt 1", math.log(0.8), "no")
 
 
 def test_as_many_questions_as_wanted_are_asked_evenly_spaced(tmp_path: Path, calls: list[Any]) -> None:
@@ -91,3 +96,17 @@ def test_answers_stop_at_the_end_of_the_turn_and_of_the_sequence(tmp_path: Path,
     validation.of_answers(tiny_plan(tmp_path), model, SingleProcess(), inputs("gemma"))
     [(_, limits)] = calls
     assert limits.stops == (2, 320)
+
+
+@pytest.mark.parametrize(("cost", "threshold", "exact"), [(0.0, 0.6, 0.75), (0.3, 0.7, 0.5), (1.0, 0.9, 0.25)])
+def test_the_threshold_is_chosen_at_its_cost(
+    tmp_path: Path, calls: list[Any], cost: float, threshold: float, exact: float
+) -> None:
+    """`threshold_cost` 0.3 of four rows is one."""
+    settings = {"generate_rows": "all", "threshold": "auto", "threshold_cost": cost}
+    record, samples = matched(tmp_path, evaluation=settings)
+    assert record["evaluation/seen/threshold"] == pytest.approx(threshold)
+    assert record["evaluation/seen/exact_match"] == exact
+    changed = [sample for sample in samples if sample.answer == "out_of_scope"]
+    assert all(math.exp(sample.log_probability or 0) < threshold - 1e-9 for sample in changed)
+    assert all(sample.generated != "out_of_scope" for sample in changed)

@@ -37,6 +37,7 @@ from tunefleet.runs import (
 )
 from tunefleet.runs.checkpoint_files import checkpoint_store
 from tunefleet.runs.deciding_metrics import DecidingMetrics
+from tunefleet.runs.decoding_rules import decoding_of
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
 from tunefleet.runs.refused_steps import RefusedSteps
 from tunefleet.runs.run_engine import build_engine
@@ -61,6 +62,7 @@ def train(plan: Plan) -> int:
     expect_planned(plan)
     pulse.enter("reading data")
     inputs = load_inputs(plan)
+    decoding_of(plan, inputs)  # raises what would otherwise be known at the end
     pulse.enter("joining")
     group = join(watched=bool(plan.config.launch.start_limit and plan.config.launch.step_limit != 0))
     pulse.enter("building the model")

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunefleet.base.even_sample import evenly_spaced
-from tunefleet.config.evaluation import ALL, EvaluationConfig
+from tunefleet.config.evaluation import ALL, AUTO_THRESHOLD, EvaluationConfig
 from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.batches.order import in_order
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.store.dataset import Example
-from tunefleet.evaluation.generation import Limits, answers
+from tunefleet.evaluation import threshold
+from tunefleet.evaluation.generation import Answer, Limits, generate
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.evaluation.metrics.answer_metrics import measured
 from tunefleet.plan.plan import Plan
+from tunefleet.runs.decoding_rules import decoding_of
 from tunefleet.runs.inputs import RunInputs
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A question, the data's answer, and the model's."""
+    """A question, the data's answer, and the model's.
+
+    `prompt` is the question as the model reads it, and `log_probability` (natural) that which it gave to `generated`,
+    which is the answer unless that became `evaluation.threshold_label`.
+    """
 
     split: str
     question: str
     reference: str
     answer: str
+    prompt: str = ""
+    log_probability: float | None = None
+    generated: str = ""
 
     @property
     def is_exact_match(self) -> bool:
@@ -57,21 +67,86 @@ def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dic
 
 def of_answers(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> tuple[dict[str, Any], list[Sample]]:
     """The metrics of every split, as a record to log, and every answer. Collective, as `losses`."""
+    generated = _generated(plan, model, group, inputs)
+    threshold = _threshold(plan.config.evaluation, list(generated.values()))
     record: dict[str, Any] = {}
     samples: list[Sample] = []
-    stops = end_of_turn(inputs.data.template, inputs.tokenizer).stops
-    limits = _limits(plan.config.evaluation, plan.config.train.sequence_length, stops)
-    for split, data in inputs.data.validation.items():
-        examples = _selected(data.examples, plan.config.evaluation.generate_rows)
-        if not examples:
-            continue
-        generated = answers(model, group, inputs.tokenizer, [example.prompt for example in examples], limits)
-        references = [example.answer for example in examples]
-        values = {**measured(plan.config.evaluation.metrics, generated, references), "answers": len(generated)}
+    for split, answered in generated.items():
+        texts = answered.above(threshold, plan.config.evaluation.threshold_label)
+        values = {**measured(plan.config.evaluation.metrics, texts, answered.references), "answers": len(texts)}
+        values |= {} if threshold is None else {"threshold": threshold}
         record |= {f"evaluation/{split}/{name}": value for name, value in values.items()}
-        questions = [example.messages[-1]["content"] if example.messages else "" for example in examples]
-        samples += [Sample(split, *texts) for texts in zip(questions, references, generated, strict=True)]
+        samples += answered.samples(split, texts)
     return record, samples
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Examples, and what the model answered to them."""
+
+    examples: Sequence[Example]
+    answers: Sequence[Answer]
+
+    @property
+    def references(self) -> list[str]:
+        """The data's answers."""
+        return [example.answer for example in self.examples]
+
+    @property
+    def texts(self) -> list[str]:
+        """The model's answers."""
+        return [answer.text for answer in self.answers]
+
+    @property
+    def probabilities(self) -> list[float]:
+        """Those that the model gave to its answers."""
+        return [math.exp(answer.log_probability) for answer in self.answers]
+
+    def above(self, lowest: float | None, fallback: str) -> list[str]:
+        """The texts; `fallback` where the probability is below `lowest`."""
+        return self.texts if lowest is None else threshold.applied(self.texts, self.probabilities, lowest, fallback)
+
+    def samples(self, split: str, texts: Sequence[str]) -> list[Sample]:
+        """All of them, with `texts` for answers."""
+        return [
+            Sample(split, _question(example), example.answer, text, example.prompt, answer.log_probability, answer.text)
+            for example, answer, text in zip(self.examples, self.answers, texts, strict=True)
+        ]
+
+
+def _generated(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dict[str, _Answered]:
+    """What the model answers to the selected examples of every split that has some."""
+    config = plan.config.evaluation
+    selected = {name: _selected(data.examples, config.generate_rows) for name, data in inputs.data.validation.items()}
+    if not any(selected.values()):
+        return {}
+    stops = end_of_turn(inputs.data.template, inputs.tokenizer).stops
+    limits, decoding = _limits(config, plan.config.train.sequence_length, stops), decoding_of(plan, inputs)
+    return {
+        name: _Answered(
+            examples,
+            generate(model, group, inputs.tokenizer, [example.prompt for example in examples], limits, decoding),
+        )
+        for name, examples in selected.items()
+        if examples
+    }
+
+
+def _threshold(config: EvaluationConfig, answered: Sequence[_Answered]) -> float | None:
+    """The lowest probability of an answer that stays; `auto` is chosen on these answers together."""
+    if config.threshold != AUTO_THRESHOLD:
+        return config.threshold
+    return threshold.choose(
+        [text.strip() for part in answered for text in part.texts],
+        [probability for part in answered for probability in part.probabilities],
+        [text.strip() for part in answered for text in part.references],
+        config.threshold_label,
+        config.threshold_cost,
+    )
+
+
+def _question(example: Example) -> str:
+    return example.messages[-1]["content"] if example.messages else ""
 
 
 def _selected(examples: Sequence[Example], limit: int) -> list[Example]:

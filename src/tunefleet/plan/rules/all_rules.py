@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunefleet.plan.rules import (
     adapter_rules,
     data_rules,
+    evaluation_rules,
     launch_rules,
     model_rules,
     offload_rules,
@@ -33,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     on_config(run_rules.artifacts),
     on_config(run_rules.mlflow_uri),
     on_config(run_rules.asynchronous),
+    on_config(evaluation_rules.complaints),
     on_config(retention_rules.metrics),
     on_config(retention_rules.evaluations),
     on_model(retention_rules.disk_budget),
