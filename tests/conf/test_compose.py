@@ -39,6 +39,18 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
+@pytest.fixture(autouse=True)
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of the applications, as `python -m benchmarks.applications prepare` leaves them."""
+    folder = tmp_path / "applications"
+    monkeypatch.setenv("TUNEFLEET_APPLICATIONS", str(folder))
+    for name in ("understanding", "translation", "translation_zh", "voice_assistant_snips"):
+        (folder / name / "tokenizer").mkdir(parents=True)
+        for file in ("train.jsonl", "validation.jsonl", "tokenizer/tokenizer.json"):
+            (folder / name / file).write_text("{}\n")
+    return folder
+
+
 @pytest.fixture
 def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
     """What a person must add to a choice: their file of rows, their model."""
@@ -163,11 +175,26 @@ def test_every_file_opens_with_a_card(path: Path) -> None:
     assert len(card[0]) > 20
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def experiment_name(path: Path) -> str:
+    """As it is typed, such as `recipes/opt-66b-zero3-slurm`."""
+    return str(path.relative_to(CONF / "experiment").with_suffix(""))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").rglob("*.yaml")), ids=experiment_name)
 def test_an_experiment_opens_with_claim_command_expected_and_cost(path: Path) -> None:
     card = comment(path)
     assert [line.split(":")[0] for line in card if line.split(":")[0] in CARD] == list(CARD)
-    assert f"python train.py experiment={path.stem}" in "\n".join(card)
+    assert f"python train.py experiment={experiment_name(path)}" in "\n".join(card)
+
+
+def test_an_experiment_without_its_files_says_in_one_line_how_to_get_them(tmp_path: Path, prepared: Path) -> None:
+    (prepared / "understanding" / "train.jsonl").unlink()
+    with pytest.raises(ConfigError) as error:
+        planned(["experiment=understanding"], tmp_path)
+    (complaint,) = error.value.complaints
+    assert "train.jsonl is not there yet" in complaint
+    assert "prepare understanding" in complaint
+    assert "https://github.com/clinc/oos-eval" in complaint
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem)

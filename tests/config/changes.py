@@ -347,7 +347,7 @@ _CHANGES: Settings = {
         "machine": Change("8xH100-80G", seen.forecast),
         "force": Change(True, seen.forecast, {"plan.machine": "8xT4-16G", "model.architecture": _LARGE}),
     },
-    "experiment": {key: Change("mine", seen.named) for key in ("claim", "expected", "cost")},
+    "experiment": {key: Change("mine", seen.named) for key in ("claim", "expected", "cost", "prepare")},
 }
 
 CHANGES: dict[str, Change | ShownBy] = {

@@ -28,6 +28,8 @@ class ExperimentConfig:
     """The number it should reach, with its tolerance."""
     cost: str = ""
     """Time on a named machine."""
+    prepare: str = ""
+    """What to type so that its data are there; said where `data.path` is not."""
 
 
 @dataclass(frozen=True)

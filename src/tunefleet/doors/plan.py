@@ -9,6 +9,7 @@ from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import GIB, clock, count
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.model import Init
 from tunefleet.doors import compose
 from tunefleet.doors.start import announce
@@ -41,6 +42,31 @@ class _Planned:
     def steps(self) -> int | None:
         """Optimizer steps; without max_steps they need the number of rows, which only the data know."""
         return total_steps(self.plan, self.rows)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run needs of a machine, as far as the planner knows it."""
+
+    gpu_hours: float
+    gib: float
+    """Of one GPU, at the peak."""
+    limit_gib: float
+    """Of one GPU, all that there is."""
+
+
+def cost(config: RunConfig, machine_name: str) -> Cost:
+    """What a run with `train.max_steps` costs on a machine with known GPUs, as `--machine` takes it.
+
+    Raises `ConfigError` where it cannot be planned there, does not fit, or cannot be counted.
+    """
+    planned = _plan_one((), config, machine_name, None)
+    estimated, hours = planned.forecast(), _gpu_hours(planned)
+    if estimated is None or hours is None or estimated.device_limit is None:
+        raise ConfigError(f"plan: the cost of {planned.plan.name} on {machine_name} cannot be counted.")
+    if not estimated.fits:
+        raise ConfigError(f"plan: {planned.plan.name} does not fit {machine_name}: {'; '.join(estimated.shortfalls)}")
+    return Cost(hours, estimated.device_need, estimated.device_limit)
 
 
 def single(overrides: Sequence[str], machine_name: str | None, rows: int | None) -> None:
@@ -90,14 +116,28 @@ def _planned(config: RunConfig, machine: Machine, overrides: Sequence[str]) -> P
         return make(config, machine, overrides)
     except ConfigError as error:
         architecture = config.model.published or config.model.architecture
-        if not architecture or not all(complaint.startswith("model.") for complaint in error.complaints):
+        if not architecture or not all(map(_is_of_files, error.complaints)):
             raise
-        scratch = replace(config.model, init=Init.RANDOM, tokenizer=DEMO)
-        plan = make(replace(config, model=scratch), machine, overrides)
+        plan = make(_without_files(config), machine, overrides)
         absent = f"planned without the model's files, so the run's name will be another. {error.complaints[0]}"
         sources = replace(plan.sources, weights=config.model.path)
         notes = [note for note in plan.notes if note not in from_scratch(plan.config)]
-        return replace(plan, config=replace(plan.config, model=config.model), sources=sources, notes=(*notes, absent))
+        planned = replace(plan.config, model=config.model, adapter=config.adapter)
+        return replace(plan, config=planned, sources=sources, notes=(*notes, absent))
+
+
+def _is_of_files(complaint: str) -> bool:
+    """Whether it is about what the machine of the run must have, and a forecast need not."""
+    return complaint.startswith("model.") or "needs bitsandbytes" in complaint
+
+
+def _without_files(config: RunConfig) -> RunConfig:
+    """The same run from scratch. An adapter is then one that can be merged, as such a run needs it."""
+    adapter = config.adapter
+    if adapter.name is not AdapterName.NONE:
+        adapter = replace(adapter, name=AdapterName.LORA, merge=True)
+    model = replace(config.model, init=Init.RANDOM, tokenizer=DEMO)
+    return replace(config, model=model, adapter=adapter)
 
 
 def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:

@@ -27,7 +27,7 @@ from tunefleet.plan.processes.layout import Layout, given_processes, layout
 from tunefleet.plan.processes.machine import Machine
 from tunefleet.plan.processes.sbatch_options import job
 from tunefleet.plan.processes.slurm_job import expected, promised
-from tunefleet.plan.rules import all_rules, secret_rules
+from tunefleet.plan.rules import all_rules, data_rules, secret_rules
 from tunefleet.plan.rules.notes import notes
 from tunefleet.plan.rules.optimizer_rules import takes_cpu_adam
 from tunefleet.plan.rules.request import Request
@@ -36,7 +36,12 @@ T = TypeVar("T")
 
 
 def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> Plan:
-    """Decides the whole run that `overrides` ask for. Raises `ConfigError` with every complaint at once."""
+    """Decides the whole run that `overrides` ask for.
+
+    Raises `ConfigError` with every complaint at once, or with the one that the data of an experiment are not there yet.
+    """
+    if complaint := data_rules.unprepared(config):
+        raise ConfigError(complaint)
     machine, typed_precision = _machine(config, machine), config.train.precision
     typed = precision.resolved(_absolute(config), machine)
     complaints: list[str] = []

@@ -26,6 +26,7 @@ from tunefleet.model import tokenizer as tokenizers
 SPECIALS = {"bos_token": "<s>", "eos_token": "</s>"}
 NAMES = (
     "alpaca",
+    "bare",
     "chatml",
     "gemma",
     "human-assistant",
@@ -53,6 +54,7 @@ TEXTS = {
     "Human: Of 中国? 🐼\n\nAssistant: 北京 🎉</s>",
     "alpaca": "<s>Be brief.\n\n\n\n### Instruction:\nCapital of France?\n\n### Response:Paris.</s>"
     "\n\n### Instruction:\nOf 中国? 🐼\n\n### Response:北京 🎉</s>",
+    "bare": "Be brief.\nCapital of France?\nParis.</s>Of 中国? 🐼\n北京 🎉</s>",
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCapital of France?<|im_end|>\n"
     "<|im_start|>assistant\nParis.<|im_end|></s>\n<|im_start|>user\nOf 中国? 🐼<|im_end|>\n"
     "<|im_start|>assistant\n北京 🎉<|im_end|></s>\n",
@@ -74,6 +76,7 @@ AROUND = {  # what stands between prompt and words, and the end of the turn
     "plain": (" ", "</s>"),
     "human-assistant": (" ", "</s>"),
     "alpaca": ("", "</s>"),
+    "bare": ("", "</s>"),
     "chatml": ("", "<|im_end|></s>\n"),
     "gemma": ("", "<end_of_turn>\n"),
     "llama-3": ("", "<|eot_id|>"),

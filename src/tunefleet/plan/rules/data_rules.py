@@ -23,6 +23,14 @@ def complaints(config: RunConfig) -> list[str]:
     return of_data(config.data)
 
 
+def unprepared(config: RunConfig) -> str | None:
+    """The one complaint about an experiment whose data are not on this machine yet; None where they are."""
+    path = config.data.path
+    if not config.experiment.prepare or path is None or not data_files.is_local(path) or Path(path).exists():
+        return None
+    return f"data.path: {path} is not there yet. {config.experiment.prepare}"
+
+
 def of_data(data: DataConfig) -> list[str]:
     """The same for these settings."""
     if data.mix and data.path:
