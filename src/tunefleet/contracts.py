@@ -120,6 +120,9 @@ class ByteStream(Protocol):
     def write(self, data: bytes | memoryview) -> int:
         """The number of bytes taken, which is all of them."""
 
+    def write_kept(self, data: bytes | memoryview) -> int:
+        """The same for memory that stays as it is until all files of the checkpoint are written."""
+
     def flush(self) -> None:
         """Asked for by `torch.save`."""
 

@@ -17,7 +17,7 @@ from tests.plans import tiny_plan
 from tunefleet.base import files, ownership, pulse, reserve, stacks, status
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
-from tunefleet.base.sealed_files import SealedFile
+from tunefleet.base.sealed_files import Sealing
 from tunefleet.base.status import State, Status
 from tunefleet.data.store.npy_writer import NpyWriter
 from tunefleet.doors import start
@@ -30,8 +30,10 @@ PRECIOUS = b"the only copy\n"
 
 
 def sealed(path: Path) -> None:
-    with SealedFile(path) as stream:
-        stream.write(b"weights")
+    with Sealing() as sealing:
+        with sealing.file(path) as stream:
+            stream.write(b"weights")
+        stream.checksum()
 
 
 def measured(paths: RunPaths) -> None:

@@ -1,11 +1,12 @@
-"""Sealed files: hashed while they are written, and on the disk when they are closed."""
+"""Sealed files: hashed while they are written, and on the disk when their checksum is given."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,69 +16,98 @@ from typing import Any
 from tunefleet.base import disk, files, pulse
 from tunefleet.base.checksums import Checksum
 
-_LARGE = 1 << 20  # bytes; a smaller piece is hashed before another thread would have begun
+_LARGE = 1 << 20  # bytes; smaller pieces are hashed together
 _PIECE = 1 << 24  # bytes of one system call
-_SYNC_EVERY = 1 << 26  # bytes
+_WRITE_BACK = 1 << 25  # bytes that the disk begins with at once
+_HASHING = 2  # files at once
+
+
+class Sealing:
+    """Threads that hash and sync files beside the one that writes them, and then writes the next one.
+
+    hashlib and the kernel let go of Python's lock.
+    """
+
+    def __init__(self) -> None:
+        self._hashing = [ThreadPoolExecutor(1, "hashing") for _ in range(_HASHING)]
+        self._syncing = ThreadPoolExecutor(1, "syncing")
+        self._files = 0
+
+    def __enter__(self) -> Sealing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for thread in (*self._hashing, self._syncing):
+            thread.shutdown()
+
+    def file(self, path: Path, needed: int = 0) -> SealedFile:
+        """A new file at `path`, which is said to need so many bytes where there is no room. Raises as `SealedFile`."""
+        self._files += 1
+        return SealedFile(path, needed, self._hashing[self._files % _HASHING], self._syncing)
 
 
 class SealedFile:
     """A new file, written from its first byte to its last; a stream for `torch.save`.
 
-    Large pieces are hashed, and what is written is synced, in threads beside this one: hashlib and the kernel let go
-    of Python's lock. Once it is closed without an error, every byte is on the disk. Raises `DiskError`, with the bytes
-    that were `needed`, or `OSError`; once more when it is closed, whatever its user made of it.
+    Raises `DiskError`, with the bytes that were `needed`, or `OSError`; once more when it is closed, whatever its user
+    made of it.
     """
 
-    def __init__(self, path: Path, needed: int = 0) -> None:
+    def __init__(self, path: Path, needed: int, hashing: Executor, syncing: Executor) -> None:
         self._path = path
         self._needed = needed
+        self._hashing_thread = hashing
+        self._syncing_thread = syncing
         self._failure: OSError | None = None
         with disk.writing(path, needed):
             self._stream = open(path, "wb", opener=files.no_link)  # closed by __exit__
         self._sha256 = hashlib.sha256()
-        self._size = self._synced = 0
-        self._threads: ThreadPoolExecutor | None = None
+        self._small = bytearray()  # pieces that are not hashed yet
+        self._size = self._written_back = 0
+        self._hashing: Future[None] | None = None
         self._syncing: Future[None] | None = None
 
     def __enter__(self) -> SealedFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            if kind is None and self._failure is None:
-                self._keeping_failure(self._sync)
-        finally:
-            if self._threads:
-                self._threads.shutdown()
-            with suppress(OSError):  # a second one says nothing more
-                self._stream.close()
+        self._hash_small()
+        complete = kind is None and self._failure is None
+        self._syncing = self._syncing_thread.submit(self._sync_and_close if complete else self._close)
         if self._failure:
             raise self._failure from None
 
     def write(self, data: bytes | memoryview) -> int:
-        """Writes and hashes all bytes of `data`; returns their number."""
+        """Writes all bytes of `data`, whose memory is the caller's again afterwards; returns their number."""
+        try:
+            return self.write_kept(data)
+        finally:
+            if self._hashing and memoryview(data).nbytes >= _LARGE:
+                self._hashing.result()
+
+    def write_kept(self, data: bytes | memoryview) -> int:
+        """The same for memory that stays as it is until the checksum is given: hashing may be far behind."""
         view = memoryview(data).cast("B")
         if len(view) < _LARGE:
-            self._sha256.update(view)
-            self._keeping_failure(lambda: self._write(view))
-        else:
-            self._threads = self._threads or ThreadPoolExecutor(2)
-            hashing = self._threads.submit(self._sha256.update, view)
-            try:
-                self._keeping_failure(lambda: self._write(view))
-            finally:
-                hashing.result()  # afterwards the memory is the caller's again
+            self._small += view
+        if len(view) >= _LARGE or len(self._small) >= _LARGE:
+            self._hash_small()
+        if len(view) >= _LARGE:
+            self._hash(view)
+        self._keeping_failure(lambda: self._write(view))
         return len(view)
 
     def flush(self) -> None:
         """Part of a stream's face: what is not written yet is written at the end."""
 
-    @property
     def checksum(self) -> Checksum:
-        """[bytes, SHA-256] of what was written."""
+        """[bytes, SHA-256] of a file that is closed, when every byte is on the disk. Raises `DiskError`, `OSError`."""
+        for work in (self._syncing, self._hashing):
+            if work:
+                work.result()
         return [self._size, self._sha256.hexdigest()]
 
-    def _keeping_failure(self, act: Any) -> None:
+    def _keeping_failure(self, act: Callable[[], None]) -> None:
         try:
             with disk.writing(self._path, self._needed):
                 act()
@@ -91,27 +121,34 @@ class SealedFile:
             self._size += len(view[start : start + _PIECE])
             if threading.current_thread() is threading.main_thread():  # else training has to get on by itself
                 pulse.tick()
-            if self._size - self._synced >= _SYNC_EVERY:
-                self._sync_beside()
+            if self._size - self._written_back >= _WRITE_BACK and hasattr(os, "posix_fadvise"):
+                self._write_back()
 
-    def _sync_beside(self) -> None:
-        """Begins to sync what is written, unless an earlier sync goes on."""
-        if self._syncing and not self._syncing.done():
-            return
-        self._expect_synced()
-        self._threads = self._threads or ThreadPoolExecutor(2)
-        self._syncing = self._threads.submit(os.fsync, self._stream.fileno())
-        self._synced = self._size
+    def _hash(self, piece: bytearray | memoryview) -> None:
+        self._hashing = self._hashing_thread.submit(self._sha256.update, piece)
 
-    def _sync(self) -> None:
-        self._expect_synced()
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+    def _hash_small(self) -> None:
+        if self._small:
+            self._hash(self._small)
+            self._small = bytearray()
 
-    def _expect_synced(self) -> None:
-        """Waits for the sync that goes on; the kernel says that it failed to one call alone."""
-        if self._syncing:
-            self._syncing.result()
+    def _write_back(self) -> None:
+        """Lets the kernel begin with the bytes that are new, and waits for nothing; its copy of them need not stay."""
+        begin, self._written_back = self._written_back, self._size
+        with suppress(OSError):  # it is an advice
+            os.posix_fadvise(self._stream.fileno(), begin, self._size - begin, os.POSIX_FADV_DONTNEED)
+
+    def _sync_and_close(self) -> None:
+        try:
+            with disk.writing(self._path, self._needed):
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(OSError):  # a second one says nothing more
+            self._stream.close()
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,10 @@ class _Stream:
         self._memory.append(view)
         return len(view)
 
+    def write_kept(self, data: bytes | memoryview) -> int:
+        """The same: it is copied at once."""
+        return self.write(data)
+
     def flush(self) -> None:
         """They are there."""
 

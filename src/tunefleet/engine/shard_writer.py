@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointCommitInfo, CheckpointEngine
 from torch import Tensor
@@ -29,14 +30,29 @@ class Shard:
     def size(self) -> int:
         """Bytes, at least as many as will be written: every storage once, and as much as the rest may take."""
         leaves = list(_leaves(self.state))
-        storages = [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor)]
-        tensors = {storage.data_ptr(): storage.nbytes() for storage in storages}
-        return sum(tensors.values()) + len(leaves) * _LEAF + _ARCHIVE
+        return sum(_storages(leaves).values()) + len(leaves) * _LEAF + _ARCHIVE
 
     def write(self, stream: ByteStream) -> None:
         """Writes it. torch's own CRC-32 is left out: the SHA-256 of the whole file holds more."""
         with cast(Any, serialization).patch("save.compute_crc32", False):
-            torch.save(self.state, cast(Any, stream))
+            storages = _storages(leaf for leaf in _leaves(self.state) if isinstance(leaf, Tensor) and leaf.is_cpu)
+            torch.save(self.state, cast(Any, _ArchiveStream(stream, storages)))
+
+
+class _ArchiveStream:
+    """Tells a stream which of the archive's bytes are `storages`, as bytes by address; others go with `torch.save`."""
+
+    def __init__(self, stream: ByteStream, storages: Mapping[int, int]) -> None:
+        self._stream = stream
+        self._storages = storages
+        self.flush = stream.flush
+
+    def write(self, data: memoryview) -> int:
+        """The number of bytes."""
+        address = np.frombuffer(data, np.uint8).ctypes.data if len(data) else 0
+        if self._storages.get(address) == len(data):
+            return self._stream.write_kept(data)
+        return self._stream.write(data)
 
 
 class ShardWriter(CheckpointEngine):  # type: ignore[misc]  # DeepSpeed has no types
@@ -65,6 +81,12 @@ class ShardWriter(CheckpointEngine):  # type: ignore[misc]  # DeepSpeed has no t
     def commit(self, info: CheckpointCommitInfo) -> bool:
         """DeepSpeed's end of a checkpoint; ours is in `checkpoint/store.py`."""
         return True
+
+
+def _storages(leaves: Iterable[Any]) -> dict[int, int]:
+    """The bytes of each storage among `leaves`, by its address."""
+    storages = [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor)]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def _leaves(value: Any) -> Iterator[Any]:
