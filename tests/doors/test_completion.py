@@ -93,6 +93,9 @@ def test_choices_below_a_folder_and_of_a_sweep(project: Path) -> None:
         ("tunefleet completion ", {"bash", "zsh", "fish"}),
         ("tunefleet status swe", {"sweep-1a2b3c4d"}),
         ("tunefleet train db", {"db="}),
+        ("tunefleet bo", {"board"}),
+        ("tunefleet board out", {"outputs/"}),
+        ("tunefleet board --", {"--host", "--port", "--expose", "--read-only"}),
     ],
 )
 def test_what_is_offered(project: Path, line: str, some: set[str]) -> None:

@@ -20,7 +20,7 @@ ALLOWED = {  # where a sampler that learns is asked, and in the function that a 
     "sweep/optuna_study.py": {"optuna"},
     "sweep/importance.py": {"optuna"},
 }
-LIGHT_FLOORS = ("base", "config", "contracts.py", "plan", "launch", "sweep", "report")
+LIGHT_FLOORS = ("base", "config", "contracts.py", "plan", "launch", "sweep", "report", "board")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 

@@ -6,10 +6,10 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunefleet.base import disk, modes
 
@@ -71,15 +71,28 @@ def read_json(path: Path) -> Any:
 
 def read_bytes(path: Path) -> bytes:
     """What is in the file `path`. Raises `OSError`; for a pipe, a device or a folder too, which could wait for ever."""
+    with _plain(path) as stream:
+        if os.fstat(stream.fileno()).st_size > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        return stream.read()
+
+
+def read_part(path: Path, offset: int, length: int = -1) -> bytes:
+    """At most `length` bytes of the file `path` from byte `offset` on. Raises `OSError` as `read_bytes`."""
+    with _plain(path) as stream:
+        stream.seek(offset)
+        return stream.read(length)
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[BinaryIO]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, "is no file", str(path))
-        if status.st_size > _LARGEST:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "is no file", str(path))
         with open(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
+            yield stream
     finally:
         os.close(descriptor)
 
@@ -119,11 +132,16 @@ def touch(path: Path) -> None:
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file with one a line, [] where there is no file; lines that are none are left out."""
-    records = []
-    for line in read_bytes(path).split(b"\n") if path.exists() else ():
+    return records(read_bytes(path)) if path.exists() else []
+
+
+def records(content: bytes) -> list[dict[str, Any]]:
+    """The JSON objects of the lines of `content`; lines that are none are left out."""
+    values = []
+    for line in content.split(b"\n"):
         with suppress(ValueError):
-            records.append(parse_json(line))
-    return [record for record in records if isinstance(record, dict)]
+            values.append(parse_json(line))
+    return [value for value in values if isinstance(value, dict)]
 
 
 def parse_json(content: bytes) -> Any:

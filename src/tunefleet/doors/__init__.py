@@ -1,1 +1,1 @@
-"""Floor 7: what the user starts: train.py, the command `tunefleet`, the process of one rank. All thin."""
+"""Floor 8: what the user starts: train.py, the command `tunefleet`, the process of one rank. All thin."""

@@ -35,6 +35,11 @@ _TO: Argument = ("--to", {"type": Path, "help": "another folder than RUN/export:
 _FILE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another file than RUN-bundle.tar.gz: a new one"})
 _OVERWRITE: Argument = ("--overwrite", {"action": "store_true", "help": "replace files of the same names there"})
 _PAGE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another file than report.html"})
+_FOLDER: Argument = ("folder", {"metavar": "OUTPUTS", "type": Path, "nargs": "?", "help": "instead of --outputs"})
+_HOST: Argument = ("--host", {"default": "127.0.0.1", "metavar": "ADDRESS", "help": "where it listens; 127.0.0.1"})
+_PORT: Argument = ("--port", {"type": int, "default": 8765, "metavar": "N", "help": "8765; 0 is any that is free"})
+_EXPOSE: Argument = ("--expose", {"action": "store_true", "help": "allow a --host that other machines reach"})
+_READ_ONLY: Argument = ("--read-only", {"action": "store_true", "help": "show, and let nothing be done"})
 _CHECKPOINT: Argument = (
     "--checkpoint",
     {"type": commands.checkpoint_choice, "default": "last", "metavar": "last|best|STEP", "help": "which one; last"},
@@ -154,6 +159,12 @@ COMMANDS: tuple[Command, ...] = (
         commands.report,
         "a page about a run, or comparing several; needs no network",
         [_RUNS, _PAGE],
+    ),
+    (
+        "board",
+        commands.board,
+        "all runs and sweeps of a folder, live in a browser on this machine; cancel, resume, stop, clone from there",
+        [_FOLDER, _HOST, _PORT, _EXPOSE, _READ_ONLY],
     ),
     ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN, _CHECKPOINT]),
     (

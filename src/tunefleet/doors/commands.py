@@ -181,6 +181,13 @@ def chat(args: Namespace) -> None:
     chat_terminal.chat(args, outputs_of(args))
 
 
+def board(args: Namespace) -> None:
+    """Shows runs and sweeps in a browser."""
+    from tunefleet.doors import board
+
+    board.board(args.folder or outputs_of(args), args.host, args.port, args.expose, args.read_only)
+
+
 def bundle(args: Namespace) -> None:
     """Writes one file about a run, to be sent."""
     from tunefleet.doors import bundle

@@ -105,6 +105,7 @@ def _of_commands(earlier: list[str], current: str) -> Iterator[str]:
 
 def _positional(options: dict[str, Any], remaining: list[str], current: str, outputs: Path) -> Iterator[str]:
     yield from () if remaining else options.get("words", ())
+    yield from _files(current) if "folder" in options and not remaining else ()
     if "run" in options or "runs" in options:
         yield from _runs(outputs, with_sweeps="runs" in options, prefix=current)
     if "sweep" in options and not remaining:

@@ -25,9 +25,13 @@ _NEVER = "never submitted: the submitter ended before SLURM had the job. Submit 
 
 
 class StatusReader:
-    """Looks at runs; asks SLURM once for all of them, and only if one of them was submitted."""
+    """Looks at runs; asks SLURM once for all of them, and only if one of them was submitted.
 
-    def __init__(self) -> None:
+    Where it does not settle, a run whose processes are gone has its final state in what is returned alone.
+    """
+
+    def __init__(self, settles: bool = True) -> None:
+        self._settles = settles
         self._queue: Mapping[str, Entry] | None = None
         self._queried = False
         self._records: Mapping[str, Entry] | None = None
@@ -40,11 +44,14 @@ class StatusReader:
 
     def status(self, run: RunPaths) -> Status | None:
         """Where the run stands now; None for a run that never began."""
-        run_status = status.read(run.status)
+        return self.checked(run, status.read(run.status))
+
+    def checked(self, run: RunPaths, run_status: Status | None) -> Status | None:
+        """Where a run stands now whose status file holds `run_status`."""
         if run_status is None or run_status.state.final:
             return run_status
         place = submission.place(run, self._read)
-        return self._in_queue(run, run_status, place) if place else _local_run(run, run_status)
+        return self._in_queue(run, run_status, place) if place else self._local_run(run, run_status)
 
     def job(self, run: RunPaths) -> tuple[Place | None, Entry | None]:
         """Where the run was submitted last, and what SLURM's queue holds of it, whatever the run's own files hold."""
@@ -81,7 +88,7 @@ class StatusReader:
             return run_status.noted("SLURM does not answer")
         if queued:
             return run_status
-        return _settle(run, run_status, Ending(Cause.KILLED, f"{_NEVER} {run.root.name}"))
+        return self._settle(run, run_status, Ending(Cause.KILLED, f"{_NEVER} {run.root.name}"))
 
     def _left_queue(self, run: RunPaths, run_status: Status, place: Place, job: str, entry: Entry | None) -> Status:
         """The job has left the queue and the run has no final state: its last line was never reached.
@@ -96,8 +103,8 @@ class StatusReader:
         if entry and (entry.waiting or entry.going):
             return _as_queued(run, run_status, entry)
         if place.refusal:
-            return _settle(run, run_status, Ending(Cause.USER_ERROR, f"{place.refusal} {run.root.name}"))
-        return _settle(
+            return self._settle(run, run_status, Ending(Cause.USER_ERROR, f"{place.refusal} {run.root.name}"))
+        return self._settle(
             run, run_status, ending.of_lost_job(job, entry.state if entry else "", entry.reason if entry else "")
         )
 
@@ -126,6 +133,30 @@ class StatusReader:
         if not self._queried:
             self._queried, self._queue = True, queue.jobs()
         return self._queue
+
+    def _local_run(self, run: RunPaths, run_status: Status) -> Status:
+        """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
+        same_machine = run_status.host == socket.gethostname()
+        if same_machine and _is_its_process(run_status):
+            return run_status  # stopped perhaps: then it is silent, and not gone
+        if not (same_machine and not processes.is_alive(run_status.pid)) and not _is_silent(run, run_status):
+            return run_status
+        last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
+        reason = f"all its processes are gone; last sign of life on {run_status.host} {last} ago"
+        return self._settle(run, run_status, Ending(Cause.KILLED, reason))
+
+    def _settle(self, run: RunPaths, read_status: Status, outcome: Ending) -> Status:
+        """The final state, where the run wrote none; an update since `read_status` goes before it."""
+        latest = status.read(run.status) or read_status
+        if (latest.state, latest.updated) != (read_status.state, read_status.updated):
+            return latest
+        if run.cancelled.exists():
+            outcome = ending.BY_USER
+        settled = outcome.final_status(read_status)
+        if self._settles:
+            with suppress(OSError):  # of a disk that fails, or of somebody else's run: it is shown all the same
+                status.write(run.status, settled)
+        return settled
 
 
 def _as_queued(run: RunPaths, run_status: Status, entry: Entry) -> Status:
@@ -169,18 +200,6 @@ def _names(indices: str, index: int) -> bool:
     return False
 
 
-def _local_run(run: RunPaths, run_status: Status) -> Status:
-    """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
-    same_machine = run_status.host == socket.gethostname()
-    if same_machine and _is_its_process(run_status):
-        return run_status  # stopped perhaps: then it is silent, and not gone
-    if not (same_machine and not processes.is_alive(run_status.pid)) and not _is_silent(run, run_status):
-        return run_status
-    last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
-    reason = f"all its processes are gone; last sign of life on {run_status.host} {last} ago"
-    return _settle(run, run_status, Ending(Cause.KILLED, reason))
-
-
 def _is_its_process(run_status: Status) -> bool:
     """Whether the process that wrote the status is still there, and no other one that was given its number."""
     born = processes.born_at(run_status.pid)
@@ -191,16 +210,3 @@ def _is_silent(run: RunPaths, run_status: Status) -> bool:
     pulses = run.hang.parent.glob("rank*.pulse.json")
     ages = [status.seconds_since_heartbeat(path) for path in (run.heartbeat, *pulses)]
     return min(*ages, run_status.age) > _SILENCE
-
-
-def _settle(run: RunPaths, read_status: Status, outcome: Ending) -> Status:
-    """The final state, where the run wrote none; an update since `read_status` goes before it."""
-    latest = status.read(run.status) or read_status
-    if (latest.state, latest.updated) != (read_status.state, read_status.updated):
-        return latest
-    if run.cancelled.exists():
-        outcome = ending.BY_USER
-    settled = outcome.final_status(read_status)
-    with suppress(OSError):  # of a disk that fails, or of somebody else's run: it is shown all the same
-        status.write(run.status, settled)
-    return settled

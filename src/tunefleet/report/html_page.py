@@ -23,30 +23,32 @@ def filled(name: str, generator: str, title: str, content: Mapping[str, Any]) ->
     """
     from plotly.offline import get_plotlyjs  # 0.2 s, and nothing else here needs it
 
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         mark=mark(generator),
         title=html.escape(title),
-        body=_asset(f"{name}.html"),
-        style=_asset("page.css"),
+        body=asset(f"{name}.html"),
+        style=asset("page.css"),
         data=_json(content),
         plotly=get_plotlyjs(),
-        script=_asset("page.js") + _asset(f"{name}.js"),
+        script=asset("page.js") + asset(f"{name}.js"),
     )
 
 
 def _json(content: Mapping[str, Any]) -> str:
     """As JSON that no text in it can end the element of, and that has no NaN, which JSON does not know."""
-    text = json.dumps(_finite(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(finite(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with None in the place of NaN and infinity."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of `report/assets`."""
     return (resources.files("tunefleet.report") / "assets" / name).read_text(encoding="utf-8")

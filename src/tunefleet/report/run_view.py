@@ -39,26 +39,30 @@ class RunView:
 
 def view(run: Run) -> RunView:
     """Everything of a run that a page shows."""
-    current = status.read(run.paths.status)
-    records = list(timed(metrics.read(run.paths.metrics)))
+    return view_of(run, status.read(run.paths.status), list(timed(metrics.read(run.paths.metrics))))
+
+
+def view_of(run: Run, current: Status | None, records: Sequence[Record]) -> RunView:
+    """The same of a run that stands like this, with these timed records."""
     return RunView(
         name=run.name,
         state=current.state.value if current else "unknown",
-        reason=_reason(current),
-        facts={name: text for name, text in _facts(run, current, records).items() if text},
-        results=_results(records),
+        reason=reason(current),
+        facts=facts(run, current, records),
+        results=results(records),
         settings=_settings(run.plan.get("config")),
-        curves=_curves(records),
+        curves=curves(records),
         data={key.replace("_", " "): _text(value) for key, value in _mapping(run.paths.data).items()},
-        samples=_samples(run),
+        samples=samples(run),
         provenance=_provenance(run),
     )
 
 
-def _facts(run: Run, current: Status | None, records: Sequence[Record]) -> dict[str, str]:
+def facts(run: Run, current: Status | None, records: Sequence[Record]) -> dict[str, str]:
+    """Lines of a card; what there is nothing of is left out."""
     if current is None:
         return {"saved to": str(run.paths.root)}
-    return {
+    lines = {
         "saved to": str(run.paths.root),
         "step": f"{current.step:,} of {current.total_steps:,}",
         "saved at step": f"{current.saved_step:,}" if current.saved_step else "",
@@ -70,9 +74,11 @@ def _facts(run: Run, current: Status | None, records: Sequence[Record]) -> dict[
         "model": _text(run.setting("model")),
         "strategy": _text(run.setting("parallel")),
     }
+    return {name: text for name, text in lines.items() if text}
 
 
-def _reason(current: Status | None) -> str:
+def reason(current: Status | None) -> str:
+    """Why it stands so, as far as that is known."""
     return "" if current is None else current.reason or current.cause.value
 
 
@@ -89,7 +95,7 @@ def _memory(records: Sequence[Record]) -> str:
     return f"{measured}, {expected[-1]:.2f} GiB were planned" if measured and expected else measured
 
 
-def _results(records: Sequence[Record]) -> dict[str, float]:
+def results(records: Sequence[Record]) -> dict[str, float]:
     """The last value of everything that evaluations measured."""
     values: dict[str, float] = {}
     for record in records:
@@ -101,7 +107,8 @@ def _settings(config: Any) -> dict[str, str]:
     return {key: _text(value) for key, value in leaves(config)} if isinstance(config, Mapping) else {}
 
 
-def _curves(records: Sequence[Record]) -> dict[str, Series]:
+def curves(records: Sequence[Record]) -> dict[str, Series]:
+    """Every number of timed records that is drawn, in at most `MOST_POINTS` points."""
     keys = dict.fromkeys(key for record in records for key in record if key not in _NOT_DRAWN)
     return {key: curve for key in keys if (curve := _curve(records, key)).steps}
 
@@ -111,8 +118,8 @@ def _curve(records: Sequence[Record], key: str) -> Series:
     return series([having[i] for i in spread_out(len(having), MOST_POINTS)], key)
 
 
-def _samples(run: Run) -> list[dict[str, str]]:
-    """Of the last evaluation."""
+def samples(run: Run) -> list[dict[str, str]]:
+    """Answers of the last evaluation."""
     records = files.read_records(run.paths.samples)[:MOST_SAMPLES]
     return [{key: _text(value) for key, value in record.items()} for record in records]
 

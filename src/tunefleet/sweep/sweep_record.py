@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from tunefleet.base import files, sweeps
 from tunefleet.base.errors import ConfigError, RunError
-from tunefleet.base.paths import RunPaths
+from tunefleet.base.paths import RunPaths, lies_in
 from tunefleet.base.sweeps import SweepPaths
 from tunefleet.config import load
 from tunefleet.config.sweep import SweepConfig
@@ -22,7 +22,7 @@ from tunefleet.sweep.journal import Event, Journal
 from tunefleet.sweep.leaderboard import Live, Row
 from tunefleet.sweep.live_trials import look_up
 from tunefleet.sweep.objective import Objectives
-from tunefleet.sweep.study import Study, fold
+from tunefleet.sweep.study import Study, TrialRun, fold
 
 _LOOKED_AT = 10  # trials whose plan is looked for
 
@@ -52,9 +52,12 @@ class SweepRecord:
         return self.config.objective
 
 
-def read(paths: SweepPaths) -> SweepRecord:
-    """The sweep in a folder. Raises `RunError` where there is none, or its definition cannot be read."""
-    reader = StatusReader()
+def read(paths: SweepPaths, reader: StatusReader | None = None) -> SweepRecord:
+    """The sweep in a folder, its runs as `reader` sees them.
+
+    Raises `RunError` where there is none, or its definition cannot be read.
+    """
+    reader = reader or StatusReader()
     with _uncollected():
         return _of_journal(paths, reader) if paths.definition.exists() else _of_grid(paths, reader)
 
@@ -79,8 +82,10 @@ def rows(record: SweepRecord) -> list[Row]:
 def _of_journal(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
     config, folder = _definition(paths)
     events = tuple(Journal.read(paths.journal).events)
-    study = fold(events)
-    live = look_up(study, config.objective, reader, _outputs(paths))
+    study, outputs = fold(events), _outputs(paths)
+    for trial in study.trials.values():
+        study.trials[trial.number] = replace(trial, runs=tuple(_beside(run, outputs) for run in trial.runs))
+    live = look_up(study, config.objective, reader, outputs)
     return SweepRecord(paths, config, study, events, live, _cost_unit(study), folder)
 
 
@@ -97,6 +102,14 @@ def _of_grid(paths: SweepPaths, reader: StatusReader) -> SweepRecord:
 
 def _outputs(paths: SweepPaths) -> Path:
     return paths.root.resolve().parent.parent
+
+
+def _beside(run: TrialRun, outputs: Path) -> TrialRun:
+    """The run of these outputs that the journal names: where they are seen from elsewhere, its path differs."""
+    path = Path(run.run_dir)
+    if lies_in(path, outputs):
+        return run
+    return replace(run, run_dir=str(outputs / (path.name if path.name not in ("", "..") else "unnamed")))
 
 
 def _definition(paths: SweepPaths) -> tuple[SweepConfig, Path]:

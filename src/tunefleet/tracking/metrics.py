@@ -47,7 +47,18 @@ class MetricsFile:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All records; a line that a crash or an accident broke is left out."""
-    return [record for record in files.read_records(path) if isinstance(record.get("step"), int)]
+    return _records(files.read_bytes(path)) if path.exists() else []
+
+
+def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The records of whole lines from byte `offset` on, and the byte at which the next ones will be."""
+    content = files.read_part(path, offset)
+    complete = content[: content.rfind(b"\n") + 1]  # a line that is being written comes next time
+    return _records(complete), offset + len(complete)
+
+
+def _records(content: bytes) -> list[dict[str, Any]]:
+    return [record for record in files.records(content) if isinstance(record.get("step"), int)]
 
 
 def kept(records: Iterable[dict[str, Any]], step: int) -> list[dict[str, Any]]:

@@ -20,18 +20,18 @@ class Series:
     values: list[float]
 
 
-def timed(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+def timed(records: Sequence[Record], seconds: float = 0.0, step: int = 0) -> Iterator[dict[str, Any]]:
     """With `seconds`, those of training up to each record: the pauses between two starts do not count.
 
     Records of earlier versions have none: one stands for the steps since the one before it, of which it has the last
-    one's time.
+    one's time. `seconds` and `step` are those of the record before the first.
     """
-    seconds, step = 0.0, 0
     for record in records:
-        if "train/seconds" in record:
+        if is_number(record.get("train/seconds")):
             seconds += record["train/seconds"] * (record["step"] - step)
             step = record["step"]
-        yield {**record, "seconds": record.get("seconds", seconds)}
+        measured = record.get("seconds")
+        yield {**record, "seconds": measured if is_number(measured) else seconds}
 
 
 def series(records: Sequence[Record], key: str) -> Series:

@@ -1,6 +1,6 @@
 // What every page of ours uses: elements, tables, switches, plots. Texts are set as text, never as HTML.
 "use strict";
-const page = JSON.parse(document.getElementById("data").textContent);
+let page = null; // what is shown: embedded in a file, or fetched by the board (live.js)
 const view = {};
 const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: true, modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d"] };
 
@@ -40,8 +40,16 @@ function switches(target, options, key, act) {
 const chips = (settings) => make("div", { class: "chips" },
   ...Object.entries(settings).map(([key, value]) => make("span", {}, `${key} = ${value}`)));
 const code = (text) => make("code", {}, text);
+const runName = (name) => (element("data") ? name : make("a", { href: `/runs/${encodeURIComponent(name)}` }, name));
 const clean = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const moment = (seconds) => new Date(seconds * 1000).toLocaleString();
+
+function begin(start) { // at once in a file of its own; a page of the board begins when it has its data
+  const embedded = element("data");
+  if (!embedded) return;
+  page = JSON.parse(embedded.textContent);
+  start();
+}
 
 // Plots
 
@@ -54,7 +62,7 @@ function axis(title, more = {}) {
 function draw(target, traces, layout, onclick = null) { // `onclick` is called with the customdata of a clicked point
   const shared = {
     font: { family: "system-ui, 'Segoe UI', Roboto, sans-serif", size: 12, color: "#333c4a" }, hovermode: "closest", showlegend: false,
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 22, b: 46 }, height: 300, ...layout,
+    uirevision: `${view.x} ${view.y}`, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 22, b: 46 }, height: 300, ...layout,
     modebar: { bgcolor: "rgba(0,0,0,0)", color: "#c3cad4", activecolor: "#5b6575" },
   };
   Plotly.react(element(target), traces, shared, CONFIG).then((plot) => {

@@ -1,6 +1,6 @@
 // Run page: the curves, results, settings and answers of one run, or of several beside each other, from `page` (page.js).
 const PALETTE = ["#34549a", "#d1731f", "#2b8a5a", "#a23b72", "#6b6bd6", "#8a6d1f", "#1f8a8a", "#c0392b"];
-const several = page.runs.length > 1;
+const several = () => page.runs.length > 1;
 Object.assign(view, { x: "steps", y: "linear", smoothing: 0.9 });
 
 const shade = (i) => PALETTE[i % PALETTE.length];
@@ -24,7 +24,7 @@ function smoothed(values) { // an exponential moving average, unbiased at its be
 
 function line(run, key, colour, more = {}) {
   const curve = page.runs[run].curves[key];
-  const name = several ? `${page.runs[run].name}: ${shortName(key)}` : shortName(key);
+  const name = several() ? `${page.runs[run].name}: ${shortName(key)}` : shortName(key);
   return { x: curve[view.x], y: curve.values, name: clean(name), line: { color: colour, width: 1.8 }, hovertemplate: "%{y:.4g}", ...more };
 }
 
@@ -32,7 +32,7 @@ const keysOf = (run, wanted) => Object.keys(page.runs[run].curves).filter(wanted
 
 function showLoss() {
   const traces = page.runs.flatMap((_, run) => keysOf(run, isLoss).flatMap((key, i) => {
-    const colour = shade(several ? run : i);
+    const colour = shade(several() ? run : i);
     if (isEvaluation(key)) return [line(run, key, colour, { mode: "lines+markers", marker: { size: 7 }, line: { color: colour, width: 1, dash: "dot" } })];
     const raw = line(run, key, faded(colour), { mode: "lines", hoverinfo: "skip", hovertemplate: null, showlegend: false });
     return [raw, line(run, key, colour, { mode: "lines", y: smoothed(page.runs[run].curves[key].values) })];
@@ -58,10 +58,12 @@ function charts() { // a chart for each metric, its splits together
 
 function showCharts() {
   const drawn = charts();
-  element("charts").replaceChildren(...drawn.map((_, i) => make("div", { id: `chart-${i}` })));
+  if (element("charts").childElementCount !== drawn.length) { // else each is drawn over, and stays as it was zoomed
+    element("charts").replaceChildren(...drawn.map((_, i) => make("div", { id: `chart-${i}` })));
+  }
   drawn.forEach(([title, keys], i) => {
     const pairsOf = page.runs.flatMap((run, n) => keys.filter((key) => run.curves[key]).map((key) => [n, key]));
-    const traces = pairsOf.map(([run, key], n) => line(run, key, shade(several ? run : n), { mode: isEvaluation(key) ? "lines+markers" : "lines" }));
+    const traces = pairsOf.map(([run, key], n) => line(run, key, shade(several() ? run : n), { mode: isEvaluation(key) ? "lines+markers" : "lines" }));
     draw(`chart-${i}`, traces, {
       height: 250, hovermode: "x unified", xaxis: axis(X_TITLES[view.x]), yaxis: axis("", { rangemode: title === "memory (GiB)" ? "tozero" : "normal" }),
       title: { text: clean(title), font: { size: 13 }, x: 0.02 }, margin: { l: 56, r: 12, t: 34, b: 42 },
@@ -79,10 +81,10 @@ function across(target, labels, cell) { // a row for each label, a column for ea
 const every = (part) => [...new Set(page.runs.flatMap((run) => Object.keys(run[part])))];
 
 function showRuns() {
-  element("runs-section").hidden = !several;
-  element("facts-pair").hidden = several;
+  element("runs-section").hidden = !several();
+  element("facts-pair").hidden = several();
   const [run] = page.runs;
-  if (!several) {
+  if (!several()) {
     element("reason").replaceChildren(make("span", { class: `state ${run.state}` }, run.state), run.reason ? ` ${run.reason}` : "");
     pairs(element("facts"), Object.entries(run.facts));
     pairs(element("results"), Object.entries(run.results).map(([name, value]) => [name.replaceAll("_", " "), short(value)]));
@@ -98,7 +100,7 @@ function showSettings() {
 }
 
 function showSamples() {
-  const rows = page.runs.flatMap((run) => run.samples.map((sample) => ({ ...(several ? { run: run.name } : {}), ...sample })));
+  const rows = page.runs.flatMap((run) => run.samples.map((sample) => ({ ...(several() ? { run: run.name } : {}), ...sample })));
   element("samples-section").hidden = !rows.length;
   const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const wanted = element("samples-filter").value.toLowerCase();
@@ -117,7 +119,7 @@ function start() {
   element("title").textContent = page.title;
   element("made").textContent = page.footnote;
   showRuns();
-  element("differing-section").hidden = !several;
+  element("differing-section").hidden = !several();
   across("differing", page.differing, (run, key) => run.settings[key]);
   const redraw = () => { showLoss(); showCharts(); };
   switches("x-switch", [["steps", "steps"], ["tokens", "tokens"], ["seconds", "time"]], "x", redraw);
@@ -132,4 +134,4 @@ function start() {
   document.documentElement.dataset.ready = "yes";
 }
 
-start();
+begin(start);

@@ -1,7 +1,5 @@
 // Sweep page: the leaderboard, the plots and the history of a search, from `page` (page.js).
-const objective = Object.keys(page.objectives)[0];
-const larger = page.objectives[objective] === "max";
-const byNumber = new Map(page.trials.map((trial) => [trial.number, trial]));
+let objective, larger, byNumber, searchText, measured, shareOf; // of `page`: prepare()
 Object.assign(view, { selected: null, filter: "", sort: null, descending: false, x: "steps", y: null, history: "trial" });
 const SHOWN_ROWS = 1000;
 const GREY = "#9aa4b2";
@@ -29,10 +27,10 @@ function showHead() {
 
 // Which trials are shown
 
-const searchText = new Map(page.trials.map((trial) => [trial.number, [
+const textOf = (trial) => [
   trial.state, ...page.columns.map((column, i) => `${column.head}=${trial.texts[i]}`),
   ...Object.entries(trial.settings).map(([key, value]) => `${key}=${value}`),
-].join(" ").toLowerCase()]));
+].join(" ").toLowerCase();
 
 function matches(trial, word) {
   const comparison = word.match(/^(.+?)(<=|>=|<|>)(-?[\d.]+(?:e[-+]?\d+)?)$/);
@@ -97,7 +95,7 @@ function showDetail() {
   const runs = trial.runs.map((run) => {
     const list = make("dl");
     pairs(list, [["log", run.log], ...Object.entries(run.commands)], code);
-    return make("div", { class: "run" }, make("b", {}, run.name), list);
+    return make("div", { class: "run" }, make("b", {}, runName(run.name)), list);
   });
   const head = [make("h2", {}, `Trial ${trial.number}`), make("span", { class: `state ${trial.state}` }, trial.state), chips(trial.settings)];
   element("detail").replaceChildren(...head, ...(trial.reason ? [make("p", {}, trial.reason)] : []), ...runs);
@@ -114,9 +112,6 @@ function colour(share) {
   return `rgb(${mixed.join(",")})`;
 }
 
-const measured = page.trials.filter((trial) => trial.means && trial.means[0] !== null);
-const better = [...measured].sort((a, b) => (larger ? b.means[0] - a.means[0] : a.means[0] - b.means[0]));
-const shareOf = new Map(better.map((trial, i) => [trial.number, better.length > 1 ? i / (better.length - 1) : 0]));
 const colourOf = (number) => (shareOf.has(number) ? colour(shareOf.get(number)) : GREY);
 const opacityOf = (number) => (view.selected === null || number === view.selected ? 1 : 0.25);
 
@@ -334,21 +329,36 @@ function showPlots() {
   showHistory();
 }
 
-function start() {
-  const losses = page.curves.flatMap((curve) => curve.smooth).filter((value) => value > 0);
-  view.y = losses.length && Math.max(...losses.slice(0, 50000)) > 8 * Math.min(...losses.slice(0, 50000)) ? "log" : "linear";
+function prepare() {
+  objective = Object.keys(page.objectives)[0];
+  larger = page.objectives[objective] === "max";
+  byNumber = new Map(page.trials.map((trial) => [trial.number, trial]));
+  searchText = new Map(page.trials.map((trial) => [trial.number, textOf(trial)]));
+  measured = page.trials.filter((trial) => trial.means && trial.means[0] !== null);
+  const better = [...measured].sort((a, b) => (larger ? b.means[0] - a.means[0] : a.means[0] - b.means[0]));
+  shareOf = new Map(better.map((trial, i) => [trial.number, better.length > 1 ? i / (better.length - 1) : 0]));
+}
+
+function showAll() { // what the data decide; once more whenever they have changed
+  prepare();
   showHead();
   showLeaderboard();
   showDetail();
   showTables();
   element("curves-note").textContent = page.curves_note;
+  showPlots();
+  showImportance();
+}
+
+function start() {
+  const losses = page.curves.flatMap((curve) => curve.smooth).filter((value) => value > 0);
+  view.y = losses.length && Math.max(...losses.slice(0, 50000)) > 8 * Math.min(...losses.slice(0, 50000)) ? "log" : "linear";
+  showAll();
   switches("x-switch", [["steps", "steps"], ["tokens", "tokens"], ["seconds", "time"]], "x", showCurves);
   switches("y-switch", [["linear", "linear"], ["log", "log"]], "y", showCurves);
   switches("history-switch", [["trial", "by trial"], ["time", "by time"]], "history", showHistory);
-  showPlots();
-  showImportance();
   element("filter").addEventListener("input", (event) => { view.filter = event.target.value; showLeaderboard(); showPlots(); });
   document.documentElement.dataset.ready = "yes";
 }
 
-start();
+begin(start);
