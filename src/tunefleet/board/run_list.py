@@ -162,7 +162,10 @@ def _run_names(outputs: Path) -> list[str]:
 def _row(run: Run, planned: Mark) -> RunRow:
     """Without its status. The plan is not kept: ten thousand of them would take a gigabyte."""
     config = run.plan.get("config")
-    pairs = leaves(config) if isinstance(config, Mapping) else ()
+    try:
+        pairs = list(leaves(config)) if isinstance(config, Mapping) else []
+    except RecursionError:  # no plan of ours is nested so deeply
+        pairs = []
     settings = tuple(sys.intern(f"{key}={_text(value)}") for key, value in pairs)
     model, strategy = _text(run.setting("model")), _text(run.setting("parallel"))
     return RunRow(Run(run.paths), None, settings, sys.intern(model), sys.intern(strategy), planned[0] / 1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -42,7 +43,10 @@ class RunWatch:
             self._wake.wait(pause)
             self._wake.clear()
             started = time.monotonic()
-            self.runs.refresh()
+            try:
+                self.runs.refresh()
+            except Exception as error:  # the next refresh may do better; without this thread there would be none
+                print(f"tunefleet: the list of runs was not refreshed: {error!r}", file=sys.stderr)
             self._has_rows.set()
             ended = time.monotonic()
             pause = max(INTERVAL, _SHARE * (ended - started)) if ended - self._last_question < _ATTENTION else None

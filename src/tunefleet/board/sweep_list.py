@@ -23,7 +23,8 @@ from tunefleet.sweep import leaderboard_columns, sweep_record
 from tunefleet.sweep.journal import Journal
 from tunefleet.sweep.study import fold
 
-_PAUSE = 5.0  # seconds for which the page of a sweep that goes on is not made again
+_PAUSE = 5.0  # seconds for which the page of a sweep that goes on is not made again, at least
+_SHARE = 5.0  # times what it took
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class _CachedPage:
-    """A page as it was made, and what it was made of."""
+    """A page as it was made, what it was made of, and until when it is not made again."""
 
     marks: tuple[Any, ...]
-    at: float
+    until: float
     page: dict[str, Any]
 
 
@@ -69,13 +70,14 @@ class SweepList:
         """What its page shows, and a version that changes with it. Raises `RunError` where it cannot be read."""
         with self._turn:
             cached = self._pages.get(paths.root.name)
-            is_fresh = cached and time.monotonic() - cached.at < _PAUSE
+            is_fresh = cached and time.monotonic() < cached.until
             if cached is None or not (is_fresh or cached.marks == self._marks(paths, cached.page)):
                 cached = self._make_page(paths)
                 self._pages[paths.root.name] = cached
             return cached.page, f"{hash(cached.marks) & (2**53 - 1):x}"
 
     def _make_page(self, paths: SweepPaths) -> _CachedPage:
+        started = time.monotonic()
         record = sweep_record.read(paths, StatusReader(settles=False))
         folders = {Path(run.run_dir) for trial in record.study.trials.values() for run in trial.runs}
         strays = [folder.name for folder in folders if leads_out(RunPaths(folder).metrics, self._runs.outputs)]
@@ -83,7 +85,8 @@ class SweepList:
             raise RunError(f"{record.name}: {strays[0]} leads out of {self._runs.outputs}, and is not shown.")
         rows, columns = sweep_record.rows(record), leaderboard_columns.of_record(record)
         page = asdict(page_of(record, rows, columns, {}))
-        return _CachedPage(self._marks(paths, page), time.monotonic(), page)
+        ended = time.monotonic()
+        return _CachedPage(self._marks(paths, page), ended + max(_PAUSE, _SHARE * (ended - started)), page)
 
     def _marks(self, paths: SweepPaths, page: Mapping[str, Any]) -> tuple[Any, ...]:
         """Marks of everything that a page was made of: the sweep's own files and the states and steps of its runs."""
