@@ -14,6 +14,12 @@ from tests.shared import tiny_model
 Settings = dict[str, Any]
 _REFUSALS = "tests/train/test_update_refusals.py"
 _TRACKERS = "tests/tracking/test_all_trackers.py"
+_OWN = {
+    "own_trackers": "tests/runs/test_train.py::test_own_trackers_get_every_record",
+    "own_metrics": "tests/runs/test_train.py::test_own_metrics_are_measured_of_every_split",
+    "callbacks": "tests/runs/test_train.py::test_callbacks_are_called_after_every_step",
+    "own_format": "tests/data/formats/test_own_format.py::test_own_format_makes_rows_that_are_known",
+}
 _OF_TRACKERS = {
     "csv": "test_csv_holds_every_value",
     "tensorboard": "test_tensorboard_reads_every_value",
@@ -98,6 +104,7 @@ SOURCE: dict[str, Change | ShownBy] = {
     "split": _data("other", path="splits.json", split="train"),
     "format": _data("alpaca"),
     "columns": _data({"completion": "response"}, path="columns.jsonl", ignore_columns=["image"]),
+    "own_format": ShownBy(_OWN["own_format"]),
     "ignore_columns": _data(["image", "response"], path="columns.jsonl"),
     "instruction": _data("Translate: {source}", **PARALLEL),
     "instruction_back": _data("Back: {target}", **PARALLEL),
@@ -297,6 +304,7 @@ _CHANGES: Settings = {
             "tests/faults/test_drifts.py::test_no_checkpoint_is_made_of_it_and_the_control_makes_one"
         ),
         "seed": Change(5, seen.built),
+        "callbacks": ShownBy(_OWN["callbacks"]),
         "threads": Change(3, seen.planned),
     },
     "evaluation": {
@@ -304,6 +312,7 @@ _CHANGES: Settings = {
         "max_rows": Change(2, seen.measured, _UNSEEN),
         "batch": Change(2, seen.measured, _UNSEEN),
         "generate_rows": Change(3, seen.measured, _UNSEEN),
+        "own_metrics": ShownBy(_OWN["own_metrics"]),
         "generate_batch": Change(2, seen.measured),
         "metrics": Change(("bleu", "labels"), seen.measured),
         "max_new_tokens": Change(9, seen.measured),
@@ -339,6 +348,7 @@ _CHANGES: Settings = {
         "group": Change("together", seen.told),
         "run_name": Change("lr=1e-4", seen.told),
         "tags": Change(["odd"], seen.told),
+        "own_trackers": ShownBy(_OWN["own_trackers"]),
         **{name: ShownBy(f"{_TRACKERS}::{test}") for name, test in _OF_TRACKERS.items()},
         "log_every": Change("7", seen.planned),
     },

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tunefleet.base import status
+from tunefleet.base import files, status
 from tunefleet.doors.compose import from_overrides
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.plan import Machine, Plan, make
@@ -38,6 +38,8 @@ def followed(folder: Path, overrides: list[str]) -> dict[str, Any]:
     code = train(plan)
     final_status = status.read(plan.paths.status)
     report = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": final_status and final_status.step}
+    for name in ("mine", "watched"):  # of tests/runs/own_project.py
+        report[name] = list(files.read_records(plan.paths.root / f"{name}.jsonl"))
     report["peft"] = "peft" in sys.modules
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
         measured, record, _ = evaluate(plan)

@@ -112,6 +112,9 @@ class SourceConfig:
     """Split of a data set of the hub (null is `train`), or the key of a JSON object; `a+b` is both, `*` every key."""
     format: Format = Format.AUTO
     """The format of its rows."""
+    own_format: str | None = None
+    """Function of your own project, `my_project.formats:notes`, which your settings file allows: makes the values of a
+    row in `format` from those of a row (docs/your-project.md)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Our name of a column and its own: `output: response`; inside it `instances.0.output`, joined `data.*.text`."""
     ignore_columns: tuple[str, ...] = ()

@@ -74,6 +74,9 @@ class EvaluationConfig:
     metrics: tuple[MetricName, ...] = (MetricName.EXACT_MATCH,)
     """What is measured of the answers: `exact_match`; `json`: how many are JSON, and slot F1 over their values;
     `labels`: accuracy and macro-F1 of classes; `bleu` and `chrf` (0 to 100, by sacrebleu); `rouge_l`."""
+    own_metrics: tuple[str, ...] = ()
+    """Functions of your own project, `my_project.metrics:rouge_zh`, which your settings file allows: of answers and
+    references, a number of which more is better (docs/your-project.md)."""
     generate_batch: int = ranged(64, at_least=1)
     """Conversations answered at once."""
     max_new_tokens: int = ranged(128, at_least=1)

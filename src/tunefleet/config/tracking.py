@@ -39,6 +39,9 @@ class TrackingConfig:
     """Whether `metrics.csv` is written beside `metrics.jsonl`: a column for each number."""
     mlflow_uri: str | None = None
     """MLflow's server or store; null is MLFLOW_TRACKING_URI, else `mlflow.db` (SQLite) in `output_dir`."""
+    own_trackers: tuple[str, ...] = ()
+    """Classes of your own project, `my_project.trackers:Mine`, where your settings file allows it; see
+    docs/your-project.md."""
     artifacts: tuple[ArtifactName, ...] = ()
     """Files that W&B and MLflow get at the end of a finished run: `export` (the model), `samples`, `plan`."""
     project: str = "tunefleet"

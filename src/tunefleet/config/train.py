@@ -100,6 +100,9 @@ class TrainConfig:
     check_replicas: Cadence | None = Cadence((steps(500),))
     """Between comparisons of the weights that several processes hold alike, bit by bit: `500` (steps), `1 hour`, `10%`;
     each save begins with one. null compares nothing."""
+    callbacks: tuple[str, ...] = ()
+    """Functions of your own project, `my_project.callbacks:watch`, which your settings file allows; called after every
+    step on every rank (docs/your-project.md)."""
     seed: int = ranged(0, at_least=0)
     """Seed of weights, order and dropout; follows the top-level `seed`."""
     threads: int | None = ranged(None, at_least=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tunefleet.base.digests import digest, sampled
 from tunefleet.base.errors import RunError
 from tunefleet.config.data import SourceConfig
-from tunefleet.plan.paths import data_files
+from tunefleet.plan.paths import code_names, data_files
 from tunefleet.plan.paths.data_files import HubName
 from tunefleet.plan.plan import Contents, Plan
 
@@ -27,6 +27,7 @@ class Role(Enum):
     TEMPLATE = "template"
     TOKENIZER = "tokenizer"
     MODEL = "model"
+    CODE = "code"
 
 
 _TOKENIZER = (
@@ -139,6 +140,10 @@ def _model(plan: Plan, hub: HubFiles) -> _Named:
     return _in_folder(plan.sources.weights, (*_MODEL, *_WEIGHTS)) if plan.sources.weights else iter(())
 
 
+def _code(plan: Plan, hub: HubFiles) -> _Named:
+    return code_names.files(plan.config)
+
+
 def _in_folder(folder: str, patterns: Iterable[str]) -> _Named:
     """Files by their names in `folder`: a newer snapshot of the hub is another folder with the same names."""
     root = Path(folder)
@@ -151,4 +156,5 @@ _FILES: Mapping[Role, Callable[[Plan, HubFiles], _Named]] = {
     Role.TEMPLATE: _template,
     Role.TOKENIZER: _tokenizer,
     Role.MODEL: _model,
+    Role.CODE: _code,
 }

@@ -149,7 +149,7 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    for setting in ("threads", "micro_batch", "on_oom", "on_non_finite", "skip_budget", "check_replicas"):
+    for setting in ("threads", "micro_batch", "on_oom", "on_non_finite", "skip_budget", "check_replicas", "callbacks"):
         values["train"].pop(setting)
     if config.train.spike_sigma is None:
         for setting in ("spike_sigma", "spike_window", "on_spike"):
@@ -160,6 +160,9 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
         values["train"].pop("early_stopping")  # the same; with it other weights are the last
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
+    for source in (values["data"], *values["data"]["mix"]):
+        if source["own_format"] is None:
+            source.pop("own_format")
     values["adapter"].pop("merge")
     values["model"].pop("allow_pickle")  # the digests of the files tell what was read
     values["train"]["global_batch"] = split.total

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from tunefleet.base import own_code
 from tunefleet.contracts import Tracker
 from tunefleet.plan.plan import Plan
 from tunefleet.tracking import artifacts, background, mlflow, wandb_server
@@ -12,6 +14,7 @@ from tunefleet.tracking.console import Console
 from tunefleet.tracking.csv_file import CsvFile
 from tunefleet.tracking.metrics import MetricsFile
 from tunefleet.tracking.mlflow import MlflowRun
+from tunefleet.tracking.own_tracker import OwnTracker
 from tunefleet.tracking.tensorboard import TensorboardFiles
 from tunefleet.tracking.trackers import Trackers
 from tunefleet.tracking.wandb import WandbSink
@@ -36,5 +39,8 @@ def _asked_for(plan: Plan, announce: Callable[[str], None], resumed_from: int) -
         yield BackgroundTracker("TensorBoard", lambda: TensorboardFiles(plan, resumed_from))
     if tracking.mlflow:
         yield BackgroundTracker("MLflow", lambda: MlflowRun(plan), max(sending, mlflow.SECONDS_TO_FINISH))
+    for name in tracking.own_trackers:
+        make = own_code.load(name)  # a name that is not there ends the run before its first step
+        yield BackgroundTracker(name, partial(OwnTracker, plan, make))
     if tracking.csv:
         yield BackgroundTracker("CSV", lambda: CsvFile(paths.csv, paths.metrics, resumed_from))

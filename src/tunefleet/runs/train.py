@@ -20,6 +20,7 @@ from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
+from tunefleet.evaluation.metrics import own_metrics
 from tunefleet.launch import rank_signals
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.plan.horizon import Pace
@@ -28,6 +29,7 @@ from tunefleet.plan.plan import Plan
 from tunefleet.runs import (
     final_export,
     final_report,
+    own_callbacks,
     resume_checks,
     run_summary,
     saved_tokenizer,
@@ -122,6 +124,7 @@ class _Run:
         self.export_error: ExportError | None = None
         """Why the export of rank 0 failed, after everything else was done."""
         self._clock = TrainingClock(plan.paths.metrics, self._state.step)
+        own_metrics.expect(plan.config.evaluation.own_metrics)
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
 
@@ -197,6 +200,8 @@ class _Run:
         hooks.add("evaluate", self._steps.evaluate_every, self._evaluate)
         hooks.add("compare replicas", self._steps.check_replicas, lambda *_: self._engine.expect_equal_replicas())
         hooks.add("save", self._steps.save_every, self._save_on_cadence)
+        for name, act in own_callbacks.acts(self._plan, self._group.rank).items():
+            hooks.add(f"callback {name}", Pace(steps=1), act)
         return hooks
 
     def _announce(self) -> None:

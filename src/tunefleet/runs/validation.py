@@ -16,6 +16,7 @@ from tunefleet.data.store.dataset import Example
 from tunefleet.evaluation import threshold
 from tunefleet.evaluation.generation import Answer, Limits, generate
 from tunefleet.evaluation.loss import mean_loss, perplexity
+from tunefleet.evaluation.metrics import own_metrics
 from tunefleet.evaluation.metrics.answer_metrics import measured
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.decoding_rules import decoding_of
@@ -75,6 +76,7 @@ def of_answers(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) ->
         texts = answered.above(threshold, plan.config.evaluation.threshold_label)
         values = {**measured(plan.config.evaluation.metrics, texts, answered.references), "answers": len(texts)}
         values |= {} if threshold is None else {"threshold": threshold}
+        values |= own_metrics.measured(plan.config.evaluation.own_metrics, texts, answered.references)
         record |= {f"evaluation/{split}/{name}": value for name, value in values.items()}
         samples += answered.samples(split, texts)
     return record, samples

@@ -11,6 +11,7 @@ from tunefleet.config.data import Format, SourceConfig
 from tunefleet.data.formats import chat, pairs, tasks, weights
 from tunefleet.data.formats.conversation import TEXT, Conversation, Turn
 from tunefleet.data.formats.keys import CONVERSATIONS, Keys, masks_user
+from tunefleet.data.formats.own_format import OwnFormat
 from tunefleet.data.formats.recognise_format import UnknownFormat, expect_fit, recognise
 from tunefleet.data.formats.tree import tree
 from tunefleet.data.read import row_fields
@@ -33,6 +34,7 @@ class Reader:
 
     def __init__(self, source: SourceConfig) -> None:
         self._source = source
+        self._own_format = OwnFormat(source.own_format) if source.own_format else None
         self._format: Format | None = None if source.format is Format.AUTO else source.format
         self._labels = tasks.label_names(source)
         self._fitting: set[tuple[str, ...]] = set()  # keys of rows, in their order, that were found to fit
@@ -47,6 +49,7 @@ class Reader:
         the settings do not fit any row of the source.
         """
         if not self._source.target_path:
+            row = self._own_format.converted(row) if self._own_format else row
             row = self._named(row)
         format = self._format_of(row)
         is_chat = format in CONVERSATIONS

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet import __version__
-from tunefleet.base import files, owner_lock, progress
+from tunefleet.base import files, own_code, owner_lock, progress
+from tunefleet.base.digests import digest
 from tunefleet.base.errors import DataError
-from tunefleet.config.data import DataConfig
+from tunefleet.config.data import DataConfig, SourceConfig
 from tunefleet.config.load import dump
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.encode.token_cache import TokenCache
@@ -45,8 +46,14 @@ def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_l
         json.dumps(chat.specials, sort_keys=True),
         _identity(tokenizer),
         str(sequence_length),
+        *(_own_format(source, digests) for source in (config, *config.mix) if source.own_format),
     ]
     return Path(config.cache) / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _own_format(source: SourceConfig, digests: Path) -> str:
+    """What the file of the function holds that makes its rows."""
+    return digest(own_code.file_of(str(source.own_format)), digests).hex()
 
 
 def _identity(tokenizer: Any) -> str:

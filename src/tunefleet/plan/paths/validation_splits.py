@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tunefleet.base import own_code
 from tunefleet.config import RunConfig
 from tunefleet.config.data import DataConfig
 from tunefleet.config.evaluation import VALUES_OF
@@ -40,7 +41,8 @@ def mixed(config: DataConfig) -> Sequence[str]:
 
 def metrics(config: RunConfig) -> list[str]:
     """Every metric, as `SPLIT/loss`."""
-    measures = (*OF_ROWS, *(name for metric in config.evaluation.metrics for name in VALUES_OF[metric]))
+    measures = [*OF_ROWS, *(name for metric in config.evaluation.metrics for name in VALUES_OF[metric])]
+    measures += [own_code.object_name(name) for name in config.evaluation.own_metrics]
     return [f"{split}/{measure}" for split in names(config.data) for measure in measures]
 
 
@@ -51,7 +53,7 @@ def measuring(name: str) -> list[str]:
 
 def is_of_answers(name: str) -> bool:
     """Whether answers are generated to measure it."""
-    return name.rpartition("/")[2] in OF_ANSWERS
+    return name.rpartition("/")[2] not in OF_ROWS
 
 
 def metric(name: str, available: Iterable[str]) -> str | None:

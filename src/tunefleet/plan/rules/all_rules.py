@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunefleet.plan.rules import (
     adapter_rules,
+    code_rules,
     data_rules,
     evaluation_rules,
     launch_rules,
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     on_config(pipeline_rules.with_offload),
     on_config(precision_rules.loss_scale_of_each_rank),
     on_config(secret_rules.complaints),
+    on_config(code_rules.complaints),
     on_config(run_rules.betas),
     on_config(run_rules.log_every),
     on_config(run_rules.tracker_packages),
