@@ -41,6 +41,7 @@ ONE_MISTAKE: list[tuple[Machine, Sequence[str]]] = [
     (CPU, [RWKV]),
     (CPU, ["train.sequence_length=100"]),
     (CPU, ["tracking.log_every=0"]),
+    (CPU, ["tracking=files", "tracking.artifacts=[plan]"]),
     (CPU, ["train.micro_batch=auto"]),
     (FOUR, ["train.micro_batch=auto", "train.global_batch=6"]),
     (FOUR, ["parallel=auto", "parallel.tensor=2"]),

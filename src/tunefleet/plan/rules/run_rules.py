@@ -45,14 +45,14 @@ def artifacts(config: RunConfig) -> list[str]:
     tracking = config.tracking
     if not tracking.artifacts or tracking.mlflow or tracking.wandb is not WandbMode.DISABLED:
         return []
-    return ["tracking.artifacts: W&B and MLflow alone take files. Use tracking=wandb or mlflow, or leave it out."]
+    return ["tracking.artifacts: W&B and MLflow alone take files. Use tracking=wandb, or leave it out."]
 
 
 def mlflow_uri(config: RunConfig) -> list[str]:
     """A store is that of MLflow."""
     if config.tracking.mlflow_uri is None or config.tracking.mlflow:
         return []
-    return ["tracking.mlflow_uri: MLflow is off. Use tracking=mlflow, or leave it out."]
+    return ["tracking.mlflow_uri: MLflow is off. Leave it out, or switch that on with tracking=mlflow."]
 
 
 def asynchronous(config: RunConfig) -> list[str]:
