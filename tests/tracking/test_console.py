@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +81,98 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", piped, code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "line 0\n"), done.stderr
     assert log.read_text().splitlines()[-1] == "line 19"
+
+
+# What it looks like: at a terminal of 60 columns, through a pipe
+
+_SHOWN = """
+import sys
+from tunefleet.tracking.console import Console
+console = Console(True, 40)
+console.print_table({"data": "a long text of many words, " * 6, "steps": "40"})
+names = ("unseen_sentences", "unseen_values", "unseen_templates", "unseen_words")
+for step in range(1, 41):
+    console.log({"step": step, "epoch": step / 20, "train/loss": 2.0 + 2 * (step % 2), "train/lr": 1e-3,
+        "train/gradient_norm": 1.25, "train/tokens_per_second": 12345.6, "train/seconds": 0.3,
+        "train/data_seconds": 0.1,        "train/mfu": 0.123, "memory/peak_gib": 0.5})
+    if step % 20 == 0:
+        console.log({"step": step, **{f"evaluation/{name}/loss": 1.5 for name in names}, "final": step == 40})
+console.finish({})
+console.print_line("done")
+"""
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def at_a_terminal(columns: int, **variables: str) -> str:
+    """What is written to a real terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR", "NO_COLOR")}
+    environment |= {"TERM": "xterm-256color", **variables}
+    process = subprocess.Popen([sys.executable, "-c", _SHOWN], stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    written = b""
+    try:
+        while part := os.read(ours, 65536):
+            written += part
+    except OSError:  # as Linux says that the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait(60) == 0, written.decode()
+    return written.decode()
+
+
+def lines(written: str) -> list[str]:
+    return [line.rstrip() for line in re.split(r"[\r\n]+", _ESCAPE.sub("", written))]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> str:
+    return at_a_terminal(60, NO_COLOR="1")
+
+
+def test_everything_fits_sixty_columns(drawn: str) -> None:
+    assert max(len(line) for line in lines(drawn)) <= 60
+    assert max(len(line) for line in lines(at_a_terminal(200))) > 60  # the control: there is more to show
+
+
+def test_a_step_shows_its_numbers_and_the_loss_smoothed(drawn: str) -> None:
+    screen = " ".join(lines(drawn))
+    for part in (
+        "40/40",
+        "lr 1.00e-03",
+        "norm 1.25",
+        "12.3k tokens/s",
+        "MFU 12.3%",
+        "0.50 GiB",
+        "epoch 2.00",
+        "data 25%",
+    ):
+        assert part in screen
+    assert "0s left" in screen
+    (shown,) = set(re.findall(r"loss ([0-9.]+)  lr", drawn.replace("4.0000", "").split("40/40")[-1]))
+    assert 2.0 < float(shown) < 4.0
+
+
+def test_an_evaluation_is_a_line_of_a_table_and_the_last_one_is_left_to_the_report(drawn: str) -> None:
+    printed = [line.split() for line in lines(drawn)]
+    assert printed.count(["loss", "at", "step", "sentences", "values", "templates", "words"]) == 1
+    assert printed.count(["20/40", *["1.5000"] * 4]) == 1
+    assert ["40/40", *["1.5000"] * 4] not in printed
+
+
+def test_without_colours_nothing_is_coloured_and_with_them_something_is(drawn: str) -> None:
+    colours = re.compile(r"\x1b\[[0-9;]*3[0-8][0-9;]*m")
+    assert not colours.search(drawn)
+    assert colours.search(at_a_terminal(60))
+
+
+def test_a_pipe_gets_plain_lines_each_whole() -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run([sys.executable, "-c", _SHOWN], env=environment, capture_output=True, text=True, check=True)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\r" not in done.stdout
+    progress = [line for line in done.stdout.splitlines() if line.startswith("  step ")]
+    assert len(progress) == 20
+    assert all(line.endswith(" left") for line in progress)
+    assert done.stdout.splitlines()[-1] == "done"

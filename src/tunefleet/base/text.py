@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 _STYLES = re.compile(r"\x1b\[[0-9;:]*m")  # colours, which say nothing
@@ -41,6 +42,14 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def listed(values: Mapping[str, str]) -> str:
-    """Names and values, a pair on each line."""
-    return columns(list(values.items())) if values else ""
+def listed(values: Mapping[str, str], width: int | None = None) -> str:
+    """Names and values, a pair on each line; with a `width`, values go on below their beginning."""
+    if width is None or not values:
+        return columns(list(values.items())) if values else ""
+    indent = max(map(len, values)) + 2
+    room = max(20, width - indent)
+    lines = []
+    for name, value in values.items():
+        parts = textwrap.wrap(in_one_line(value), room, break_on_hyphens=False) or [""]
+        lines += [f"{in_one_line(name).ljust(indent)}{parts[0]}".rstrip(), *(" " * indent + part for part in parts[1:])]
+    return "\n".join(lines)

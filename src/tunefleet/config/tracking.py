@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tunefleet.base.units import Cadence, steps
+from tunefleet.config.fields import ranged
 
 
 class WandbMode(Enum):
@@ -54,5 +55,8 @@ class TrackingConfig:
     """What trackers call the run; null is the run's own name."""
     tags: tuple[str, ...] = ()
     """Words to find the run by."""
+    peak_tflops: float | None = ranged(None, above=0)
+    """What MFU is a share of: dense TFLOP/s of one process's device; null is the data sheet's of a known GPU, else what
+    a process is measured to reach."""
     log_every: Cadence = Cadence((steps(1),))
     """Between two records: `10` (steps), `1%`, `5 minutes`; the last step always has one."""

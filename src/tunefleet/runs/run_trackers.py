@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from tunefleet.base import own_code
@@ -25,7 +26,21 @@ def trackers_of_rank(plan: Plan, rank: int, console: Console, resumed_from: int)
     if rank != 0:
         return Trackers([])
     records = MetricsFile(plan.paths.metrics, resumed_from)
-    return Trackers([records, console, *_asked_for(plan, console.print_line, resumed_from)])
+    asked_for = list(_asked_for(plan, console.print_line, resumed_from))
+    return Trackers([records, console, *asked_for], lambda: _places(plan, asked_for))
+
+
+def _places(plan: Plan, trackers: Sequence[Tracker]) -> dict[str, str]:
+    """Where W&B, TensorBoard and MLflow have the run."""
+    places = {}
+    for sink in trackers:
+        if isinstance(sink, WandbSink):
+            places["Weights & Biases"] = sink.address or f"offline; {sink.command}"
+    if plan.config.tracking.tensorboard:
+        places["TensorBoard"] = f"tensorboard --logdir {os.path.relpath(plan.paths.tensorboard)}"
+    if plan.config.tracking.mlflow:
+        places["MLflow"] = mlflow.store(plan)
+    return places
 
 
 def _asked_for(plan: Plan, announce: Callable[[str], None], resumed_from: int) -> Iterator[Tracker]:

@@ -40,6 +40,7 @@ from tunefleet.runs import (
 from tunefleet.runs.checkpoint_files import checkpoint_store
 from tunefleet.runs.deciding_metrics import DecidingMetrics
 from tunefleet.runs.decoding_rules import decoding_of
+from tunefleet.runs.efficiency import Efficiency
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
 from tunefleet.runs.refused_steps import RefusedSteps
 from tunefleet.runs.run_engine import build_engine
@@ -124,6 +125,7 @@ class _Run:
         self.export_error: ExportError | None = None
         """Why the export of rank 0 failed, after everything else was done."""
         self._clock = TrainingClock(plan.paths.metrics, self._state.step)
+        self._efficiency = Efficiency(plan)
         own_metrics.expect(plan.config.evaluation.own_metrics)
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
@@ -212,7 +214,7 @@ class _Run:
             with self._stop.noting():
                 files.write_json(self._plan.paths.data, asdict(self._inputs.data.train.card))
         self._note_order()
-        self._console.print_table(run_summary.data_rows(self._plan, self._inputs))
+        self._console.print_table({**run_summary.data_rows(self._plan, self._inputs), **self._efficiency.legend})
         if self._store.note:
             self._console.print_line(self._store.note)
         if previous and previous.saved_step and not self._state.step:
@@ -251,7 +253,8 @@ class _Run:
             return
         self._unlogged = None
         with self._stop.noting():
-            self._trackers.log(step_record(self._plan, state, result, self._steps.steps_per_epoch, self._clock.seconds))
+            record = step_record(self._plan, state, result, self._steps.steps_per_epoch, self._clock.seconds)
+            self._trackers.log({**record, **self._efficiency.mfu(result)})
         self._write_status(
             State.RUNNING,
             **({"loss": result.loss} if math.isfinite(result.loss) else {}),
@@ -442,6 +445,7 @@ class _Run:
             if line:
                 self._console.print_line(line)
         if done:
+            final_report.print_places(self._plan, self._console, self._trackers.places())
             final_report.print_next_commands(self._plan, self._console)
 
     def _write_status(self, state: State, **changes: Any) -> None:

@@ -83,7 +83,7 @@ class MlflowRun:
         """(the run's id, whether it is new)."""
         tracking, folder = self._plan.config.tracking, Path(self._plan.config.output_dir).expanduser().resolve()
         experiment = self._client.get_experiment_by_name(tracking.project)
-        location = None if _uri(self._plan).startswith("http") else str(folder / "mlruns")
+        location = None if store(self._plan).startswith("http") else str(folder / "mlruns")
         number = experiment.experiment_id if experiment else self._client.create_experiment(tracking.project, location)
         name = f"{self._plan.trajectory or self._plan.identity}/{self._plan.name}"
         for earlier in self._client.search_runs([number], f"tags.`{_RUN_TAG}` = '{name}'"):
@@ -117,7 +117,8 @@ class MlflowRun:
         return self._last_steps[key]
 
 
-def _uri(plan: Plan) -> str:
+def store(plan: Plan) -> str:
+    """The address of the server or the file."""
     folder = Path(plan.config.output_dir).expanduser().resolve()
     return plan.config.tracking.mlflow_uri or os.environ.get(_URI) or f"sqlite:///{folder / 'mlflow.db'}"
 
@@ -125,7 +126,7 @@ def _uri(plan: Plan) -> str:
 def _client(plan: Plan) -> Any:
     from mlflow.tracking import MlflowClient  # seconds: only in its thread
 
-    return MlflowClient(_uri(plan))
+    return MlflowClient(store(plan))
 
 
 def _lock(plan: Plan) -> Any:

@@ -25,7 +25,11 @@ def losses(records: Records) -> dict[str, tuple[list[int], list[float]]]:
     return {key.removesuffix("/loss").removeprefix("evaluation/"): series(records, key) for key in keys}
 
 
-def terminal(records: Records, width: int = 78, height: int = 16) -> str:
+WIDTH = 78
+"""Characters of a curve in a terminal that has room for it."""
+
+
+def terminal(records: Records, width: int = WIDTH, height: int = 16) -> str:
     """The training loss against the step, drawn in characters."""
     import plotext
 

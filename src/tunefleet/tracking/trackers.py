@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tunefleet.contracts import Tracker
@@ -11,7 +11,9 @@ from tunefleet.contracts import Tracker
 class Trackers:
     """Several trackers as one."""
 
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
+    def __init__(self, trackers: Sequence[Tracker], places: Callable[[], dict[str, str]] = dict) -> None:
+        self.places = places
+        """Where those have the run that keep it elsewhere, by their names."""
         self._trackers: Sequence[Tracker] = trackers
 
     def log(self, record: dict[str, Any]) -> None:

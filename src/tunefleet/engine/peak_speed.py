@@ -1,0 +1,23 @@
+"""Peak speed: the arithmetic that this process reaches at most, measured in a fraction of a second."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+_SIZE = 768  # of square matrices: large enough for a core's caches to be used well
+_TIMES = 4
+
+
+def measured_tflops(dtype: torch.dtype, device: torch.device) -> float:
+    """The best TFLOP/s of a few products of two matrices, with this process's threads."""
+    left, right = (torch.ones(_SIZE, _SIZE, dtype=dtype, device=device) for _ in range(2))
+    seconds = min(_seconds(left, right) for _ in range(_TIMES))
+    return 2 * _SIZE**3 / seconds / 1e12
+
+
+def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+    began = time.perf_counter()
+    float((left @ right)[0, 0])  # waits for a device that works ahead
+    return time.perf_counter() - began
