@@ -305,6 +305,7 @@ _CHANGES: Settings = {
         ),
         "seed": Change(5, seen.built),
         "callbacks": ShownBy(_OWN["callbacks"]),
+        "profile": ShownBy("tests/runs/test_train.py::test_the_table_says_where_the_time_goes"),
         "threads": Change(3, seen.planned),
     },
     "evaluation": {
@@ -348,6 +349,7 @@ _CHANGES: Settings = {
         "group": Change("together", seen.told),
         "run_name": Change("lr=1e-4", seen.told),
         "tags": Change(["odd"], seen.told),
+        "peak_tflops": ShownBy("tests/runs/test_efficiency.py::test_mfu_is_of_the_peak_that_is_stated"),
         "own_trackers": ShownBy(_OWN["own_trackers"]),
         **{name: ShownBy(f"{_TRACKERS}::{test}") for name, test in _OF_TRACKERS.items()},
         "log_every": Change("7", seen.planned),

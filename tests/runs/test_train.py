@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,11 +13,13 @@ import pytest
 from tests.plans import tiny_plan
 from tests.ranks import run_in_ranks
 from tunefleet.base import own_code
+from tunefleet.base.errors import ConfigError
 from tunefleet.contracts import RunState, StepResult
-from tunefleet.runs import own_callbacks
+from tunefleet.runs import own_callbacks, profile_table
+from tunefleet.runs.profile import StepProfile
 
 RUNS = {
-    "bf16-0": ["parallel=ddp", "train.precision=bf16", "tracking.log_every=3"],
+    "bf16-0": ["parallel=ddp", "train.precision=bf16", "tracking.log_every=3", "train.profile=2..3"],
     "bf16-2": ["parallel=zero2", "train.precision=bf16"],
 }
 OWN = "tests.runs.own_project"
@@ -100,3 +105,79 @@ def test_a_callback_that_returns_true_asks_the_run_to_stop(tmp_path: Path, monke
         act(RunState(step=step), result)
         stops.append(plan.paths.stop.exists())
     assert stops == [False, True]
+
+
+# The profile of `train.profile`
+
+
+@pytest.fixture(scope="module")
+def profiled(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The table of steps 2 to 3."""
+    table: dict[str, Any] = json.loads((Path(runs["bf16-0"]["run_dir"]) / "profile" / "steps-2-3.json").read_text())
+    return table
+
+
+def test_the_trace_holds_the_parts_of_the_steps_that_were_asked_for(runs: dict[str, dict[str, Any]]) -> None:
+    with gzip.open(Path(runs["bf16-0"]["run_dir"]) / "profile" / "steps-2-3.trace.json.gz") as stream:
+        events = json.load(stream)["traceEvents"]
+    names = [event["name"] for event in events if event.get("cat") == "user_annotation"]
+    assert [names.count(f"step: {part}") for part in ("data wait", "forward", "backward", "optimizer")] == [2, 2, 2, 2]
+    assert any(event["name"].startswith("aten::") for event in events)
+
+
+def test_the_table_says_where_the_time_goes(runs: dict[str, dict[str, Any]], profiled: dict[str, Any]) -> None:
+    """Against the seconds of the third step, which the engine took with its own clock."""
+    assert (profiled["first_step"], profiled["last_step"]) == (2, 3)
+    parts = {name: part["seconds"] for name, part in profiled["parts"].items()}
+    assert list(parts) == ["data wait", "forward", "backward", "optimizer", "everything else"]
+    assert sum(parts.values()) == pytest.approx(profiled["seconds"])
+    assert min(parts["forward"], parts["backward"], parts["optimizer"]) > 0
+    (third,) = [r["train/seconds"] for r in runs["bf16-0"]["metrics"] if r["step"] == 3 and "train/seconds" in r]
+    assert parts["forward"] + parts["backward"] + parts["optimizer"] > 0.5 * third
+    assert profiled["seconds"] > third
+    assert len(profiled["operations"]) == 15
+    assert profiled["operations"][0]["seconds"] >= profiled["operations"][-1]["seconds"] > 0
+    text = (Path(runs["bf16-0"]["run_dir"]) / "profile" / "steps-2-3.txt").read_text()
+    for name in (*parts, "communication", profiled["operations"][0]["name"]):
+        assert name in text
+
+
+def test_communication_that_overlaps_counts_once() -> None:
+    def event(name: str, start: float, end: float) -> Any:
+        return SimpleNamespace(
+            name=name, device_type=SimpleNamespace(name="CPU"), time_range=SimpleNamespace(start=start, end=end)
+        )
+
+    events = [event("gloo:all_reduce", 0, 2e6), event("c10d::allreduce_", 1e6, 3e6), event("aten::mm", 0, 9e6)]
+    profiler = SimpleNamespace(events=lambda: events, key_averages=list)
+    assert profile_table.of(profiler, 1, 1, 10.0)["communication"] == {"seconds": 3.0, "share": 0.3}
+
+
+def test_a_resumed_run_profiles_what_is_left_of_the_steps_or_says_that_none_is(tmp_path: Path) -> None:
+    lines: list[str] = []
+    plan = tiny_plan(tmp_path, profile="2..3")
+    result = StepResult(1.0, 1.0, 1e-3, 10, 5, False, 0.1)
+    whole = StepProfile(plan, 0, 4, RunState(step=3), lines.append)
+    whole.before_step(3)
+    whole.close(RunState(step=4))
+    assert lines == ["profile: steps 2..3 were done in an earlier start; nothing is profiled"]
+    rest = StepProfile(plan, 0, 4, RunState(step=2), lines.append)
+    rest.before_step(2)
+    rest.end_step(RunState(step=3), result)
+    assert "profile of steps 3 to 3: " in lines[-1]
+    assert {path.name for path in plan.paths.profile.iterdir()} == {
+        f"steps-3-3.{end}" for end in ("json", "txt", "trace.json.gz")
+    }
+
+
+def test_steps_that_the_run_does_not_have_are_refused(tmp_path: Path) -> None:
+    for text, reason in (
+        ("3..5", "outside of the run, which has 4 steps"),
+        ("4..3", "is not allowed"),
+        ("0..2", "is not"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            tiny_plan(tmp_path, profile=text, max_steps=4)
+    plan = tiny_plan(tmp_path, profile="3..5")  # the number of steps is known when the data are
+    with pytest.raises(ConfigError, match="which has 4 steps"):
+        StepProfile(plan, 0, 4, RunState(), print)

@@ -40,6 +40,7 @@ def followed(folder: Path, overrides: list[str]) -> dict[str, Any]:
     report = {"code": code, "metrics": metrics.read(plan.paths.metrics), "step": final_status and final_status.step}
     for name in ("mine", "watched"):  # of tests/runs/own_project.py
         report[name] = list(files.read_records(plan.paths.root / f"{name}.jsonl"))
+    report["run_dir"] = plan.run_dir
     report["peft"] = "peft" in sys.modules
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
         measured, record, _ = evaluate(plan)

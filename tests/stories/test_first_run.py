@@ -32,7 +32,8 @@ def test_says_what_is_about_to_run(demo: tuple[Path, str]) -> None:
 def test_shows_progress_results_samples_curve_and_next_commands(demo: tuple[Path, str]) -> None:
     _, printed = demo
     assert "step 4/4  loss " in printed
-    assert "training loss against optimizer steps" in printed
+    assert "training loss against optimizer steps" not in printed  # four steps are no curve
+    assert re.search(r"^export +outputs/\S+/export$", printed, re.MULTILINE)
     assert "unseen values" in printed
     assert printed.count("    -> ") == 5
     assert len(printed.split("next:\n")[1].splitlines()) == 3

@@ -58,6 +58,11 @@ class RunPaths:
         return self.root / "tensorboard"
 
     @property
+    def profile(self) -> Path:
+        """The folder of the traces and tables that `train.profile` asks for."""
+        return self.root / "profile"
+
+    @property
     def batches(self) -> Path:
         """Every step whose update was refused, with the rows of all its micro-batches: one JSON object a line."""
         return self.root / "batches.jsonl"

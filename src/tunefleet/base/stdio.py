@@ -38,6 +38,14 @@ def reader_left() -> bool:
     return isinstance(descriptor_stream, _Descriptor) and descriptor_stream.reader_left
 
 
+def width() -> int | None:
+    """Columns of the terminal that standard output is; None where it is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 class _Descriptor(io.FileIO):
     """A descriptor whose writes succeed, whatever becomes of the bytes."""
 

@@ -100,6 +100,9 @@ class TrainConfig:
     check_replicas: Cadence | None = Cadence((steps(500),))
     """Between comparisons of the weights that several processes hold alike, bit by bit: `500` (steps), `1 hour`, `10%`;
     each save begins with one. null compares nothing."""
+    profile: str | None = None
+    """Steps that torch's profiler watches on rank 0: `10..13`. A trace and a table of where the time goes are written
+    into `profile` of the run directory."""
     callbacks: tuple[str, ...] = ()
     """Functions of your own project, `my_project.callbacks:watch`, which your settings file allows; called after every
     step on every rank (docs/your-project.md)."""

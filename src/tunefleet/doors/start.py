@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import failures, modes, ownership, status, text
+from tunefleet.base import failures, modes, ownership, status, stdio, text
 from tunefleet.base.errors import DISK, DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
@@ -63,7 +63,7 @@ def save_for_later(plan: Plan) -> None:
 
 def announce(plan: Plan) -> None:
     """Prints what is about to run, before any rank writes to the same console."""
-    print(text.listed(plan.summary()))
+    print(text.listed(plan.summary(), stdio.width()))
     access = modes.note(plan.paths.root, plan.config.launch.access.value)
     for note in [*plan.notes, *_from_scratch(plan), *[access] * bool(access)]:
         print(f"note: {note}")

@@ -18,6 +18,7 @@ from tunefleet.base.mode import evaluation_mode
 from tunefleet.contracts import MicroBatch, StageLink
 from tunefleet.engine import tensor_parallel
 from tunefleet.engine.group import ProcessGroup
+from tunefleet.engine.step_parts import part
 from tunefleet.engine.zero import ZeroEngine
 from tunefleet.libraries import deepspeed_private
 from tunefleet.plan.plan import Plan
@@ -169,7 +170,8 @@ class PipelineEngine(ZeroEngine):
         self._stage.load(on_device)
         self._weight = self._plan.batch.data_parallel * self._plan.batch.accumulation / loss_tokens
         self._losses.clear()
-        self._engine.train_batch(iter([(batch.tokens, None) for batch in on_device]))
+        with part("forward and backward"):
+            self._engine.train_batch(iter([(batch.tokens, None) for batch in on_device]))
         return torch.stack(self._losses).double().tolist() if self._losses else []
 
     def _total(self, losses: Sequence[float]) -> float:

@@ -26,6 +26,7 @@ from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
 from tunefleet.engine.sequence_shard import sequence_shard
 from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
 from tunefleet.engine.shard_writer import ShardWriter
+from tunefleet.engine.step_parts import part
 from tunefleet.engine.update_gate import UpdateGate
 from tunefleet.libraries import deepspeed_private
 from tunefleet.plan.families import lora_targets
@@ -101,7 +102,8 @@ class ZeroEngine:
         lr = self._set_learning_rate()
         losses = self._accumulate(micro_batches, loss_tokens)
         loss = self._total(losses) / loss_tokens
-        norm, skipped, refusal = self._update(loss, rule)
+        with part("optimizer"):
+            norm, skipped, refusal = self._update(loss, rule)
         self._step += 1
         seconds = time.perf_counter() - started
         return StepResult(loss, norm, lr, tokens, loss_tokens, skipped, seconds, refusal, tuple(losses))
@@ -240,8 +242,10 @@ class ZeroEngine:
         averaged_over = self._plan.layout.replicas * self._plan.batch.accumulation
         losses = []
         for number, batch in enumerate(micro_batches, 1):
-            loss = self._engine(batch.to(self._group.device))
-            self._engine.backward(loss * (averaged_over / loss_tokens))
+            with part("forward"):
+                loss = self._engine(batch.to(self._group.device))
+            with part("backward"):
+                self._engine.backward(loss * (averaged_over / loss_tokens))
             losses.append(loss.detach())
             if number < len(micro_batches):
                 self._engine.step()  # only counts: the boundary is the last one

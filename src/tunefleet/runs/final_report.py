@@ -38,7 +38,7 @@ def print_report(
         console.print_line("\n" + plots.terminal(records, min(plots.WIDTH, console.width or plots.WIDTH)))
     console.print_line("\n" + run_summary.finished(seconds, tokens))
     console.print_table(run_summary.results(record))
-    for line in run_summary.sample_lines(plan, samples):
+    for line in run_summary.sample_lines(plan, samples, console.width):
         console.print_line(line)
 
 

@@ -73,16 +73,20 @@ def _split(record: dict[str, Any], prefix: str) -> str:
     return ", ".join(parts) + (f" of {record[f'{prefix}/answers']} answers" if values else "")
 
 
-def sample_lines(plan: Plan, samples: Sequence[Sample]) -> list[str]:
-    """The first questions with the model's answers, and the data's where they differ."""
-    lines = []
+def sample_lines(plan: Plan, samples: Sequence[Sample], width: int | None = None) -> list[str]:
+    """The first questions with the model's answers, and the data's where they differ; in lines of `width` at most."""
+    lines: list[str] = []
+    room = _LONGEST_SAMPLE if width is None else min(_LONGEST_SAMPLE, max(20, width - 7))
     for sample in samples[: plan.config.evaluation.samples]:
-        lines += [f"  {on_one_line(sample.question)}", f"    -> {on_one_line(sample.answer)}"]
-        lines += [] if sample.is_exact_match else [f"    != {on_one_line(sample.reference)}"]
+        lines += [f"  {on_one_line(sample.question, room)}", f"    -> {on_one_line(sample.answer, room)}"]
+        lines += [] if sample.is_exact_match else [f"    != {on_one_line(sample.reference, room)}"]
     return lines
 
 
-def on_one_line(text: str, width: int = 110) -> str:
+_LONGEST_SAMPLE = 110
+
+
+def on_one_line(text: str, width: int = _LONGEST_SAMPLE) -> str:
     """`text` on one line of at most `width` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 3]}..."

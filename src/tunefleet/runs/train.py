@@ -42,6 +42,7 @@ from tunefleet.runs.deciding_metrics import DecidingMetrics
 from tunefleet.runs.decoding_rules import decoding_of
 from tunefleet.runs.efficiency import Efficiency
 from tunefleet.runs.inputs import RunInputs, load_inputs, training_batches
+from tunefleet.runs.profile import StepProfile
 from tunefleet.runs.refused_steps import RefusedSteps
 from tunefleet.runs.run_engine import build_engine
 from tunefleet.runs.run_trackers import trackers_of_rank
@@ -126,6 +127,7 @@ class _Run:
         """Why the export of rank 0 failed, after everything else was done."""
         self._clock = TrainingClock(plan.paths.metrics, self._state.step)
         self._efficiency = Efficiency(plan)
+        self._profile = StepProfile(plan, group.rank, self._steps.total, self._state, self._console.print_line)
         own_metrics.expect(plan.config.evaluation.own_metrics)
         self._started = time.perf_counter()
         self._first_tokens = self._state.tokens
@@ -155,12 +157,14 @@ class _Run:
         refusals = Refusals(plan.config.train, plan.batch.total, record)
         with closing(training_batches(plan, group, self._inputs, self._state)) as batches:
             loop = partial(fit, self._engine, batches, plan.batch.accumulation, self._state, self._stop, self._hooks())
+            self._profile.before_step(self._state.step)
             try:
                 self._state, reason = loop(spikes, refusals)
             except NonFiniteLoss:  # on all ranks: what is being saved is from before it
                 self._note_saved(self._store.advance(wait=True))
                 raise
             finally:
+                self._profile.close(self._state)
                 self._log_last()
         return reason
 
@@ -195,6 +199,7 @@ class _Run:
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
+        hooks.add("end of profile", Pace(steps=1), self._profile.end_step)
         hooks.add("remember", Pace(steps=1), self._remember)
         if self._plan.config.checkpoint.asynchronous:
             hooks.add("commit", Pace(steps=1), self._commit)
@@ -204,6 +209,7 @@ class _Run:
         hooks.add("save", self._steps.save_every, self._save_on_cadence)
         for name, act in own_callbacks.acts(self._plan, self._group.rank).items():
             hooks.add(f"callback {name}", Pace(steps=1), act)
+        hooks.add("profile", Pace(steps=1), self._profile.start_next)
         return hooks
 
     def _announce(self) -> None:

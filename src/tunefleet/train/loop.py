@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tunefleet.base import pulse
 from tunefleet.contracts import Batches, Engine, RunState
+from tunefleet.engine.step_parts import part
 from tunefleet.train.hooks import Hooks
 from tunefleet.train.spikes import Spikes
 from tunefleet.train.stop import Reason, Stop
@@ -28,7 +29,8 @@ def fit(
     while not (reason := stop.reason(state)):
         pulse.enter("taking data", state.step + 1)
         began = time.perf_counter()
-        micro_batches = batches.take(accumulation)
+        with part("data wait"):
+            micro_batches = batches.take(accumulation)
         waited = time.perf_counter() - began
         pulse.enter("training")
         result = replace(engine.train_step(micro_batches, spikes.refusal), data_seconds=waited)

@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     on_config(run_rules.log_every),
     on_config(run_rules.tracker_packages),
     on_config(run_rules.artifacts),
+    on_config(run_rules.profile),
     on_config(run_rules.mlflow_uri),
     on_config(run_rules.asynchronous),
     on_config(evaluation_rules.complaints),

@@ -6,7 +6,7 @@ import re
 from importlib.util import find_spec
 
 from tunefleet.base.paths import NOT_RUNS
-from tunefleet.config import RunConfig
+from tunefleet.config import RunConfig, profile_steps
 from tunefleet.config.tracking import WandbMode
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")  # what ends a line, in a batch script too
@@ -38,6 +38,16 @@ def tracker_packages(config: RunConfig) -> list[str]:
         for name, is_on in switches.items()
         if is_on and find_spec(name) is None
     ]
+
+
+def profile(config: RunConfig) -> list[str]:
+    """Steps that the run has, as far as their number is known before the data are."""
+    text, total = config.train.profile, config.train.max_steps
+    if text is None:
+        return []
+    if profile_steps.parse(text) is None:
+        return [f"train.profile: {text!r} is not allowed. Allowed: steps such as 10..13, from 1 on, or null."]
+    return [complaint] if total and (complaint := profile_steps.outside(text, total)) else []
 
 
 def artifacts(config: RunConfig) -> list[str]:
