@@ -33,16 +33,6 @@ from tunefleet.plan.rules.optimizer_rules import takes_cpu_adam
 from tunefleet.plan.rules.request import Request
 
 T = TypeVar("T")
-_OF_THE_WAY = (
-    "threads",
-    "micro_batch",
-    "on_oom",
-    "on_non_finite",
-    "skip_budget",
-    "check_replicas",
-    "callbacks",
-    "profile",
-)
 
 
 def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> Plan:
@@ -159,16 +149,9 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
     for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
         values["data"].pop(setting)
-    for setting in (
-        "threads",
-        "micro_batch",
-        "on_oom",
-        "on_non_finite",
-        "skip_budget",
-        "check_replicas",
-        "callbacks",
-        "profile",
-    ):
+    for setting in ("threads", "micro_batch", "on_oom", "on_non_finite", "skip_budget", "check_replicas"):
+        values["train"].pop(setting)
+    for setting in ("callbacks", "profile"):
         values["train"].pop(setting)
     if config.train.spike_sigma is None:
         for setting in ("spike_sigma", "spike_window", "on_spike"):
