@@ -15,6 +15,7 @@ from tunefleet.runs.validation import Sample
 from tunefleet.tracking import metrics, plots
 from tunefleet.tracking.console import Console
 
+_SHOWN = ("split", "question", "reference", "answer")
 _STEPS_OF_A_CURVE = 20  # with fewer a chart shows nothing that the lines above it do not
 
 
@@ -26,7 +27,8 @@ def write_report(plan: Plan, samples: Sequence[Sample]) -> None:
 
 def shown_samples(plan: Plan, samples: Sequence[Sample]) -> list[dict[str, str]]:
     """The first samples, for trackers: split, question, reference, answer."""
-    return [asdict(sample) for sample in samples[: plan.config.evaluation.samples]]
+    shown = samples[: plan.config.evaluation.samples]
+    return [{key: str(getattr(sample, key)) for key in _SHOWN} for sample in shown]
 
 
 def print_report(

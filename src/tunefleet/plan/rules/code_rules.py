@@ -21,7 +21,7 @@ def _names(config: RunConfig) -> Iterator[str]:
 
 
 def _measures(config: RunConfig) -> Iterator[str]:
-    measures = [*validation_splits.OF_ROWS, *validation_splits.OF_ANSWERS, "answers"]
+    measures = [*validation_splits.OF_ROWS, *validation_splits.OF_ANSWERS, "answers", "threshold"]
     for name in config.evaluation.own_metrics:
         value = own_code.object_name(name)
         if value in measures:
