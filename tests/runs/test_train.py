@@ -150,7 +150,7 @@ def test_communication_that_overlaps_counts_once() -> None:
 
     events = [event("gloo:all_reduce", 0, 2e6), event("c10d::allreduce_", 1e6, 3e6), event("aten::mm", 0, 9e6)]
     profiler = SimpleNamespace(events=lambda: events, key_averages=list)
-    assert profile_table.of(profiler, 1, 1, 10.0)["communication"] == {"seconds": 3.0, "share": 0.3}
+    assert profile_table.tabulate(profiler, 1, 1, 10.0)["communication"] == {"seconds": 3.0, "share": 0.3}
 
 
 def test_a_resumed_run_profiles_what_is_left_of_the_steps_or_says_that_none_is(tmp_path: Path) -> None:

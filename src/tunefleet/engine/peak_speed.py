@@ -12,12 +12,12 @@ _TIMES = 4
 
 def measured_tflops(dtype: torch.dtype, device: torch.device) -> float:
     """The best TFLOP/s of a few products of two matrices, with this process's threads."""
-    left, right = (torch.ones(_SIZE, _SIZE, dtype=dtype, device=device) for _ in range(2))
-    seconds = min(_seconds(left, right) for _ in range(_TIMES))
+    matrix, factor = (torch.ones(_SIZE, _SIZE, dtype=dtype, device=device) for _ in range(2))
+    seconds = min(_seconds(matrix, factor) for _ in range(_TIMES))
     return 2 * _SIZE**3 / seconds / 1e12
 
 
-def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+def _seconds(matrix: torch.Tensor, factor: torch.Tensor) -> float:
     began = time.perf_counter()
-    float((left @ right)[0, 0])  # waits for a device that works ahead
+    float((matrix @ factor)[0, 0])  # waits for a device that works ahead
     return time.perf_counter() - began

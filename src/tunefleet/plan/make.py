@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from tunefleet import __version__
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import GIB
-from tunefleet.config import RunConfig
+from tunefleet.config import RunConfig, profile_steps
 from tunefleet.config.load import dump
 from tunefleet.plan import answers, precision, start_from
 from tunefleet.plan.choose.auto import cluster_of, estimate, resolve
 from tunefleet.plan.deepspeed.config import engine_config
 from tunefleet.plan.estimate.pipeline_stages import boundaries
+from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.naming import run_name
 from tunefleet.plan.paths import data_files
 from tunefleet.plan.paths.model_files import Sources, absolute, sources
@@ -60,9 +61,17 @@ def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> 
         raise ConfigError(*complaints)
     config = answers.resolved(config, degrees, _parameters(model))
     plan = _plan(config, degrees, model, split, machine)
+    _expect_profiled_steps(plan)
     all_notes = (*start_notes, *choice_notes, *precision.notes(typed_precision, machine), *plan.notes)
     expectation = _expected(plan, machine)
     return replace(plan, job=slurm_job, overrides=tuple(overrides), notes=all_notes, expected=expectation)
+
+
+def _expect_profiled_steps(plan: Plan) -> None:
+    """Raises `ConfigError` where the run does not have them, as far as its length is known before its data are."""
+    text, total = plan.config.train.profile, total_steps(plan, None)
+    if text and total and (complaint := profile_steps.outside(text, total)):
+        raise ConfigError(complaint)
 
 
 def _split(config: RunConfig, degrees: Layout | None, complaints: list[str]) -> Batch | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import own_code
+from tunefleet.base import files, own_code
 from tunefleet.base.paths import RunPaths
 from tunefleet.contracts import RunState, StepAct, StepResult
 from tunefleet.plan.plan import Plan
@@ -30,6 +30,6 @@ def _act(paths: RunPaths, rank: int, callback: Callable[[int, Mapping[str, Any]]
             "skipped": result.skipped,
         }
         if callback(state.step, numbers) is True:
-            paths.stop.touch()
+            files.touch(paths.stop)
 
     return act

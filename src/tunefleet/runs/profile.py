@@ -79,7 +79,7 @@ class StepProfile:
         modes.make(folder)
         stem = f"steps-{self._first}-{last}"
         profiler.export_chrome_trace(str(folder / f"{stem}.trace.json.gz"))
-        table = profile_table.of(profiler, self._first, last, seconds)
+        table = profile_table.tabulate(profiler, self._first, last, seconds)
         files.write_text(folder / f"{stem}.json", json.dumps(table, indent=2) + "\n")
         files.write_text(folder / f"{stem}.txt", profile_table.as_text(table))
         self._announce(f"profile of steps {self._first} to {last}: {folder / f'{stem}.txt'}; the trace lies beside it")

@@ -13,7 +13,7 @@ _COMMUNICATION = ("nccl:", "gloo:", "mpi:", "c10d::")  # how torch.distributed n
 _TOP = 15
 
 
-def of(profiler: Any, first: int, last: int, seconds: float) -> dict[str, Any]:
+def tabulate(profiler: Any, first: int, last: int, seconds: float) -> dict[str, Any]:
     """The table of steps `first` to `last`, which took so many seconds; `profiler` is torch's, stopped.
 
     Shares are of those seconds. Communication is inside the parts, or beside them; operations are by their own time.
@@ -52,8 +52,8 @@ def _parts(events: Sequence[Any], seconds: float) -> dict[str, dict[str, float]]
     """Of each part that there is, and of what is in none."""
     spans = {name: [_span(event) for event in events if event.name == f"{PREFIX}{name}"] for name in NAMES}
     parts = {name: _amount(_covered(times), seconds) for name, times in spans.items() if times}
-    rest = seconds - sum(part["seconds"] for part in parts.values())
-    return {**parts, "everything else": _amount(max(0.0, rest), seconds)}
+    unnamed = seconds - sum(part["seconds"] for part in parts.values())
+    return {**parts, "everything else": _amount(max(0.0, unnamed), seconds)}
 
 
 def _communication(events: Iterable[Any]) -> list[tuple[float, float]]:
@@ -82,7 +82,7 @@ def _operations(profiler: Any, seconds: float) -> list[dict[str, Any]]:
     """Those that take most time of their own, on the device that computes."""
     averages = [average for average in profiler.key_averages() if not average.key.startswith(PREFIX)]
     on_device = any(average.self_device_time_total for average in averages)
-    own = {a.key: (a.self_device_time_total if on_device else a.self_cpu_time_total) / 1e6 for a in averages}
+    self_seconds = {a.key: (a.self_device_time_total if on_device else a.self_cpu_time_total) / 1e6 for a in averages}
     counts = {average.key: average.count for average in averages}
-    names = sorted(own, key=lambda name: -own[name])[:_TOP]
-    return [{"name": name, "calls": counts[name], **_amount(own[name], seconds)} for name in names]
+    names = sorted(self_seconds, key=lambda name: -self_seconds[name])[:_TOP]
+    return [{"name": name, "calls": counts[name], **_amount(self_seconds[name], seconds)} for name in names]

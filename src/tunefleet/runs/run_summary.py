@@ -67,9 +67,9 @@ def _split(record: dict[str, Any], prefix: str) -> str:
         parts.append(f"loss {record[f'{prefix}/loss']:.4f}, perplexity {record[f'{prefix}/perplexity']:.4g}")
     values = [name for names in VALUES_OF.values() for name in names if f"{prefix}/{name}" in record]
     parts += [metric_text(name, record[f"{prefix}/{name}"]) for name in values]
-    known = {"loss", "perplexity", "answers", "threshold", *values}
-    own = [key.removeprefix(f"{prefix}/") for key in record if key.startswith(f"{prefix}/")]
-    parts += [f"{name.replace('_', ' ')} {record[f'{prefix}/{name}']:.4g}" for name in own if name not in known]
+    standard = {"loss", "perplexity", "answers", "threshold", *values}
+    measures = [key.removeprefix(f"{prefix}/") for key in record if key.startswith(f"{prefix}/")]
+    parts += [f"{name.replace('_', ' ')} {record[f'{prefix}/{name}']:.4g}" for name in measures if name not in standard]
     return ", ".join(parts) + (f" of {record[f'{prefix}/answers']} answers" if values else "")
 
 

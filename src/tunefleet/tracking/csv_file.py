@@ -21,7 +21,7 @@ class CsvFile:
 
     def __init__(self, path: Path, records: Path, resumed_from: int) -> None:
         self._path = path
-        earlier = metrics.kept(metrics.read(records), resumed_from)
+        earlier = metrics.up_to(metrics.read(records), resumed_from)
         self._columns: list[str] = []
         self._write([{key: _text(value) for key, value in record.items()} for record in earlier])
 

@@ -61,7 +61,7 @@ def _records(content: bytes) -> list[dict[str, Any]]:
     return [record for record in files.records(content) if isinstance(record.get("step"), int)]
 
 
-def kept(records: Iterable[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+def up_to(records: Iterable[dict[str, Any]], step: int) -> list[dict[str, Any]]:
     """The records that a run which resumes after `step` does not write again."""
     return [record for record in records if record["step"] <= step and not record.get("final")]
 
@@ -83,4 +83,4 @@ def best_losses(path: Path) -> dict[str, float]:
 
 
 def _rewind(path: Path, step: int) -> None:
-    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept(read(path), step)))
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in up_to(read(path), step)))

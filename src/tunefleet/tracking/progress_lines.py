@@ -87,7 +87,7 @@ def short_names(names: Sequence[str], most: int) -> list[str]:
     """Names of at most so many characters: without the words that all begin with where they are too long."""
     if len(names) > 1 and max(map(len, names)) > most:
         parts = [name.split("_") for name in names]
-        while all(len(words) > 1 for words in parts) and len({words[0] for words in parts}) == 1:
-            parts = [words[1:] for words in parts]
-        names = ["_".join(words) for words in parts]
+        while all(len(part) > 1 for part in parts) and len({part[0] for part in parts}) == 1:
+            parts = [part[1:] for part in parts]
+        names = ["_".join(part) for part in parts]
     return [name if len(name) <= most else f"{name[: most - 1]}~" for name in names]
