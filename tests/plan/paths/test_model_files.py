@@ -219,7 +219,8 @@ def test_from_scratch_with_the_tokenizer_of_the_data(tmp_path: Path) -> None:
 
 def test_the_models_own_tokenizer_comes_first(tmp_path: Path) -> None:
     tokenizer_files, path, data = (model_folder(tmp_path / name) for name in ("own", "path", "data"))
-    assert sources(scratch(tokenizer=str(tokenizer_files), path=str(path)), str(data)).tokenizer == str(tokenizer_files)
+    model = scratch(tokenizer=str(tokenizer_files), path=str(path), architecture={})
+    assert sources(model, str(data)).tokenizer == str(tokenizer_files)
     assert sources(scratch(path=str(path)), str(data)).tokenizer == str(path)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tunefleet.base import files
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.model import Init, ModelConfig
 from tunefleet.plan.families.architecture import Architecture
@@ -54,7 +57,7 @@ def find(path: str) -> Path | None:
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder.resolve()
-    if path.count("/") != 1 or path.startswith((".", "/", "~")):
+    if not _is_hub_name(path):
         return None
     from huggingface_hub import try_to_load_from_cache  # heavy: only where a hub name has to be looked up
 
@@ -67,6 +70,7 @@ def find(path: str) -> Path | None:
 
 def _weights(model: ModelConfig, folder: Path | None, complaints: list[str]) -> str | None:
     if model.init is Init.RANDOM:
+        complaints += _ignored_path(model, folder)
         return None
     if model.num_layers:
         complaints.append("model.num_layers: pretrained weights have their own layers. Add model.init=random.")
@@ -77,6 +81,34 @@ def _weights(model: ModelConfig, folder: Path | None, complaints: list[str]) -> 
     elif complaint := _no_weights(folder, model.allow_pickle):
         complaints.append(f"model.path: {folder} holds {complaint}")
     return str(folder) if folder else None
+
+
+def _ignored_path(model: ModelConfig, folder: Path | None) -> list[str]:
+    """A model from scratch reads its path's config.json and tokenizer alone, where it has none of its own."""
+    if not model.path:
+        return []
+    has_tokenizer = not model.tokenizer and bool(folder or _is_hub_name(model.path))
+    if "model_type" not in model.architecture:
+        is_ignored = bool(folder and not _is_hub_name(model.path)) and _differs(folder, model.published)
+    else:
+        is_ignored = not has_tokenizer
+    return [
+        f"model.path: {model.path} would not be read: model={model.name} starts from scratch (model.init=random) with "
+        "an architecture of its own. Leave it out, or take model=hf, which reads it."
+    ] * is_ignored
+
+
+def _differs(folder: Path | None, published: Mapping[str, Any]) -> bool:
+    """Whether the config.json of `folder` is of another model than the published one."""
+    try:
+        values = files.read_json(folder / "config.json") if folder else {}
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and any(key in values and values[key] != published[key] for key in published)
+
+
+def _is_hub_name(path: str) -> bool:
+    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).is_dir()
 
 
 def _no_weights(folder: Path, allow_pickle: bool) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunefleet.config import RunConfig
-from tunefleet.config.cleaning import Duplicates
-from tunefleet.config.data import OnBadRow
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
 from tunefleet.plan.processes.layout import Layout
-from tunefleet.plan.rules import offload_rules, optimizer_rules, pipeline_rules, retention_rules
+from tunefleet.plan.rules import offload_rules, optimizer_rules, pipeline_rules, retention_rules, unused_settings
 
 _FOR_FINE_TUNING = 1e-4  # below it
 
@@ -24,7 +22,7 @@ def notes(config: RunConfig, layout: Layout, sources: Sources, batch: Batch, cpu
         *_length(config),
         *_processes(config, layout),
         *from_scratch(config),
-        *_unused(config),
+        *unused_settings.notes(config),
         *_tokenizer(config, sources),
         *offload_rules.notes(config.parallel, layout),
         *optimizer_rules.notes(config, cpu_adam),
@@ -56,17 +54,6 @@ def from_scratch(config: RunConfig) -> list[str]:
         ", and train.precision=fp32 for a small one" if is_bf16 else ""
     )
     return [f"{settings} for fine-tuning, and this model starts from scratch: {usual}."]
-
-
-def _unused(config: RunConfig) -> Iterator[str]:
-    """Settings that were changed and that another one leaves without effect."""
-    data, default = config.data, RunConfig().data
-    if data.clean.duplicates is not Duplicates.NEAR and data.clean.similarity != default.clean.similarity:
-        yield "data.clean.similarity is not used without data.clean.duplicates=near."
-    if data.on_bad_row is not OnBadRow.SKIP and data.max_bad_rows != default.max_bad_rows:
-        yield "data.max_bad_rows is not used without data.on_bad_row=skip."
-    if not data.mix and data.mix_seed != default.mix_seed:
-        yield "data.mix_seed is not used without data.mix."
 
 
 def _tokenizer(config: RunConfig, sources: Sources) -> Iterator[str]:
