@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
-from benchmarks.applications import table
+from benchmarks.applications import table, training
 from benchmarks.applications.baselines import copied, majority, nearest_sentence
+from benchmarks.applications.catalogue import APPLICATIONS
 from benchmarks.applications.measures import of_commands, of_intents, with_threshold
+
+from tunefleet.base.errors import RunError
 
 REFERENCES = ["a", "a", "b", "b", "oos", "oos"]
 
@@ -49,3 +55,26 @@ def test_a_tolerance_is_the_largest_distance_from_the_mean() -> None:
         "33.5",
     ]
     assert "one seed" in table.of_runs(runs[:1])
+
+
+def _run(folder: Path, samples: list[dict[str, str]]) -> training.Trained:
+    (folder / "samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    return training.Trained(folder, cpu_minutes=0)
+
+
+def test_a_run_is_measured_by_its_answers_to_the_test_rows_alone(tmp_path: Path) -> None:
+    intents = [("pay", "pay", "oos"), ("pay", "pay", "pay"), ("oos", "pay", "oos")]
+    test = [
+        {"split": "test", "reference": reference, "generated": generated, "answer": answer}
+        for reference, generated, answer in intents
+    ]
+    run = _run(tmp_path, [{"split": "validation", "reference": "pay", "generated": "x", "answer": "x"}, *test])
+    values = training.values(APPLICATIONS["understanding"], run)["test"]
+    assert (values["accuracy"], values["out_of_scope_recall"]) == (100, 0)
+    assert (values["accuracy_lost"], values["recall_with_threshold"]) == (50, 100)
+
+
+def test_a_run_without_answers_to_test_rows_is_an_error(tmp_path: Path) -> None:
+    run = _run(tmp_path, [{"split": "validation", "reference": "a", "generated": "a", "answer": "a"}])
+    with pytest.raises(RunError, match="no answers of the split test"):
+        training.values(APPLICATIONS["translation"], run)

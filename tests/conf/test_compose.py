@@ -46,7 +46,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TUNEFLEET_APPLICATIONS", str(folder))
     for name in ("understanding", "translation", "translation_zh", "voice_assistant_snips"):
         (folder / name / "tokenizer").mkdir(parents=True)
-        for file in ("train.jsonl", "validation.jsonl", "tokenizer/tokenizer.json"):
+        for file in ("train.jsonl", "validation.jsonl", "test.jsonl", "tokenizer/tokenizer.json"):
             (folder / name / file).write_text("{}\n")
     return folder
 
