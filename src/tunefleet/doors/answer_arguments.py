@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -37,6 +38,7 @@ TEMPERATURE = _number("a number from 0 (greedy) to 5", lambda number: 0 <= numbe
 TOP_P = _number("a number above 0, at most 1", lambda number: 0 < number <= 1)
 MAX_TOKENS = whole_number("a whole number at least 1", 1, 1 << 31)
 SEED = whole_number("a whole number from 0 on", 0, (1 << 63) - 1)
+PORT = whole_number("a port from 0 to 65535", 0, 65535)
 MODEL: tuple[str, dict[str, Any]] = (
     "run",
     {"metavar": "RUN|FOLDER|MODEL", "help": "a run, the folder of a model, or one of the Hugging Face cache"},
@@ -51,4 +53,12 @@ OF_CHAT: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--system", {"default": "", "metavar": "TEXT", "help": "the system prompt"}),
     *OF_ANSWERS,
     ("--beside", {"metavar": "base|RUN|FOLDER|MODEL", "help": "ask this model too, and show both answers"}),
+)
+OF_SERVING: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--host", {"default": "127.0.0.1", "metavar": "HOST", "help": "loopback by default; 0.0.0.0 is every network"}),
+    ("--port", {"type": PORT, "default": 8000, "metavar": "PORT", "help": "8000; 0 is any that is free"}),
+    ("--name", {"metavar": "NAME", "help": "what clients call the model; the run's name"}),
+    ("--api-key-file", {"type": Path, "metavar": "FILE", "help": "asks clients for this key; or TUNEFLEET_API_KEY"}),
+    ("--engine", {"choices": ["transformers", "vllm"], "default": "transformers", "help": "vllm where installed"}),
+    *OF_ANSWERS,
 )

@@ -51,13 +51,14 @@ def _session(model: NamedModel, args: Namespace, outputs: Path) -> ChatSession:
         label, compared = model.beside(args.beside, opened, outputs)
         models |= {label if label not in models else f"{label} (beside)": compared}
     plan = model.plan()
-    sampling = Sampling(args.temperature, args.top_p, args.max_tokens or _new_tokens(plan), args.seed)
+    sampling = Sampling(args.temperature, args.top_p, args.max_tokens or new_tokens(plan), args.seed)
     session = ChatSession(models, sampling, remembers=plan is None or not single_turns(plan))
     session.set_system(args.system)
     return session
 
 
-def _new_tokens(plan: Plan | None) -> int:
+def new_tokens(plan: Plan | None) -> int:
+    """The most tokens of an answer where nothing is said: the run's own, or 512."""
     return plan.config.evaluation.max_new_tokens if plan else _MAX_TOKENS
 
 

@@ -173,6 +173,12 @@ COMMANDS: tuple[Command, ...] = (
         "talk with a run's model or any other, or pipe a question to it",
         [answer_arguments.MODEL, _CHECKPOINT, *answer_arguments.OF_CHAT],
     ),
+    (
+        "serve",
+        commands.serve,
+        "serve a model by OpenAI's API, on this machine alone unless --host says otherwise",
+        [answer_arguments.MODEL, _CHECKPOINT, *answer_arguments.OF_SERVING],
+    ),
 )
 
 

@@ -188,6 +188,13 @@ def board(args: Namespace) -> None:
     board.board(args.folder or outputs_of(args), args.host, args.port, args.expose, args.read_only)
 
 
+def serve(args: Namespace) -> None:
+    """Serves a model until Ctrl-C."""
+    from tunefleet.doors import serve
+
+    serve.serve(args, outputs_of(args))
+
+
 def bundle(args: Namespace) -> None:
     """Writes one file about a run, to be sent."""
     from tunefleet.doors import bundle

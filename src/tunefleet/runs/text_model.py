@@ -72,6 +72,25 @@ class TextModel:
         """The tokens of `prompt`: the template writes its special tokens itself."""
         return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
+    def plain_ids(self, text: str) -> list[int]:
+        """The tokens of `text` alone, begun as plain text is in training."""
+        begin = str(self.template.specials.get("bos_token", ""))
+        return self.ids(text if text.startswith(begin) else begin + text)
+
+    @property
+    def vocab_rows(self) -> int:
+        """Rows of the embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    def expect_room(self, prompt: Sequence[int]) -> None:
+        """Raises `TooLong` where nothing could be generated behind the tokens `prompt`."""
+        if not prompt or (self.context is not None and len(prompt) >= self.context):
+            raise TooLong(
+                f"the prompt has {len(prompt)} tokens, and this model takes from 1 to "
+                f"{'any number' if self.context is None else self.context - 1} with an answer. Make it "
+                f"{'shorter' if prompt else 'longer'}."
+            )
+
     def answer(
         self,
         prompt: Sequence[int],
@@ -83,13 +102,8 @@ class TextModel:
 
         Raises `TooLong` where nothing could be generated behind it.
         """
+        self.expect_room(prompt)
         room = sampling.max_tokens if self.context is None else min(sampling.max_tokens, self.context - len(prompt))
-        if room < 1 or not prompt:
-            raise TooLong(
-                f"the prompt has {len(prompt)} tokens, and this model takes from 1 to "
-                f"{'any number' if self.context is None else self.context - 1} with an answer. Make it "
-                f"{'shorter' if prompt else 'longer'}."
-            )
         limits = replace(sampling, max_tokens=room)
         with self.model.disable_adapter() if self.adapter_off else nullcontext():
             return streamed(self.model, self.tokenizer, prompt, limits, self.stops, put, cancelled)

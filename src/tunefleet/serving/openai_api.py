@@ -1,0 +1,321 @@
+"""OpenAI's API for one model: /v1/chat/completions, /v1/completions and /v1/models, as a Starlette application."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tunefleet.base.errors import DataError
+from tunefleet.evaluation.streamed_answer import INTERRUPTED, LENGTH, STOP, Answer, Sampling
+from tunefleet.runs.text_model import TextModel, TooLong
+from tunefleet.serving import tool_call_reader
+from tunefleet.serving.answer_queue import AnswerQueue, Closing, Job, QueueFull
+from tunefleet.serving.completion_request import ApiError, CompletionRequest, chat_request, completion_request
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LARGEST = 16 << 20  # bytes of a body
+_LOOK = 0.5  # seconds between two looks for a client that left
+_REASONS = {STOP: "stop", LENGTH: "length", INTERRUPTED: "stop"}
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that is served as `name`; `defaults` hold where a request says nothing, `key` is asked for if set."""
+
+    model: TextModel
+    name: str
+    defaults: Sampling
+    key: str = ""
+
+
+def application(served: Served, hosts: Sequence[str] = ("*",)) -> Starlette:
+    """The application; it answers requests that name one of `hosts`, so that no page of another site is answered.
+
+    Its `state.end_answers()` ends all answers where they are.
+    """
+    api = _Api(served)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(api.queue.close)
+
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", api.guarded(api.chat), methods=["POST"]),
+            Route("/v1/completions", api.guarded(api.completions), methods=["POST"]),
+            Route("/v1/models", api.guarded(api.models)),
+            Route("/v1/models/{name:path}", api.guarded(api.models)),
+            Route("/health", _health),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        exception_handlers={HTTPException: _http_error, ApiError: _api_error, Exception: _server_error},
+        lifespan=lifespan,
+    )
+    app.state.end_answers = api.queue.end
+    return app
+
+
+class _Api:
+    def __init__(self, served: Served) -> None:
+        self._served, self._model = served, served.model
+        self._rendering = threading.Lock()  # rendering sets a limit of the whole process
+        self._writes_system, self._writes_tools = served.model.writes_system(), served.model.writes_tools()
+        self.queue = AnswerQueue(served.model)
+
+    def guarded(self, handler: Handler) -> Handler:
+        """`handler` for those who know the key."""
+
+        async def guard(request: Request) -> Response:
+            token = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if self._served.key and not hmac.compare_digest(token.encode(), self._served.key.encode()):
+                raise ApiError("The API key is missing or wrong.", status=401, code="invalid_api_key")
+            return await handler(request)
+
+        return guard
+
+    async def models(self, request: Request) -> Response:
+        """The model; of another name an error 404."""
+        entry = {"id": self._served.name, "object": "model", "created": 0, "owned_by": "tunefleet"}
+        if name := request.path_params.get("name"):
+            self._expect_name(name)
+            return JSONResponse(entry)
+        return JSONResponse({"object": "list", "data": [entry]})
+
+    async def chat(self, request: Request) -> Response:
+        """The answer to a conversation."""
+        ordered = chat_request(await _json(request), self._served.defaults)
+        self._expect_name(ordered.model)
+        ids = await asyncio.to_thread(self._chat_ids, ordered)
+        reply = _ChatReply(self._served.name, ordered)
+        return await self._answered(request, ordered, [ids], reply)
+
+    async def completions(self, request: Request) -> Response:
+        """What follows each of the prompts."""
+        ordered = completion_request(await _json(request), self._served.defaults)
+        self._expect_name(ordered.model)
+        ids = await asyncio.to_thread(self._prompt_ids, ordered)
+        return await self._answered(request, ordered, ids, _TextReply(self._served.name, ordered))
+
+    def _expect_name(self, name: str) -> None:
+        if name != self._served.name:
+            message = f"The model {name[:80]!r} is not served here; {self._served.name!r} is."
+            raise ApiError(message, "model", 404, "model_not_found")
+
+    def _chat_ids(self, request: CompletionRequest) -> list[int]:
+        """The tokens of the prompt. Raises `ApiError` where the template or the model cannot take it."""
+        if request.tools and not self._writes_tools:
+            raise ApiError("tools: the chat template of this model writes none, so it would not see them.", "tools")
+        if not self._writes_system and any(message["role"] == "system" for message in request.messages):
+            raise ApiError("messages: the chat template of this model writes no system prompt.", "messages")
+        try:
+            with self._rendering:
+                prompt = self._model.chat_prompt(request.messages, request.tools)
+                return self._with_room(self._model.ids(prompt), "messages")
+        except DataError as error:
+            raise ApiError(f"messages: the chat template refuses them: {error}", "messages") from None
+
+    def _prompt_ids(self, request: CompletionRequest) -> list[list[int]]:
+        with self._rendering:
+            texts_or_tokens = [self._model.plain_ids(p) if isinstance(p, str) else p for p in request.prompts]
+        rows = self._model.vocab_rows
+        if any(token >= rows for ids in texts_or_tokens for token in ids):
+            raise ApiError(f"prompt: this model has {rows} tokens, from 0 to {rows - 1}.", "prompt")
+        return [self._with_room(ids, "prompt") for ids in texts_or_tokens]
+
+    def _with_room(self, ids: list[int], param: str) -> list[int]:
+        try:
+            self._model.expect_room(ids)
+        except TooLong as error:
+            raise ApiError(f"{param}: {error}", param, code="context_length_exceeded") from None
+        return ids
+
+    async def _answered(
+        self, request: Request, ordered: CompletionRequest, prompts: Sequence[list[int]], reply: _Reply
+    ) -> Response:
+        try:
+            jobs = [self.queue.submit(ids, ordered.sampling) for ids in prompts]
+        except QueueFull:
+            raise ApiError("Too many requests wait. Try again later.", status=429, code="queue_full") from None
+        if ordered.stream:
+            return StreamingResponse(self._events(jobs, reply), media_type="text/event-stream")
+        answers = [await self._complete_answer(request, job) for job in jobs]
+        return JSONResponse(reply.response_body(answers) | {"usage": _usage(prompts, answers)})
+
+    async def _complete_answer(self, request: Request, job: Job) -> Answer:
+        """The whole answer. Raises `ClientDisconnect` where nobody waits for it any more."""
+
+        async def last() -> Any:
+            return [item async for item in self.queue.stream(job)][-1]
+
+        task = asyncio.ensure_future(last())
+        try:
+            while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+            answer: Answer = task.result()
+            return answer
+        except Closing as error:
+            raise ApiError(str(error), status=503) from None
+        finally:
+            task.cancel()
+            job.cancelled.set()
+
+    async def _events(self, jobs: Sequence[Job], reply: _Reply) -> AsyncIterator[str]:
+        """Server-sent events: chunks as text grows, an end for each prompt, the usage if asked for, [DONE]."""
+        answers = []
+        try:
+            for number, job in enumerate(jobs):
+                async for item in self.queue.stream(job):
+                    for chunk in reply.chunks(number, item):
+                        yield _event(chunk)
+                    answers += [item] if isinstance(item, Answer) else []
+            if reply.request.include_usage:
+                usage = _usage([job.prompt for job in jobs], answers)
+                yield _event({**reply.chunk(0, {}), "choices": [], "usage": usage})
+        except Exception as error:  # the head of the response is gone
+            yield _event(ApiError(f"{type(error).__name__}: {error}", status=500).body())
+        finally:
+            for job in jobs:
+                job.cancelled.set()
+        yield "data: [DONE]\n\n"
+
+
+class _Reply:
+    """What all answers have in common; below are both endpoints' own forms."""
+
+    kind, chunk_kind, prefix = "", "", ""
+
+    def __init__(self, name: str, request: CompletionRequest) -> None:
+        self.request = request
+        self._head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+        self._begun = False
+
+    def response_body(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+        choices = [{"index": number, **self._choice(answer)} for number, answer in enumerate(answers)]
+        return {**self._head, "object": self.kind, "choices": choices}
+
+    def chunk(self, number: int, choice: dict[str, Any]) -> dict[str, Any]:
+        """The body of an event."""
+        choices = [{"index": number, "finish_reason": None, "logprobs": None, **choice}]
+        return {**self._head, "object": self.chunk_kind, "choices": choices}
+
+    def chunks(self, number: int, item: str | Answer) -> list[dict[str, Any]]:
+        """The bodies of the events that a piece of text, or the end of an answer, makes."""
+        raise NotImplementedError
+
+    def _choice(self, answer: Answer) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class _TextReply(_Reply):
+    kind = chunk_kind = "text_completion"
+    prefix = "cmpl"
+
+    def chunks(self, number: int, item: str | Answer) -> list[dict[str, Any]]:
+        if isinstance(item, str):
+            return [self.chunk(number, {"text": item})]
+        return [self.chunk(number, {"text": "", "finish_reason": _REASONS[item.ending]})]
+
+    def _choice(self, answer: Answer) -> dict[str, Any]:
+        return {"text": answer.text, "finish_reason": _REASONS[answer.ending], "logprobs": None}
+
+
+class _ChatReply(_Reply):
+    kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
+
+    def chunks(self, number: int, item: str | Answer) -> list[dict[str, Any]]:
+        """Where functions may be called, the text comes as one piece: it may be a call."""
+        if isinstance(item, Answer):
+            return self._last_chunks(number, item)
+        piece = item if self._begun else item.lstrip()
+        if not piece or self.request.tools:
+            return []
+        role = {} if self._begun else {"role": "assistant"}
+        self._begun = True
+        return [self.chunk(number, {"delta": {**role, "content": piece}})]
+
+    def _last_chunks(self, number: int, answer: Answer) -> list[dict[str, Any]]:
+        choice = self._choice(answer)
+        message: dict[str, Any] = {"role": "assistant"} if not self._begun else {}
+        if self.request.tools:
+            message = dict(choice["message"])
+            if calls := message.get("tool_calls"):
+                message["tool_calls"] = [{"index": place, **call} for place, call in enumerate(calls)]
+        first = [self.chunk(number, {"delta": message})] if message else []
+        return [*first, self.chunk(number, {"delta": {}, "finish_reason": choice["finish_reason"]})]
+
+    def _choice(self, answer: Answer) -> dict[str, Any]:
+        text, reason = answer.text.lstrip(), _REASONS[answer.ending]
+        names = {tool["function"]["name"] for tool in self.request.tools}
+        content, calls = tool_call_reader.calls(text, names) if names else (text, ())
+        message: dict[str, Any] = {"role": "assistant", "content": content or None if calls else content}
+        if calls:
+            message["tool_calls"] = [_called(name, arguments) for name, arguments in calls]
+            reason = "tool_calls"
+        return {"message": message, "finish_reason": reason, "logprobs": None}
+
+
+def _called(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+
+
+def _usage(prompts: Sequence[Sequence[int]], answers: Sequence[Answer]) -> dict[str, int]:
+    prompt, completion = sum(map(len, prompts)), sum(answer.tokens for answer in answers)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _event(body: dict[str, Any]) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+
+async def _json(request: Request) -> Any:
+    """The body, which a page of another site cannot send as JSON without being asked. Raises `ApiError`."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise ApiError("The body is JSON: send it with Content-Type: application/json.")
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > _LARGEST:
+            raise ApiError(f"The body has more than {_LARGEST >> 20} MiB.", status=413)
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise ApiError("The body is no JSON in UTF-8.") from None
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.body(), error.status)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse(ApiError(f"{error.detail}.", status=error.status_code).body(), error.status_code)
+
+
+async def _server_error(_: Request, error: Exception) -> Response:
+    return JSONResponse(ApiError(f"{type(error).__name__}: {error}", status=500).body(), 500)
