@@ -38,9 +38,24 @@ def test_an_export_that_fails_loses_nothing_and_can_be_repeated(failed: tuple[Pa
     assert "export failed" in previous["reason"]
     assert (run / "export").read_text() == "in the way"
     (run / "export").unlink()
-    assert "logits: of " in tunefleet(folder, "export", "mine")
-    assert (run / "export" / "model.safetensors").exists()
+    assert "logits: of " in tunefleet(folder, "export", "mine", "--shard-size", "1MB")
+    assert len(list((run / "export").glob("model-*.safetensors"))) > 1
+    card = (run / "export" / "README.md").read_text()
+    assert "| optimizer steps | 2 |" in card
+    assert "| unseen values | loss " in card
     assert (status(run)["state"], status(run)["reason"]) == ("finished", "")
+
+
+def test_what_cannot_be_exported_as_asked_is_refused_before_the_work(failed: tuple[Path, str]) -> None:
+    folder, _ = failed
+    for arguments, message in (
+        (["--dtype", "bf16"], "RUN/export keeps the dtype of the training"),
+        (["--push", "nobody"], "'nobody' is no repository"),
+        (["--shard-size", "much"], "'much' is not a size. Allowed: 5GB, 500 MiB"),
+    ):
+        printed = tunefleet(folder, "export", "mine", *arguments, code=2)
+        assert message in printed
+        assert "Traceback" not in printed
 
 
 def test_a_folder_that_is_not_empty_is_refused_before_the_work(failed: tuple[Path, str]) -> None:

@@ -46,6 +46,12 @@ _CHECKPOINT: Argument = (
 )
 _SHELL: Argument = ("shell", {"choices": ["bash", "zsh", "fish"], "help": "which shell"})
 _MACHINE: Argument = ("--machine", {"metavar": "MACHINE", "help": "8xH100-80G, 2x8xA100-40G, this, a YAML file"})
+_DTYPE: Argument = (
+    "--dtype",
+    {"choices": ["fp32", "bf16", "fp16"], "help": "of the weights, with --to; as trained"},
+)
+_SHARD_SIZE: Argument = ("--shard-size", {"type": commands.file_size, "metavar": "SIZE", "help": "of a file: 5GB"})
+_PUSH: Argument = ("--push", {"metavar": "OWNER/NAME", "help": "upload it to the Hugging Face hub, privately"})
 _OF_ROWS: Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
 _MULTIRUN: Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
 _MERGED: Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
@@ -152,7 +158,7 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         commands.export,
         "write a checkpoint in Hugging Face form, the newest where none is named",
-        [_RUN, _CHECKPOINT, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE],
+        [_RUN, _CHECKPOINT, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE, _DTYPE, _SHARD_SIZE, _PUSH],
     ),
     (
         "report",

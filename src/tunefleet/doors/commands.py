@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentTypeError, Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from tunefleet.base.status import State
 
 if TYPE_CHECKING:
     from tunefleet.base.sweeps import SweepPaths
+    from tunefleet.base.units import Size
     from tunefleet.launch.register import Run
 
 OUTPUTS = Path("outputs")
@@ -157,7 +159,9 @@ def export(args: Namespace) -> None:
     """Writes a checkpoint in Hugging Face form."""
     from tunefleet.doors import exported
 
-    exported.export(_named_run(args), args.to, args.merge, args.overwrite, args.checkpoint)
+    names = [field.name for field in fields(exported.ExportRequest)]
+    request = exported.ExportRequest(**{name: getattr(args, name) for name in names})
+    exported.export(_named_run(args), request)
 
 
 def report(args: Namespace) -> None:
@@ -221,6 +225,16 @@ def checkpoint_choice(text: str) -> str:
     if text not in ("last", "best") and not (text.isascii() and text.isdigit()):
         raise ArgumentTypeError(f"{text!r} is not allowed. Allowed: last, best, or the step of a checkpoint.")
     return text
+
+
+def file_size(text: str) -> Size:
+    """What `--shard-size` names. Raises `ArgumentTypeError` for what is no size."""
+    from tunefleet.base.units import Size
+
+    try:
+        return Size.parse(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a size. Allowed: 5GB, 500 MiB, ...") from None
 
 
 def _searches(args: Namespace) -> tuple[list[SweepPaths], list[str]]:

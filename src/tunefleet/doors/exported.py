@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunefleet.base import delivery, modes, status, text
 from tunefleet.base.errors import RunError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause, State
+from tunefleet.base.units import Size
 from tunefleet.config.adapter import AdapterName
-from tunefleet.doors import unchanged
+from tunefleet.doors import push, unchanged
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.plan import Plan
@@ -23,34 +24,61 @@ _MODEL = "The model was trained from what they held then: put that back."
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
 
 
-def export(
-    run: Run, folder: Path | None, merge: bool | None = None, overwrite: bool = False, checkpoint: str = LAST
-) -> None:
-    """Writes a checkpoint in Hugging Face form, and prints where; `merge` overrules `adapter.merge`.
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be exported, and how: `merge` overrules `adapter.merge`; None is as the run has it."""
 
-    Raises `RunError`, before the work, where `folder` holds what no export left there, unless `overwrite` is given.
+    to: Path | None = None
+    checkpoint: str = LAST
+    merge: bool | None = None
+    overwrite: bool = False
+    dtype: str | None = None
+    shard_size: Size | None = None
+    push: str | None = None
+
+
+def export(run: Run, request: ExportRequest) -> None:
+    """Writes a checkpoint in Hugging Face form, and prints where.
+
+    Raises `RunError`, before the work, where `request.to` holds what no export left there, unless `overwrite` is set.
     """
+    folder, checkpoint = request.to, request.checkpoint
+    if request.push:
+        push.expect_name(request.push)
+    if request.dtype and folder is None:
+        raise RunError("--dtype: RUN/export keeps the dtype of the training. Name another folder with --to.")
     if folder or (checkpoint == LAST and delivery.record(run.paths.export)):
-        delivery.expect_free(folder or run.paths.export, overwrite)
-    plan = ready(run)
+        delivery.expect_free(folder or run.paths.export, request.overwrite)
+    plan = _with_merge(ready(run), request.merge)
     unchanged.expect(plan, (Role.MODEL,), _MODEL)
-    if merge is not None:
-        if plan.config.adapter.name is AdapterName.NONE:
-            raise RunError(f"{plan.name}: was trained without an adapter. Leave --merged and --adapter out.")
-        adapter = replace(plan.config.adapter, merge=merge)
-        plan = replace(plan, config=replace(plan.config, adapter=adapter))
     with heavy_imports():
         from tunefleet.runs.checkpoint_export import export as write
+        from tunefleet.runs.export_format import Form
 
-    print(os.path.relpath(write(plan, folder, checkpoint)))
+    form = Form(request.dtype, request.shard_size.bytes if request.shard_size else None)
+    target = write(plan, folder, checkpoint, form)
+    print(os.path.relpath(target))
+    if folder is None and checkpoint == LAST:
+        _settle_failed_export(plan)
+    if request.push:
+        push.push(target, request.push)
+        print(f"pushed to {request.push}")
+
+
+def _with_merge(plan: Plan, merge: bool | None) -> Plan:
+    """The plan with an adapter that is merged as `merge` says. Raises `RunError` where there is none."""
+    if merge is None:
+        return plan
+    if plan.config.adapter.name is AdapterName.NONE:
+        raise RunError(f"{plan.name}: was trained without an adapter. Leave --merged and --adapter out.")
+    adapter = replace(plan.config.adapter, merge=merge)
+    return replace(plan, config=replace(plan.config, adapter=adapter))
+
+
+def _settle_failed_export(plan: Plan) -> None:
+    """A run whose export had failed is finished when it is there."""
     run_status = status.read(plan.paths.status)
-    if (
-        folder is None
-        and checkpoint == LAST
-        and run_status
-        and run_status.state is State.FAILED
-        and run_status.cause is Cause.EXPORT
-    ):
+    if run_status and run_status.state is State.FAILED and run_status.cause is Cause.EXPORT:
         status.write(plan.paths.status, run_status.moved(state=State.FINISHED, cause=Cause.NONE, reason=""))
 
 

@@ -118,7 +118,7 @@ def _export(trial: Trial, outputs: Path) -> None:
     for run in (Run(RunPaths(outputs / Path(run.run_dir).name)) for run in trial.runs):
         if run.paths.checkpoints.exists() and not (run.paths.export / "config.json").exists():
             has_adapter = run.setting("adapter") not in (None, AdapterName.NONE.value)
-            exported.export(run, None, merge=True if has_adapter else None)
+            exported.export(run, exported.ExportRequest(merge=True if has_adapter else None))
 
 
 def _read(paths: SweepPaths) -> tuple[Definition, Study]:

@@ -38,8 +38,9 @@ def write(
     tokenizer: Any,
     chat_template: str | dict[str, str],
     stop_ids: Sequence[int] = (),
+    shard_bytes: int | None = None,
 ) -> None:
-    """Writes safetensors, config, tokenizer and chat template into `folder`.
+    """Writes safetensors, config, tokenizer and chat template into `folder`; files have at most `shard_bytes`.
 
     Its generation ends at the tokens `stop_ids`; without them, where the model's own settings say.
     """
@@ -48,11 +49,14 @@ def write(
     own_head = has_own_head(model, weights)
     model.generation_config = _generation(model, tokenizer, stop_ids)
     try:
-        model.save_pretrained(folder, state_dict=dict(weights))  # it empties the mapping
+        sharding = {"max_shard_size": shard_bytes} if shard_bytes else {}
+        model.save_pretrained(folder, state_dict=dict(weights), **sharding)  # it empties the mapping
     finally:
         config.use_cache, model.generation_config = use_cache, generation
     if (folder / "config.json").exists():  # not with an adapter alone
-        _correct(folder / "config.json", **_ids(tokenizer), **({"tie_word_embeddings": False} if own_head else {}))
+        dtype = str(next(weight.dtype for weight in weights.values() if weight.is_floating_point()))
+        facts = {"dtype": dtype.removeprefix("torch."), **({"tie_word_embeddings": False} if own_head else {})}
+        _correct(folder / "config.json", **_ids(tokenizer), **facts)
     write_generation(folder, model, tokenizer, stop_ids)
     write_tokenizer(folder, tokenizer, chat_template)
 

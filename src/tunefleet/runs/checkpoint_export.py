@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tunefleet.base import delivery
+from tunefleet.base import delivery, files
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import find_checkpoint
 from tunefleet.checkpoint.find_checkpoint import Checkpoint
@@ -21,16 +22,17 @@ from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.model import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan
-from tunefleet.runs import chosen_checkpoint, export_format, saved_tokenizer, verify_export
+from tunefleet.runs import chosen_checkpoint, export_format, model_card, saved_tokenizer, verify_export
 from tunefleet.runs.checkpoint_files import chat_template
 from tunefleet.runs.chosen_checkpoint import LAST
+from tunefleet.runs.export_format import AS_THEY_ARE, Form
 from tunefleet.runs.saved_weights import saved_weights
 from tunefleet.runs.trainable_model import set_trainable
 from tunefleet.runs.verify_export import Expected
 
 
-def export(plan: Plan, folder: Path | None = None, choice: str = LAST) -> Path:
-    """Writes the model of the chosen checkpoint (`last`, `best`, a step) to `folder`; needs no ranks.
+def export(plan: Plan, folder: Path | None = None, choice: str = LAST, form: Form = AS_THEY_ARE) -> Path:
+    """Writes the model of the chosen checkpoint (`last`, `best`, a step) to `folder`, with a card; needs no ranks.
 
     By default into the run's own, that of another than the last beside it. Raises `RunError` where there is no such
     checkpoint, or it is not as it was saved.
@@ -42,11 +44,20 @@ def export(plan: Plan, folder: Path | None = None, choice: str = LAST) -> Path:
     template = chat_template(plan, tokenizer, checkpoint.folder)
     model = _model(plan, checkpoint, saved_weights(plan, checkpoint), tokenizer)
     with delivery.staging(target) as staged:
-        export_format.stage(plan, staged, model, dict(model.state_dict()), tokenizer, template)
+        export_format.stage(plan, staged, model, dict(model.state_dict()), tokenizer, template, form)
         expected = _expected(plan, staged, model, tokenizer, template)
+        expected = replace(expected, fp32=expected.fp32 and form.dtype in (None, "fp32"))
         compared = export_format.verify_and_deliver(plan, staged, target, checkpoint.state, expected)
     print(f"compared with the trained model: {verify_export.summary(compared)}", file=sys.stderr)
+    if not model_card.write(plan, target, checkpoint.state.step, form.dtype or _dtype(target)):
+        print(f"tunefleet: {target / model_card.NAME} was edited, and stays as it is", file=sys.stderr)
     return target
+
+
+def _dtype(folder: Path) -> str:
+    """What config.json calls the dtype of the weights; that of an adapter alone is its training's."""
+    config = folder / "config.json"
+    return str(files.read_json(config).get("dtype")) if config.exists() else "as trained"
 
 
 def _expected(plan: Plan, staged: Path, model: PreTrainedModel, tokenizer: Any, template: ChatTemplate) -> Expected:

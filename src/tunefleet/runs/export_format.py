@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from tunefleet import __version__
 from tunefleet.base import delivery, files, progress
-from tunefleet.base.errors import ConfigError
+from tunefleet.base.errors import ConfigError, ExportError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
 from tunefleet.contracts import RunState
@@ -22,11 +24,34 @@ from tunefleet.plan.plan import Plan
 from tunefleet.runs import verify_export
 from tunefleet.runs.verify_export import Expected
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The dtypes that weights may be exported in, by the names that `train.precision` has for them."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How weights are written: in which of `DTYPES`, and in files of at most so many bytes; as they are where None."""
+
+    dtype: str | None = None
+    shard_bytes: int | None = None
+
+
+AS_THEY_ARE = Form()
+
 
 def stage(
-    plan: Plan, staged: Path, model: PreTrainedModel, weights: dict[str, Tensor], tokenizer: Any, template: ChatTemplate
+    plan: Plan,
+    staged: Path,
+    model: PreTrainedModel,
+    weights: dict[str, Tensor],
+    tokenizer: Any,
+    template: ChatTemplate,
+    form: Form = AS_THEY_ARE,
 ) -> None:
-    """Writes `weights` of `model` into `staged`; with an adapter as `adapter.merge` says."""
+    """Writes `weights` of `model` into `staged`; with an adapter as `adapter.merge` says.
+
+    Raises `ExportError` where a weight has no value in the dtype of `form`.
+    """
     adapter, stops = plan.config.adapter, end_of_turn(template, tokenizer).stops
     with progress.during("exporting"):
         if adapter.name is not AdapterName.NONE and adapter.merge:
@@ -34,7 +59,22 @@ def stage(
 
             model = lora.merge(model, adapter, weights)
             weights = dict(model.state_dict())
-        write(staged, model, weights, tokenizer, template.exported, stops)
+        if form.dtype:
+            weights = _converted(weights, DTYPES[form.dtype])
+        write(staged, model, weights, tokenizer, template.exported, stops, form.shard_bytes)
+
+
+def _converted(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """`weights` in `dtype`; those that are one stay one. fp16 ends at 65504: what is beyond it would be infinite."""
+    converted: dict[tuple[int, torch.Size], Tensor] = {}
+    for name, weight in weights.items():
+        place = (weight.data_ptr(), weight.shape)
+        if place not in converted or not weight.numel():
+            rounded = weight.to(dtype) if weight.is_floating_point() else weight
+            if not bool(torch.isfinite(rounded).all()) and bool(torch.isfinite(weight).all()):
+                raise ExportError(f"{name} has values that {dtype} has no room for. Export in bf16 or fp32.")
+            converted[place] = rounded
+    return {name: converted[weight.data_ptr(), weight.shape] for name, weight in weights.items()}
 
 
 def verify_and_deliver(plan: Plan, staged: Path, folder: Path, state: RunState, expected: Expected) -> dict[str, str]:
