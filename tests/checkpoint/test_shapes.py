@@ -2,6 +2,8 @@
 
 fp32: losses within 1e-5 relative of the uninterrupted run, as in tests/equivalence: other splits sum in another order.
 bf16: within 1e-3: weights have 8 bits of mantissa, but both runs round the same weights up to step 5.
+Muon: within 1e-3, because it orthogonalises in bf16: two ranks that nobody interrupts are 1.4e-4 off one, and runs
+without their moments 2e-2.
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ def _case(folder: Path, name: str, until: int, shape: Shape, settings: dict[str,
 def _expect_followed(followed: Mapping[str, list[Any]], name: str, settings: Mapping[str, Any]) -> None:
     first_part, second_part = followed[name]
     assert (len(first_part), len(second_part)) == (5, 7), second_part
-    tolerance = 1e-3 if "precision" in settings else 1e-5
+    tolerance = 1e-3 if "precision" in settings or settings == MUON else 1e-5
     uninterrupted = followed[key_of(settings)][0]
     np.testing.assert_allclose([*first_part, *second_part], uninterrupted, rtol=tolerance, err_msg=name)
 

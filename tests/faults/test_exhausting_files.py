@@ -175,7 +175,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.txt: cannot be read: is no plain file"):
         list(source.rows())
     os.mkfifo(tmp_path / "config.json")
-    with pytest.raises(OSError, match="is no file"):
+    with pytest.raises(OSError, match="is no plain file"):
         base_files.read_json(tmp_path / "config.json")
 
 

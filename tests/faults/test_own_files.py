@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz import own_files
-from tunefleet.base import files, stdio, text
+from tunefleet.base import checksums, digests, files, stdio, text
+from tunefleet.data.store import npy_writer
 from tunefleet.doors import cli
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\r"
@@ -35,12 +37,34 @@ def test_one_bad_file_leaves_the_other_runs_in_the_table(
     assert "music" in capsys.readouterr().out
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def _append(path: Path) -> None:
+    with open(path, "ab", opener=files.no_link):
+        pass
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "files": files.read_bytes,
+    "checksums": checksums.checksum,
+    "digests": digests.file_digest,
+    "a slice of an array": lambda path: npy_writer.read_slice(path, 0, 1),
+    "what is appended to": _append,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
-    for name in ("pipe", "endless", "."):
-        with pytest.raises(OSError, match="is no file"):
-            files.read_bytes(tmp_path / name)
+    for path in ("pipe", "endless", "."):
+        with pytest.raises(OSError, match=r"is no plain file|Is a directory|No such device|symbolic links"):
+            READERS[name](tmp_path / path)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_a_change(tmp_path: Path) -> None:
+    """`tunefleet export` waited for ever for a checkpoint's chat template that was one (fuzz, seed 3)."""
+    os.mkfifo(tmp_path / "a")
+    assert checksums.change(tmp_path / "a", [1, "0" * 64]) == "cannot be read: is no plain file"
+    assert checksums.change(tmp_path / "a", [1, 0]) == "cannot be read: is no plain file"
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ def main() -> int:
         counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(tally.counts.items()))
         print(f"{name:10} {count:>8,} mutants in {time.monotonic() - began:>6.0f} s: {counts}", flush=True)
         for number, outcome in tally.faults.items():
-            saved = runner.save(name, options.seed, number, options.save / f"{name}-{options.seed}-{number}")
-            print(f"  {number}: {outcome}; {', '.join(map(str, saved))}", flush=True)
+            print(f"  {number}: {outcome}", flush=True)
+            folder = options.save / f"{name}-{options.seed}-{number}"
+            print(f"    saved: {len(runner.save(name, options.seed, number, folder))} files in {folder}", flush=True)
         faults += len(tally.faults)
     return int(bool(faults))
 

@@ -84,14 +84,14 @@ def _is_busy(folder: Path) -> bool:
             if any(os.readlink(link) == lock for link in (process / "fd").iterdir()):
                 return True
             is_there = os.readlink(process / "cwd") == str(folder.resolve())
-            if is_there and (process / "comm").read_text().strip() == "ninja":
+            if is_there and files.read_text(process / "comm").strip() == "ninja":
                 return True
     return False
 
 
 def _mark(folder: Path) -> int | None:
     try:
-        return int((folder / _MARK).read_text())
+        return int(files.read_text(folder / _MARK))
     except (OSError, ValueError):
         return None
 

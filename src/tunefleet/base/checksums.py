@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import files
+
 Checksum = list[int | str]
 """[bytes, SHA-256] of a file, as JSON holds it; version 0.1 wrote [bytes, CRC-32]."""
 _BLOCK = 1 << 22
@@ -16,7 +18,7 @@ _SHOWN = 16  # digits of a SHA-256 in messages
 
 def checksum(path: Path) -> Checksum:
     """[bytes, SHA-256] of the file `path`. Raises `OSError`."""
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         return [stream.tell(), sha256]
 
@@ -60,7 +62,7 @@ def names(folder: Path, without: Iterable[str] = ()) -> list[str]:
 
 def _crc_32(path: Path) -> Checksum:
     size = total = 0
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         while block := stream.read(_BLOCK):
             size, total = size + len(block), zlib.crc32(block, total)
     return [size, total]

@@ -6,10 +6,10 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tunefleet.base import disk, modes
 
@@ -71,7 +71,7 @@ def read_json(path: Path) -> Any:
 
 def read_bytes(path: Path) -> bytes:
     """What is in the file `path`. Raises `OSError`; for a pipe, a device or a folder too, which could wait for ever."""
-    with _plain(path) as stream:
+    with open(path, "rb", opener=plain) as stream:
         if os.fstat(stream.fileno()).st_size > _LARGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         return stream.read()
@@ -79,36 +79,37 @@ def read_bytes(path: Path) -> bytes:
 
 def read_part(path: Path, offset: int, length: int = -1) -> bytes:
     """At most `length` bytes of the file `path` from byte `offset` on. Raises `OSError` as `read_bytes`."""
-    with _plain(path) as stream:
+    with open(path, "rb", opener=plain) as stream:
         stream.seek(offset)
         return stream.read(length)
 
 
-@contextmanager
-def _plain(path: Path) -> Iterator[BinaryIO]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "is no file", str(path))
-        with open(descriptor, "rb", closefd=False) as stream:
-            yield stream
-    finally:
-        os.close(descriptor)
+def read_text(path: Path, errors: str = "strict") -> str:
+    """The same as UTF-8; line ends are "\\n". Raises `UnicodeDecodeError` too, a `ValueError`."""
+    return read_bytes(path).decode("utf-8", errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def expect_plain(path: Path) -> None:
-    """Raises `OSError` unless there is a plain file: a pipe has no content until somebody writes, a device no end."""
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-        raise OSError(errno.EINVAL, "is no plain file", str(path))
+def plain(path: str, flags: int) -> int:
+    """An `opener` that waits for nothing. Raises `OSError` where something else than a plain file is there.
+
+    A pipe has no content until somebody writes, and a device no end.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "is no plain file", path)
 
 
 def no_link(path: str, flags: int) -> int:
-    """An `opener` for files of ours that are appended to. Raises `OSError` where a link is in the place of the file.
+    """As `plain`, for files of ours that are appended to. Raises `OSError` where a link is in the place of the file.
 
     It could lead to any file of the user's, which would then be changed.
     """
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    return plain(path, flags | os.O_NOFOLLOW)
 
 
 def new_file(path: str, flags: int) -> int:

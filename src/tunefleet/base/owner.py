@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import processes
+from tunefleet.base import files, processes
 from tunefleet.base.units import clock
 
 BEAT = 10.0  # seconds between two heartbeats
@@ -110,7 +110,7 @@ def modified(path: Path) -> float | None:
     It is opened for that: a network disk may remember for a minute what it knew of a file that is only looked at.
     """
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=files.plain) as stream:
             return os.fstat(stream.fileno()).st_mtime
     except OSError:
         return None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import heartbeats, modes
+from tunefleet.base import files, heartbeats, modes
 from tunefleet.base import owner as owners
 from tunefleet.base.errors import RunError
 from tunefleet.base.owner import Owner
@@ -189,7 +189,7 @@ def _is_young(path: Path) -> bool:
 def _is_flocked(path: Path) -> bool:
     """Whether a process of version 0.1 has it, which wrote no record."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=files.plain) as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -236,6 +236,6 @@ def _release(path: Path, content: bytes) -> None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return files.read_bytes(path)
     except OSError:
         return None

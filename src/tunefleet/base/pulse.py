@@ -83,7 +83,7 @@ def read(path: Path) -> Pulse | None:
 def _in_its_place(pulse: Pulse, path: Path) -> Pulse:
     """With the act and step that the rank has come to since it wrote its pulse."""
     try:
-        laps, step, phase = place_of(path).read_text().split(" ", 2)
+        laps, step, phase = files.read_text(place_of(path)).split(" ", 2)
         return replace(pulse, step=int(step), phase=phase.rstrip()) if int(laps) >= pulse.laps else pulse
     except (OSError, ValueError):
         return pulse

@@ -44,7 +44,7 @@ def prune(run: RunPaths, reason: str) -> None:
 def prune_reason(run: RunPaths) -> str:
     """Why the run is to be pruned; empty where no reason can be read."""
     try:
-        return " ".join(run.prune.read_text(encoding="utf-8", errors="replace").split())
+        return " ".join(files.read_text(run.prune, "replace").split())
     except OSError:
         return ""
 
@@ -68,7 +68,7 @@ def join_sweep(run: RunPaths, folder: Path) -> None:
 def sweep_folder(run: RunPaths) -> Path | None:
     """The folder of the run's sweep, beside the run; None where it is in none, or that folder is gone."""
     try:
-        folder = Path(run.sweep.read_text(encoding="utf-8").strip())
+        folder = Path(files.read_text(run.sweep).strip())
     except (OSError, ValueError):
         return None
     is_beside = lies_in(folder, run.root.resolve().parent / "sweeps")

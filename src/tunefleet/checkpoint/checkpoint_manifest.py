@@ -54,7 +54,7 @@ def write(folder: Path, manifest: Manifest) -> str:
 def read(folder: Path) -> Manifest:
     """The manifest in the checkpoint `folder`. Raises `ValueError`, with the reason, where it can be none."""
     try:
-        content = (folder / FILE).read_bytes()
+        content = files.read_bytes(folder / FILE)
         record = files.parse_json(content)
         state = _state(record["state"])
         saved = record.get("saved")

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
+from tunefleet.base import files
 from tunefleet.base.errors import RunError
 
 States = dict[str, Tensor]
@@ -69,7 +70,7 @@ def read(checkpoint: Path, rank: int) -> States:
     if not path.exists():
         return _of_0_1(checkpoint / f"random-{rank}.pt")
     try:
-        return safetensors.load(path.read_bytes())
+        return safetensors.load(files.read_bytes(path))
     except SafetensorError as error:
         raise RunError(f"{path}: cannot be read: {error}") from None
 

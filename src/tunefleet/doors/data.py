@@ -69,7 +69,7 @@ def _expect_possible(options: RowOptions) -> None:
 def expect_free(page: Path) -> None:
     """Raises `ConfigError` where something else than a page of ours is there: nothing of a user's is replaced."""
     try:
-        is_ours = not page.exists() or page.read_text(encoding="utf-8").startswith(data_page.BEGINNING)
+        is_ours = not page.exists() or files.read_text(page).startswith(data_page.BEGINNING)
     except (OSError, UnicodeDecodeError):
         is_ours = False
     if not is_ours:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tunefleet.base import stdio
+from tunefleet.base import files, stdio
 from tunefleet.base.errors import RunError
 from tunefleet.launch import submission
 from tunefleet.launch.register import Run
@@ -29,7 +29,8 @@ def logs(run: Run, rank: int, lines: int, follow: bool) -> None:
     if path is None and not follow:
         raise RunError(f"{run.name}: rank {rank} has no log yet. {_state_line(run)}")
     if path:
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:  # a progress bar is one line
+        # a progress bar is one line
+        with open(path, encoding="utf-8", errors="replace", newline="\n", opener=files.plain) as stream:
             print("".join(deque(stream, lines)), end="", flush=True)
             offset = stream.tell()
     if follow:
@@ -74,7 +75,7 @@ def _follow(run: Run, rank: int, path: Path | None, offset: int) -> None:
 
 
 def _print_from(path: Path, offset: int, text_of: codecs.IncrementalDecoder) -> int:
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         stream.seek(offset)
         sys.stdout.write(text_of.decode(stream.read()))
         sys.stdout.flush()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from tunefleet.base import files
 from tunefleet.base.errors import ConfigError
 
 _LARGEST = 1 << 20  # bytes of a file
@@ -36,7 +37,7 @@ def expect_bounded(path: Path) -> None:
         return
     if not path.is_file() or path.stat().st_size > _LARGEST:
         raise ConfigError(f"{path}: no file of at most {_LARGEST >> 20} MiB, as settings are. Name another.")
-    content = path.read_bytes()
+    content = files.read_bytes(path)
     if b"&" in content and b"*" in content and _values(content) > _VALUES:
         raise ConfigError(f"{path}: its aliases multiply to more than {_VALUES:,} values. Write out what is meant.")
 

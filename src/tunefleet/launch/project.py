@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tunefleet.base import secrets
+from tunefleet.base import files, secrets
 from tunefleet.base.errors import RunError
 from tunefleet.launch import git
 
@@ -62,7 +62,7 @@ def _own_settings(repository: Path) -> list[Path]:
 
 
 def _holds_no_secret(path: Path) -> bool:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = files.read_text(path, "replace") if path.is_file() else ""
     return secrets.redacted(text) == text
 
 

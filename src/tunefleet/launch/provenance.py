@@ -117,7 +117,7 @@ def read(path: Path) -> Provenance | None:
     try:
         saved = files.read_json(path)
         values = {f.name: saved[f.name] for f in fields(Provenance) if f.name in saved}
-        diff = RunPaths(path.parent).diff.read_bytes().decode() if saved["dirty"] else ""  # line ends as they were
+        diff = files.read_bytes(RunPaths(path.parent).diff).decode() if saved["dirty"] else ""  # line ends as they were
         return Provenance(**{**values, "diff": diff})
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -137,7 +137,7 @@ def _text(path: Path, name: str, notes: list[str]) -> str:
 
 
 def _head(path: Path, name: str, notes: list[str]) -> str:
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         content = stream.read(_MEMBER_BYTES + 1)
     if len(content) > _MEMBER_BYTES:
         notes.append(f"{name}: its first {_MEMBER_BYTES >> 20} MiB alone")
@@ -146,7 +146,7 @@ def _head(path: Path, name: str, notes: list[str]) -> str:
 
 def _tail(path: Path) -> str:
     """The last lines, of a long file the last megabyte of them."""
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         stream.seek(max(0, path.stat().st_size - _MEMBER_BYTES))
         lines = stream.read(_MEMBER_BYTES).decode(errors="replace").split("\n")
     return "\n".join(lines[-LINES - 1 :])

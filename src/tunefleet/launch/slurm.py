@@ -154,7 +154,7 @@ class Earlier:
     def read(plan: Plan) -> Earlier:
         """How `plan` stands."""
         path = plan.paths.submission
-        return Earlier(plan, status.read(plan.paths.status), path.read_text() if path.exists() else None)
+        return Earlier(plan, status.read(plan.paths.status), files.read_text(path) if path.exists() else None)
 
     def restore(self) -> None:
         """As if it had never been submitted."""

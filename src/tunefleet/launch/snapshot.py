@@ -91,7 +91,7 @@ class _File:
                 return _File(name, _LINK, os.fsencode(os.readlink(path)))
             mode = path.stat().st_mode
             kind = _PROGRAM if mode & 0o100 else _FILE
-            return _File(name, kind, path.read_bytes(), mode & 0o555 | 0o400) if path.is_file() else None
+            return _File(name, kind, files.read_bytes(path), mode & 0o555 | 0o400) if path.is_file() else None
         except (FileNotFoundError, NotADirectoryError):
             return None
 

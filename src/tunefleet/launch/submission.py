@@ -99,7 +99,7 @@ class Place:
     def refusal(self) -> str:
         """Why the job's script did not start the run; empty where it did, or has yet to."""
         try:
-            return (Path(self.submission.folder) / f"{REFUSAL}.{self.index}").read_text(errors="replace")
+            return files.read_text(Path(self.submission.folder) / f"{REFUSAL}.{self.index}", "replace")
         except OSError:
             return ""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tunefleet.base import files
 from tunefleet.launch.register import Run
 from tunefleet.report import html_page
 from tunefleet.report.run_view import RunView, view
@@ -44,6 +45,6 @@ def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
 def is_ours(path: Path) -> bool:
     """Whether a file is a page of `tunefleet report`, which the next one may replace."""
     try:
-        return html_page.mark(_GENERATOR) in path.read_text(encoding="utf-8")[:_HEAD]
+        return html_page.mark(_GENERATOR) in files.read_text(path)[:_HEAD]
     except (OSError, UnicodeDecodeError):
         return False

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tunefleet.base import files
 from tunefleet.checkpoint.retention import Retention
 from tunefleet.checkpoint.store import CheckpointStore
 from tunefleet.contracts import Group
@@ -66,5 +67,5 @@ def chat_template(plan: Plan, tokenizer: Any, checkpoint: Path) -> ChatTemplate:
     """The template that `checkpoint` (a folder) was trained with: a file of the user's may have changed since."""
     saved = checkpoint / CHAT_TEMPLATE
     if saved.exists():
-        return replace(prepare.own_template(tokenizer), source=saved.read_text(encoding="utf-8"))
+        return replace(prepare.own_template(tokenizer), source=files.read_text(saved))
     return prepare.chat_template(plan.config.data, tokenizer)

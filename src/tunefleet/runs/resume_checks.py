@@ -13,7 +13,7 @@ from tunefleet.runs.checkpoint_files import CHAT_TEMPLATE, MACHINE, machine
 def expect_template(checkpoint: Path | None, template: str) -> None:
     """Raises `RunError` where the checkpoint that a run resumes from was trained with another chat template."""
     saved = (checkpoint or Path()) / CHAT_TEMPLATE
-    if checkpoint and saved.exists() and saved.read_text(encoding="utf-8") != template:
+    if checkpoint and saved.exists() and files.read_text(saved) != template:
         raise RunError(
             f"{saved}: the run was trained with this chat template, and data.template gives another one now. "
             "Put the template back, or start a new run with name=ANOTHER."

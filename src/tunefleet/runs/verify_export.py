@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tunefleet.base import files
 from tunefleet.base.errors import DataError, ExportError
 from tunefleet.base.units import GIB
 from tunefleet.config.adapter import AdapterName
@@ -187,7 +188,7 @@ def _bytes(folder: Path) -> int:
     """Of the weights, with those of the model beneath where `folder` holds an adapter alone."""
     total = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     adapter = folder / "adapter_config.json"
-    if adapter.exists() and (base := json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")):
+    if adapter.exists() and (base := json.loads(files.read_text(adapter)).get("base_model_name_or_path")):
         total += sum(file.stat().st_size for file in Path(base).glob("*.safetensors"))
     return total
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import status
+from tunefleet.base import files, status
 from tunefleet.base.errors import DONE, FAILED, INTERRUPTED, RunError, exit_code_of
 from tunefleet.base.status import Status
 from tunefleet.base.units import clock
@@ -120,7 +120,7 @@ def exit_reason(console: Path, code: int) -> str:
     """Why a process ended with `code`: the signal that killed it, or the last line of its output."""
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
-    lines = console.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = files.read_text(console, "replace").split("\n")
     return next((line.removeprefix("tunefleet: ") for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 

@@ -44,7 +44,7 @@ class CsvFile:
         """Nothing: every line is written already."""
 
     def _read(self) -> list[dict[str, str]]:
-        with open(self._path, encoding="utf-8", newline="") as stream:
+        with open(self._path, encoding="utf-8", newline="", opener=files.plain) as stream:
             return list(csv.DictReader(stream))
 
     def _write(self, rows: Iterable[Mapping[str, str]]) -> None:

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from tunefleet.base import files
+
 _BLOCK, _HEADER, _FILE_HEADER = 32768, 7, 7
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
@@ -23,7 +25,7 @@ def steps(path: Path) -> set[int] | None:
 
     history, has_begun, has_ended = set(), False, False
     try:
-        for content in _contents(path.read_bytes()):
+        for content in _contents(files.read_bytes(path)):
             record = Record.FromString(content)
             has_begun |= record.HasField("run")
             has_ended |= record.HasField("exit")

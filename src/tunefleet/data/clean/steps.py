@@ -60,7 +60,7 @@ class Cleaning:
 
     def _spilled(self) -> Iterator[str]:
         if self._waiting and self._waiting.is_file():
-            with open(self._waiting, encoding="utf-8") as stream:
+            with open(self._waiting, encoding="utf-8", opener=files.plain) as stream:
                 yield from stream
 
     def _passes(self, conversation: Conversation) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from tunefleet.base import files
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.base.exhaustion import MEMORY, Exhausted, limited
 from tunefleet.config.data import TrainOn
@@ -364,6 +365,6 @@ def find(name: str, own_template: TokenizerTemplate) -> str:
         names = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
         raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {names}.")
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n")
+        return files.read_text(path).removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"data.template: {path} cannot be read as UTF-8: {error}.") from None

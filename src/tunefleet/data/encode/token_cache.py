@@ -34,7 +34,7 @@ class TokenCache:
     def read(self, rendered: Sequence[Rendered]) -> list[MaskedTokens] | None:
         """What these texts became; None where they were not tokenised yet, or the file is broken (by its CRC-32)."""
         try:
-            with open(self._path(rendered), "rb") as stream, np.load(stream) as arrays:
+            with open(self._path(rendered), "rb", opener=files.plain) as stream, np.load(stream) as arrays:
                 tokens, in_loss, counts = (arrays[name] for name in ("tokens", "in_loss", "counts"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

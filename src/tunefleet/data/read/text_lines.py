@@ -91,15 +91,14 @@ def text(encoded: bytes, location: str) -> str:
 
 def is_gzip(path: Path) -> bool:
     """Whether the content is compressed, whatever the name says. Raises `OSError`."""
-    files.expect_plain(path)
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         return stream.read(2) == _GZIP
 
 
 def _opened(path: Path) -> Any:
     if not is_gzip(path):
-        return open(path, "rb")
-    packed = open(path, "rb")  # closed by `_Unpacked`
+        return open(path, "rb", opener=files.plain)
+    packed = open(path, "rb", opener=files.plain)  # closed by `_Unpacked`
     return io.BufferedReader(_Unpacked(path, packed), _READ)
 
 

@@ -48,7 +48,7 @@ class NpyWriter:
 
 def read_slice(path: Path, start: int, end: int) -> NDArray[Any]:
     """The values start ... end of a finished array, read into memory."""
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=files.plain) as stream:
         npy.read_magic(stream)
         _, _, dtype = npy.read_array_header_1_0(stream)
         stream.seek(start * dtype.itemsize, os.SEEK_CUR)
