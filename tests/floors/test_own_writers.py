@@ -11,7 +11,16 @@ import pytest
 from tests.floors.test_imports import PACKAGE, SOURCES
 
 HELPERS = PACKAGE / "base" / "files.py"
-NOT_OURS = ("gpus", "machine", "hardware_check", "processes", "html_page", "verify_export", "plain_reader")
+NOT_OURS = (
+    "gpus",
+    "plain_reader",
+    "machine",
+    "hardware_check",
+    "processes",
+    "html_page",
+    "board_assets",
+    "verify_export",
+)
 """Modules that read what the kernel or the package itself has, or run where there is no package."""
 
 

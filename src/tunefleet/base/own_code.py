@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import ownership
+from tunefleet.base import files, ownership
 from tunefleet.base.errors import UserError
 
 KEY = "allow_code"
@@ -91,7 +91,7 @@ def _expect_allowed(module: str) -> None:
 
 def _allowed(path: Path) -> list[str]:
     try:
-        names = tomllib.loads(path.read_text(encoding="utf-8")).get(KEY, [])
+        names = tomllib.loads(files.read_text(path)).get(KEY, [])
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
