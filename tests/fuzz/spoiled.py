@@ -151,7 +151,7 @@ def _late(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def _no_input() -> Iterator[None]:
-    before, sys.stdin = sys.stdin, io.StringIO("")
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO())
     try:
         yield
     finally:

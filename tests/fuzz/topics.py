@@ -6,6 +6,7 @@ A topic reads a mutant and says `read` or `refused`; whatever else it raises is 
 from __future__ import annotations
 
 import atexit
+import functools
 import gzip
 import io
 import json
@@ -240,8 +241,9 @@ TOPICS: dict[str, Callable[[], Topic | Spoiled]] = {
 }
 
 
+@functools.cache
 def topic(name: str) -> Topic | Spoiled:
-    """The topic, ready to read."""
+    """The topic, ready to read; once, because one of them trains first."""
     made: Any = {**TOPICS, "faulty": faulty}[name]()
     assert isinstance(made, Topic | Spoiled)
     return made
