@@ -69,7 +69,8 @@ ALL = recipes((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
 def mentions(example: str) -> set[str]:
     """The files of src/ and conf/ that name `example`, in capitals or not."""
-    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
+    sources = [path for path in (ROOT / "src").rglob("*.py") if path.parent.name != "imports"]  # what others call it
+    files = [*sources, *(ROOT / "conf").rglob("*.yaml")]
     found = (file for file in files if re.search(rf"\b{example}\b", file.read_text(encoding="utf-8"), re.IGNORECASE))
     return {str(file.relative_to(ROOT)) for file in found}
 

@@ -65,6 +65,22 @@ _RANDOM: Argument = (
 _SPLIT: Argument = ("--split", {"default": "train", "metavar": "NAME", "help": "validation rows: validation, ..."})
 _HTML: Argument = ("--html", {"type": Path, "metavar": "FILE", "help": "write a page instead"})
 
+_FOREIGN: Argument = (
+    "file",
+    {"nargs": "?", "type": Path, "metavar": "FILE", "help": "YAML, or the shell line of main.py or trl sft"},
+)
+_EXPERIMENT: Argument = (
+    "--to",
+    {"type": Path, "metavar": "FILE", "help": "another file than conf/experiment/STEM.yaml"},
+)
+_PROCESSES: Argument = ("--processes", {"type": int, "metavar": "N", "help": "on how many GPUs it trained"})
+_WITHOUT: Argument = (
+    "--without",
+    {"action": "append", "default": [], "metavar": "OPTION", "help": "leave out what has no counterpart"},
+)
+_DATASET_DIR: Argument = ("--dataset-dir", {"type": Path, "metavar": "FOLDER", "help": "where dataset_info.json is"})
+_CHECK: Argument = ("--check", {"type": Path, "metavar": "FOLDER", "help": "how many of its files convert and plan"})
+_OPTIONS: Argument = ("--options", {"action": "store_true", "help": "every option with its counterpart, as Markdown"})
 _STEP: Argument = ("--step", {"type": int, "required": True, "metavar": "N", "help": "which step, from 1 on"})
 _JSON: Argument = ("--json", {"action": "store_true", "help": "as JSON"})
 
@@ -128,6 +144,12 @@ COMMANDS: tuple[Command, ...] = (
         commands.check,
         "whether a strategy computes the right thing on this machine: parallel=zero3",
         [_OVERRIDES],
+    ),
+    (
+        "import",
+        commands.import_file,
+        "a configuration of LLaMA-Factory, Axolotl, TRL or DeepSpeed-Chat as an experiment, and its plan",
+        [_FOREIGN, _EXPERIMENT, _OVERWRITE, _PROCESSES, _WITHOUT, _DATASET_DIR, _MACHINE, _CHECK, _OPTIONS],
     ),
     ("status", commands.status, "how runs stand, and why", [_RUNS_OR_ALL]),
     ("ls", commands.ls, "list runs", [_FILTERS, _STATES]),

@@ -50,6 +50,28 @@ def check(args: Namespace) -> int:
     return check(args.overrides)
 
 
+def import_file(args: Namespace) -> int | None:
+    """Writes another tool's configuration as an experiment; or tells how many of a folder can be; or every option.
+
+    Raises `ConfigError` where there is neither a file nor a folder.
+    """
+    from tunefleet.doors import import_check, import_file  # Hydra takes 0.3 s, which other commands can do without
+    from tunefleet.imports.option_tables import option_tables
+
+    wish = import_file.Wish(
+        args.to, args.overwrite, tuple(args.without), args.processes, dataset_folder=args.dataset_dir
+    )
+    if args.options:
+        print(option_tables())
+    elif args.check:
+        return import_check.check(args.check, wish, args.machine)
+    elif args.file:
+        import_file.import_file(args.file, wish, args.machine)
+    else:
+        raise ConfigError("import: no file. Give a configuration: tunefleet import FILE, or --check FOLDER.")
+    return None
+
+
 def show(args: Namespace) -> None:
     """Prints rows as the model sees them, or writes a page of them."""
     from tunefleet.doors import data

@@ -26,10 +26,12 @@ from tunefleet.model import tokenizer as tokenizers
 SPECIALS = {"bos_token": "<s>", "eos_token": "</s>"}
 NAMES = (
     "alpaca",
+    "alpaca-line",
     "bare",
     "chatml",
     "gemma",
     "human-assistant",
+    "joined",
     "llama-3",
     "mistral",
     "phi-3",
@@ -55,6 +57,9 @@ TEXTS = {
     "alpaca": "<s>Be brief.\n\n\n\n### Instruction:\nCapital of France?\n\n### Response:Paris.</s>"
     "\n\n### Instruction:\nOf 中国? 🐼\n\n### Response:北京 🎉</s>",
     "bare": "Be brief.\nCapital of France?\nParis.</s>Of 中国? 🐼\n北京 🎉</s>",
+    "alpaca-line": "<s>Be brief.\n\n\n\n### Instruction:\nCapital of France?\n\n### Response:\nParis.</s>"
+    "\n\n### Instruction:\nOf 中国? 🐼\n\n### Response:\n北京 🎉</s>",
+    "joined": "<s>Be brief.Capital of France?Paris.</s>Of 中国? 🐼北京 🎉</s>",
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCapital of France?<|im_end|>\n"
     "<|im_start|>assistant\nParis.<|im_end|></s>\n<|im_start|>user\nOf 中国? 🐼<|im_end|>\n"
     "<|im_start|>assistant\n北京 🎉<|im_end|></s>\n",
@@ -77,6 +82,8 @@ AROUND = {  # what stands between prompt and words, and the end of the turn
     "human-assistant": (" ", "</s>"),
     "alpaca": ("", "</s>"),
     "bare": ("", "</s>"),
+    "alpaca-line": ("", "</s>"),
+    "joined": ("", "</s>"),
     "chatml": ("", "<|im_end|></s>\n"),
     "gemma": ("", "<end_of_turn>\n"),
     "llama-3": ("", "<|eot_id|>"),

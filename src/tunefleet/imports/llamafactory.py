@@ -1,0 +1,377 @@
+"""LLaMA-Factory's options, in the form of its YAML files with `stage` and `finetuning_type`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunefleet.imports import dataset_info, model_names, row_sets, strategy_names
+from tunefleet.imports.batch_settings import put_batch
+from tunefleet.imports.draft import Draft
+from tunefleet.imports.option import (
+    Kind,
+    Options,
+    Outcome,
+    as_bool,
+    as_float,
+    as_int,
+    as_list,
+    as_text,
+    choices,
+    equal,
+    implied,
+    inert,
+    is_in_force,
+    joint,
+    missing,
+    other_training,
+    switch,
+)
+from tunefleet.imports.tool import Source, Tool
+from tunefleet.imports.trainer_options import (
+    KERNELS,
+    TRAINER_OPTIONS,
+    gather_trainer,
+    put_adapter_defaults,
+    trainer_defaults,
+)
+
+_ENGINE = "is a knob of Megatron's engine"
+_KT = "is another engine: KTransformers computes experts on the CPU"
+_LOSS = "is another loss than the cross-entropy of tokens"
+_OFT = "is another adapter than LoRA"
+_FP8 = "computes in 8-bit floats"
+_VISION = "training on images, sound or video"
+_PREFERENCES = "training on preferences (DPO, KTO, ORPO, SimPO)"
+_OPTIMIZER = "is an update rule that tunefleet does not have"
+_TEMPLATE = (
+    "is written by the tokenizer's own chat template here, which may differ from LLaMA-Factory's in its system text"
+)
+
+_STAGES: Mapping[str, Mapping[str, Any] | Outcome] = {
+    "sft": {},
+    "pt": Outcome(
+        Kind.OTHER_TRAINING, {}, "is pre-training on plain text: data.format=text reads it, without an import"
+    ),
+    **{
+        stage: Outcome(Kind.OTHER_TRAINING, {}, f"is {training}, and tunefleet does supervised fine-tuning on text")
+        for stage, training in {
+            "dpo": _PREFERENCES,
+            "kto": _PREFERENCES,
+            "rm": "training of a reward model",
+            "ppo": "reinforcement learning",
+        }.items()
+    },
+}
+
+OPTIONS: Options = {
+    **TRAINER_OPTIONS,
+    # what is trained
+    "stage": choices("", _STAGES, "is a stage that tunefleet does not know"),
+    "model_name_or_path": joint("`model=hf model.path`"),
+    "model_revision": missing("names a version of the model, which model.path cannot: fetch it into a folder"),
+    "finetuning_type": choices(
+        "`adapter`",
+        {
+            "full": {"adapter": "none"},
+            "lora": {"adapter": "lora"},
+            "freeze": {"adapter": "none"},
+            "oft": Outcome(Kind.MISSING, {}, _OFT),
+        },
+        "is a way to train that tunefleet does not know",
+    ),
+    "adapter_name_or_path": missing("starts from an adapter that is trained already"),
+    "lora_rank": equal("adapter.rank", as_int),
+    "lora_alpha": equal("adapter.alpha", as_float),
+    "lora_dropout": equal("adapter.dropout", as_float),
+    "lora_target": joint("`adapter.targets`"),
+    "use_rslora": equal("adapter.rslora", as_bool),
+    "use_dora": equal("adapter.dora", as_bool),
+    "loraplus_lr_ratio": missing("gives the matrices B a rate of their own"),
+    "loraplus_lr_embedding": missing("gives embeddings beside an adapter a rate of their own"),
+    "additional_target": missing("trains whole layers beside the adapter"),
+    "create_new_adapter": implied("an adapter is new"),
+    "pissa_init": missing("starts A and B from singular vectors"),
+    "pissa_iter": missing("starts A and B from singular vectors"),
+    "pissa_convert": missing("starts A and B from singular vectors"),
+    "oft_block_size": missing(_OFT),
+    "oft_target": missing(_OFT),
+    "oft_rank": missing(_OFT),
+    "freeze_trainable_layers": missing("trains some layers by their number: name them in model.freeze by hand"),
+    "freeze_trainable_modules": missing("trains some layers by their number: name them in model.freeze by hand"),
+    "freeze_extra_modules": missing("trains some layers by their number: name them in model.freeze by hand"),
+    "use_llama_pro": missing("adds blocks to the model"),
+    "mixture_of_depths": missing("is another architecture"),
+    "quantization_bit": joint("`adapter=qlora`", "4 bits (NF4)"),
+    "quantization_method": choices("", {"bnb": {}, "bitsandbytes": {}}, "quantises otherwise than bitsandbytes"),
+    "quantization_type": choices("", {"nf4": {}}, "is another type of 4 bits than NF4"),
+    "double_quantization": switch(
+        "", {}, Outcome(Kind.APPROXIMATE, {}, "constants of 4-bit weights are quantised too here: a little less memory")
+    ),
+    "rope_scaling": missing("changes the model's positions: model.architecture can say it by hand"),
+    "resize_vocab": missing("adds rows to the embedding"),
+    "add_tokens": missing("adds tokens to the vocabulary"),
+    "add_special_tokens": missing("adds tokens to the vocabulary"),
+    "use_fast_tokenizer": implied("tokenizers are fast ones"),
+    "split_special_tokens": missing("reads special tokens in texts letter by letter"),
+    "flash_attn": inert(KERNELS),
+    "enable_liger_kernel": inert(KERNELS),
+    "use_v1_kernels": inert(KERNELS),
+    "use_unsloth": inert(KERNELS),
+    "use_unsloth_gc": inert(KERNELS),
+    "use_cache": implied("nothing is kept of earlier tokens while training"),
+    "shift_attn": missing("is attention in groups, which is not what the model does"),
+    "upcast_layernorm": implied("norms are computed in fp32"),
+    "upcast_lmhead_output": implied("the loss is computed in fp32"),
+    "low_cpu_mem_usage": implied("weights are read one by one"),
+    "cache_dir": implied("models are where the hub's cache has them"),
+    "hf_hub_token": implied("nothing is fetched while training"),
+    "disable_gradient_checkpointing": joint("`train.gradient_checkpointing`"),
+    "pure_bf16": switch("`train.master_weights=false`", {"train.precision": "bf16", "train.master_weights": False}),
+    # data
+    "dataset": joint("`data.path` or `data.mix`", "read from dataset_info.json"),
+    "dataset_dir": joint("", "the folder of dataset_info.json"),
+    "eval_dataset": joint("`data.validation_path`"),
+    "template": choices(
+        "`data.template`",
+        {"llama3": {"data.template": "llama-3"}},
+        Outcome(Kind.APPROXIMATE, {"data.template": "auto"}, _TEMPLATE),
+    ),
+    "enable_thinking": implied("answers are trained as they are written"),
+    "cutoff_len": equal("train.sequence_length", as_int),
+    "max_samples": joint("`data.max_rows`"),
+    "val_size": joint("`data.validation_rows`"),
+    "mask_history": switch("`data.train_on=last`", {"data.train_on": "last"}),
+    "train_on_prompt": switch("`data.train_on=all`", {"data.train_on": "all"}),
+    "packing": switch(
+        "`data.packing`",
+        Outcome(Kind.APPROXIMATE, {"data.packing": True}, "lets packed conversations see each other; here they do not"),
+        {"data.packing": False},
+    ),
+    "neat_packing": switch("`data.packing`", {"data.packing": True}),
+    "mix_strategy": joint("`data.mix`"),
+    "interleave_probs": joint("`data.mix.*.weight`"),
+    "tool_format": implied("goes by the template"),
+    "default_system": missing("puts a system text before conversations without one"),
+    "tokenized_path": equal("data.cache", as_text),
+    "streaming": inert("reads while training; here rows are prepared first, in bounded memory"),
+    "buffer_size": inert("reads while training; here rows are prepared first, in bounded memory"),
+    "overwrite_cache": implied("prepared data are named by their content"),
+    "preprocessing_num_workers": implied("rows are prepared in threads"),
+    "preprocessing_batch_size": implied("rows are prepared as they stream by"),
+    "ignore_pad_token_for_loss": implied("padding is never in the loss"),
+    "eval_num_beams": inert("is how answers are searched for"),
+    "data_shared_file_system": implied("data.cache may be shared"),
+    # records
+    "plot_loss": implied("is drawn always"),
+    "include_effective_tokens_per_second": implied("is recorded always"),
+    "compute_accuracy": inert("measures the accuracy of tokens"),
+    "use_swanlab": inert("is a tracker that tunefleet does not write to"),
+    "swanlab_project": inert("is a tracker that tunefleet does not write to"),
+    "swanlab_run_name": inert("is a tracker that tunefleet does not write to"),
+    "swanlab_mode": inert("is a tracker that tunefleet does not write to"),
+    "early_stopping_steps": equal("train.early_stopping.patience", as_int),
+    # other optimizers and losses
+    **dict.fromkeys(
+        (
+            *(
+                "use_galore",
+                "galore_layerwise",
+                "galore_target",
+                "galore_rank",
+                "galore_scale",
+                "galore_update_interval",
+            ),
+            *("use_apollo", "apollo_layerwise", "apollo_target", "apollo_rank", "apollo_scale", "apollo_scale_type"),
+            *(
+                "use_badam",
+                "badam_mode",
+                "badam_switch_mode",
+                "badam_switch_interval",
+                "badam_verbose",
+                "use_adam_mini",
+            ),
+        ),
+        missing(_OPTIMIZER),
+    ),
+    "use_muon": switch("`optimizer=muon`", {"optimizer": "muon"}),
+    **dict.fromkeys(("use_asft_loss", "asft_alpha", "use_dft_loss", "use_eaft_loss", "eaft_alpha"), missing(_LOSS)),
+    **dict.fromkeys(("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"), missing(_FP8)),
+    "moe_aux_loss_coef": missing("adds a loss of the router"),
+    # engines
+    "use_ray": inert("is Ray's launcher: launch.processes is ours"),
+    "ray_num_workers": inert("is Ray's launcher: launch.processes is ours"),
+    "ray_run_name": inert("is Ray's launcher"),
+    "ray_storage_path": inert("is Ray's launcher"),
+    "placement_strategy": inert("is Ray's launcher"),
+    "resources_per_worker": inert("is Ray's launcher"),
+    "tensor_model_parallel_size": joint("`parallel.tensor`"),
+    "pipeline_model_parallel_size": joint("`parallel.pipeline`"),
+    "context_parallel_size": joint("`parallel.sequence`"),
+    "expert_model_parallel_size": missing("divides experts over processes", 1),
+    **dict.fromkeys(
+        (
+            *("sequence_parallel", "use_distributed_optimizer", "overlap_param_gather", "overlap_grad_reduce"),
+            *("bias_activation_fusion", "apply_rope_fusion", "moe_grouped_gemm", "moe_token_dispatcher_type"),
+            *("recompute_num_layers", "recompute_method"),
+        ),
+        inert(_ENGINE),
+    ),
+    "mixed_precision": choices(
+        "`train.precision`",
+        {
+            "bf16_mixed": {"train.precision": "bf16"},
+            "bf16": {"train.precision": "bf16"},
+            "fp16": {"train.precision": "fp16"},
+        },
+        "is a precision that tunefleet does not have",
+    ),
+    "use_packed_sequences": equal("data.packing", as_bool),
+    "recompute_granularity": choices(
+        "`train.gradient_checkpointing`",
+        {"full": {"train.gradient_checkpointing": True}, "selective": {"train.gradient_checkpointing": True}},
+        "recomputes otherwise",
+    ),
+    "export_hf_on_finish": equal("checkpoint.export", as_bool),
+    **dict.fromkeys(
+        ("use_kt", "kt_config", "kt_cpu_activation", "kt_weight_path", "kt_non_expert_weight_path", "kt_optimize_rule"),
+        missing(_KT),
+    ),
+    # other kinds of training
+    **dict.fromkeys(
+        ("pref_beta", "pref_loss", "pref_ftx", "ref_model", "dpo_label_smoothing"), other_training(_PREFERENCES)
+    ),
+    **dict.fromkeys(("reward_model", "reward_model_type", "ppo_epochs"), other_training("reinforcement learning")),
+    **dict.fromkeys(
+        (
+            *(
+                "image_max_pixels",
+                "image_min_pixels",
+                "video_max_pixels",
+                "video_fps",
+                "video_maxlen",
+                "audio_sampling_rate",
+            ),
+            *("freeze_vision_tower", "freeze_multi_modal_projector", "freeze_language_model", "media_dir"),
+        ),
+        other_training(_VISION),
+    ),
+    "export_dir": other_training("a merge of an adapter: `tunefleet export` is ours"),
+}
+
+
+def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
+    """The model, its data, batch, strategy, and what LLaMA-Factory does unsaid."""
+    gather_trainer(values, draft, source)
+    _model(values, draft)
+    _rows(values, draft, source)
+    _adapter(values, draft)
+    _degrees(values, draft)
+    put_batch(
+        draft,
+        as_int(values.get("per_device_train_batch_size", 8)),
+        as_int(values.get("gradient_accumulation_steps", 1)),
+        source,
+        ("per_device_train_batch_size", "gradient_accumulation_steps"),
+    )
+    checkpointing = not as_bool(values.get("disable_gradient_checkpointing") or False)
+    draft.put(
+        "train.gradient_checkpointing",
+        checkpointing,
+        "disable_gradient_checkpointing" if not checkpointing else f"{draft.title}'s default",
+    )
+    strategy_names.pure_bf16(draft, "pure_bf16 needs zero1 or more")
+    strategy_names.quantised_beside_stage_3(draft)
+    _defaults(draft)
+
+
+def _model(values: Mapping[str, Any], draft: Draft) -> None:
+    path = values.get("model_name_or_path")
+    if not path:
+        draft.refuse("model_name_or_path", "is not set: which model?")
+        return
+    model_names.put_model(draft, str(path), "model_name_or_path")
+    if quantised := model_names.quantisation_of(str(path)):
+        draft.refuse(
+            f"model_name_or_path={path}", f"has weights in {quantised.upper()}: name the model that they were made of"
+        )
+
+
+def _rows(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
+    """The sets by their names, each with as many rows as `max_samples` leaves."""
+    names = as_list(values.get("dataset") or [])
+    most = as_int(values["max_samples"]) if is_in_force(values.get("max_samples")) else None
+    sets = dataset_info.sets(names, "dataset", values.get("dataset_dir"), draft, source)
+    rows = [{**entry, **({"max_rows": most} if most else {})} for entry in sets]
+    if is_in_force(values.get("interleave_probs")) and len(rows) > 1:
+        weights = [as_float(weight) for weight in as_list(values["interleave_probs"])]
+        rows = [{**entry, "weight": weight} for entry, weight in zip(rows, weights, strict=False)]
+    if rows or not names:
+        row_sets.put_sets(draft, rows, "dataset")
+    _validation(values, draft, source)
+
+
+def _validation(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
+    share = values.get("val_size")
+    if is_in_force(share):
+        if as_float(share) < 1:
+            draft.refuse(f"val_size={share}", "holds out a share of the rows: data.validation_rows is a number")
+        else:
+            draft.put("data.validation_rows", as_int(share), "val_size")
+    held_out = as_list(values.get("eval_dataset") or [])
+    if len(held_out) > 1:
+        draft.refuse("eval_dataset", "names several sets, and data.validation_path is one")
+    elif sets := dataset_info.sets(held_out, "eval_dataset", values.get("dataset_dir"), draft, source):
+        draft.put("data.validation_path", sets[0]["path"], "eval_dataset")
+    else:
+        draft.default("data.validation_rows", 0)
+
+
+def _adapter(values: Mapping[str, Any], draft: Draft) -> None:
+    """LoRA beside 4-bit weights is qlora; the scale is twice the rank where none is set."""
+    if draft.value("adapter") is None:
+        draft.default("adapter", "lora")
+    bits = values.get("quantization_bit")
+    if is_in_force(bits):
+        if as_int(bits) == 4 and draft.value("adapter") == "lora":
+            draft.put("adapter", "qlora", "finetuning_type, quantization_bit")
+        else:
+            draft.refuse(f"quantization_bit={bits}", "quantises otherwise than to 4 bits under LoRA")
+    if draft.value("adapter") == "none":
+        return
+    targets = as_list(values.get("lora_target") or "all")
+    draft.put(
+        "adapter.targets",
+        ["all-linear"] if targets == ["all"] else targets,
+        "lora_target" if "lora_target" in values else f"{draft.title}'s default",
+    )
+    rank = draft.value("adapter.rank") or 8
+    put_adapter_defaults(draft, 8, 2.0 * rank, 0.0)
+
+
+def _degrees(values: Mapping[str, Any], draft: Draft) -> None:
+    names = {
+        "tensor_model_parallel_size": "tensor",
+        "pipeline_model_parallel_size": "pipeline",
+        "context_parallel_size": "sequence",
+    }
+    for name, our_key in names.items():
+        if is_in_force(values.get(name)) and as_int(values[name]) > 1:
+            draft.put("parallel", our_key, name)
+            draft.put(f"parallel.{our_key}", as_int(values[name]), name)
+
+
+def _defaults(draft: Draft) -> None:
+    draft.default("optimizer.lr", 5e-5)
+    draft.default("train.sequence_length", 2048)
+    draft.default("train.precision", "auto", "no precision is set: the model's own")
+    draft.default("data.packing", False)
+    draft.default("data.train_on", "response")
+    draft.default("data.long_rows", "truncate")
+    draft.default("data.template", "auto")
+    draft.default("data.max_unfilled", 1.0, "its own demo rows hold {{name}}, and are trained on as they stand")
+    trainer_defaults(draft)
+
+
+MARKERS = frozenset({"stage", "finetuning_type", "cutoff_len", "dataset_dir", "quantization_bit", "lora_rank"})
+LLAMAFACTORY = Tool("llamafactory", "LLaMA-Factory", OPTIONS, MARKERS, gather, {})
