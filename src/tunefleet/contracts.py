@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+LR_RATIO = "lr_ratio"
+"""Key of a group of an optimizer whose learning rate is a multiple of the step's."""
 IGNORED = -100
 """The label of a position that is out of the loss (torch.nn.functional.cross_entropy's `ignore_index`)."""
 

@@ -222,6 +222,7 @@ _CHANGES: Settings = {
         ),
         "validation_split": _data("other", path="splits.json", split="train"),
         "validation_rows": _data(4),
+        "validation_share": _data(0.4),
         "on_bad_row": _data("skip", path="bad.jsonl"),
         "max_bad_rows": _data(1, path="bad.jsonl", on_bad_row="skip"),
         "template": _data("chatml"),
@@ -261,6 +262,7 @@ _CHANGES: Settings = {
         "num_layers": Change(3, seen.built),
         "dropout": Change(0.3, seen.built),
         "freeze": Change(["*layers.0.*"], seen.built),
+        "train_only": Change(["*layers.0.*"], seen.built),
         "tokenizer": Change("other/tokenizer", seen.planned),
         "allow_pickle": ShownBy(
             "tests/plan/paths/test_model_files.py::test_a_pickle_of_weights_is_read_only_where_that_is_allowed"
@@ -274,6 +276,7 @@ _CHANGES: Settings = {
         "targets": Change(["q_proj"], seen.built, _LORA),
         "rslora": Change(True, seen.built, _LORA),
         "dora": Change(True, seen.built, _LORA),
+        "lr_ratio_b": ShownBy("tests/equivalence/test_adapters.py::test_follows_plain_peft"),
         "merge": Change(False, seen.planned, _LORA),
     },
     "parallel": _PARALLEL,
@@ -293,6 +296,7 @@ _CHANGES: Settings = {
         "early_stopping.metric": Change("validation/perplexity", seen.stopped, {"train.early_stopping.patience": 2}),
         "early_stopping.min_delta": Change(0.5, seen.stopped, {"train.early_stopping.patience": 2}),
         "gradient_checkpointing": Change(True, seen.built),
+        "neftune": ShownBy("tests/model/test_neftune.py::test_it_is_the_noise_of_transformers"),
         "loss_tile": Change(5, seen.tiled),
         "on_oom": Change("split", seen.halved),
         "on_non_finite": ShownBy(f"{_REFUSALS}::test_a_skipped_step_is_recorded_with_its_sequences"),

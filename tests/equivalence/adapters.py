@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 from peft.tuners.lora import LoraLayer
 from torch.nn.utils import clip_grad_norm_
 
@@ -39,6 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "rslora of two layers": {"adapter": {**LORA, "rslora": True, "targets": ["q_proj", "v_proj"]}},
     "dora": {"adapter": {**LORA, "dora": True}},
     "recomputed": {"adapter": LORA, "gradient_checkpointing": True},
+    "lora+": {"adapter": {**LORA, "lr_ratio_b": 4.0}},
     "frozen": {"freeze": ["*embed*", "*layers.0.*"]},
 }
 
@@ -86,13 +88,14 @@ def plain(plan: Plan) -> dict[str, list[float]]:
         for name, weight in model.named_parameters():
             weight.requires_grad_("embed" not in name and "layers.0." not in name)
     learner = Learner(model)
-    optimizer = build_optimizer(plan.config.optimizer, learner)
+    optimizer = _plain_optimizer(plan, learner, model if adapter.lr_ratio_b == 1 else wrapped)
+    scales = [group["lr"] / plan.config.optimizer.lr for group in optimizer.param_groups]
     batches = OrderedBatches(trajectory.rows(), plan.batch, 0, seed=3, pad=0, packed=True)
     losses, norms = [], []
     for step in range(STEPS):
         (batch,) = batches.take(1)
-        for group in optimizer.param_groups:
-            group["lr"] = trajectory.rate(plan)(step)
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            group["lr"] = trajectory.rate(plan)(step) * scale
         loss = learner(batch) / (batch.labels >= 0).sum()
         loss.backward()
         norms.append(float(clip_grad_norm_([w for w in learner.parameters() if w.requires_grad], 1.0)))
@@ -100,6 +103,16 @@ def plain(plan: Plan) -> dict[str, list[float]]:
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     return {"losses": losses, "norms": norms, "weights": trainable_sample(model, model.state_dict())}
+
+
+def _plain_optimizer(plan: Plan, learner: Learner, model: Any) -> Any:
+    """Ours without groups of rates; with them peft's own LoRA+."""
+    settings, ratio = plan.config.optimizer, plan.config.adapter.lr_ratio_b
+    if ratio == 1:
+        return build_optimizer(settings, learner)
+    rates = {"lr": settings.lr, "loraplus_lr_ratio": ratio}
+    constants = {"betas": settings.betas, "eps": settings.eps, "loraplus_weight_decay": settings.weight_decay}
+    return create_loraplus_optimizer(model, torch.optim.AdamW, **rates, **constants)
 
 
 def trainable_sample(model: Any, weights: dict[str, torch.Tensor]) -> list[float]:

@@ -26,6 +26,7 @@ CASES: list[Case] = [
     ("rslora of two layers", "llama", 2, "fp32"),
     ("dora", "llama", 3, "fp32"),
     ("recomputed", "llama", 3, "fp32"),
+    ("lora+", "opt", 2, "fp32"),  # adapter.lr_ratio_b
     ("frozen", "opt", 2, "fp32"),
 ]
 

@@ -581,8 +581,32 @@ PATTERNS: dict[str, Pattern] = {
     "chat later steps": _chat(0, {"actor_model_name_or_path": "x/y"}, refused=("actor_model_name_or_path=x/y",)),
 }
 
+BUILT_LATER: dict[str, Pattern] = {
+    "ax validation share": _axolotl(106, {"val_set_size": 0.07}, {"data.validation_share": 0.07}),
+    "lf validation share": _factory(0, {"val_size": 0.2}, {"data.validation_share": 0.2}),
+    "ax trained layers": _axolotl(
+        8,
+        {"unfrozen_parameters": ["^lm_head.weight$", r"model.layers.1[0-9]+.mlp"]},
+        {"model.train_only": ["lm_head.weight", "model.layers.1?*.mlp*"]},
+    ),
+    "ax part of a weight": _axolotl(
+        1, {"unfrozen_parameters": ["^a.weight$[:9]"]}, refused=("unfrozen_parameters=^a.weight$[:9]",)
+    ),
+    "lf trained layers": _factory(
+        1, {"finetuning_type": "freeze", "freeze_trainable_layers": 3}, refused=("freeze_trainable_layers=3",)
+    ),
+    "lf lora+": _factory(1, {"loraplus_lr_ratio": 12.0}, {"adapter.lr_ratio_b": 12.0}),
+    "lf noise": _factory(0, {"neftune_noise_alpha": 4}, {"train.neftune": 4.0}),
+    "chat lora alone": _chat(
+        2,
+        {"lora_dim": 64, "only_optimize_lora": True, "lora_module_name": "decoder.layers."},
+        {"adapter": "lora", "adapter.rank": 64, "adapter.alpha": 1.0, "optimizer.lr": 5e-4},
+    ),
+    "chat lora": _chat(6, {"lora_dim": 64, "lora_module_name": "layers."}, refused=("only_optimize_lora",)),
+}
+PATTERNS |= BUILT_LATER
+
 MISSING: dict[str, Pattern] = {
-    "ax validation share": _axolotl(106, {"val_set_size": 0.07}, refused=("val_set_size=0.07",)),
     "ax other ends": _axolotl(
         29, {"special_tokens": {"eos_token": "<end>"}}, refused=("special_tokens.eos_token=<end>",)
     ),
@@ -590,14 +614,5 @@ MISSING: dict[str, Pattern] = {
     "trl other end": _trl(4, {"eos_token": "<end>"}, refused=("eos_token=<end>",)),
     "ax 8-bit weights": _axolotl(25, {**_LORA, "load_in_8bit": True}, refused=("load_in_8bit",)),
     "trl 8-bit weights": _trl(1, {"use_peft": True, "load_in_8bit": True}, refused=("load_in_8bit",)),
-    "ax trained layers": _axolotl(
-        8, {"unfrozen_parameters": ["lm_head"]}, refused=("unfrozen_parameters=['lm_head']",)
-    ),
-    "lf trained layers": _factory(
-        1, {"finetuning_type": "freeze", "freeze_trainable_layers": 3}, refused=("freeze_trainable_layers=3",)
-    ),
-    "lf lora+": _factory(1, {"loraplus_lr_ratio": 12.0}, refused=("loraplus_lr_ratio=12.0",)),
-    "chat lora": _chat(8, {"lora_dim": 64, "only_optimize_lora": True}, refused=("lora_learning_rate",)),
-    "lf noise": _factory(0, {"neftune_noise_alpha": 4}, refused=("neftune_noise_alpha=4",)),
 }
 """What is not built yet."""

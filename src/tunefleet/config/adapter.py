@@ -34,5 +34,7 @@ class AdapterConfig:
     """Rank-stabilised scale (Kalajdzievski, 2023): for ranks of 32 and more."""
     dora: bool = False
     """Learn the length of every output's weights apart from their direction (Liu et al., 2024)."""
+    lr_ratio_b: float = ranged(1.0, above=0)
+    """Learning rate of B relative to A's, which is `optimizer.lr` (LoRA+, Hayou et al., 2024): 16 is usual."""
     merge: bool = True
     """Whether an export is the whole model with the adapter added to its weights, or the adapter alone."""

@@ -161,6 +161,9 @@ class DataConfig(SourceConfig):
     """Split that holds the validation rows."""
     validation_rows: int = ranged(200, at_least=0)
     """Rows held out for validation, from each source, where there is neither `validation_path` nor its split."""
+    validation_share: float | None = ranged(None, above=0, below=1)
+    """Share of each source's rows that is held out instead of `validation_rows`, such as 0.05; a row is drawn from each
+    stretch of 1 / share rows, so any number of rows streams by."""
     on_bad_row: OnBadRow = OnBadRow.ERROR
     """What happens to a row that cannot be read: the run ends, or leaves it out and reports it."""
     max_bad_rows: int = ranged(100, at_least=0)

@@ -37,6 +37,8 @@ class ModelConfig:
     """Probability for every dropout of the model, whatever its family calls them; null keeps the published ones."""
     freeze: tuple[str, ...] = ()
     """Frozen weights: shell patterns on their names, such as `model.decoder.layers.0.*`."""
+    train_only: tuple[str, ...] = ()
+    """Trainable weights, where all others are frozen: shell patterns on their names, such as `lm_head.*`."""
     tokenizer: str | None = None
     """Folder or hub repository of the tokenizer; null takes `path`, then the data's own."""
     allow_pickle: bool = False

@@ -78,6 +78,9 @@ class TrainConfig:
     """When a run stops before its last step."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    neftune: float | None = ranged(None, above=0)
+    """NEFTune (Jain et al., 2023): uniform noise on embeddings in training, at most this number over the root of
+    (tokens of a sequence x size of an embedding): 5 is usual; null adds none."""
     loss_tile: int | None = ranged(None, at_least=1)
     """Learning tokens whose logits exist at once; null is all of a micro-batch. Less memory, about one more pass
     through the output projection."""

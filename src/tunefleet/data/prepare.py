@@ -20,7 +20,7 @@ from tunefleet.data.checks import gate
 from tunefleet.data.checks.file_notes import FileNotes
 from tunefleet.data.checks.sample import Sample
 from tunefleet.data.checks.verify import verify_uncut
-from tunefleet.data.clean.held_out import HeldOut
+from tunefleet.data.clean.held_out import HeldOut, HeldOutShare, held_out
 from tunefleet.data.clean.steps import Cleaning
 from tunefleet.data.encode import template
 from tunefleet.data.encode.end_of_turn import end_of_turn
@@ -163,9 +163,9 @@ class _Preparation:
         step = self._clean.clean if clean else self._clean.normalise
         return encoded(rows(source, self._unread), step, self._bad, self._encoder)
 
-    def held_out(self) -> HeldOut[Any]:
+    def held_out(self) -> HeldOut[Any] | HeldOutShare[Any]:
         """Draws validation rows from a source, where there are no other ones."""
-        return HeldOut(0 if self._validation else self._config.validation_rows)
+        return HeldOut(0) if self._validation else held_out(self._config)
 
     def source_name(self, source: Source) -> str:
         """The name of a source, where there are several."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow
-from tunefleet.data.clean.held_out import HeldOut
+from tunefleet.data.clean.held_out import held_out
 from tunefleet.data.clean.steps import Cleaning
 from tunefleet.data.encode.loss_mask import Pair, encode_pairs
 from tunefleet.data.encode.template import ChatTemplate
@@ -125,7 +125,7 @@ def _held_out(split: str, rendering: Rendering, clean: Cleaning) -> list[list[Co
     """As `prepare` draws them: from all rows of a source that are not bad. Cleaning depends on the sources before."""
     config = rendering.config
     for name, source in zip(validation_splits.names(config), select_sources.training(config), strict=True):
-        draw = HeldOut[list[Conversation]](config.validation_rows)
+        draw = held_out(config)
         for _ in draw.training(_good(_cleaned(source, clean.clean), rendering)):
             pass
         if name == split:

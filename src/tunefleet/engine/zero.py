@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
-from tunefleet.contracts import CheckpointFile, MicroBatch, Refusal, StepResult, UpdateRule, any_finite
+from tunefleet.contracts import LR_RATIO, CheckpointFile, MicroBatch, Refusal, StepResult, UpdateRule, any_finite
 from tunefleet.engine import frozen, replicas, reshard, shards, tensor_parallel
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.grad_clipping import clip_global_norm
@@ -234,7 +234,7 @@ class ZeroEngine:
     def _set_learning_rate(self) -> float:
         lr = self._learning_rate(self._step)
         for group in deepspeed_private.client_optimizer(self._engine).param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get(LR_RATIO, 1.0)
         return lr
 
     def _accumulate(self, micro_batches: Sequence[MicroBatch], loss_tokens: int) -> list[float]:

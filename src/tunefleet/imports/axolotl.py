@@ -39,6 +39,7 @@ from tunefleet.imports.trainer_options import (
     UPLOAD,
     put_adapter_defaults,
 )
+from tunefleet.imports.weight_patterns import put_train_only
 
 _LOADING = "is how the model is loaded or sharded, and not what is trained"
 _PADDING = "is how rows are padded"
@@ -149,7 +150,7 @@ OPTIONS: Options = {
     "skip_prepare_dataset": other_training(_VISION),
     "streaming": inert("reads while training; here rows are prepared first, in bounded memory"),
     "streaming_multipack_buffer_size": inert("reads while training; here rows are prepared first, in bounded memory"),
-    "val_set_size": joint("`data.validation_rows`"),
+    "val_set_size": joint("`data.validation_share`, or `data.validation_rows`"),
     "train_on_inputs": switch("`data.train_on`", {"data.train_on": "all"}, {"data.train_on": "response"}),
     "group_by_length": switch(
         "`data.group_by_length`", {"data.group_by_length": "window"}, {"data.group_by_length": "never"}
@@ -173,9 +174,9 @@ OPTIONS: Options = {
     "lr_groups": missing("gives some weights a rate of their own"),
     "embedding_lr": missing("gives embeddings a rate of their own"),
     "embedding_lr_scale": missing("gives embeddings a rate of their own"),
-    "loraplus_lr_ratio": missing("gives the matrices B a rate of their own"),
+    "loraplus_lr_ratio": equal("adapter.lr_ratio_b", as_float),
     "loraplus_lr_embedding": missing("gives embeddings beside an adapter a rate of their own"),
-    "neftune_noise_alpha": missing("adds noise to embeddings while training"),
+    "neftune_noise_alpha": equal("train.neftune", as_float),
     "adam_beta1": joint("`optimizer.betas`"),
     "adam_beta2": joint("`optimizer.betas`"),
     "adam_epsilon": equal("optimizer.eps", as_float),
@@ -264,7 +265,7 @@ OPTIONS: Options = {
         missing(_QUANTISED),
     ),
     **dict.fromkeys(("qat", "quantization", "llmcompressor", "use_onebitllms"), missing(_QAT)),
-    "unfrozen_parameters": missing("trains some weights alone: model.freeze names the others"),
+    "unfrozen_parameters": joint("`model.train_only`", "expressions, as shell patterns"),
     "use_eaft": missing(_LOSS),
     "eaft_alpha": missing(_LOSS),
     "eaft_k": missing(_LOSS),
@@ -408,6 +409,7 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     _validation(values, draft)
     _precision(values, draft)
     _adapter(values, draft)
+    put_train_only(as_list(values.get("unfrozen_parameters") or []), draft, "unfrozen_parameters")
     _strategy(values, draft, source)
     micro = as_int(values.get("micro_batch_size") or 1)
     accumulation = as_int(values.get("gradient_accumulation_steps") or 1)
@@ -456,7 +458,7 @@ def _plugins(values: Mapping[str, Any], draft: Draft) -> None:
 def _validation(values: Mapping[str, Any], draft: Draft) -> None:
     share = as_float(values.get("val_set_size") or 0)
     if 0 < share < 1:
-        draft.refuse(f"val_set_size={share:g}", "holds out a share of the rows: data.validation_rows is a number")
+        draft.put("data.validation_share", share, "val_set_size")
     elif not is_in_force(values.get("test_datasets")):
         draft.put(
             "data.validation_rows", as_int(share), "val_set_size" if "val_set_size" in values else "Axolotl's default"

@@ -71,7 +71,7 @@ OPTIONS: Options = {
     "lora_dim": joint("`adapter.rank`"),
     "lora_module_name": joint("`adapter.targets`"),
     "only_optimize_lora": joint("`adapter`"),
-    "lora_learning_rate": joint(""),
+    "lora_learning_rate": joint("`optimizer.lr`", "where nothing but LoRA is trained"),
     "compute_fp32_loss": implied("the loss is computed in fp32"),
     "enable_tensorboard": inert("is a tracker that tunefleet does not write to: metrics.jsonl has all"),
     "tensorboard_path": inert("is a tracker that tunefleet does not write to: metrics.jsonl has all"),
@@ -163,7 +163,8 @@ def _lora(values: Mapping[str, Any], draft: Draft) -> None:
         draft.refuse(
             f"lora_module_name={module}", "is a part of layer names that we do not know: adapter.targets names them"
         )
-    draft.refuse("lora_learning_rate", "gives LoRA's matrices a rate of their own (5e-4 unless set)")
+    rate = values.get("lora_learning_rate")
+    draft.put("optimizer.lr", as_float(rate or 5e-4), "lora_learning_rate" if rate else f"{draft.title}'s default")
     if not is_in_force(values.get("only_optimize_lora")):
         draft.refuse("only_optimize_lora", "is not set, so embeddings, norms and biases are trained beside the adapter")
 

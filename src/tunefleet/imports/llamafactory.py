@@ -87,7 +87,7 @@ OPTIONS: Options = {
     "lora_target": joint("`adapter.targets`"),
     "use_rslora": equal("adapter.rslora", as_bool),
     "use_dora": equal("adapter.dora", as_bool),
-    "loraplus_lr_ratio": missing("gives the matrices B a rate of their own"),
+    "loraplus_lr_ratio": equal("adapter.lr_ratio_b", as_float),
     "loraplus_lr_embedding": missing("gives embeddings beside an adapter a rate of their own"),
     "additional_target": missing("trains whole layers beside the adapter"),
     "create_new_adapter": implied("an adapter is new"),
@@ -140,7 +140,7 @@ OPTIONS: Options = {
     "enable_thinking": implied("answers are trained as they are written"),
     "cutoff_len": equal("train.sequence_length", as_int),
     "max_samples": joint("`data.max_rows`"),
-    "val_size": joint("`data.validation_rows`"),
+    "val_size": joint("`data.validation_share`, or `data.validation_rows`"),
     "mask_history": switch("`data.train_on=last`", {"data.train_on": "last"}),
     "train_on_prompt": switch("`data.train_on=all`", {"data.train_on": "all"}),
     "packing": switch(
@@ -315,7 +315,7 @@ def _validation(values: Mapping[str, Any], draft: Draft, source: Source) -> None
     share = values.get("val_size")
     if is_in_force(share):
         if as_float(share) < 1:
-            draft.refuse(f"val_size={share}", "holds out a share of the rows: data.validation_rows is a number")
+            draft.put("data.validation_share", as_float(share), "val_size")
         else:
             draft.put("data.validation_rows", as_int(share), "val_size")
     held_out = as_list(values.get("eval_dataset") or [])

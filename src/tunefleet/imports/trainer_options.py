@@ -106,7 +106,7 @@ TRAINER_OPTIONS: Options = {
     "lr_scheduler_kwargs": joint("`schedule.floor`"),
     "warmup_ratio": equal("schedule.warmup", as_percent),
     "warmup_steps": joint("`schedule.warmup`"),
-    "neftune_noise_alpha": missing("adds noise to embeddings while training"),
+    "neftune_noise_alpha": equal("train.neftune", as_float),
     "label_smoothing_factor": missing("is another loss than the cross-entropy of tokens"),
     # precision, memory, kernels
     "bf16": joint("`train.precision`"),

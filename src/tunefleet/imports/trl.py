@@ -117,7 +117,7 @@ OPTIONS: Options = {
     "dataset_num_proc": implied("rows are prepared in threads"),
     "datasets": joint("`data.mix`"),
     "streaming": inert("reads while training; here rows are prepared first, in bounded memory"),
-    "test_split_size": joint("`data.validation_rows`"),
+    "test_split_size": equal("data.validation_share", as_float),
     "chat_template_path": equal("data.template", as_text),
     "eos_token": joint(""),
     "pad_token": implied("padding is never in the loss"),
@@ -222,9 +222,8 @@ def _rows(values: Mapping[str, Any], draft: Draft) -> None:
             str(values.get("dataset_test_split") or "test"),
             "dataset_test_split, eval_strategy",
         )
-    if is_in_force(values.get("test_split_size")):
-        draft.refuse("test_split_size", "holds out a share of the rows: data.validation_rows is a number")
-    draft.default("data.validation_rows", 0, "no rows are held out unless a split is named")
+    if "data.validation_share" not in draft:
+        draft.default("data.validation_rows", 0, "no rows are held out unless a split is named")
 
 
 def _entry(entry: Any, draft: Draft) -> dict[str, Any]:

@@ -10,27 +10,33 @@ from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
+from tunefleet.contracts import LR_RATIO
 from tunefleet.optim.adagrad import Adagrad
 from tunefleet.optim.cpu_adam import cpu_adam
 from tunefleet.optim.lion import Lion
 from tunefleet.optim.muon import Muon, hidden_matrices
 
 Groups = list[dict[str, Any]]
+_LORA_B = ".lora_B."  # in the names that peft gives
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module, on_cpu: bool = False) -> Optimizer:
+def build_optimizer(
+    config: OptimizerConfig, model: nn.Module, on_cpu: bool = False, lr_ratio_b: float = 1.0
+) -> Optimizer:
     """The optimizer over the trainable weights of `model`; `on_cpu` takes DeepSpeed's Adam for offloaded states.
 
-    Which of them go with which strategy: `plan/rules/optimizer_rules.py`.
+    The matrices B of an adapter have `lr_ratio_b` times the rate of all others (LoRA+, Hayou et al., 2024). Which
+    optimizers go with which strategy: `plan/rules/optimizer_rules.py`.
     """
-    groups = parameter_groups(model, config)
+    groups = parameter_groups(model, config, lr_ratio_b)
     return cpu_adam(groups, config) if on_cpu else _BUILD[config.name](groups, config)
 
 
-def parameter_groups(model: nn.Module, config: OptimizerConfig) -> Groups:
+def parameter_groups(model: nn.Module, config: OptimizerConfig, lr_ratio_b: float = 1.0) -> Groups:
     """Trainable weights in groups: decayed, and not (biases, norms, embeddings and a head tied to them).
 
-    For muon they say besides whether they are hidden `matrices`.
+    Where `lr_ratio_b` is not 1, the matrices B of an adapter are groups of their own, with their ratio. For muon they
+    say besides whether they are hidden `matrices`.
     """
     embeddings = {
         id(weight) for module in model.modules() if isinstance(module, nn.Embedding) for weight in module.parameters()
@@ -40,12 +46,18 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> Groups:
     def has_no_decay(weight: nn.Parameter) -> bool:
         return weight.ndim <= 1 or (id(weight) in embeddings and not config.decay_embeddings)
 
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for weight in model.parameters():
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
         if weight.requires_grad:
-            groups.setdefault((id(weight) in matrices, has_no_decay(weight)), []).append(weight)
+            has_ratio = lr_ratio_b != 1 and _LORA_B in name
+            groups.setdefault((id(weight) in matrices, has_no_decay(weight), has_ratio), []).append(weight)
     return [
-        {"params": groups[key], "weight_decay": 0.0 if key[1] else config.weight_decay, "matrices": key[0]}
+        {
+            "params": groups[key],
+            "weight_decay": 0.0 if key[1] else config.weight_decay,
+            "matrices": key[0],
+            **({LR_RATIO: lr_ratio_b} if key[2] else {}),
+        }
         for key in sorted(groups)
     ]
 

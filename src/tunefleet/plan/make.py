@@ -165,6 +165,14 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
     if config.train.spike_sigma is None:
         for setting in ("spike_sigma", "spike_window", "on_spike"):
             values["train"].pop(setting)
+    if config.data.validation_share is None:
+        values["data"].pop("validation_share")  # as before there was such a setting, and so below
+    if config.train.neftune is None:
+        values["train"].pop("neftune")
+    if not config.model.train_only:
+        values["model"].pop("train_only")
+    if config.adapter.lr_ratio_b == 1:
+        values["adapter"].pop("lr_ratio_b")
     if config.train.start_from is None:
         values["train"].pop("start_from")  # as before there was such a setting
     if config.train.early_stopping.patience is None:

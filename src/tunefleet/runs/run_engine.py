@@ -50,7 +50,9 @@ def engine_for(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> E
         tile=config.train.loss_tile,
         agree=group.agree if config.parallel.zero_stage == 3 else int,
     )
-    return ZeroEngine(plan, group, learner, build_optimizer(config.optimizer, learner, plan.cpu_adam), rate)
+    return ZeroEngine(
+        plan, group, learner, build_optimizer(config.optimizer, learner, plan.cpu_adam, config.adapter.lr_ratio_b), rate
+    )
 
 
 def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:

@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 
 from tunefleet.config.adapter import AdapterName
 from tunefleet.model import build
-from tunefleet.model.freeze import freeze
+from tunefleet.model.freeze import freeze, train_only
+from tunefleet.model.neftune import add_embedding_noise
 from tunefleet.plan.plan import Plan
 
 
@@ -30,7 +31,7 @@ def build_model(plan: Plan, tokenizer: Any) -> PreTrainedModel:
 
 
 def set_trainable(plan: Plan, model: PreTrainedModel) -> None:
-    """Freezes what is not trainable, and attaches the adapter."""
+    """Freezes what is not trainable, attaches the adapter, and the noise of training."""
     config = plan.config
     if config.adapter.name is not AdapterName.NONE:
         from tunefleet.model import lora  # peft starts here
@@ -39,3 +40,7 @@ def set_trainable(plan: Plan, model: PreTrainedModel) -> None:
         lora.attach(model, config.adapter, config.train.seed, base)
     elif config.model.freeze:
         freeze(model, config.model.freeze)
+    elif config.model.train_only:
+        train_only(model, config.model.train_only)
+    if config.train.neftune:
+        add_embedding_noise(model, config.train.neftune)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from tunefleet.config.data import DataConfig
 
 T = TypeVar("T")
 _SHARE = 10  # at most one row in so many is held out
@@ -43,6 +46,38 @@ class HeldOut(Generic[T]):
         self._waiting = []
         self.rows = _in_order(by_key[:count])
         return _in_order(by_key[count:])
+
+
+class HeldOutShare(Generic[T]):
+    """Keeps a share of the rows: one drawn from each stretch of 1 / share rows (stratified sampling).
+
+    The number is the share of all rows up to one, in one pass, without knowing how many rows there are.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._draws = random.Random(0)
+        self.rows: list[T] = []
+
+    def training(self, rows: Iterable[T]) -> Iterator[T]:
+        """The rows to train on, in their order; afterwards `rows` are the others."""
+        stretch, place = 0, self._place(0, -1)
+        for number, row in enumerate(rows):
+            if number != place:
+                yield row
+                continue
+            self.rows.append(row)
+            stretch += 1
+            place = self._place(stretch, place)
+
+    def _place(self, stretch: int, last: int) -> int:
+        """The number of the row that is held out of a stretch, behind the `last` one."""
+        return max(last + 1, math.floor((stretch + self._draws.random()) / self._share))
+
+
+def held_out(config: DataConfig) -> HeldOut[Any] | HeldOutShare[Any]:
+    """Draws the validation rows of one source."""
+    return HeldOutShare(config.validation_share) if config.validation_share else HeldOut(config.validation_rows)
 
 
 def _in_order(entries: Iterable[tuple[float, int, T]]) -> list[T]:

@@ -25,7 +25,7 @@ def names(config: DataConfig) -> Sequence[str]:
         return DEMO if config.validation_rows else ()
     if data_files.validation(config):
         return ["validation"]
-    if not config.validation_rows:
+    if not (config.validation_rows or config.validation_share):
         return []
     return mixed(config) if config.mix else ["validation"]
 

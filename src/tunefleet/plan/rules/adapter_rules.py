@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.model import Init
+from tunefleet.config.optimizer import OptimizerName
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.lora_targets import ALL_LINEAR, unknown_targets
 from tunefleet.plan.processes.layout import Layout
@@ -40,6 +41,29 @@ def freeze(config: RunConfig) -> list[str]:
             f"model.freeze: names of weights change with {_typed(degrees)}. Use {_without(degrees)}, or freeze nothing."
         )
     return complaints
+
+
+def train_only(config: RunConfig) -> list[str]:
+    """Trainable weights are named in one way, and as in the whole model."""
+    if not config.model.train_only:
+        return []
+    complaints = []
+    if config.adapter.name is not AdapterName.NONE:
+        complaints.append("model.train_only: an adapter alone is trainable where there is one. Leave out one of them.")
+    if config.model.freeze:
+        complaints.append("model.train_only: model.freeze is set too. Leave out one of them.")
+    if degrees := _degrees(config):
+        complaints.append(
+            f"model.train_only: names of weights change with {_typed(degrees)}. Use {_without(degrees)}, or train all."
+        )
+    return complaints
+
+
+def lr_ratio(config: RunConfig) -> list[str]:
+    """A rate of its own for B is a group of its own, which muon divides otherwise."""
+    if config.adapter.lr_ratio_b == 1 or config.optimizer.name is not OptimizerName.MUON:
+        return []
+    return ["adapter.lr_ratio_b: muon has rates of its own. Use optimizer=adamw, or adapter.lr_ratio_b=1."]
 
 
 def targets(config: RunConfig, architecture: Architecture) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from string import Formatter
@@ -151,9 +151,23 @@ def _beside_mix(data: DataConfig) -> list[str]:
 _DEFAULT = SourceConfig()
 
 
+def _share(data: DataConfig) -> Iterator[str]:
+    """A share is one way to have validation rows, and there is one."""
+    if data.validation_share is None:
+        return
+    if data.path == data_files.DEMO:
+        yield "data.validation_share: the demo makes its validation rows itself. Set data.validation_rows."
+    for key in ("validation_path", "validation_split"):
+        if getattr(data, key):
+            yield f"data.validation_share: data.{key} has the validation rows. Leave out one of them."
+    if data.validation_rows not in (0, DataConfig().validation_rows):
+        yield "data.validation_share: data.validation_rows is set too. Leave out one of them."
+
+
 def _validation(data: DataConfig) -> list[str]:
     path, target = data.validation_path, data.validation_target_path
-    complaints = [f"data.validation_target_path: {target} is not a file on this machine."] if _absent(target) else []
+    complaints = [*_share(data)]
+    complaints += [f"data.validation_target_path: {target} is not a file on this machine."] if _absent(target) else []
     if data.mix and not path and data.validation_split:
         complaints.append("data.validation_split: goes with data.validation_path where data.mix is set.")
     if data.target_path and not path and data.validation_split:

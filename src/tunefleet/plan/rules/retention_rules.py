@@ -54,7 +54,9 @@ def evaluations(config: RunConfig) -> list[str]:
 def disk_budget(config: RunConfig, architecture: Architecture) -> Sequence[str]:
     """What must be there while a checkpoint is saved has room: the newest, the one being written, and the best."""
     budget = config.checkpoint.disk_budget
-    if budget is None or config.model.freeze:  # how many weights it freezes only the model knows
+    if (
+        budget is None or config.model.freeze or config.model.train_only
+    ):  # how many weights it freezes only the model knows
         return []
     try:
         one_checkpoint = checkpoint_bytes(config, architecture)

@@ -75,6 +75,15 @@ def asynchronous(config: RunConfig) -> list[str]:
     ]
 
 
+def neftune(config: RunConfig) -> list[str]:
+    """Noise is drawn where a whole sequence is embedded, once for all that compute with it."""
+    degrees = [name for name in ("tensor", "pipeline", "sequence") if getattr(config.parallel, name) > 1]
+    if config.train.neftune is None or not degrees:
+        return []
+    typed = " ".join(f"parallel.{name}=1" for name in degrees)
+    return [f"train.neftune: ranks that share a sequence would draw other noise. Use {typed}, or train.neftune=null."]
+
+
 def name(config: RunConfig) -> list[str]:
     """A run's name is a folder below `output_dir`, and an argument of `tunefleet`'s commands."""
     name = config.name
