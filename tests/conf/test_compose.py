@@ -74,11 +74,13 @@ def needs(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
             "checkpoint.at_end=false",
         ],
         ("adapter", "qlora"): ["model=hf", f"model.path={tmp_path}"],
+        ("adapter", "lora_8bit"): ["model=hf", f"model.path={tmp_path}"],
     }
 
 
 RESOLVED = {("parallel", "auto"): "ddp"}  # a run is named after what was chosen
 GPU_ONLY = {("parallel", "zero3_nvme"), ("parallel", "zeropp"), ("optimizer", "adamw_8bit"), ("adapter", "qlora")}
+GPU_ONLY |= {("adapter", "lora_8bit")}
 
 
 def planned(words: list[str], output_dir: Path, gpus: int = 0) -> Plan:

@@ -595,6 +595,10 @@ BUILT_LATER: dict[str, Pattern] = {
     "lf trained layers": _factory(
         1, {"finetuning_type": "freeze", "freeze_trainable_layers": 3}, refused=("freeze_trainable_layers=3",)
     ),
+    "ax 8-bit weights": _axolotl(25, {**_LORA, "load_in_8bit": True}, {"adapter": "lora_8bit"}),
+    "ax 8 bits without an adapter": _axolotl(0, {"load_in_8bit": True}, refused=("load_in_8bit",)),
+    "trl 8-bit weights": _trl(1, {"use_peft": True, "load_in_8bit": True}, {"adapter": "lora_8bit"}),
+    "lf 8-bit weights": _factory(0, {"quantization_bit": 8}, {"adapter": "lora_8bit"}),
     "lf lora+": _factory(1, {"loraplus_lr_ratio": 12.0}, {"adapter.lr_ratio_b": 12.0}),
     "lf noise": _factory(0, {"neftune_noise_alpha": 4}, {"train.neftune": 4.0}),
     "chat lora alone": _chat(
@@ -612,7 +616,5 @@ MISSING: dict[str, Pattern] = {
     ),
     "ax new tokens": _axolotl(5, {"tokens": ["<new>"]}, refused=("tokens=['<new>']",)),
     "trl other end": _trl(4, {"eos_token": "<end>"}, refused=("eos_token=<end>",)),
-    "ax 8-bit weights": _axolotl(25, {**_LORA, "load_in_8bit": True}, refused=("load_in_8bit",)),
-    "trl 8-bit weights": _trl(1, {"use_peft": True, "load_in_8bit": True}, refused=("load_in_8bit",)),
 }
 """What is not built yet."""

@@ -111,6 +111,6 @@ def test_what_is_written_composes_and_plans(name: str, folder: Path) -> None:
     ]
     config = compose.from_overrides(words, with_project_conf=False)
     assert config.seed == draft.value("seed")
-    needs_package = draft.value("adapter") == "qlora" or draft.value("optimizer") == "adamw_8bit"
+    needs_package = draft.value("adapter") in ("qlora", "lora_8bit") or draft.value("optimizer") == "adamw_8bit"
     if not needs_package:
         assert isinstance(plan.shortfalls(config, MACHINE), str)

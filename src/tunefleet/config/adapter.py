@@ -14,6 +14,7 @@ class AdapterName(Enum):
     NONE = "none"
     LORA = "lora"
     QLORA = "qlora"
+    LORA_8BIT = "lora_8bit"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class AdapterConfig:
     """LoRA (Hu et al., 2021): W + scale * B A, where W is frozen, A is [rank, in] and B is [out, rank]."""
 
     name: AdapterName = AdapterName.NONE
-    """`none` trains the model's own weights, `lora` an adapter, `qlora` an adapter beside 4-bit weights."""
+    """`none` trains the model's own weights, `lora` an adapter, `qlora` one beside 4-bit weights, `lora_8bit`."""
     rank: int = ranged(16, at_least=1)
     """Rows of A and columns of B."""
     alpha: float = ranged(32.0, above=0)
@@ -38,3 +39,8 @@ class AdapterConfig:
     """Learning rate of B relative to A's, which is `optimizer.lr` (LoRA+, Hayou et al., 2024): 16 is usual."""
     merge: bool = True
     """Whether an export is the whole model with the adapter added to its weights, or the adapter alone."""
+
+    @property
+    def frozen_bits(self) -> int | None:
+        """Bits of the quantised weights beside the adapter; None where they are as the model has them."""
+        return {AdapterName.QLORA: 4, AdapterName.LORA_8BIT: 8}.get(self.name)

@@ -19,6 +19,7 @@ SPELLINGS: dict[str, str] = {
     "use_lora": "adapter=lora",
     "only_optimize_lora": "adapter=lora",
     "load_in_4bit": "adapter=qlora",
+    "load_in_8bit": "adapter=lora_8bit",
     "quantization_bit": "adapter=qlora",
     "lora_r": "adapter.rank",
     "lora_rank": "adapter.rank",

@@ -255,7 +255,7 @@ OPTIONS: Options = {
     "peft_autocast_adapter_dtype": implied("an adapter is in fp32 here"),
     "peft": missing("starts A and B otherwise (LoftQ)"),
     "load_in_4bit": joint("`adapter=qlora`"),
-    "load_in_8bit": joint(""),
+    "load_in_8bit": joint("`adapter=lora_8bit`"),
     "bnb_config_kwargs": joint("", "NF4 with doubly quantised constants is what qlora has"),
     **dict.fromkeys(
         (
@@ -488,8 +488,10 @@ def _precision(values: Mapping[str, Any], draft: Draft) -> None:
 def _adapter(values: Mapping[str, Any], draft: Draft) -> None:
     draft.default("adapter", "none")
     adapter = draft.value("adapter")
-    if is_in_force(values.get("load_in_8bit")):
-        draft.refuse("load_in_8bit", "keeps frozen weights in 8 bits")
+    if is_in_force(values.get("load_in_8bit")) and adapter == "lora":
+        draft.put("adapter", "lora_8bit", "adapter, load_in_8bit")
+    elif is_in_force(values.get("load_in_8bit")):
+        draft.refuse("load_in_8bit", "needs adapter=lora beside the quantised weights")
     if is_in_force(values.get("load_in_4bit")):
         if adapter == "none":
             draft.refuse("load_in_4bit", "needs an adapter beside the quantised weights")

@@ -102,7 +102,7 @@ OPTIONS: Options = {
     "freeze_extra_modules": missing("trains some layers by their number: name them in model.freeze by hand"),
     "use_llama_pro": missing("adds blocks to the model"),
     "mixture_of_depths": missing("is another architecture"),
-    "quantization_bit": joint("`adapter=qlora`", "4 bits (NF4)"),
+    "quantization_bit": joint("`adapter=qlora` or `lora_8bit`", "4 bits (NF4) or 8"),
     "quantization_method": choices("", {"bnb": {}, "bitsandbytes": {}}, "quantises otherwise than bitsandbytes"),
     "quantization_type": choices("", {"nf4": {}}, "is another type of 4 bits than NF4"),
     "double_quantization": switch(
@@ -333,10 +333,10 @@ def _adapter(values: Mapping[str, Any], draft: Draft) -> None:
         draft.default("adapter", "lora")
     bits = values.get("quantization_bit")
     if is_in_force(bits):
-        if as_int(bits) == 4 and draft.value("adapter") == "lora":
-            draft.put("adapter", "qlora", "finetuning_type, quantization_bit")
+        if as_int(bits) in (4, 8) and draft.value("adapter") == "lora":
+            draft.put("adapter", "qlora" if as_int(bits) == 4 else "lora_8bit", "finetuning_type, quantization_bit")
         else:
-            draft.refuse(f"quantization_bit={bits}", "quantises otherwise than to 4 bits under LoRA")
+            draft.refuse(f"quantization_bit={bits}", "quantises otherwise than to 4 or 8 bits under LoRA")
     if draft.value("adapter") == "none":
         return
     targets = as_list(values.get("lora_target") or "all")

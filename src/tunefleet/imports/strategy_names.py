@@ -84,7 +84,7 @@ def of_fsdp(draft: Draft, name: str, value: Any, offload: bool) -> None:
 def quantised_beside_stage_3(draft: Draft) -> None:
     """Quantised weights are whole on every GPU here: ZeRO-2 computes the same as FSDP or ZeRO-3 around them."""
     adapter, strategy = draft.value("adapter"), str(draft.value("parallel"))
-    if adapter not in ("qlora", "lora8") or not strategy.startswith("zero3"):
+    if adapter not in ("qlora", "lora_8bit") or not strategy.startswith("zero3"):
         return
     draft.put("parallel", "zero2", draft.settings["parallel"].origin)
     draft.settings.pop("parallel.offload_parameters", None)

@@ -100,7 +100,7 @@ OPTIONS: Options = {
     "use_rslora": equal("adapter.rslora", as_bool),
     "use_dora": equal("adapter.dora", as_bool),
     "load_in_4bit": joint("`adapter=qlora`"),
-    "load_in_8bit": joint(""),
+    "load_in_8bit": joint("`adapter=lora_8bit`"),
     "bnb_4bit_quant_type": choices("", {"nf4": {}}, "is another type of 4 bits than NF4"),
     "use_bnb_nested_quant": joint("", "qlora always quantises the constants too"),
     "bnb_4bit_quant_storage": implied(_LOADING),
@@ -249,7 +249,7 @@ def _named(name: str) -> dict[str, Any]:
 def _adapter(values: Mapping[str, Any], draft: Draft) -> None:
     draft.default("adapter", "none")
     if is_in_force(values.get("load_in_8bit")):
-        draft.refuse("load_in_8bit", "keeps frozen weights in 8 bits")
+        draft.put("adapter", "lora_8bit", "use_peft, load_in_8bit")
     if is_in_force(values.get("load_in_4bit")):
         draft.put("adapter", "qlora", "use_peft, load_in_4bit")
         if not is_in_force(values.get("use_bnb_nested_quant")):

@@ -39,7 +39,7 @@ def build(
     seed: int,
     gradient_checkpointing: bool = False,
     keep_file_dtype: bool = False,
-    load_in_4bit: bool = False,
+    frozen_bits: int | None = None,
     tokenizer: Any = None,
 ) -> PreTrainedModel:
     """The model in fp32 on the CPU. From scratch, the weights depend on `seed` alone.
@@ -47,14 +47,15 @@ def build(
     It takes the special tokens of `tokenizer` for its own, where one is given.
 
     With `keep_file_dtype`, weights of files keep the dtype that they have there, and stay in the file until they
-    are read (safetensors are mapped into memory); with `load_in_4bit` they are quantised, on the GPU.
+    are read (safetensors are mapped into memory); with `frozen_bits` they are quantised, on the GPU.
 
     Raises `ConfigError` where the files do not hold every weight, or the family has no gradient checkpointing.
     """
     config = configuration(sources)
     if sources.weights:
-        how = {"use_safetensors": None if sources.allow_pickle else True, **(_four_bits() if load_in_4bit else {})}
-        model = _pretrained(sources.weights, config, keep_file_dtype, how)
+        formats = {"use_safetensors": None if sources.allow_pickle else True}
+        quantisation = _quantised(frozen_bits) if frozen_bits else {}
+        model = _pretrained(sources.weights, config, keep_file_dtype, {**formats, **quantisation})
     else:
         model = _from_scratch(config, seed, tokenizer)
     if tokenizer is not None:
@@ -80,13 +81,15 @@ def _from_scratch(config: PreTrainedConfig, seed: int, tokenizer: Any) -> PreTra
     return model.to(torch.float32)
 
 
-def _four_bits() -> dict[str, Any]:
-    """The settings of `from_pretrained` for weights of 4 bits, on this process's GPU (Dettmers et al., 2023)."""
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+def _quantised(bits: int) -> dict[str, Any]:
+    """The settings of `from_pretrained` for weights of 4 bits (NF4, Dettmers et al., 2023) or 8 (LLM.int8, Dettmers et
+    al., 2022), on this process's GPU.
+    """
+    four_bits = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+    settings = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if bits == 8
+        else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16, **four_bits)
     )
     return {"quantization_config": settings, "device_map": {"": torch.cuda.current_device()}, "dtype": torch.bfloat16}
 

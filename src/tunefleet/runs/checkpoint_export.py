@@ -15,7 +15,6 @@ from tunefleet.base import delivery, files
 from tunefleet.base.errors import RunError
 from tunefleet.checkpoint import find_checkpoint
 from tunefleet.checkpoint.find_checkpoint import Checkpoint
-from tunefleet.config.adapter import AdapterName
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.engine import frozen
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
@@ -104,7 +103,7 @@ def _model(plan: Plan, checkpoint: Checkpoint, weights: dict[str, Tensor], token
     model = build.build(plan.sources, plan.config.train.seed, tokenizer=tokenizer)
     set_trainable(plan, model)
     model.to(next(iter(weights.values())).dtype)
-    if frozen.any_frozen(model) and plan.config.adapter.name is not AdapterName.QLORA:  # that was trained beside 4 bits
+    if frozen.any_frozen(model) and not plan.config.adapter.frozen_bits:  # it was trained beside others then
         frozen.expect(checkpoint.folder, frozen.fingerprint(Learner(model), 0, 1))
     missing, unexpected = model.load_state_dict(weights, strict=False)
     trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}

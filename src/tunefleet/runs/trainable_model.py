@@ -16,14 +16,14 @@ from tunefleet.plan.plan import Plan
 def build_model(plan: Plan, tokenizer: Any) -> PreTrainedModel:
     """The model on the CPU, or still in its files, with `requires_grad` set on its trainable weights alone."""
     config = plan.config
-    load_in_4bit = config.adapter.name is AdapterName.QLORA
+    frozen_bits = config.adapter.frozen_bits
     model = build.build(
         plan.sources,
         config.train.seed,
         config.train.gradient_checkpointing,
         # DoRA measures fp32 weights
-        keep_file_dtype=plan.reads_one_by_one and not config.adapter.dora and not load_in_4bit,
-        load_in_4bit=load_in_4bit,
+        keep_file_dtype=plan.reads_one_by_one and not config.adapter.dora and not frozen_bits,
+        frozen_bits=frozen_bits,
         tokenizer=tokenizer,
     )
     set_trainable(plan, model)

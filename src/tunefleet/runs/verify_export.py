@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from tunefleet.base import files
 from tunefleet.base.errors import DataError, ExportError
 from tunefleet.base.units import GIB
-from tunefleet.config.adapter import AdapterName
 from tunefleet.contracts import Evaluable
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.plan.plan import Plan
@@ -77,7 +76,8 @@ def logits_of(model: Evaluable, rows: Sequence[Sequence[int]]) -> NDArray[np.flo
 
 def why_no_logits(plan: Plan) -> str:
     """Why logits of an export cannot be compared with those of the training; empty where they can."""
-    return "it was trained beside 4-bit weights" if plan.config.adapter.name is AdapterName.QLORA else ""
+    bits = plan.config.adapter.frozen_bits
+    return f"it was trained beside {bits}-bit weights" if bits else ""
 
 
 def verify(folder: Path, expected: Expected) -> dict[str, str]:

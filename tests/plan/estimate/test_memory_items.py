@@ -112,7 +112,8 @@ def test_only_what_is_trained_has_gradients_and_states() -> None:
 def test_frozen_weights_of_four_bits() -> None:
     shape = published("llama-3.1-8b")
     whole = sizes(said(shape, Spread(2, 1), trained=1000))["parameters"]
-    assert 0.25 < sizes(said(shape, Spread(2, 1), trained=1000, quantised=True))["parameters"] / whole < 0.4
+    assert 0.25 < sizes(said(shape, Spread(2, 1), trained=1000, frozen_bits=4))["parameters"] / whole < 0.4
+    assert 0.5 < sizes(said(shape, Spread(2, 1), trained=1000, frozen_bits=8))["parameters"] / whole < 0.6
 
 
 def test_optimizers_differ_in_their_states() -> None:

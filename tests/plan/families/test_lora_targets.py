@@ -104,6 +104,7 @@ def _model(folder: Path) -> Path:
 
 
 QLORA = {"name": "qlora", "merge": False}
+EIGHT = {"name": "lora_8bit", "merge": False}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unused": ({"adapter": {"rank": 3, "dora": True}}, r"adapter\.rank: not used.*Use adapter=lora"),
     "unknown target": ({"adapter": {**LORA, "targets": ["q_prj"]}}, r"adapter\.targets: q_prj is no.*'q_proj'"),
@@ -114,6 +115,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "pipeline": ({"adapter": LORA, "parallel": {"pipeline": 2}}, r"does not go with parallel\.pipeline=2"),
     "alone": ({"adapter": {**LORA, "merge": False}}, r"adapter\.merge: .* Use adapter\.merge=true"),
     "qlora, cpu": ({"adapter": QLORA}, "needs a GPU. Use adapter=lora on a CPU"),
+    "8 bits, cpu": ({"adapter": EIGHT}, "lora_8bit computes with 8-bit weights, which needs a GPU"),
+    "8 bits, merged": ({"adapter": {"name": "lora_8bit"}}, r"adapter\.merge: 8-bit .* Use adapter\.merge=false"),
+    "8 bits, zero3": ({"adapter": EIGHT, "stage": 3}, "8-bit weights cannot be sharded by zero3. Use parallel=zero2"),
     "qlora, merged": ({"adapter": {"name": "qlora"}}, r"adapter\.merge: 4-bit .* Use adapter\.merge=false"),
     "qlora, zero3": ({"adapter": QLORA, "stage": 3}, "cannot be sharded by zero3. Use parallel=zero2"),
     "qlora, random": ({"adapter": QLORA}, r"reads the weights of model\.path"),
@@ -147,7 +151,7 @@ def test_qlora_is_legal_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config = tiny_plan(tmp_path, {"name": "m", "path": str(_model(tmp_path))}).config
     config = type(config)(**{**vars(config), "adapter": AdapterConfig(name=AdapterName.QLORA, merge=False)})
     monkeypatch.setattr(adapter_rules, "find_spec", lambda name: object())
-    assert adapter_rules.qlora(config, Layout(1, 1, 1, "cuda")) == []
+    assert adapter_rules.quantised(config, Layout(1, 1, 1, "cuda")) == []
     monkeypatch.setattr(adapter_rules, "find_spec", lambda name: None)
-    (complaint,) = adapter_rules.qlora(config, Layout(1, 1, 1, "cuda"))
+    (complaint,) = adapter_rules.quantised(config, Layout(1, 1, 1, "cuda"))
     assert "pip install bitsandbytes" in complaint

@@ -28,7 +28,7 @@ SUB_GROUP = 1_000_000_000  # elements: sub_group_size, what stage 3 updates at o
 _CONTEXT = 0.6 * GIB  # CUDA context and cuBLAS workspaces: an assumption
 _NCCL = 0.5 * GIB  # NCCL's channels and buffers, where there is more than one rank: an assumption
 _FRAGMENTS = 0.04  # share of the peak that the caching allocator cannot use: an assumption
-_FOUR_BITS = 0.53  # bytes a weight: NF4 with doubly quantised constants (Dettmers et al. 2023, section 3)
+_QUANTISED = {4: 0.53, 8: 1.0}  # bytes a weight: NF4 with its constants (Dettmers et al. 2023, section 3), int8
 _HEAP = 2**25  # glibc's largest M_MMAP_THRESHOLD: what is larger goes back to the system when it is freed
 PROCESS = 0.47 * GIB  # Python, torch, DeepSpeed, transformers and the data, resident: benchmarks/memory.py
 _PROCESS_WITH_GPU = 3 * GIB  # the same with CUDA's libraries: an assumption
@@ -156,8 +156,8 @@ class _Sizes:
 def _states(size: _Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, Item]]:
     """What training must remember, and where: ZeRO, figure 1."""
     weights = size.staged * size.width
-    if work.quantised:  # linear layers in 4 bits with their constants; the embedding stays as it is
-        weights = round((size.staged - size.largest) * _FOUR_BITS) + size.largest * size.width
+    if work.frozen_bits:  # linear layers, with their constants; the embedding stays as it is
+        weights = round((size.staged - size.largest) * _QUANTISED[work.frozen_bits]) + size.largest * size.width
     yield spread.parameters_on, Item("parameters", weights // spread.share(3))
     if size.is_16bit and spread.zero_stage == 0:
         yield Place.NONE, Item("autocast's 16-bit copies", size.staged * 2, Phase.FORWARD | Phase.BACKWARD)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
-from tunefleet.config.adapter import AdapterName
 from tunefleet.config.model import Init
 from tunefleet.config.optimizer import OptimizerConfig
 from tunefleet.config.train import Precision
@@ -35,8 +34,8 @@ class Work:
 
     `labelled` is the part of the tokens that have a label: 1 is the most that may be. `trained` is the number of
     trainable parameters, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
-    is how many tokens have logits at once, None for all. `quantised` is whether frozen weights of linear layers have
-    4 bits, `from_files` whether weights lie in files, `snapshot` whether each save is copied into memory.
+    is how many tokens have logits at once, None for all. `frozen_bits` are those of quantised weights of linear layers,
+    `from_files` is whether weights lie in files, `snapshot` whether each save is copied into memory.
     """
 
     rows: int
@@ -49,7 +48,7 @@ class Work:
     labelled: float = 1.0
     trained: int | None = None
     tile: int | None = None
-    quantised: bool = False
+    frozen_bits: int | None = None
     from_files: bool = False
     snapshot: bool = False
 
@@ -72,7 +71,7 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         state_bytes=state_bytes(config.optimizer),
         trained=trained,
         tile=train.loss_tile,
-        quantised=config.adapter.name is AdapterName.QLORA,
+        frozen_bits=config.adapter.frozen_bits,
         from_files=config.model.init is Init.PRETRAINED and not config.adapter.dora,  # it measures the weights
         snapshot=config.checkpoint.asynchronous,
     )

@@ -50,7 +50,7 @@ def exports_adapter_only(adapter: AdapterConfig) -> bool:
 def summary(adapter: AdapterConfig, architecture: Architecture, parameters: int | None) -> str:
     """The adapter as the user reads it, with its share of all parameters where these can be counted."""
     kind = " with DoRA" if adapter.dora else ""
-    kind += " (4-bit weights)" if adapter.name is AdapterName.QLORA else ""
+    kind += f" ({adapter.frozen_bits}-bit weights)" if adapter.frozen_bits else ""
     description = f"LoRA of rank {adapter.rank}{kind} on {', '.join(adapter.targets)}"
     trainable = _counted(architecture, adapter)
     if not parameters or not trainable:

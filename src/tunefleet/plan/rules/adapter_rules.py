@@ -101,27 +101,30 @@ def export(config: RunConfig) -> list[str]:
     return []
 
 
-def qlora(config: RunConfig, layout: Layout) -> list[str]:
-    """4-bit weights are on a GPU, read from files, and whole."""
-    if config.adapter.name is not AdapterName.QLORA:
+def quantised(config: RunConfig, layout: Layout) -> list[str]:
+    """Quantised weights are on a GPU, read from files, and whole."""
+    name, bits = config.adapter.name.value, config.adapter.frozen_bits
+    if not bits:
         return []
-    complaints = _four_bit_kernels(layout)
+    complaints = _quantised_kernels(name, bits, layout)
     if config.parallel.zero_stage == 3:
         complaints.append(
-            "adapter: qlora's 4-bit weights cannot be sharded by zero3. Use parallel=zero2 or adapter=lora."
+            f"adapter: {name}'s {bits}-bit weights cannot be sharded by zero3. Use parallel=zero2 or adapter=lora."
         )
     if config.model.init is Init.RANDOM:
-        complaints.append("adapter: qlora reads the weights of model.path. Use model.init=pretrained, or adapter=lora.")
+        complaints.append(
+            f"adapter: {name} reads the weights of model.path. Use model.init=pretrained, or adapter=lora."
+        )
     if config.adapter.merge:
-        complaints.append("adapter.merge: 4-bit weights cannot take an adapter in. Use adapter.merge=false.")
+        complaints.append(f"adapter.merge: {bits}-bit weights cannot take an adapter in. Use adapter.merge=false.")
     return complaints
 
 
-def _four_bit_kernels(layout: Layout) -> list[str]:
+def _quantised_kernels(name: str, bits: int, layout: Layout) -> list[str]:
     if layout.device == "cpu":
-        return ["adapter: qlora computes with 4-bit weights, which needs a GPU. Use adapter=lora on a CPU."]
+        return [f"adapter: {name} computes with {bits}-bit weights, which needs a GPU. Use adapter=lora on a CPU."]
     if find_spec("bitsandbytes") is None:
-        return ["adapter: qlora needs bitsandbytes. Install it with `pip install bitsandbytes`, or use adapter=lora."]
+        return [f"adapter: {name} needs bitsandbytes. Install it with `pip install bitsandbytes`, or use adapter=lora."]
     return []
 
 

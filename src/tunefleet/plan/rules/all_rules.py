@@ -68,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     on_model(adapter_rules.targets),
     on_config(adapter_rules.with_split_layers),
     on_config(adapter_rules.export),
-    on_layout(adapter_rules.qlora),
+    on_layout(adapter_rules.quantised),
 )
 """In the order in which their complaints are told."""
 
