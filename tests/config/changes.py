@@ -262,6 +262,8 @@ _CHANGES: Settings = {
         "num_layers": Change(3, seen.built),
         "dropout": Change(0.3, seen.built),
         "freeze": Change(["*layers.0.*"], seen.built),
+        "special_tokens": ShownBy("tests/model/test_tokens.py::test_special_tokens_replace_those_of_the_files"),
+        "new_tokens": ShownBy("tests/model/test_tokens.py::test_new_tokens_are_read_whole_behind_all_others"),
         "train_only": Change(["*layers.0.*"], seen.built),
         "tokenizer": Change("other/tokenizer", seen.planned),
         "allow_pickle": ShownBy(

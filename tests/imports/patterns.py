@@ -599,6 +599,14 @@ BUILT_LATER: dict[str, Pattern] = {
     "ax 8 bits without an adapter": _axolotl(0, {"load_in_8bit": True}, refused=("load_in_8bit",)),
     "trl 8-bit weights": _trl(1, {"use_peft": True, "load_in_8bit": True}, {"adapter": "lora_8bit"}),
     "lf 8-bit weights": _factory(0, {"quantization_bit": 8}, {"adapter": "lora_8bit"}),
+    "ax other ends": _axolotl(
+        29,
+        {"special_tokens": {"eos_token": "<end>", "bos_token": "<begin>", "pad_token": "<pad>"}},
+        {"model.special_tokens": {"eos_token": "<end>", "bos_token": "<begin>"}},
+    ),
+    "ax new tokens": _axolotl(5, {"tokens": ["<new>", "<newer>"]}, {"model.new_tokens": ["<new>", "<newer>"]}),
+    "trl other end": _trl(4, {"eos_token": "<end>"}, {"model.special_tokens": {"eos_token": "<end>"}}),
+    "lf new tokens": _factory(0, {"add_tokens": "<a>,<b>"}, {"model.new_tokens": ["<a>", "<b>"]}),
     "lf lora+": _factory(1, {"loraplus_lr_ratio": 12.0}, {"adapter.lr_ratio_b": 12.0}),
     "lf noise": _factory(0, {"neftune_noise_alpha": 4}, {"train.neftune": 4.0}),
     "chat lora alone": _chat(
@@ -609,12 +617,3 @@ BUILT_LATER: dict[str, Pattern] = {
     "chat lora": _chat(6, {"lora_dim": 64, "lora_module_name": "layers."}, refused=("only_optimize_lora",)),
 }
 PATTERNS |= BUILT_LATER
-
-MISSING: dict[str, Pattern] = {
-    "ax other ends": _axolotl(
-        29, {"special_tokens": {"eos_token": "<end>"}}, refused=("special_tokens.eos_token=<end>",)
-    ),
-    "ax new tokens": _axolotl(5, {"tokens": ["<new>"]}, refused=("tokens=['<new>']",)),
-    "trl other end": _trl(4, {"eos_token": "<end>"}, refused=("eos_token=<end>",)),
-}
-"""What is not built yet."""

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.imports.patterns import MISSING, PATTERNS, Pattern
+from tests.imports.patterns import PATTERNS, Pattern
 from tunefleet.doors import compose, plan
 from tunefleet.doors.import_check import MACHINE
 from tunefleet.doors.import_file import Wish, drafted
 from tunefleet.imports.draft import Draft
 from tunefleet.imports.experiment_text import experiment_text
 
-ALL = {**PATTERNS, **MISSING}
+ALL = PATTERNS
 CONVERTED = {name: pattern for name, pattern in ALL.items() if not pattern.refused}
 TINY = {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4}
 TINY |= {"num_attention_heads": 8, "num_key_value_heads": 8, "max_position_embeddings": 4096}

@@ -15,7 +15,7 @@ from tests.families import EVERY
 from tests.shared import architecture, tiny_model, tiny_tokenizer
 from tunefleet.base.errors import ConfigError
 from tunefleet.model.build import build
-from tunefleet.model.vocabulary import check_vocabulary, other_ids, special_ids
+from tunefleet.model.vocabulary import check_vocabulary, lengthen, other_ids, special_ids
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
@@ -114,3 +114,30 @@ def test_further_ends_of_the_models_own_files_stay(tmp_path: Path) -> None:
     assert model.config.eos_token_id == model.generation_config.eos_token_id == [2, 9]
     foreign = build(Sources(str(tmp_path), "other", Architecture({})), seed=0, tokenizer=tiny_tokenizer())
     assert foreign.config.eos_token_id == foreign.generation_config.eos_token_id == 2
+
+
+@pytest.mark.parametrize("family", ["opt", "llama", "gpt_neox"])
+def test_new_tokens_get_the_mean_of_the_other_rows(family: str, tmp_path: Path) -> None:
+    tiny_model(family, vocab_size=320).save_pretrained(tmp_path)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["<new>", "<newer>"])
+    config = Architecture(architecture(family, vocab_size=320))
+    model = build(Sources(str(tmp_path), "", config, new_tokens=("<new>", "<newer>")), 0, tokenizer=tokenizer)
+    plain = build(Sources(str(tmp_path), "", config), 0)
+    weight, before = model.get_input_embeddings().weight, plain.get_input_embeddings().weight
+    assert model.config.vocab_size == len(weight) == 322
+    assert torch.equal(weight[:320], before)
+    assert torch.allclose(weight[320:], before.mean(0).expand(2, -1), atol=1e-7)
+    head, head_before = model.get_output_embeddings().weight, plain.get_output_embeddings().weight
+    assert torch.allclose(head[320:], head_before.mean(0).expand(2, -1), atol=1e-7)
+    ids = torch.tensor([[5, 321, 7]])
+    assert torch.isfinite(model(ids).logits).all()
+    assert torch.allclose(model(ids[:, :1]).logits[..., :320], plain(ids[:, :1]).logits, atol=1e-5)
+
+
+def test_rows_to_spare_are_taken_first() -> None:
+    model, tokenizer = tiny_model("opt", vocab_size=330), tiny_tokenizer()
+    tokenizer.add_tokens(["<new>"])
+    before = model.get_input_embeddings().weight.clone()
+    lengthen(model, tokenizer)
+    assert torch.equal(model.get_input_embeddings().weight, before)

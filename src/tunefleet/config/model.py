@@ -39,6 +39,10 @@ class ModelConfig:
     """Frozen weights: shell patterns on their names, such as `model.decoder.layers.0.*`."""
     train_only: tuple[str, ...] = ()
     """Trainable weights, where all others are frozen: shell patterns on their names, such as `lm_head.*`."""
+    special_tokens: dict[str, str] = field(default_factory=dict)
+    """Other special tokens than the tokenizer's own, by `bos_token`, `eos_token`, `unk_token` or `pad_token`."""
+    new_tokens: tuple[str, ...] = ()
+    """Tokens added to the vocabulary; where the embedding has no row to spare it gets more, the mean of its others."""
     tokenizer: str | None = None
     """Folder or hub repository of the tokenizer; null takes `path`, then the data's own."""
     allow_pickle: bool = False

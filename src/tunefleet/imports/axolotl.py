@@ -96,8 +96,8 @@ OPTIONS: Options = {
     "revision_of_model": missing("names a version of the model, which model.path cannot: fetch it into a folder"),
     "trust_remote_code": inert("runs code of the model's folder, which tunefleet never does"),
     "hf_use_auth_token": implied("nothing is fetched while training"),
-    "special_tokens": joint("", "pad alone changes nothing: padding is never in the loss"),
-    "tokens": missing("adds tokens to the vocabulary"),
+    "special_tokens": joint("`model.special_tokens`", "but pad_token: padding is never in the loss"),
+    "tokens": joint("`model.new_tokens`"),
     "added_tokens_overrides": missing("changes tokens of the vocabulary"),
     "resize_token_embeddings_to_32x": inert("rounds the vocabulary up"),
     "shrink_embeddings": missing("takes rows from the embedding"),
@@ -440,10 +440,14 @@ def _model(values: Mapping[str, Any], draft: Draft) -> None:
 
 
 def _tokens(values: Mapping[str, Any], draft: Draft) -> None:
+    added = values.get("tokens") or []
+    if is_in_force(added):
+        draft.put("model.new_tokens", list(added.values() if isinstance(added, Mapping) else as_list(added)), "tokens")
     tokens = values.get("special_tokens") or {}
     for name, token in tokens.items():
         if name != "pad_token" and token:
-            draft.refuse(f"special_tokens.{name}={token}", "gives the tokenizer another special token")
+            by_name = {**(draft.value("model.special_tokens") or {}), name: str(token)}
+            draft.put("model.special_tokens", by_name, "special_tokens")
 
 
 def _plugins(values: Mapping[str, Any], draft: Draft) -> None:

@@ -109,9 +109,9 @@ OPTIONS: Options = {
         "", {}, Outcome(Kind.APPROXIMATE, {}, "constants of 4-bit weights are quantised too here: a little less memory")
     ),
     "rope_scaling": missing("changes the model's positions: model.architecture can say it by hand"),
-    "resize_vocab": missing("adds rows to the embedding"),
-    "add_tokens": missing("adds tokens to the vocabulary"),
-    "add_special_tokens": missing("adds tokens to the vocabulary"),
+    "resize_vocab": implied("the embedding gets a row for every token"),
+    "add_tokens": equal("model.new_tokens", as_list),
+    "add_special_tokens": equal("model.new_tokens", as_list),
     "use_fast_tokenizer": implied("tokenizers are fast ones"),
     "split_special_tokens": missing("reads special tokens in texts letter by letter"),
     "flash_attn": inert(KERNELS),

@@ -119,7 +119,7 @@ OPTIONS: Options = {
     "streaming": inert("reads while training; here rows are prepared first, in bounded memory"),
     "test_split_size": equal("data.validation_share", as_float),
     "chat_template_path": equal("data.template", as_text),
-    "eos_token": joint(""),
+    "eos_token": joint("`model.special_tokens.eos_token`"),
     "pad_token": implied("padding is never in the loss"),
     "max_length": joint("`train.sequence_length`"),
     "max_seq_length": joint("`train.sequence_length`"),
@@ -200,7 +200,7 @@ def _model(values: Mapping[str, Any], draft: Draft) -> None:
     for name, value in (values.get("model_init_kwargs") or {}).items():
         draft.take(f"model_init_kwargs.{name}", value, OPTIONS.get(name))
     if is_in_force(values.get("eos_token")):
-        draft.refuse(f"eos_token={values['eos_token']}", "gives the tokenizer another end of sequence")
+        draft.put("model.special_tokens", {"eos_token": str(values["eos_token"])}, "eos_token")
 
 
 def _rows(values: Mapping[str, Any], draft: Draft) -> None:

@@ -20,7 +20,7 @@ from transformers.initialization import no_init_weights
 from tunefleet.base.errors import ConfigError
 from tunefleet.libraries import transformers_private
 from tunefleet.model.configuration import configuration, reason
-from tunefleet.model.vocabulary import adopt_special_ids, check_vocabulary, special_ids
+from tunefleet.model.vocabulary import adopt_special_ids, check_vocabulary, lengthen, special_ids
 from tunefleet.plan.paths.model_files import Sources
 
 
@@ -59,6 +59,8 @@ def build(
     else:
         model = _from_scratch(config, seed, tokenizer)
     if tokenizer is not None:
+        if sources.new_tokens:
+            lengthen(model, tokenizer)
         check_vocabulary(model.get_input_embeddings().weight.shape[0], tokenizer)
         adopt_special_ids(model, tokenizer, is_models_own=sources.weights == sources.tokenizer)
     model.config.use_cache = False

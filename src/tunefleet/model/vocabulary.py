@@ -26,6 +26,23 @@ def check_vocabulary(vocab_rows: int, tokenizer: Any) -> None:
         )
 
 
+def lengthen(model: PreTrainedModel, tokenizer: Any) -> None:
+    """Gives the embedding and the output projection of `model` a row for every token of `tokenizer`.
+
+    New rows are the mean of those that are there, in double precision: the same on every machine, and likely at first.
+    """
+    embedding: Any = model.get_input_embeddings()
+    rows, needed = embedding.weight.shape[0], max(tokenizer.get_vocab().values()) + 1
+    if needed <= rows:
+        return
+    model.resize_token_embeddings(needed, mean_resizing=False)
+    modules: tuple[Any, ...] = (model.get_input_embeddings(), model.get_output_embeddings())
+    for module in modules:
+        for weight in (module.weight, getattr(module, "bias", None)) if module is not None else ():
+            if weight is not None:
+                weight.data[rows:] = weight.data[:rows].double().mean(0).to(weight.dtype)
+
+
 def special_ids(tokenizer: Any) -> dict[str, int | None]:
     """The ids of the tokenizer by a config.json's names; a padding token that is another one too is none.
 

@@ -169,6 +169,9 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
         values["data"].pop("validation_share")  # as before there was such a setting, and so below
     if config.train.neftune is None:
         values["train"].pop("neftune")
+    for setting in ("special_tokens", "new_tokens"):
+        if not getattr(config.model, setting):
+            values["model"].pop(setting)
     if not config.model.train_only:
         values["model"].pop("train_only")
     if config.adapter.lr_ratio_b == 1:

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.data import first_rows
-from tunefleet.model.tokenizer import load as load_tokenizer
 from tunefleet.model.vocabulary import check_vocabulary
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import saved_tokenizer
 
 
 def complaints(plan: Plan) -> Sequence[str]:
     """What training would refuse, as far as the first rows show it; nothing is written."""
-    architecture = plan.sources.architecture
     try:
-        tokenizer = load_tokenizer(plan.sources.tokenizer, architecture.model_type)
-        if vocab_rows := architecture.vocab_rows:
+        tokenizer = saved_tokenizer.planned(plan)
+        if (vocab_rows := plan.sources.architecture.vocab_rows) and not plan.sources.new_tokens:
             check_vocabulary(vocab_rows, tokenizer)
     except ConfigError as error:
         return error.complaints

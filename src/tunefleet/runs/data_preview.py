@@ -19,8 +19,8 @@ from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.prepare import Prepared
 from tunefleet.data.shown_rows import Choice, Rendering
 from tunefleet.data.store.dataset import Card, Dataset
-from tunefleet.model.tokenizer import load as load_tokenizer
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import saved_tokenizer
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def prepared(plan: Plan) -> Prepared:
 
 
 def _tokenizer(plan: Plan) -> Any:
-    return load_tokenizer(plan.sources.tokenizer, plan.sources.architecture.model_type)
+    return saved_tokenizer.planned(plan)
 
 
 def _part(number: int, parts: int) -> str:

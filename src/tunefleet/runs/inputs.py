@@ -27,7 +27,7 @@ class RunInputs:
 def load_inputs(plan: Plan) -> RunInputs:
     """Prepares the data, or reads them from the cache; before any process group exists."""
     tokenizer = saved_tokenizer.load(plan)
-    if vocab_rows := plan.sources.architecture.vocab_rows:
+    if (vocab_rows := plan.sources.architecture.vocab_rows) and not plan.sources.new_tokens:
         check_vocabulary(vocab_rows, tokenizer)  # before hours of preparation; the built model's rows are checked later
     data = prepare(plan.config.data, tokenizer, plan.config.train.sequence_length)
     return RunInputs(tokenizer, data, horizon(plan, len(data.train)))

@@ -28,5 +28,14 @@ def save(plan: Plan) -> None:
 def load(plan: Plan) -> Any:
     """The run's own tokenizer; for a run that has not started, that of the plan. Raises `ConfigError`."""
     saved = plan.paths.tokenizer
-    folder = str(saved) if saved.is_dir() else plan.sources.tokenizer
-    return load_tokenizer(folder, plan.sources.architecture.model_type)
+    return _load(plan, str(saved)) if saved.is_dir() else planned(plan)
+
+
+def planned(plan: Plan) -> Any:
+    """The tokenizer that a run of `plan` would start with. Raises `ConfigError`."""
+    return _load(plan, plan.sources.tokenizer)
+
+
+def _load(plan: Plan, folder: str) -> Any:
+    model = plan.config.model
+    return load_tokenizer(folder, plan.sources.architecture.model_type, model.special_tokens, model.new_tokens)

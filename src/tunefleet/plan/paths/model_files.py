@@ -23,7 +23,7 @@ class Sources:
     """Folders of this machine. `weights` is None where the model starts from scratch.
 
     `architecture` is what the model will be, `changed` names what the user set in it, `dropout` is every dropout's.
-    With `allow_pickle`, weights may be a pickle.
+    With `allow_pickle`, weights may be a pickle; with `new_tokens` the embedding may get more rows.
     """
 
     weights: str | None
@@ -32,6 +32,7 @@ class Sources:
     changed: tuple[str, ...] = ()
     dropout: float | None = None
     allow_pickle: bool = False
+    new_tokens: tuple[str, ...] = ()
 
 
 def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
@@ -43,7 +44,8 @@ def sources(model: ModelConfig, data_tokenizer: str | None) -> Sources:
     tokenizer = _tokenizer(model, folder, data_tokenizer, complaints)
     if complaints:
         raise ConfigError(*complaints)
-    return Sources(weights, tokenizer, architecture, tuple(model.architecture), model.dropout, model.allow_pickle)
+    changed = tuple(model.architecture)
+    return Sources(weights, tokenizer, architecture, changed, model.dropout, model.allow_pickle, model.new_tokens)
 
 
 def absolute(path: str | None) -> str | None:

@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     on_config(sequence_rules.with_pipeline),
     sequence_rules.model,
     on_model(pipeline_rules.model),
+    on_config(model_rules.tokens),
     on_model(model_rules.packing_is_exact),
     on_model(model_rules.positions),
     on_config(adapter_rules.unused),

@@ -6,6 +6,22 @@ from tunefleet.config import RunConfig
 from tunefleet.plan.families import packing
 from tunefleet.plan.families.architecture import Architecture
 
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+def tokens(config: RunConfig) -> list[str]:
+    """Special tokens by their names; a longer embedding is that of a whole model."""
+    complaints = [
+        f"model.special_tokens.{name}: no special token. Allowed: {', '.join(SPECIAL_TOKENS)}."
+        for name in config.model.special_tokens
+        if name not in SPECIAL_TOKENS
+    ]
+    degrees = [name for name in ("tensor", "pipeline") if getattr(config.parallel, name) > 1]
+    if config.model.new_tokens and (degrees or config.adapter.frozen_bits):
+        typed = " ".join(f"parallel.{name}=1" for name in degrees) or "adapter=lora"
+        complaints.append(f"model.new_tokens: a longer embedding needs whole, unquantised weights. Use {typed}.")
+    return complaints
+
 
 def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]:
     """Packed sequences must have the loss of their conversations one by one."""
