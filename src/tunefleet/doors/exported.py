@@ -37,8 +37,8 @@ class ExportRequest:
     push: str | None = None
 
 
-def export(run: Run, request: ExportRequest) -> None:
-    """Writes a checkpoint in Hugging Face form, and prints where.
+def export(run: Run, request: ExportRequest) -> Path:
+    """Writes a checkpoint in Hugging Face form, prints where and returns that.
 
     Raises `RunError`, before the work, where `request.to` holds what no export left there, unless `overwrite` is set.
     """
@@ -63,6 +63,7 @@ def export(run: Run, request: ExportRequest) -> None:
     if request.push:
         push.push(target, request.push)
         print(f"pushed to {request.push}")
+    return target
 
 
 def _with_merge(plan: Plan, merge: bool | None) -> Plan:

@@ -48,6 +48,11 @@ def run(configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence
     return send([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)
 
 
+def run_dirs(configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence[str]]) -> list[Path]:
+    """Where `run` keeps the runs of these points."""
+    return [point.plan.paths.root for point in _planned(configs, overrides)[0]]
+
+
 def resume(plans: Sequence[Plan]) -> int:
     """Starts saved plans of this machine again, as many at once as their settings allow; returns the exit code."""
     places = share(plans[0].config.launch, _free(Machine.this()), len(plans))

@@ -53,6 +53,14 @@ def run(typed: Arguments, loader: Loader, composed: DictConfig, sweep: SweepConf
     return sweep_advance.stay(paths, definition, planner)
 
 
+def place(typed: Arguments, loader: Loader, composed: DictConfig, sweep: SweepConfig) -> tuple[Path, str]:
+    """The outputs folder and the name of the sweep that `run` opens or goes on with."""
+    overrides = task_overrides(composed)
+    space = space_reader.read(sweep, overrides, loader.choices_by_group())
+    definition, _ = _defined(typed, composed, sweep, overrides, space)
+    return Path(definition.outputs), definition.name
+
+
 def _defined(
     typed: Arguments, composed: DictConfig, sweep: SweepConfig, overrides: Sequence[str], space: Space
 ) -> tuple[Definition, TrialPlanner]:

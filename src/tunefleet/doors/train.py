@@ -14,8 +14,10 @@ from tunefleet.doors.error_output import exit_on_error
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from tunefleet.config.sweep import SweepConfig
     from tunefleet.doors.arguments import Arguments
     from tunefleet.doors.hydra_loader import Loader
+    from tunefleet.plan import Machine, Plan
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,9 +57,20 @@ def _complete(argv: Sequence[str]) -> int:
 
 
 def _start(typed: Arguments) -> int:
+    loader, config, search, asks_for_grid = composed_for(typed)
+    _expect_fitting(typed, search is not None, asks_for_grid)
+    if search:
+        from tunefleet.doors import sweep_open
+
+        return sweep_open.run(typed, loader, config, search)
+    return _grid(loader, config) if asks_for_grid else _single(typed, config)
+
+
+def composed_for(typed: Arguments) -> tuple[Loader, DictConfig, SweepConfig | None, bool]:
+    """The loader, what it composed, its search if there is one, and whether a grid is asked for."""
     from hydra.types import RunMode
 
-    from tunefleet.doors import compose, composed, sweep_open
+    from tunefleet.doors import compose, composed
 
     loader = compose.opened(typed)
     asks_for_grid = typed.multirun or "hydra.mode=MULTIRUN" in typed.overrides
@@ -66,11 +79,7 @@ def _start(typed: Arguments) -> int:
     if not asks_for_grid and config.hydra.mode is RunMode.MULTIRUN:  # a file asks for one
         config = loader.load_configuration(typed.config_name, list(typed.overrides), RunMode.MULTIRUN)
         asks_for_grid = True
-    search = composed.sweep(config)
-    _expect_fitting(typed, search is not None, asks_for_grid)
-    if search:
-        return sweep_open.run(typed, loader, config, search)
-    return _grid(loader, config) if asks_for_grid else _single(typed, config)
+    return loader, config, composed.sweep(config), asks_for_grid
 
 
 def _expect_fitting(typed: Arguments, is_search: bool, asks_for_grid: bool) -> None:
@@ -83,22 +92,26 @@ def _expect_fitting(typed: Arguments, is_search: bool, asks_for_grid: bool) -> N
 
 
 def _single(typed: Arguments, composed: DictConfig) -> int:
-    """One run, here or as a SLURM job. One that is paused or pruned trains on to its end."""
-    from tunefleet.base import sweep_requests
     from tunefleet.doors import compose
     from tunefleet.doors.composed import task_overrides
-    from tunefleet.doors.start import start
-    from tunefleet.doors.submit import submit
     from tunefleet.plan import machine_for, make
-    from tunefleet.plan.choose import fit_check
-    from tunefleet.plan.writable import expect_writable
 
     config = compose.typed(composed)
     machine = machine_for(config)
-    plan = make(config, machine, typed.recorded(task_overrides(composed)))
+    return begin(make(config, machine, typed.recorded(task_overrides(composed))), machine)
+
+
+def begin(plan: Plan, machine: Machine) -> int:
+    """One run, here or as a SLURM job; returns the exit code. One that is paused or pruned trains on to its end."""
+    from tunefleet.base import sweep_requests
+    from tunefleet.doors.start import start
+    from tunefleet.doors.submit import submit
+    from tunefleet.plan.choose import fit_check
+    from tunefleet.plan.writable import expect_writable
+
     fit_check.expect_fit(plan, machine)
     expect_writable(plan)
-    if not config.launch.dry_run:
+    if not plan.config.launch.dry_run:
         sweep_requests.withdraw(plan.paths)
     return submit([plan]) if plan.job else start(plan, machine)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunefleet.base import files
 from tunefleet.tracking.series import SMOOTHED_OVER, moving_average
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Records = Sequence[dict[str, Any]]
 
@@ -43,7 +46,14 @@ def terminal(records: Records, width: int = WIDTH, height: int = 16) -> str:
 
 
 def picture(records: Records, path: Path, title: str) -> None:
-    """Writes the curves of all losses as a PNG: training smoothed over its faint raw values, evaluations as points."""
+    """Writes the curves of all losses as a PNG."""
+    picture = io.BytesIO()
+    figure(records, title).savefig(picture, format="png", metadata={"Software": None})
+    files.write_bytes(path, picture.getvalue())
+
+
+def figure(records: Records, title: str) -> Figure:
+    """The curves of all losses: training smoothed over its faint raw values, evaluations as points."""
     from matplotlib.figure import Figure  # without pyplot, which keeps figures for windows
     from matplotlib.ticker import FuncFormatter
 
@@ -63,9 +73,7 @@ def picture(records: Records, path: Path, title: str) -> None:
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)
     figure.tight_layout()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    files.write_bytes(path, picture.getvalue())
+    return figure
 
 
 def _plain(value: float, place: int) -> str:
