@@ -196,11 +196,13 @@ def measured(config: RunConfig, folder: Path) -> Any:
     data = prepare(plan.config.data, tokenizer(), plan.config.train.sequence_length)
     read: Any = SimpleNamespace(data=data, tokenizer=tokenizer())
 
-    def mean_loss(model: Any, group: Any, rows: Any) -> float:
+    def mean_loss(model: Any, group: Any, rows: Any, check: Any) -> float:
         calls.append([tuple(batch.tokens.shape) for batch in rows])
         return 1.0
 
-    def generate(model: Any, group: Any, words: Any, prompts: Any, limits: Any, decoding: Any) -> list[Answer]:
+    def generate(
+        model: Any, group: Any, words: Any, prompts: Any, limits: Any, decoding: Any, check: Any
+    ) -> list[Answer]:
         calls.append((list(prompts), repr(limits), repr(decoding)))
         return [Answer("", 0.5 - number) for number, _ in enumerate(prompts, 1)]
 

@@ -58,7 +58,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
     def generate(
-        model: Any, group: Group, tokenizer: Any, prompts: list[str], limits: Limits, decoding: Decoding
+        model: Any, group: Group, tokenizer: Any, prompts: list[str], limits: Limits, decoding: Decoding, check: Any
     ) -> list[Answer]:
         calls.append((prompts, limits))
         texts = [f" {prompt.replace('prompt', 'answer')}\n" if "1" not in prompt else "no" for prompt in prompts]

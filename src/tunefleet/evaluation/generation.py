@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-from tunefleet.base import progress
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.contracts import Evaluable, Group
+from tunefleet.evaluation import interruption
 from tunefleet.evaluation.decoding import GREEDY, Decoding, StopTexts, TokenChoice
 from tunefleet.evaluation.halving import PartSize, in_parts
 
@@ -51,12 +51,13 @@ def generate(
     prompts: Sequence[str],
     limits: Limits,
     decoding: Decoding = GREEDY,
+    check: interruption.Check | None = None,
 ) -> list[Answer]:
     """One answer for each prompt, in their order, on every rank.
 
     Prompts of like length share a batch, and the batches do not depend on the number of ranks: padding,
     and with it every rounding, is the same on 1 and on 8. What is too much for the memory of a rank that computes
-    alone is answered in halves of a batch.
+    alone is answered in halves of a batch. Raises what `check` raises before a batch.
     """
     by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     batches = [by_length[i : i + limits.batch] for i in range(0, len(by_length), limits.batch)]
@@ -66,7 +67,8 @@ def generate(
     act = partial(_generate, engine, group.size, tokenizer, prompts, limits, decoding)
     size = PartSize(limits.batch, "evaluation.generate_batch")
     generated: dict[int, tuple[str, float]] = {}
-    for batch in progress.over(rank_batches, "generating answers, batches"):
+    common = len(batches) // group.size
+    for batch in interruption.batches(rank_batches, "generating answers, batches", check, common):
         for part in [act(batch)] if engine.sharded else in_parts(act, batch, size):
             generated |= part
     merged = {number: answer for part in group.gather(list(generated.items())) for number, answer in part}

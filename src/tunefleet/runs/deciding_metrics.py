@@ -32,6 +32,13 @@ class DecidingMetrics:
         for step, evaluation in evaluations(self._plan).items():
             self._store.measured(step, evaluation)
 
+    def catch_up(self, step: int) -> None:
+        """Takes the evaluation on the cadence at `step`, where the checkpoint was saved before it was made."""
+        evaluation = evaluations(self._plan).get(step)
+        if evaluation is not None and self.early_stopping.state.get("step", 0) < step:
+            self.early_stopping.observe(step, evaluation)
+            self._store.early_stopping = self.early_stopping.state
+
     def is_to_be_saved(self, step: int, evaluation: Mapping[str, float]) -> bool:
         """Takes an evaluation on the cadence; whether it is among the best, which are saved. Collective."""
         self.early_stopping.observe(step, evaluation)

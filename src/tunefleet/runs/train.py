@@ -20,6 +20,7 @@ from tunefleet.contracts import Engine, RunState, StepResult
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup, join
 from tunefleet.engine.hardware_check import expect_planned
 from tunefleet.engine.peak_memory import peak_gib
+from tunefleet.evaluation.interruption import CutShort
 from tunefleet.evaluation.metrics import own_metrics
 from tunefleet.launch import rank_signals
 from tunefleet.launch.ending import Ending, of_stop
@@ -137,6 +138,7 @@ class _Run:
         failures.at_exit(lambda reason: self._trackers.finish({"state": "failed", "reason": reason}))
         self._announce()
         self._save_for_rewinds()
+        self._evaluate_again()
         reason = None
         while reason is None:
             try:
@@ -271,15 +273,42 @@ class _Run:
     def _evaluate(self, state: RunState, result: StepResult) -> None:
         if state.step == self._steps.total:  # it is measured at the end, with answers
             return
-        if self._deciding.is_to_be_saved(state.step, self._measure()):
+        self._evaluate_here()
+
+    def _evaluate_here(self) -> None:
+        """Evaluates, unless the run is to leave before the end of that: then it is to be made again."""
+        try:
+            evaluation = self._measure()
+        except CutShort:
+            step = self._state.step
+            self._console.print_line(f"  evaluation of step {step}: left at once, and made again when the run resumes")
+            return
+        if self._deciding.is_to_be_saved(self._state.step, evaluation):
             self._save_beside()
 
+    def _evaluate_again(self) -> None:
+        """Makes the evaluation on the cadence that an earlier start did not come to the end of. Collective."""
+        step, every = self._state.step, self._steps.evaluate_every.steps
+        if not (0 < step < self._steps.total and every and step % every == 0 and self._inputs.data.validation):
+            return
+        if self._group.agree(int(self._is_first_rank and not self._is_measured())):
+            pulse.enter("hook evaluate")
+            self._evaluate_here()
+        else:
+            self._deciding.catch_up(step)
+
+    def _expect_time(self) -> None:
+        """Raises `CutShort` where the run is asked to leave. Collective."""
+        if self._stop.is_requested():
+            raise CutShort
+
     def _measure(self) -> dict[str, float]:
-        """What was measured, as `SPLIT/loss`."""
-        record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        """What was measured, as `SPLIT/loss`. Raises `CutShort`, on all ranks, where the run is asked to leave."""
+        parts = self._plan, self._engine, self._copies, self._inputs, self._expect_time
+        record = validation.losses(*parts)
         samples: list[Sample] = []
         if validation_splits.answers_needed(self._plan.config):
-            answered, samples = validation.of_answers(self._plan, self._engine, self._copies, self._inputs)
+            answered, samples = validation.of_answers(*parts)
             record |= answered
         with self._stop.noting():
             self._trackers.log({**self._axes(), **record})
@@ -348,7 +377,10 @@ class _Run:
         In a SLURM job the end of the job writes the final state: until then another job could start beside this one.
         """
         if reason is Reason.RUNG and self._group.agree(int(self._is_first_rank and not self._is_measured())):
-            self._measure()
+            try:
+                self._measure()
+            except CutShort:
+                return self._interrupted(self._stop.reason(self._state))
         self._save()
         outcome = Ending(reason.cause, sweep_requests.prune_reason(self._plan.paths) if reason is Reason.PRUNED else "")
         self._trackers.finish({"state": outcome.state.value})

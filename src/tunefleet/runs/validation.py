@@ -15,6 +15,7 @@ from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.store.dataset import Example
 from tunefleet.evaluation import threshold
 from tunefleet.evaluation.generation import Answer, Limits, generate
+from tunefleet.evaluation.interruption import Check
 from tunefleet.evaluation.loss import mean_loss, perplexity
 from tunefleet.evaluation.metrics import own_metrics
 from tunefleet.evaluation.metrics.answer_metrics import measured
@@ -45,8 +46,11 @@ class Sample:
         return self.answer.strip() == self.reference.strip()
 
 
-def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dict[str, Any]:
-    """Loss and perplexity of every validation split, as a record to log. Collective of `group`, the model's copies."""
+def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None = None) -> dict[str, Any]:
+    """Loss and perplexity of every validation split, as a record to log. Collective of `group`, the model's copies.
+
+    Raises what `check` raises before a batch.
+    """
     record: dict[str, Any] = {}
     for split, data in inputs.data.validation.items():
         if not len(data):
@@ -61,14 +65,16 @@ def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dic
             inputs.tokenizer.pad_token_id,
             config.data.packing,
         )
-        loss = mean_loss(model, group, batches)
+        loss = mean_loss(model, group, batches, check)
         record |= {f"evaluation/{split}/loss": loss, f"evaluation/{split}/perplexity": perplexity(loss)}
     return record
 
 
-def of_answers(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> tuple[dict[str, Any], list[Sample]]:
+def of_answers(
+    plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None = None
+) -> tuple[dict[str, Any], list[Sample]]:
     """The metrics of every split, as a record to log, and every answer. Collective, as `losses`."""
-    generated = _generated(plan, model, group, inputs)
+    generated = _generated(plan, model, group, inputs, check)
     threshold = _threshold(plan.config.evaluation, list(generated.values()))
     record: dict[str, Any] = {}
     samples: list[Sample] = []
@@ -116,7 +122,9 @@ class _Answered:
         ]
 
 
-def _generated(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) -> dict[str, _Answered]:
+def _generated(
+    plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None
+) -> dict[str, _Answered]:
     """What the model answers to the selected examples of every split that has some."""
     config = plan.config.evaluation
     selected = {name: _selected(data.examples, config.generate_rows) for name, data in inputs.data.validation.items()}
@@ -127,7 +135,7 @@ def _generated(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs) ->
     return {
         name: _Answered(
             examples,
-            generate(model, group, inputs.tokenizer, [example.prompt for example in examples], limits, decoding),
+            generate(model, group, inputs.tokenizer, [example.prompt for example in examples], limits, decoding, check),
         )
         for name, examples in selected.items()
         if examples

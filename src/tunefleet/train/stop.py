@@ -62,6 +62,10 @@ class Stop:
         pulse.enter("agreeing")
         return Reason(self._group.agree(self._reason_here(state.step)))
 
+    def is_requested(self) -> bool:
+        """Whether a signal or the stop file asks the run to leave before the end of what it does. Collective."""
+        return bool(self._group.agree(int(bool(self._signalled) or self._run.stop.exists())))
+
     def _reason_here(self, step: int) -> Reason:
         if self._signalled:
             return self._signalled
