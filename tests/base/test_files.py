@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import socket
 from pathlib import Path
 
 import pytest
@@ -61,9 +63,26 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypat
     assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
 
 
-def test_a_leftover_of_a_crash_does_not_disturb_the_next_writer(tmp_path: Path) -> None:
+def test_temporary_names_differ_between_calls_processes_and_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "note.txt"
-    path.with_name(f"note.txt.{os.getpid()}.tmp").write_text("half a sen, and a long tail")
+    names = {files.temporary_beside(path) for _ in range(100)}
+    assert len(names) == 100
+    assert {name.parent for name in names} == {tmp_path}
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "the same")
+    here = files.temporary_beside(path)
+    assert files.temporary_beside(path) == here  # control
+    monkeypatch.setattr(socket, "gethostname", lambda: "another.cluster")
+    assert files.temporary_beside(path) != here
+
+
+def test_a_leftover_of_a_crash_does_not_disturb_the_next_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "note.txt"
+    monkeypatch.setattr(files, "temporary_beside", lambda path: path.with_name("note.txt.tmp"))
+    path.with_name("note.txt.tmp").write_text("half a sen, and a long tail")
     files.write_text(path, "whole")
     assert path.read_text() == "whole"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunefleet.base import pulse
+from tunefleet.base import files, pulse
 from tunefleet.base.pulse import Shares, Writer
 
 
@@ -63,11 +63,12 @@ def test_a_torn_pulse_is_none(tmp_path: Path, content: bytes) -> None:
     assert pulse.read(tmp_path / "pulse") is None
 
 
-def test_a_disk_that_is_full_still_shows_that_it_lives(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_still_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rank0.pulse.json"
     writer = Writer(path, 0)
     writer.write(Shares())
-    path.with_name(f"{path.name}.{os.getpid()}.tmp").mkdir()  # what is written first cannot be
+    (tmp_path / "temporary").mkdir()  # what is written first cannot be
+    monkeypatch.setattr(files, "temporary_beside", lambda path: tmp_path / "temporary")
     os.utime(path, (1, 1))
     assert writer.write(Shares())
     assert path.stat().st_mtime > 1

@@ -41,6 +41,8 @@ def crashed(tmp_path: Path) -> Plan:
     plan.paths.metrics.write_text(
         "".join(json.dumps({"step": step, "train/loss": 1.0}) + "\n" for step in range(1, 500))
     )
+    plan.paths.order.write_text('[{"step": 0}]')
+    plan.paths.batches.write_text('{"step": 7, "rows": [["chats.jsonl", 17]]}\n' * (run_bundle.LINES + 1))
     plan.paths.samples.write_text(json.dumps({"question": ROW}) + "\n")
     plan.paths.diff.write_text(f"+API_KEY = '{CANARY}'\n")
     (plan.paths.checkpoints / "step-3").mkdir(parents=True)
@@ -76,6 +78,8 @@ def test_it_holds_what_tells_why_and_nothing_private(crashed: Plan) -> None:
     assert "line 1 in step" in inside["logs/rank1.stacks.txt"]
     assert inside["logs/rank1.log"].splitlines()[-1] == "the end of rank 1"
     assert len(inside["logs/rank1.log"].splitlines()) == len(inside["metrics.jsonl"].splitlines()) == run_bundle.LINES
+    assert len(inside["batches.jsonl"].splitlines()) == run_bundle.LINES
+    assert json.loads(inside["order.json"]) == [{"step": 0}]
     assert "checkpoints/step-3/weights.pt" in inside["files.txt"]
     everything = "".join(inside.values())
     for private in (CANARY, ROW, "WEIGHTS"):

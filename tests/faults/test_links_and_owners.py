@@ -53,7 +53,7 @@ def pulsed(paths: RunPaths) -> None:
 REFUSED, REPLACED = "refused", "replaced"
 WRITERS: dict[str, tuple[str, Callable[[RunPaths], object]]] = {
     "status.json": (REPLACED, lambda paths: status.write(paths.status, Status(State.RUNNING))),
-    "status.json.PID.tmp": (REPLACED, lambda paths: status.write(paths.status, Status(State.RUNNING))),
+    "status.json.tmp": (REPLACED, lambda paths: status.write(paths.status, Status(State.RUNNING))),
     "stop": (REPLACED, lambda paths: files.write_text(paths.stop, "")),
     "rank0.pulse.json": (REPLACED, pulsed),
     "rank0.pulse.place": (REPLACED, pulsed),
@@ -74,7 +74,7 @@ def written_at_a_link(name: str, folder: Path) -> tuple[str, bool]:
     precious.write_bytes(PRECIOUS)
     os.utime(precious, (1, 1))
     paths.root.mkdir()
-    link = paths.root / name.replace("PID", str(os.getpid()))
+    link = paths.root / name
     link.symlink_to(precious)
     outcome = REPLACED
     try:
@@ -84,11 +84,17 @@ def written_at_a_link(name: str, folder: Path) -> tuple[str, bool]:
     return outcome, (precious.read_bytes(), precious.stat().st_mtime) == (PRECIOUS, 1)
 
 
+@pytest.fixture(autouse=True)
+def known_temporary_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody could plant a link there."""
+    monkeypatch.setattr(files, "temporary_beside", lambda path: path.with_name(f"{path.name}.tmp"))
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_planted_link_leads_to_no_file_of_the_users(name: str, tmp_path: Path) -> None:
     outcome, is_untouched = written_at_a_link(name, tmp_path)
     assert (outcome, is_untouched) == (WRITERS[name][0], True)
-    assert (tmp_path / "run" / name.replace("PID", str(os.getpid()))).is_symlink() == (outcome == REFUSED)
+    assert (tmp_path / "run" / name).is_symlink() == (outcome == REFUSED)
 
 
 @pytest.mark.parametrize("name", WRITERS)

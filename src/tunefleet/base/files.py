@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
+import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -44,8 +46,14 @@ def rewrite(path: Path, content: bytes) -> None:
         _replace(path, [content], durable=False)
 
 
+def temporary_beside(path: Path) -> Path:
+    """A new name beside `path`, which no process on any machine that shares the disk has at the same time."""
+    host = socket.gethostname().split(".")[0]
+    return path.with_name(f"{path.name}.{host}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
 def _replace(path: Path, parts: Iterable[bytes], durable: bool = True) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "wb", opener=new_file) as stream:
             stream.writelines(parts)

@@ -59,7 +59,7 @@ def declare(paths: RunPaths, view: View, host: str) -> None:
         "message": message(view, host),
         "pulses": {str(rank): asdict(pulse) if pulse else None for rank, pulse in view.pulses.items()},
     }
-    temporary = paths.hang.with_suffix(f".{os.getpid()}.tmp")
+    temporary = files.temporary_beside(paths.hang)
     files.write_json(temporary, record)
     try:
         os.link(temporary, paths.hang)

@@ -29,7 +29,10 @@ _MEMBER_BYTES = 1 << 20
 BYTES = 32 << 20
 """All members together, before they are compressed: of the logs of thousands of ranks the last are left out."""
 _FILES_LISTED = 2000
-_RECORDS = ("status.json", "plan.json", "provenance.json", "submission.json", "rung.json", "data.json", "hang.json")
+_RECORDS = (
+    *("status.json", "plan.json", "provenance.json"),
+    *("submission.json", "rung.json", "data.json", "hang.json", "order.json"),
+)
 _ANSWERS = re.compile(r"^ {2,}(?:->|!=|==) ")  # of the model, below the row that was asked
 _VARIABLES = re.compile(r"(?:SLURM|NCCL|CUDA|OMP|TORCH|PYTORCH|DS|DEEPSPEED|GLOO|UCX|HF|WANDB|MASTER)_|LD_LIB")
 _EXPLANATION = """What a run of tunefleet left behind, to be read by whoever helps. There are no weights in it, no rows
@@ -94,7 +97,7 @@ def _sources(run: RunPaths) -> Iterator[tuple[str, Any]]:
     """(name, file or function of the text), what tells most first."""
     yield "versions.json", _versions
     yield from ((name, run.root / name) for name in _RECORDS)
-    yield from ((name, run.root / name) for name in ("attempts.jsonl", "metrics.jsonl", "code.diff"))
+    yield from ((name, run.root / name) for name in ("attempts.jsonl", "metrics.jsonl", "batches.jsonl", "code.diff"))
     logs = sorted(run.root.glob("logs/*"), key=lambda path: (path.suffix == ".log", _rank(path), path.name))
     yield from ((f"logs/{path.name}", path) for path in logs)
     yield from _of_job(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import Any
 
@@ -17,7 +16,7 @@ def save(plan: Plan) -> None:
     final = plan.paths.tokenizer
     if final.is_dir():
         return
-    temporary = final.with_name(f"{final.name}.{os.getpid()}.tmp")
+    temporary = files.temporary_beside(final)
     for name, path in contents.tokenizer_files(plan):
         (temporary / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, temporary / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,7 +43,7 @@ class TokenCache:
     def write(self, rendered: Sequence[Rendered], masked: Sequence[MaskedTokens]) -> None:
         """Keeps them for the next preparation. A disk that is full keeps nothing: this saves time, and no more."""
         path = self._path(rendered)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary = files.temporary_beside(path)
         tokens, in_loss = (np.concatenate(arrays) for arrays in zip(*masked, strict=True))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
