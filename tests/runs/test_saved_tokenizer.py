@@ -11,6 +11,7 @@ import pytest
 from tests.plans import tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.base import files
+from tunefleet.base.errors import ConfigError
 from tunefleet.plan import Plan
 from tunefleet.runs import saved_tokenizer
 
@@ -48,3 +49,12 @@ def test_a_tokenizer_that_is_gone_is_still_there(plan: Plan, tmp_path: Path) -> 
     shutil.rmtree(tmp_path / "theirs")
     assert saved_tokenizer.load(plan)(ROW).input_ids == first_ids
     assert not list(plan.paths.root.glob("*.tmp"))
+
+
+def test_settings_of_another_type_are_refused_before_the_tokenizer_is_used(plan: Plan) -> None:
+    """A limit that is text was an error of transformers at the first row (fuzz of a trained run, seed 17)."""
+    saved_tokenizer.save(plan)
+    path = plan.paths.tokenizer / "tokenizer_config.json"
+    files.write_json(path, {**files.read_json(path), "model_max_length": "many"})
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        saved_tokenizer.load(plan)

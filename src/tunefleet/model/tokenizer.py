@@ -30,6 +30,7 @@ def load(
             tokenizer = _bare(Path(folder), model_type) or AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
+            tokenizer("a")  # settings of other types are no error before it is used
     except ConfigError:
         raise
     except Exception as error:  # the Rust library raises plain Exception for broken files
