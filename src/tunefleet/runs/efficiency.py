@@ -54,5 +54,5 @@ def _peak(plan: Plan) -> tuple[float, str]:
     device = plan.layout.device
     gpu = gpus.installed() if device == "cuda" else None
     if gpu and gpu.tflops:
-        return gpu.tflops, "by the data sheet of its GPU"
+        return gpu.tflops, "by the data sheet of its GPU for 16 bits"
     return measured_tflops(torch_dtype(plan.config.train.precision), torch.device(device)), "as measured here"
