@@ -170,9 +170,9 @@ def test_control_a_setting_that_nobody_listed_is_named() -> None:
 
 @pytest.mark.parametrize("look", [observers.planned, observers.prepared, observers.script, observers.built])
 def test_control_a_setting_that_nothing_reads_is_seen_by_no_observer(look: observers.Observer, folder: Path) -> None:
-    """`tracking.project` is in the configuration, the plan's copy of it and the cache's, and touches none of these."""
+    """`tracking.run_name` is in the configuration, the plan's copy of it and the cache's, and touches none of these."""
     change = Change("another", look, {"launch.name": "slurm"})
-    before, after = (observed(change, folder, s) for s in pair("tracking.project", change))
+    before, after = (observed(change, folder, s) for s in pair("tracking.run_name", change))
     assert not isinstance(before, Refused)
     assert before == after
 
