@@ -79,7 +79,7 @@ class BackgroundTracker:
     def _work(self) -> None:
         try:
             tracker = self._open()
-            while not self.has_stopped and (act := self._acts.get()) is not None:
+            while (act := self._acts.get()) is not None:
                 act(tracker)
         except BaseException as error:  # whatever it is, it must not stop the run; SystemExit would end this in silence
             self._stop(first_line(error))
