@@ -33,11 +33,12 @@ from tunefleet.plan import Machine, make
 from tunefleet.plan.choose import fit_check, on_oom
 from tunefleet.plan.estimate.work import work
 from tunefleet.plan.horizon import horizon
+from tunefleet.plan.paths import data_files
 from tunefleet.plan.processes.slots import share
 from tunefleet.runs import run_engine, run_summary, validation
 from tunefleet.runs.checkpoint_files import checkpoint_store
 from tunefleet.runs.deciding_metrics import DecidingMetrics
-from tunefleet.runs.inputs import training_batches
+from tunefleet.runs.inputs import of_source, training_batches
 from tunefleet.runs.trainable_model import build_model
 from tunefleet.tracking import wandb_server
 from tunefleet.tracking.wandb import WandbSink
@@ -84,6 +85,13 @@ def prepared(config: RunConfig, folder: Path) -> Any:
     sets = {"train": found.train, **found.validation}
     counted = found.bad_rows, dict(found.removed), dict(found.unread)
     return {name: _contents(data) for name, data in sets.items()}, counted
+
+
+def tested(config: RunConfig, folder: Path) -> Any:
+    """The rows to test on."""
+    plan = make(config, CPU)
+    source = data_files.test(plan.config.data)
+    return source and _contents(of_source(plan, source, "test", tokenizer()))
 
 
 def _contents(data: Any) -> Any:

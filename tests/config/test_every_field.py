@@ -20,7 +20,8 @@ from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
 
 ROOT = Path(__file__).parents[2]
-FILES = {"path", "target_path", "label_file", "validation_path", "validation_target_path", "tokenizer", "cache"}
+FILES = {"path", "target_path", "label_file", "validation_path", "validation_target_path", "test_path"}
+FILES |= {"test_target_path", "tokenizer", "cache"}
 HERE = {"output_dir"}
 MIX = "data.mix.*."
 

@@ -21,7 +21,9 @@ from tunefleet.base.errors import DataError, RunError
 from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
 from tunefleet.doors import control, rank, start, submit, unchanged
+from tunefleet.doors import evaluate as evaluate_door
 from tunefleet.doors import exported as exported_door
+from tunefleet.doors.named_model import NamedModel
 from tunefleet.doors.start import is_done
 from tunefleet.launch import restarts
 from tunefleet.launch.register import Run
@@ -372,8 +374,8 @@ def test_only_the_roles_that_are_asked_for_are_compared(folder: Path) -> None:
 # After training
 
 USES: dict[str, Callable[[Run], None]] = {
-    "evaluate": exported_door.evaluate,
-    "chat": exported_door.chat,
+    "evaluate": lambda run: evaluate_door.of_run(run, evaluate_door.Options()),
+    "chat": lambda run: NamedModel("", run).open() and None,
     "export": lambda run: exported_door.export(run, None),
 }
 
@@ -401,13 +403,13 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     monkeypatch.setattr(exported_door, "prepare_environment", lambda plan: None)
     done = []
     runs = type(sys)("tunefleet.runs.stand_in")
-    runs.evaluate = lambda plan, choice: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
-    runs.chat = lambda plan, ask, say, choice: done.append("chat")  # type: ignore[attr-defined]
+    runs.evaluate = lambda plan, choice, rows: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
+    runs.of_run = lambda plan, choice: done.append("chat")  # type: ignore[attr-defined]
     runs.export = lambda plan, target, choice: done.append("export") or folder  # type: ignore[attr-defined]
-    for module in ("evaluate", "chat_session", "run_summary", "checkpoint_export"):
+    for module in ("evaluate", "text_model", "run_summary", "checkpoint_export"):
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
-    runs.single_turns = lambda plan: True  # type: ignore[attr-defined]
+    runs.ALL_SPLITS, runs.Rows, runs.source_of = None, None, None  # type: ignore[attr-defined]
     runs.results, runs.sample_lines = (lambda record: {}), (lambda plan, samples: [])  # type: ignore[attr-defined]
     for use in refusing:
         with pytest.raises(RunError, match=Path(name).name):

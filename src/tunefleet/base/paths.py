@@ -83,6 +83,11 @@ class RunPaths:
         return self.root / "samples.jsonl"
 
     @property
+    def predictions(self) -> Path:
+        """Every answer of the last `tunefleet evaluate`, with prompt, reference and scores."""
+        return self.root / "predictions.jsonl"
+
+    @property
     def data(self) -> Path:
         """What the training rows are: their card, as far as it says how the model is to be used."""
         return self.root / "data.json"

@@ -164,6 +164,12 @@ class DataConfig(SourceConfig):
     validation_share: float | None = ranged(None, above=0, below=1)
     """Share of each source's rows that is held out instead of `validation_rows`, such as 0.05; a row is drawn from each
     stretch of 1 / share rows, so any number of rows streams by."""
+    test_path: str | None = None
+    """Test rows, read as `path` is: measured at the end and by `tunefleet evaluate`, and by nothing that decides."""
+    test_target_path: str | None = None
+    """File of translations of `test_path`."""
+    test_split: str | None = None
+    """Split that holds the test rows."""
     on_bad_row: OnBadRow = OnBadRow.ERROR
     """What happens to a row that cannot be read: the run ends, or leaves it out and reports it."""
     max_bad_rows: int = ranged(100, at_least=0)

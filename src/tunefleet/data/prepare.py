@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tunefleet.base import progress, pulse
 from tunefleet.base.errors import DataError
-from tunefleet.config.data import DataConfig, OnBadRow
+from tunefleet.config.data import DataConfig, OnBadRow, SourceConfig
 from tunefleet.data.checks import gate
 from tunefleet.data.checks.file_notes import FileNotes
 from tunefleet.data.checks.sample import Sample
@@ -40,6 +40,8 @@ from tunefleet.data.store.tally import tally
 from tunefleet.data.store.writer import StoredLines, StoreWriter
 
 _REMOVED = "removed_rows.txt"
+_ALONE: dict[str, Any] = {"mix": (), "packing": False, "validation_rows": 0}
+_ALONE |= dict.fromkeys(("validation_path", "validation_target_path", "validation_split"))
 _VERIFIED = 64  # conversations of a source whose masks are compared with inference
 
 
@@ -92,6 +94,22 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: 
     return Prepared(train, validation, chat, folder, was_cached, data.bad_rows, data.removed, data.unread)
 
 
+def prepare_alone(config: DataConfig, source: SourceConfig, name: str, tokenizer: Any, sequence_length: int) -> Dataset:
+    """The rows of `source`, to be measured and not to train on, each a sequence; else as `prepare` with `config`."""
+    rows = {field.name: getattr(source, field.name) for field in fields(SourceConfig)}
+    config = replace(config, **rows, **_ALONE)
+    chat = chat_template(config, tokenizer)
+    folder = cache.folder_of(config, chat, tokenizer, sequence_length)
+    folder = folder.with_name(f"{folder.name}-alone")
+    with cache.locked(folder), pulse.solo_work("preparing data"):
+        cached = cache.read(folder)
+        if cached is None:
+            write_folder(folder, config, chat, tokenizer, sequence_length, alone=name)
+        data = cached or cache.read(folder)
+    assert data is not None
+    return next(iter(data.sets.values()))
+
+
 def chat_template(config: DataConfig, tokenizer: Any) -> ChatTemplate:
     """The template of a run, with the tokenizer's special tokens."""
     if tokenizer.eos_token is None:
@@ -110,15 +128,21 @@ def _with_specials(name: str, tokenizer: Any) -> ChatTemplate:
     return ChatTemplate(sources[0], specials, sources[1])
 
 
-def write_folder(folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int) -> None:
-    """Prepares the data into `folder`, which is there when all of it is. Raises `DataError`."""
+def write_folder(
+    folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int, alone: str = ""
+) -> None:
+    """Prepares the data into `folder`, which is there when all of it is; with `alone` as a set of that name to measure.
+
+    Raises `DataError`.
+    """
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: numbers come again
     gc.freeze()  # a search for garbage need not look at the half million objects of torch and transformers
     try:
         watch = Meter()
         with progress.during("preparing data", watch.state, every_rank=True), meter.watching(watch):
-            _Preparation(config, chat, tokenizer, longest, folder, temporary).run()
+            preparation = _Preparation(config, chat, tokenizer, longest, folder, temporary)
+            preparation.run_alone(alone) if alone else preparation.run()
     finally:
         gc.unfreeze()
         shutil.rmtree(temporary, ignore_errors=True)
@@ -152,11 +176,19 @@ class _Preparation:
         for source in self._validation:
             self._write_validation(source.name, self._verified(source, clean=False))
         names += self._write_training()
+        self._publish(["train", *names])
+
+    def run_alone(self, name: str) -> None:
+        """The rows of the configuration's one source, as validation rows are written."""
+        self._write_validation(name, self._verified(Source(name, self._config), clean=False))
+        self._publish([name])
+
+    def _publish(self, names: Sequence[str]) -> None:
         self._bad.write()
         self._clean.write(cache.removed_rows(self._folder))
         (self._temporary / _REMOVED).unlink(missing_ok=True)
         counts = self._bad.count, self._clean.counts(), self._unread
-        cache.publish(self._temporary, self._folder, ["train", *names], *counts)
+        cache.publish(self._temporary, self._folder, names, *counts)
 
     def rows(self, source: Source, clean: bool = True) -> Iterator[EncodedRow]:
         """Conversations of a source, encoded."""

@@ -17,6 +17,13 @@ Command = tuple[str, Callable[[Namespace], int | None], str, Sequence[Argument]]
 """Its name, what it does, its help and its arguments."""
 
 _RUN: Argument = ("run", {"metavar": "RUN", "help": "the run's directory or name"})
+_MODEL: Argument = ("run", {"metavar": "RUN|FOLDER|MODEL", "help": "a run, or a model: a folder, a choice, OWNER/NAME"})
+_ON: Argument = ("--on", {"metavar": "DATA", "help": "a file, folder, glob, choice of data, or split of the run"})
+_LIMIT: Argument = (
+    "--limit",
+    {"type": int, "metavar": "N", "help": "so many rows and answers of each split, drawn evenly"},
+)
+_PREDICTIONS: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "predictions; RUN/predictions.jsonl"})
 _RUNS: Argument = ("runs", {"metavar": "RUN", "nargs": "+", "help": "runs or sweeps"})
 _RUNS_OR_ALL: Argument = ("runs", {"metavar": "RUN", "nargs": "*", "help": "runs or sweeps; all where none is given"})
 _OVERRIDES: Argument = ("overrides", {})  # whatever is no option of the command, as for `tunefleet train`
@@ -194,7 +201,12 @@ COMMANDS: tuple[Command, ...] = (
         "all runs and sweeps of a folder, live in a browser on this machine; cancel, resume, stop, clone from there",
         [_FOLDER, _HOST, _PORT, _EXPOSE, _READ_ONLY],
     ),
-    ("evaluate", commands.evaluate, "measure the exported model on every validation split", [_RUN, _CHECKPOINT]),
+    (
+        "evaluate",
+        commands.evaluate,
+        "measure a run's model, or one in files, on its validation and test rows or on others; evaluation.beams=8 ...",
+        [_MODEL, _CHECKPOINT, _ON, _LIMIT, _JSON, _PREDICTIONS, _OVERRIDES],
+    ),
     (
         "chat",
         commands.chat,

@@ -194,10 +194,11 @@ def report(args: Namespace) -> None:
 
 
 def evaluate(args: Namespace) -> None:
-    """Measures the exported model."""
-    from tunefleet.doors import exported
+    """Measures a run, or a model in files."""
+    from tunefleet.doors import evaluate
 
-    exported.evaluate(_named_run(args), args.checkpoint)
+    options = evaluate.Options(args.on or "", args.checkpoint, args.limit, args.json, args.to, tuple(args.overrides))
+    evaluate.evaluate(args.run, outputs_of(args), options)
 
 
 def chat(args: Namespace) -> None:

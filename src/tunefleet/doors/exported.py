@@ -1,4 +1,4 @@
-"""`tunefleet export` and `evaluate`: the trained model."""
+"""`tunefleet export`: the trained model in Hugging Face form; what every command that reads it checks first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunefleet.base import delivery, modes, status, text
+from tunefleet.base import delivery, modes, status
 from tunefleet.base.errors import RunError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause, State
@@ -21,7 +21,6 @@ from tunefleet.plan.families.lora_targets import exports_adapter_only
 
 LAST = "last"
 _MODEL = "The model was trained from what they held then: put that back."
-_ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
 
 
 @dataclass(frozen=True)
@@ -81,20 +80,6 @@ def _settle_failed_export(plan: Plan) -> None:
     run_status = status.read(plan.paths.status)
     if run_status and run_status.state is State.FAILED and run_status.cause is Cause.EXPORT:
         status.write(plan.paths.status, run_status.moved(state=State.FINISHED, cause=Cause.NONE, reason=""))
-
-
-def evaluate(run: Run, checkpoint: str = LAST) -> None:
-    """Measures the exported model on every validation split."""
-    plan = ready(run)
-    expect_model(plan, checkpoint)
-    unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
-    with heavy_imports():
-        from tunefleet.runs import run_summary
-        from tunefleet.runs.evaluate import evaluate as measure
-
-    facts, record, samples = measure(plan, checkpoint)
-    print(text.listed(facts | run_summary.results(record)))
-    print("\n".join(run_summary.sample_lines(plan, samples)))
 
 
 def expect_model(plan: Plan, checkpoint: str) -> None:

@@ -156,7 +156,7 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
     """
     sections = ("data", "model", "adapter", "parallel", "optimizer", "schedule", "train")
     values: dict[str, Any] = {name: dump(getattr(config, name)) for name in sections}
-    for setting in ("cache", "max_truncated", "max_unfilled", "workers"):
+    for setting in ("cache", "max_truncated", "max_unfilled", "workers", "test_path", "test_target_path", "test_split"):
         values["data"].pop(setting)
     for setting in ("threads", "micro_batch", "on_oom", "on_non_finite", "skip_budget", "check_replicas"):
         values["train"].pop(setting)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from tunefleet.config.data import Grouping
+from tunefleet.config.data import Grouping, SourceConfig
 from tunefleet.contracts import Group, RunState
 from tunefleet.data.batches.order import OrderedBatches
-from tunefleet.data.prepare import Prepared, prepare
+from tunefleet.data.prepare import Prepared, prepare, prepare_alone
+from tunefleet.data.store.dataset import Dataset
 from tunefleet.model.vocabulary import check_vocabulary
 from tunefleet.plan.horizon import Horizon, horizon
+from tunefleet.plan.paths import data_files
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import saved_tokenizer
 
@@ -22,6 +25,13 @@ class RunInputs:
     tokenizer: Any
     data: Prepared
     horizon: Horizon
+    test: Mapping[str, Dataset] = field(default_factory=dict)
+    """Rows to test on, by split; what decides never looks at them."""
+
+    @property
+    def measured_at_end(self) -> Mapping[str, Dataset]:
+        """Validation splits, and those to test on."""
+        return {**self.data.validation, **self.test}
 
 
 def load_inputs(plan: Plan) -> RunInputs:
@@ -30,7 +40,13 @@ def load_inputs(plan: Plan) -> RunInputs:
     if (vocab_rows := plan.sources.architecture.vocab_rows) and not plan.sources.new_tokens:
         check_vocabulary(vocab_rows, tokenizer)  # before hours of preparation; the built model's rows are checked later
     data = prepare(plan.config.data, tokenizer, plan.config.train.sequence_length)
-    return RunInputs(tokenizer, data, horizon(plan, len(data.train)))
+    test = {"test": of_source(plan, source, "test", tokenizer)} if (source := data_files.test(plan.config.data)) else {}
+    return RunInputs(tokenizer, data, horizon(plan, len(data.train)), test)
+
+
+def of_source(plan: Plan, source: SourceConfig, name: str, tokenizer: Any) -> Dataset:
+    """The rows of `source`, rendered as the run's are. Raises `DataError`."""
+    return prepare_alone(plan.config.data, source, name, tokenizer, plan.config.train.sequence_length)
 
 
 def training_batches(plan: Plan, group: Group, inputs: RunInputs, state: RunState) -> OrderedBatches:

@@ -9,6 +9,7 @@ from typing import Any
 from tunefleet.base.units import clock, count, singular
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.evaluation import VALUES_OF, metric_text
+from tunefleet.data.store.dataset import Dataset
 from tunefleet.launch.ending import Ending
 from tunefleet.model.vocabulary import other_ids
 from tunefleet.plan.choose import on_oom
@@ -32,14 +33,14 @@ def data_rows(plan: Plan, inputs: RunInputs) -> dict[str, str]:
     }
 
 
-def evaluation_facts(plan: Plan, inputs: RunInputs) -> dict[str, str]:
+def evaluation_facts(plan: Plan, splits: Mapping[str, Dataset]) -> dict[str, str]:
     """What an evaluation is of: data, sequences and precision."""
-    config, splits = plan.config, inputs.data.validation.items()
+    config = plan.config
     limit = config.evaluation.max_rows
     merged = ", with the adapter added to the weights" if config.adapter.name is not AdapterName.NONE else ""
     return {
         "data": config.data.name,
-        **{f"{name.replace('_', ' ')} rows": _row_count(len(split), limit) for name, split in splits},
+        **{f"{name.replace('_', ' ')} rows": _row_count(len(split), limit) for name, split in splits.items()},
         "precision": f"{config.train.precision.value}, as in training{merged}",
     }
 
@@ -70,7 +71,9 @@ def _split(record: dict[str, Any], prefix: str) -> str:
     standard = {"loss", "perplexity", "answers", "threshold", *values}
     measures = [key.removeprefix(f"{prefix}/") for key in record if key.startswith(f"{prefix}/")]
     parts += [f"{name.replace('_', ' ')} {record[f'{prefix}/{name}']:.4g}" for name in measures if name not in standard]
-    return ", ".join(parts) + (f" of {record[f'{prefix}/answers']} answers" if values else "")
+    answers = f" of {record[f'{prefix}/answers']} answers" if values else ""
+    threshold = record.get(f"{prefix}/threshold")
+    return ", ".join(parts) + answers + ("" if threshold is None else f", threshold {threshold:.3g}")
 
 
 def sample_lines(plan: Plan, samples: Sequence[Sample], width: int | None = None) -> list[str]:

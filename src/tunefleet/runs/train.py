@@ -431,9 +431,10 @@ class _Run:
         pulse.enter("exporting")
         failed = self._export()
         pulse.enter("evaluating")
-        record = validation.losses(self._plan, self._engine, self._copies, self._inputs)
+        splits = self._inputs.measured_at_end
+        record = validation.losses(self._plan, self._engine, self._copies, self._inputs, splits=splits)
         pulse.enter("generating")
-        answered, samples = validation.of_answers(self._plan, self._engine, self._copies, self._inputs)
+        answered, samples = validation.of_answers(self._plan, self._engine, self._copies, self._inputs, splits=splits)
         record |= answered
         pulse.enter("reporting")
         evaluation = run_summary.split_metrics(record)

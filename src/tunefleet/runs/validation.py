@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from tunefleet.config.evaluation import ALL, AUTO_THRESHOLD, EvaluationConfig
 from tunefleet.contracts import Evaluable, Group
 from tunefleet.data.batches.order import in_order
 from tunefleet.data.encode.end_of_turn import end_of_turn
-from tunefleet.data.store.dataset import Example
+from tunefleet.data.store.dataset import Dataset, Example
 from tunefleet.evaluation import threshold
 from tunefleet.evaluation.generation import Answer, Limits, generate
 from tunefleet.evaluation.interruption import Check
@@ -46,13 +46,20 @@ class Sample:
         return self.answer.strip() == self.reference.strip()
 
 
-def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None = None) -> dict[str, Any]:
-    """Loss and perplexity of every validation split, as a record to log. Collective of `group`, the model's copies.
+def losses(
+    plan: Plan,
+    model: Evaluable,
+    group: Group,
+    inputs: RunInputs,
+    check: Check | None = None,
+    splits: Mapping[str, Dataset] | None = None,
+) -> dict[str, Any]:
+    """Loss and perplexity of every split, by default of validation, as a record to log.
 
-    Raises what `check` raises before a batch.
+    Collective of `group`, the model's copies. Raises what `check` raises before a batch.
     """
     record: dict[str, Any] = {}
-    for split, data in inputs.data.validation.items():
+    for split, data in (inputs.data.validation if splits is None else splits).items():
         if not len(data):
             continue
         config = plan.config
@@ -63,7 +70,7 @@ def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check:
             group.rank,
             group.size,
             inputs.tokenizer.pad_token_id,
-            config.data.packing,
+            config.data.packing and split in inputs.data.validation,
         )
         loss = mean_loss(model, group, batches, check)
         record |= {f"evaluation/{split}/loss": loss, f"evaluation/{split}/perplexity": perplexity(loss)}
@@ -71,14 +78,27 @@ def losses(plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check:
 
 
 def of_answers(
-    plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None = None
+    plan: Plan,
+    model: Evaluable,
+    group: Group,
+    inputs: RunInputs,
+    check: Check | None = None,
+    splits: Mapping[str, Dataset] | None = None,
 ) -> tuple[dict[str, Any], list[Sample]]:
-    """The metrics of every split, as a record to log, and every answer. Collective, as `losses`."""
-    generated = _generated(plan, model, group, inputs, check)
-    threshold = _threshold(plan.config.evaluation, list(generated.values()))
+    """The metrics of every split, by default of validation, as a record to log, and every answer.
+
+    A threshold is chosen on the validation splits, whichever are measured. Collective, as `losses`.
+    """
+    validation = inputs.data.validation
+    splits = validation if splits is None else splits
+    deciding = validation if plan.config.evaluation.threshold == AUTO_THRESHOLD else {}
+    generated = _generated(plan, model, group, inputs, check, {**deciding, **splits})
+    threshold = _threshold(plan.config.evaluation, [generated[name] for name in deciding if name in generated])
     record: dict[str, Any] = {}
     samples: list[Sample] = []
     for split, answered in generated.items():
+        if split not in splits:
+            continue
         texts = answered.above(threshold, plan.config.evaluation.threshold_label)
         values = {**measured(plan.config.evaluation.metrics, texts, answered.references), "answers": len(texts)}
         values |= {} if threshold is None else {"threshold": threshold}
@@ -123,11 +143,16 @@ class _Answered:
 
 
 def _generated(
-    plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None
+    plan: Plan,
+    model: Evaluable,
+    group: Group,
+    inputs: RunInputs,
+    check: Check | None,
+    splits: Mapping[str, Dataset],
 ) -> dict[str, _Answered]:
     """What the model answers to the selected examples of every split that has some."""
     config = plan.config.evaluation
-    selected = {name: _selected(data.examples, config.generate_rows) for name, data in inputs.data.validation.items()}
+    selected = {name: _selected(data.examples, config.generate_rows) for name, data in splits.items()}
     if not any(selected.values()):
         return {}
     stops = end_of_turn(inputs.data.template, inputs.tokenizer).stops

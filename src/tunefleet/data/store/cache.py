@@ -27,7 +27,9 @@ from tunefleet.data.store.dataset import Dataset
 
 _LAYOUT = 11  # of the files in the cache: raise it when they change, or what is written into them
 _NAMES, _DIGESTS = "names.json", "digests"
-_AFTERWARDS = dict.fromkeys(("cache", "name", "workers", "group_by_length"))  # settings that change nothing in it
+_AFTERWARDS = dict.fromkeys(  # settings that change nothing in it
+    ("cache", "name", "workers", "group_by_length", "test_path", "test_target_path", "test_split")
+)
 
 
 def folder_of(config: DataConfig, chat: ChatTemplate, tokenizer: Any, sequence_length: int) -> Path:

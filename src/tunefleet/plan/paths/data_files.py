@@ -116,22 +116,25 @@ def _in_folder(folder: Path, file_type: FileType) -> list[Path]:
 
 
 def sources(data: DataConfig) -> list[SourceConfig]:
-    """Everything that rows are read from: to train on, and to validate with."""
-    validation_source = validation(data)
-    return [*(data.mix or (data,)), *([validation_source] if validation_source else [])]
+    """Everything that rows are read from: to train on, to validate with, and to test on."""
+    return [*(data.mix or (data,)), *filter(None, (validation(data), test(data)))]
 
 
 def validation(data: DataConfig) -> SourceConfig | None:
     """The source of validation rows; None where they are held out from the training rows."""
-    if not data.validation_path and not data.validation_split:
+    return _beside(data, data.validation_path, data.validation_target_path, data.validation_split)
+
+
+def test(data: DataConfig) -> SourceConfig | None:
+    """The source of test rows; None where there are none."""
+    return _beside(data, data.test_path, data.test_target_path, data.test_split)
+
+
+def _beside(data: DataConfig, path: str | None, target_path: str | None, split: str | None) -> SourceConfig | None:
+    """All rows of another file, or of another split, read as those to train on are."""
+    if not path and not split:
         return None
-    return replace(
-        data,
-        path=data.validation_path or data.path,
-        target_path=data.validation_target_path,
-        split=data.validation_split or data.split,
-        max_rows=None,
-    )
+    return replace(data, path=path or data.path, target_path=target_path, split=split or data.split, max_rows=None)
 
 
 def local_files(source: SourceConfig) -> list[Path]:
@@ -165,7 +168,13 @@ def absolute(data: DataConfig) -> DataConfig:
     template = template_file(data.template)
     if template and template.parent != TEMPLATES:
         data = replace(data, template=str(template.resolve()))
-    return replace(data, mix=mix, **_resolved(data, (*keys, "validation_path", "validation_target_path", "cache")))
+    return replace(
+        data,
+        mix=mix,
+        **_resolved(
+            data, (*keys, "validation_path", "validation_target_path", "test_path", "test_target_path", "cache")
+        ),
+    )
 
 
 def _resolved(config: Any, keys: Iterable[str]) -> dict[str, Any]:

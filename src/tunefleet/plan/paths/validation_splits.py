@@ -31,11 +31,11 @@ def names(config: DataConfig) -> Sequence[str]:
 
 
 def mixed(config: DataConfig) -> Sequence[str]:
-    """A name for each source of a mixture: its own, else from its path; none twice, and none is `train`."""
+    """A name for each source of a mixture: its own, else from its path; none twice, and none is `train` or `test`."""
     names: list[str] = []
     for number, source in enumerate(config.mix, 1):
         name = re.sub(r"[^\w.-]+", "_", source.name or Path(str(source.path)).name.split(".")[0]).strip("_.")
-        names.append(f"{name}_{number}".strip("_") if name in ("", "train", *names) else name)
+        names.append(f"{name}_{number}".strip("_") if name in ("", "train", "test", *names) else name)
     return names
 
 

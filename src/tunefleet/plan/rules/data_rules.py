@@ -38,7 +38,9 @@ def of_data(data: DataConfig) -> list[str]:
     complaints = _cleaning(data.clean)
     complaints += [complaint for i, source in enumerate(data.mix) for complaint in _source(f"data.mix[{i}]", source)]
     complaints += [*_shares(data.mix), *_beside_mix(data)] if data.mix else _source("data", data)
-    return complaints + _validation(data)
+    complaints += _share(data)
+    complaints += _beside(data, "validation", data.validation_path, data.validation_target_path, data.validation_split)
+    return complaints + _beside(data, "test", data.test_path, data.test_target_path, data.test_split)
 
 
 def _cleaning(clean: CleanConfig) -> list[str]:
@@ -164,17 +166,14 @@ def _share(data: DataConfig) -> Iterator[str]:
         yield "data.validation_share: data.validation_rows is set too. Leave out one of them."
 
 
-def _validation(data: DataConfig) -> list[str]:
-    path, target = data.validation_path, data.validation_target_path
-    complaints = [*_share(data)]
-    complaints += [f"data.validation_target_path: {target} is not a file on this machine."] if _absent(target) else []
-    if data.mix and not path and data.validation_split:
-        complaints.append("data.validation_split: goes with data.validation_path where data.mix is set.")
-    if data.target_path and not path and data.validation_split:
+def _beside(data: DataConfig, name: str, path: str | None, target: str | None, split: str | None) -> list[str]:
+    """Of the settings `validation_...` or `test_...`."""
+    complaints = [f"data.{name}_target_path: {target} is not a file on this machine."] if _absent(target) else []
+    if data.mix and not path and split:
+        complaints.append(f"data.{name}_split: goes with data.{name}_path where data.mix is set.")
+    if data.target_path and not path and split:
         complaints.append(
-            "data.validation_split: two files of lines have no splits. Give data.validation_path and "
-            "data.validation_target_path, or data.validation_split=null."
+            f"data.{name}_split: two files of lines have no splits. Give data.{name}_path and "
+            f"data.{name}_target_path, or data.{name}_split=null."
         )
-    if path is None:
-        return complaints
-    return complaints + _path("data.validation_path", SourceConfig(path=path, split=data.validation_split))
+    return complaints + (_path(f"data.{name}_path", SourceConfig(path=path, split=split)) if path else [])
