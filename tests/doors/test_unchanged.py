@@ -374,7 +374,7 @@ def test_only_the_roles_that_are_asked_for_are_compared(folder: Path) -> None:
 # After training
 
 USES: dict[str, Callable[[Run], None]] = {
-    "evaluate": lambda run: evaluate_door.of_run(run, evaluate_door.Options()),
+    "evaluate": lambda run: evaluate_door.of_run(run, evaluate_door.Options()).open() and None,
     "chat": lambda run: NamedModel("", run).open() and None,
     "export": lambda run: exported_door.export(run, None),
 }
@@ -403,7 +403,7 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     monkeypatch.setattr(exported_door, "prepare_environment", lambda plan: None)
     done = []
     runs = type(sys)("tunefleet.runs.stand_in")
-    runs.evaluate = lambda plan, choice, rows: done.append("evaluate") or ({}, {}, [])  # type: ignore[attr-defined]
+    runs.open_run = lambda plan, choice, rows: done.append("evaluate")  # type: ignore[attr-defined]
     runs.of_run = lambda plan, choice: done.append("chat")  # type: ignore[attr-defined]
     runs.export = lambda plan, target, choice: done.append("export") or folder  # type: ignore[attr-defined]
     for module in ("evaluate", "text_model", "run_summary", "checkpoint_export"):

@@ -6,10 +6,12 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunefleet.doors import compare as compare_door
 from tunefleet.doors import evaluate as evaluate_door
 from tunefleet.doors.compose import from_overrides
 from tunefleet.doors.evaluate import Options
@@ -62,10 +64,20 @@ def measured(folder: Path, overrides: list[str]) -> dict[str, Any]:
     report["without training data"] = _printed(folder, "run", Options(on=test, as_json=True, limit=5, overrides=free))
     options = Options(on=test, as_json=True, overrides=(*settings, f"data.cache={folder}/cache", *free))
     report["export"] = _printed(folder, str(plan.paths.export), options)
+    models = ["run", str(plan.paths.export)]
+    options = replace(options, to=folder / "compared.html", as_json=False, limit=6)
+    report["compared"] = _text(lambda: compare_door.compare(models, folder, options))
+    (folder / "prompts.txt").write_text("a question\n\nanother <b>\n")
+    options = replace(options, on="", to=None, limit=None)
+    report["answered"] = _text(lambda: compare_door.compare(models, folder, options, folder / "prompts.txt"))
     return report
 
 
 def _printed(folder: Path, target: str, options: Options) -> Any:
+    return json.loads(_text(lambda: evaluate_door.evaluate(target, folder, options)))
+
+
+def _text(act: Callable[[], None]) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as output:
-        evaluate_door.evaluate(target, folder, options)
-    return json.loads(output.getvalue())
+        act()
+    return output.getvalue()

@@ -69,6 +69,25 @@ def test_the_command_measures_a_file_a_run_and_an_export(reports: Any) -> None:
     assert [row["reference"] for row in rows] == [evaluations.LABELS[n % 4] for n in range(11)]
 
 
+def test_a_run_and_its_export_compare_as_one_model(reports: Any) -> None:
+    """Every difference is 0 to the rounding, no interval is sure, and all questions are on the page."""
+    folder, report = reports[1]
+    lines = [line.split("  ") for line in report["compared"].splitlines() if line.startswith("run -> ")]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert [row[2] for row in cells] == ["loss", "exact_match", "accuracy", "macro_f1"]
+    assert {row[3].lstrip("+-") for row in cells} == {"0.0000"}
+    page = (folder / "compared.html").read_text()
+    assert page.count('"question":') == 6
+    assert "seed 0" in page
+
+
+def test_prompts_are_answered_side_by_side(reports: Any) -> None:
+    folder, report = reports[1]
+    assert "no references, no scores" in report["answered"]
+    assert report["answered"].splitlines()[0].strip() == "a question"
+    assert "another \\u003cb\\u003e" in (folder / "compare.html").read_text()  # as text, never as HTML
+
+
 def test_labels_are_what_is_answered(reports: Any) -> None:
     folder, _ = reports[2]
     rows = [json.loads(line) for line in (folder / "run" / "samples.jsonl").read_text().splitlines()]

@@ -18,6 +18,13 @@ Command = tuple[str, Callable[[Namespace], int | None], str, Sequence[Argument]]
 
 _RUN: Argument = ("run", {"metavar": "RUN", "help": "the run's directory or name"})
 _MODEL: Argument = ("run", {"metavar": "RUN|FOLDER|MODEL", "help": "a run, or a model: a folder, a choice, OWNER/NAME"})
+_MODELS: Argument = ("runs", {"metavar": "RUN|FOLDER|MODEL", "nargs": "+", "help": "two or more: A B, or A B BASE"})
+_PROMPTS: Argument = (
+    "--prompts",
+    {"type": Path, "metavar": "FILE", "help": "questions: lines, or JSONL with prompt"},
+)
+_SEED: Argument = ("--seed", {"type": int, "default": 0, "metavar": "N", "help": "of the bootstrap; 0"})
+_COMPARE_PAGE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another page than compare.html"})
 _ON: Argument = ("--on", {"metavar": "DATA", "help": "a file, folder, glob, choice of data, or split of the run"})
 _LIMIT: Argument = (
     "--limit",
@@ -206,6 +213,12 @@ COMMANDS: tuple[Command, ...] = (
         commands.evaluate,
         "measure a run's model, or one in files, on its validation and test rows or on others; evaluation.beams=8 ...",
         [_MODEL, _CHECKPOINT, _ON, _LIMIT, _JSON, _PREDICTIONS, _OVERRIDES],
+    ),
+    (
+        "compare",
+        commands.compare,
+        "two or more models on the same rows, side by side, with confidence; writes a page",
+        [_MODELS, _ON, _PROMPTS, _CHECKPOINT, _LIMIT, _SEED, _COMPARE_PAGE, _OVERRIDES],
     ),
     (
         "chat",

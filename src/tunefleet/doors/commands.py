@@ -201,6 +201,17 @@ def evaluate(args: Namespace) -> None:
     evaluate.evaluate(args.run, outputs_of(args), options)
 
 
+def compare(args: Namespace) -> None:
+    """Compares models."""
+    from tunefleet.doors import compare, evaluate
+
+    settings = [text for text in args.runs if "=" in text]  # argparse takes them for models
+    targets = [text for text in args.runs if "=" not in text]
+    overrides = (*settings, *args.overrides)
+    options = evaluate.Options(args.on or "", args.checkpoint, args.limit, to=args.to, overrides=overrides)
+    compare.compare(targets, outputs_of(args), options, args.prompts, args.seed)
+
+
 def chat(args: Namespace) -> None:
     """Talks with a model."""
     from tunefleet.doors import chat_terminal

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.config import RunConfig
-from tunefleet.config.data import DataConfig
+from tunefleet.config.data import DataConfig, SourceConfig
 from tunefleet.config.load import dump, load
 from tunefleet.doors import completion, exported, unchanged
 from tunefleet.doors.exported import LAST
@@ -28,7 +28,7 @@ from tunefleet.plan.paths import data_files, model_files
 from tunefleet.plan.rules import evaluation_rules
 
 if TYPE_CHECKING:
-    from tunefleet.runs.evaluate import Measured, Rows
+    from tunefleet.runs.evaluate import Measured, Opened, Rows
 
 _ROWS = "Put that back: on other rows the numbers are not comparable, and some may be rows that it was trained on."
 _GROUP = "evaluation"
@@ -44,6 +44,10 @@ class Options:
     as_json: bool = False
     to: Path | None = None
     overrides: tuple[str, ...] = ()
+    shared: bool = False
+    """Whether other settings than those of `evaluation` are for models alone, and runs leave them out."""
+    source: SourceConfig | None = None
+    """How the rows of `on` are read, where that is not as the model's own are."""
 
 
 def evaluate(target: str, outputs: Path, options: Options) -> None:
@@ -53,39 +57,57 @@ def evaluate(target: str, outputs: Path, options: Options) -> None:
     """
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: {options.limit} is not allowed. Allowed: a whole number at least 1.")
+    target_model = prepared(target, outputs, options)
+    from tunefleet.runs import predictions  # torch
+
+    path = options.to or target_model.predictions
+    if options.to:
+        predictions.expect_free(path)
+    _print(target_model.plan, options, path, target_model.open().measure())
+
+
+@dataclass(frozen=True)
+class TargetModel:
+    """A model that can be measured: what it is called, its plan, how it is opened, where its predictions go."""
+
+    label: str
+    plan: Plan
+    open: Callable[[], Opened]
+    predictions: Path
+
+
+def prepared(target: str, outputs: Path, options: Options) -> TargetModel:
+    """What `target` names, with everything set for the libraries that are imported next."""
     if not os.path.lexists(target) and target in _choices("model"):
-        of_model(target, outputs, options)
-    elif run := (model := named(target, outputs)).run:
-        of_run(run, options)
-    else:
-        of_model(str(model.folder), outputs, options)
+        return _of_model(target, target, outputs, options)
+    model = named(target, outputs)
+    return of_run(model.run, options) if model.run else _of_model(target, str(model.folder), outputs, options)
 
 
-def of_run(run: Run, options: Options) -> None:
-    """Measures a checkpoint of a run."""
+def of_run(run: Run, options: Options) -> TargetModel:
+    """A checkpoint of a run. Raises `RunError` where files that it reads have changed."""
     plan = exported.ready(run)
     exported.expect_model(plan, options.checkpoint)
     plan = adjusted(plan, options)
-    if not _is_elsewhere(options.on, plan):
+    if not is_elsewhere(options.on, plan):
         unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
     with heavy_imports():
-        from tunefleet.runs.evaluate import evaluate as measure
+        from tunefleet.runs.evaluate import open_run
 
-    rows = _rows(plan, options.on)
-    _finish(plan, options, options.to or plan.paths.predictions, lambda: measure(plan, options.checkpoint, rows))
+    rows = _rows(plan, options)
+    return TargetModel(run.name, plan, lambda: open_run(plan, options.checkpoint, rows), plan.paths.predictions)
 
 
-def of_model(target: str, outputs: Path, options: Options) -> None:
-    """Measures a model in files."""
+def _of_model(label: str, target: str, outputs: Path, options: Options) -> TargetModel:
     plan = adjusted(model_plan(target, options), options)
     prepare_environment(plan)
     with heavy_imports():
-        from tunefleet.runs.evaluate import evaluate_model as measure
+        from tunefleet.runs.evaluate import open_model
 
-    rows = _rows(plan, options.on)
+    rows = _rows(plan, options)
     name = re.sub(r"[^\w.-]+", "-", Path(target).name)
-    path = options.to or outputs / f"predictions-{name}-{_name(options.on)}.jsonl"
-    _finish(plan, options, path, lambda: measure(plan, rows))
+    path = outputs / f"predictions-{name}-{_name(options.on)}.jsonl"
+    return TargetModel(label, plan, lambda: open_model(plan, rows), path)
 
 
 def model_plan(target: str, options: Options) -> Plan:
@@ -129,13 +151,13 @@ def adjusted(plan: Plan, options: Options) -> Plan:
     values = dump(plan.config)
     if options.limit is not None:
         values[_GROUP] |= {"max_rows": options.limit, "generate_rows": options.limit}
-    elif _is_elsewhere(options.on, plan):
+    elif is_elsewhere(options.on, plan):
         values[_GROUP] |= {"max_rows": None, "generate_rows": "all"}
     for override in overrides.parse_all(options.overrides, complaints):
         group, _, name = override.get_key_element().partition(".")
         if group == _GROUP and name:
             values[_GROUP][name] = override.value()
-        elif plan.paths.plan.exists():
+        elif plan.paths.plan.exists() and not options.shared:
             complaints.append(f"{override.input_line}: only settings of evaluation can be changed for a trained run.")
     config = load(RunConfig, values) if not complaints else plan.config
     if complaints := [*complaints, *evaluation_rules.complaints(config)]:
@@ -143,18 +165,21 @@ def adjusted(plan: Plan, options: Options) -> Plan:
     return replace(plan, config=config)
 
 
-def _is_elsewhere(on: str, plan: Plan) -> bool:
+def is_elsewhere(on: str, plan: Plan) -> bool:
     """Whether `on` names other rows than a split of the plan."""
     return bool(on) and (on in _choices("data") or os.path.lexists(on) or not re.fullmatch(r"[\w.-]+", on))
 
 
-def _rows(plan: Plan, on: str) -> Rows:
-    """The rows that `on` names. Raises `ConfigError` where there is no such file."""
+def _rows(plan: Plan, options: Options) -> Rows:
+    """The rows that `--on` names. Raises `ConfigError` where there is no such file."""
     from tunefleet.runs.evaluate import ALL_SPLITS, Rows, source_of
 
+    on = options.on
     if not on:
         return ALL_SPLITS
-    if not _is_elsewhere(on, plan):
+    if options.source:
+        return Rows(_name(on), options.source)
+    if not is_elsewhere(on, plan):
         return Rows(on)
     if on in _choices("data"):
         return Rows(_name(on), _held_out(on))
@@ -180,13 +205,10 @@ def _choices(group: str) -> Sequence[str]:
     return completion.choices(completion.search_path([]), group)
 
 
-def _finish(plan: Plan, options: Options, path: Path, measure: Any) -> None:
-    """Measures, writes the predictions to `path`, prints."""
+def _print(plan: Plan, options: Options, path: Path, measured: Measured) -> None:
+    """Writes the predictions to `path`, and prints the rest."""
     from tunefleet.runs import predictions, run_summary
 
-    if options.to:
-        predictions.expect_free(path)
-    measured: Measured = measure()
     facts, record, samples = measured
     written = os.path.relpath(path) if samples else ""
     if samples:

@@ -12,6 +12,7 @@ import torch
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.data import SourceConfig
 from tunefleet.config.evaluation import AUTO_THRESHOLD, AnswerSet
+from tunefleet.data.batches.order import in_order
 from tunefleet.data.prepare import Prepared, chat_template
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.engine.dtypes import torch_dtype
@@ -42,25 +43,54 @@ class Rows:
 ALL_SPLITS = Rows()
 
 
-def evaluate(plan: Plan, choice: str = LAST, rows: Rows = ALL_SPLITS) -> Measured:
-    """Measures the chosen checkpoint of a run: its exported model, as it computes in training, in one process."""
+@dataclass(frozen=True)
+class Opened:
+    """A model in memory, and the splits to measure it on."""
+
+    plan: Plan
+    model: PlainModel
+    inputs: RunInputs
+    splits: Mapping[str, Dataset]
+
+    def measure(self) -> Measured:
+        """Losses, answers and metrics, in one process."""
+        record = validation.losses(self.plan, self.model, SingleProcess(), self.inputs, splits=self.splits)
+        answered, samples = self.answer()
+        return run_summary.evaluation_facts(self.plan, self.splits), record | answered, samples
+
+    def answer(self) -> tuple[dict[str, Any], list[Sample]]:
+        """Answers and their metrics."""
+        return validation.of_answers(self.plan, self.model, SingleProcess(), self.inputs, splits=self.splits)
+
+    def row_losses(self) -> dict[str, list[tuple[float, int]]]:
+        """(sum of token losses, loss tokens) of each row, by split; packed splits have none."""
+        limit = self.plan.config.evaluation.max_rows
+        pad = self.inputs.tokenizer.pad_token_id
+        return {
+            split: [self.model.loss(batch) for batch in in_order(data, limit, 1, 0, 1, pad, packed=False)]
+            for split, data in self.splits.items()
+            if 0 < len(data) == len(data.examples) == data.card.conversations
+        }
+
+
+def open_run(plan: Plan, choice: str = LAST, rows: Rows = ALL_SPLITS) -> Opened:
+    """The chosen checkpoint of a run: its exported model, as it computes in training."""
     inputs, splits = _read(plan, rows)
-    return _measure(plan, exported_model.as_trained(plan, choice), inputs, splits)
+    return Opened(plan, exported_model.as_trained(plan, choice), inputs, splits)
 
 
-def evaluate_model(plan: Plan, rows: Rows) -> Measured:
-    """Measures the model that `plan` would train, as it is before the first step."""
+def open_model(plan: Plan, rows: Rows) -> Opened:
+    """The model that `plan` would train, as it is before the first step."""
     inputs, splits = _read(plan, rows)
     model = build.build(plan.sources, plan.config.train.seed, tokenizer=inputs.tokenizer)
     dtype = torch.float32 if is_slow(Machine.this()) else torch_dtype(plan.config.train.precision)
-    return _measure(plan, PlainModel(Learner(model.to(dtype), tile=plan.config.train.loss_tile)), inputs, splits)
+    learner = Learner(model.to(dtype), tile=plan.config.train.loss_tile)
+    return Opened(plan, PlainModel(learner), inputs, splits)
 
 
-def _measure(plan: Plan, model: PlainModel, inputs: RunInputs, splits: Mapping[str, Dataset]) -> Measured:
-    group = SingleProcess()
-    record = validation.losses(plan, model, group, inputs, splits=splits)
-    answered, samples = validation.of_answers(plan, model, group, inputs, splits=splits)
-    return run_summary.evaluation_facts(plan, splits), record | answered, samples
+def evaluate(plan: Plan, choice: str = LAST, rows: Rows = ALL_SPLITS) -> Measured:
+    """Measures the chosen checkpoint of a run."""
+    return open_run(plan, choice, rows).measure()
 
 
 def _read(plan: Plan, rows: Rows) -> tuple[RunInputs, Mapping[str, Dataset]]:

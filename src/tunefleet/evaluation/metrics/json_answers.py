@@ -17,15 +17,15 @@ def json_answers(answers: Sequence[str], references: Sequence[str]) -> dict[str,
     A value counts with its path, and as often as it is there: micro-averaged F1, as CoNLL counts spans (Tjong Kim Sang
     and De Meulder 2003). An answer that is no JSON has no values, so it costs recall.
     """
-    parsed = [_slots(answer) for answer in answers]
-    expected = [_slots(reference) or Counter() for reference in references]
-    right = sum(((slots or Counter()) & target).total() for slots, target in zip(parsed, expected, strict=True))
-    counted = sum(slots.total() for slots in (*filter(None, parsed), *expected))
-    valid = sum(slots is not None for slots in parsed) / len(parsed)
+    given = [slots(answer) for answer in answers]
+    expected = [slots(reference) or Counter() for reference in references]
+    right = sum(((values or Counter()) & target).total() for values, target in zip(given, expected, strict=True))
+    counted = sum(values.total() for values in (*filter(None, given), *expected))
+    valid = sum(values is not None for values in given) / len(given)
     return {"json_valid": valid, "slot_f1": 2 * right / counted if counted else 1.0}
 
 
-def _slots(text: str) -> Counter[Slot] | None:
+def slots(text: str) -> Counter[Slot] | None:
     """The values of a text that is JSON, None of another."""
     try:
         return Counter(_leaves(json.loads(text), ""))
