@@ -21,7 +21,7 @@ from tunefleet.base.errors import DataError, RunError
 from tunefleet.base.status import State, Status
 from tunefleet.config import RunConfig, load
 from tunefleet.doors import control, rank, start, submit, unchanged
-from tunefleet.doors import evaluate as evaluate_door
+from tunefleet.doors import evaluate_models as evaluate_door
 from tunefleet.doors import exported as exported_door
 from tunefleet.doors.named_model import NamedModel
 from tunefleet.doors.start import is_done

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.doors import compare as compare_door
-from tunefleet.doors import evaluate as evaluate_door
+from tunefleet.doors import evaluate_models as evaluate_door
 from tunefleet.doors.compose import from_overrides
-from tunefleet.doors.evaluate import Options
+from tunefleet.doors.evaluate_models import Options
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.runs.evaluate import Rows, evaluate
 from tunefleet.runs.train import train

@@ -8,7 +8,7 @@ import pytest
 
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.doors.compare import compare
-from tunefleet.doors.evaluate import Options
+from tunefleet.doors.evaluate_models import Options
 from tunefleet.evaluation.metrics.row_statistics import RowStatistics, ratio
 from tunefleet.runs.comparison import Side, compared
 from tunefleet.runs.validation import Sample

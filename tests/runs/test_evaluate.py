@@ -12,7 +12,7 @@ import pytest
 from tests.ranks import run_in_ranks
 from tests.runs import evaluations
 from tunefleet.base.errors import ConfigError, RunError
-from tunefleet.doors.evaluate import Options, evaluate
+from tunefleet.doors.evaluate_models import Options, evaluate
 from tunefleet.plan.paths import validation_splits
 
 VALUES = {"loss", "perplexity", "exact_match", "accuracy", "macro_f1", "answers"}
@@ -110,6 +110,9 @@ def test_test_rows_decide_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (Options(pass_at=(1,)), "Allow it with --run-generated-code"),
+        (Options(pass_at=(1, 10), answers=5, runs_code=True), "5 answers give no pass@10"),
+        (Options(pass_at=(1,), runs_code=True), "Set evaluation.decoding=sampling"),
         (Options(limit=0), "--limit: 0 is not allowed"),
         (Options(overrides=("optimizer.lr=1",)), "only settings of evaluation can be changed"),
         (Options(overrides=("evaluation.beams=3",)), "evaluation.beams=3: not used"),
@@ -128,6 +131,15 @@ def test_what_cannot_be_measured_is_refused(
     plan.paths.checkpoints.mkdir()
     with pytest.raises(ConfigError, match=message):
         evaluate("run", tmp_path, options)
+
+
+def test_labels_and_thresholds_are_not_read_from_the_rows_that_are_measured(tmp_path: Path) -> None:
+    evaluations.files(tmp_path)
+    rows = ("data.format=labelled", "data.tokenizer=demo", f"data.cache={tmp_path}/cache")
+    for setting, message in (("answers=labels", "List evaluation.labels"), ("threshold=auto", "Give a number")):
+        options = Options(on=str(tmp_path / "test.jsonl"), overrides=(*rows, f"evaluation.{setting}"))
+        with pytest.raises(ConfigError, match=message):
+            evaluate("opt-tiny", tmp_path, options)
 
 
 def test_a_model_needs_rows_and_nothing_else_is_a_model(tmp_path: Path) -> None:

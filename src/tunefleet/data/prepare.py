@@ -40,8 +40,8 @@ from tunefleet.data.store.tally import tally
 from tunefleet.data.store.writer import StoredLines, StoreWriter
 
 _REMOVED = "removed_rows.txt"
-_ALONE: dict[str, Any] = {"mix": (), "packing": False, "validation_rows": 0}
-_ALONE |= dict.fromkeys(("validation_path", "validation_target_path", "validation_split"))
+_ONE_SET: dict[str, Any] = {"mix": (), "packing": False, "validation_rows": 0}
+_ONE_SET |= dict.fromkeys(("validation_path", "validation_target_path", "validation_split", "validation_share"))
 _VERIFIED = 64  # conversations of a source whose masks are compared with inference
 
 
@@ -97,14 +97,14 @@ def prepare(config: DataConfig, tokenizer: Any, sequence_length: int, thorough: 
 def prepare_alone(config: DataConfig, source: SourceConfig, name: str, tokenizer: Any, sequence_length: int) -> Dataset:
     """The rows of `source`, to be measured and not to train on, each a sequence; else as `prepare` with `config`."""
     rows = {field.name: getattr(source, field.name) for field in fields(SourceConfig)}
-    config = replace(config, **rows, **_ALONE)
+    config = replace(config, **rows, **_ONE_SET)
     chat = chat_template(config, tokenizer)
     folder = cache.folder_of(config, chat, tokenizer, sequence_length)
     folder = folder.with_name(f"{folder.name}-alone")
     with cache.locked(folder), pulse.solo_work("preparing data"):
         cached = cache.read(folder)
         if cached is None:
-            write_folder(folder, config, chat, tokenizer, sequence_length, alone=name)
+            write_folder(folder, config, chat, tokenizer, sequence_length, only_set=name)
         data = cached or cache.read(folder)
     assert data is not None
     return next(iter(data.sets.values()))
@@ -129,9 +129,9 @@ def _with_specials(name: str, tokenizer: Any) -> ChatTemplate:
 
 
 def write_folder(
-    folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int, alone: str = ""
+    folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int, only_set: str = ""
 ) -> None:
-    """Prepares the data into `folder`, which is there when all of it is; with `alone` as a set of that name to measure.
+    """Prepares the data into `folder`, which is there when all of it is; with `only_set` as one set of that name.
 
     Raises `DataError`.
     """
@@ -142,7 +142,7 @@ def write_folder(
         watch = Meter()
         with progress.during("preparing data", watch.state, every_rank=True), meter.watching(watch):
             preparation = _Preparation(config, chat, tokenizer, longest, folder, temporary)
-            preparation.run_alone(alone) if alone else preparation.run()
+            preparation.run_alone(only_set) if only_set else preparation.run()
     finally:
         gc.unfreeze()
         shutil.rmtree(temporary, ignore_errors=True)

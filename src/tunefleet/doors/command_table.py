@@ -25,6 +25,14 @@ _PROMPTS: Argument = (
 )
 _SEED: Argument = ("--seed", {"type": int, "default": 0, "metavar": "N", "help": "of the bootstrap; 0"})
 _COMPARE_PAGE: Argument = ("--to", {"type": Path, "metavar": "FILE", "help": "another page than compare.html"})
+_OF_CODE: tuple[Argument, ...] = (
+    ("--pass-at", {"type": commands.whole_numbers, "default": (), "metavar": "K,K", "help": "pass@k of code answers"}),
+    ("--answers", {"type": int, "metavar": "N", "help": "of --pass-at: answers to each question, twice K by default"}),
+    (
+        "--run-generated-code",
+        {"action": "store_true", "help": "of --pass-at: run what the model writes"},
+    ),
+)
 _ON: Argument = ("--on", {"metavar": "DATA", "help": "a file, folder, glob, choice of data, or split of the run"})
 _LIMIT: Argument = (
     "--limit",
@@ -212,7 +220,7 @@ COMMANDS: tuple[Command, ...] = (
         "evaluate",
         commands.evaluate,
         "measure a run's model, or one in files, on its validation and test rows or on others; evaluation.beams=8 ...",
-        [_MODEL, _CHECKPOINT, _ON, _LIMIT, _JSON, _PREDICTIONS, _OVERRIDES],
+        [_MODEL, _CHECKPOINT, _ON, _LIMIT, _JSON, _PREDICTIONS, *_OF_CODE, _OVERRIDES],
     ),
     (
         "compare",

@@ -195,20 +195,22 @@ def report(args: Namespace) -> None:
 
 def evaluate(args: Namespace) -> None:
     """Measures a run, or a model in files."""
-    from tunefleet.doors import evaluate
+    from tunefleet.doors import evaluate_models
 
-    options = evaluate.Options(args.on or "", args.checkpoint, args.limit, args.json, args.to, tuple(args.overrides))
-    evaluate.evaluate(args.run, outputs_of(args), options)
+    code = {"pass_at": args.pass_at, "answers": args.answers, "runs_code": args.run_generated_code}
+    overrides = tuple(args.overrides)
+    options = evaluate_models.Options(args.on or "", args.checkpoint, args.limit, args.json, args.to, overrides, **code)
+    evaluate_models.evaluate(args.run, outputs_of(args), options)
 
 
 def compare(args: Namespace) -> None:
     """Compares models."""
-    from tunefleet.doors import compare, evaluate
+    from tunefleet.doors import compare, evaluate_models
 
     settings = [text for text in args.runs if "=" in text]  # argparse takes them for models
     targets = [text for text in args.runs if "=" not in text]
     overrides = (*settings, *args.overrides)
-    options = evaluate.Options(args.on or "", args.checkpoint, args.limit, to=args.to, overrides=overrides)
+    options = evaluate_models.Options(args.on or "", args.checkpoint, args.limit, to=args.to, overrides=overrides)
     compare.compare(targets, outputs_of(args), options, args.prompts, args.seed)
 
 
@@ -252,6 +254,14 @@ def rm(args: Namespace) -> int:
     from tunefleet.doors import rm
 
     return rm.remove(args.runs, outputs_of(args), args.yes)
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Of `1,10`. Raises `ArgumentTypeError` for anything else."""
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() and 0 < int(number) <= 10_000 for number in numbers):
+        raise ArgumentTypeError(f"{text!r} is not allowed. Allowed: whole numbers from 1 to 10000, such as 1,10.")
+    return tuple(map(int, numbers))
 
 
 def checkpoint_choice(text: str) -> str:

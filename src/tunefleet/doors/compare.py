@@ -14,7 +14,7 @@ from tunefleet.base import files, text
 from tunefleet.base.errors import ConfigError
 from tunefleet.config.data import Format, SourceConfig
 from tunefleet.config.evaluation import metric_text
-from tunefleet.doors.evaluate import Options, TargetModel, prepared
+from tunefleet.doors.evaluate_models import Options, TargetModel, prepared
 from tunefleet.report import compare_page
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def compare(
     if os.path.lexists(page) and not compare_page.is_ours(page):
         raise ConfigError(f"{page}: is there already, and no page of `tunefleet compare`. Name another with --to.")
     with tempfile.TemporaryDirectory() as scratch:
-        asked = replace(options, to=None, shared=True)
+        shared_options = replace(options, to=None, shared=True)
         if prompts:
-            asked = replace(asked, on=str(prompts), source=_as_rows(prompts, Path(scratch)))
-        models = _prepared(targets, outputs, asked)
+            shared_options = replace(shared_options, on=str(prompts), source=_as_rows(prompts, Path(scratch)))
+        models = _prepared(targets, outputs, shared_options)
         comparison = _compared(models, bool(prompts), seed)
     tables = _tables(comparison)
     labels, page_tables = [side.label for side in comparison.sides], {name: asdict(t) for name, t in tables.items()}
@@ -71,7 +71,7 @@ def _compared(models: Sequence[TargetModel], only_answers: bool, seed: int) -> C
 def _as_rows(prompts: Path, scratch: Path) -> SourceConfig:
     """Questions as rows: the lines of a text file, or `prompt` of a JSONL file. Raises `ConfigError`."""
     try:
-        lines = [line for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in files.read_text(prompts).splitlines() if line.strip()]
         questions = [json.loads(line)[_PROMPT] for line in lines] if prompts.suffix == ".jsonl" else lines
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--prompts: {prompts} cannot be read: {error}.") from None
@@ -81,7 +81,7 @@ def _as_rows(prompts: Path, scratch: Path) -> SourceConfig:
         raise ConfigError(f"--prompts: {prompts} holds no question.")
     path = scratch / "prompts.jsonl"
     rows = [{_PROMPT: str(question), "completion": _PLACEHOLDER} for question in questions]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    files.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
     return SourceConfig(path=str(path), format=Format.PROMPT_COMPLETION)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunefleet.base import files
 from tunefleet.report import html_page
 
 _GENERATOR = "tunefleet compare"
@@ -27,6 +28,6 @@ def filled(labels: Sequence[str], tables: Mapping[str, Any], answers: Sequence[M
 def is_ours(path: Path) -> bool:
     """Whether a file is a page of `tunefleet compare`, which the next one may replace."""
     try:
-        return html_page.mark(_GENERATOR) in path.read_text(encoding="utf-8")[:_HEAD]
+        return html_page.mark(_GENERATOR) in files.read_text(path)[:_HEAD]
     except (OSError, UnicodeDecodeError):
         return False

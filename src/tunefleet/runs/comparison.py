@@ -69,9 +69,9 @@ def _statistics(
 
 def compared(sides: Sequence[Side], seed: int) -> Comparison:
     """Every pair of models. Raises `DataError` where they did not answer the same questions."""
-    for other in sides[1:]:
-        if _questions(other) != _questions(sides[0]):
-            raise DataError(f"{sides[0].label} and {other.label} did not read the same rows: nothing can be paired.")
+    for side in sides[1:]:
+        if _questions(side) != _questions(sides[0]):
+            raise DataError(f"{sides[0].label} and {side.label} did not read the same rows: nothing can be paired.")
     pairs: list[Pair] = []
     notes: dict[str, None] = {}
     for first, second in combinations(range(len(sides)), 2):
@@ -91,8 +91,10 @@ def _questions(model: Side) -> list[Any]:
 
 def _shared(first: Side, second: Side) -> Iterator[tuple[str, str, tuple[RowStatistics, RowStatistics]]]:
     for split, values in first.statistics.items():
-        others = second.statistics.get(split, {})
-        yield from ((split, name, (values[name], others[name])) for name in values if name in others)
+        values_of_second = second.statistics.get(split, {})
+        yield from (
+            (split, name, (values[name], values_of_second[name])) for name in values if name in values_of_second
+        )
 
 
 def _same_tokens(first: RowStatistics, second: RowStatistics) -> bool:

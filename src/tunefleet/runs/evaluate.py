@@ -99,8 +99,8 @@ def _read(plan: Plan, rows: Rows) -> tuple[RunInputs, Mapping[str, Dataset]]:
         tokenizer = saved_tokenizer.load(plan)
         data = of_source(plan, rows.source, rows.name, tokenizer)
         template = chat_template(plan.config.data, tokenizer)
-        alone = Prepared(data, {}, template, Path(), was_cached=True, bad_rows=0, removed={})
-        return RunInputs(tokenizer, alone, horizon(plan, 1)), {rows.name: data}
+        prepared = Prepared(data, {}, template, Path(), was_cached=True, bad_rows=0, removed={})
+        return RunInputs(tokenizer, prepared, horizon(plan, 1)), {rows.name: data}
     inputs = load_inputs(plan)
     if rows.source:
         return inputs, {rows.name: of_source(plan, rows.source, rows.name, inputs.tokenizer)}
@@ -120,5 +120,5 @@ def source_of(plan: Plan, path: str) -> SourceConfig:
     """The rows in `path`, read as the plan reads its training rows; of a mixture each format is recognised."""
     if plan.config.data.mix:
         return SourceConfig(path=path)
-    own = {field.name: getattr(plan.config.data, field.name) for field in fields(SourceConfig)}
-    return replace(SourceConfig(**own), path=path, target_path=None, split=None, max_rows=None)
+    settings = {field.name: getattr(plan.config.data, field.name) for field in fields(SourceConfig)}
+    return replace(SourceConfig(**settings), path=path, target_path=None, split=None, max_rows=None)

@@ -44,7 +44,7 @@ def expect_free(path: Path) -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with open(path, encoding="utf-8", opener=files.plain) as lines:
             first = next(lines, "")
         return not first or set(json.loads(first)) >= _KEYS
     except (OSError, ValueError, TypeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,19 +152,23 @@ def _generated(
 ) -> dict[str, _Answered]:
     """What the model answers to the selected examples of every split that has some."""
     config = plan.config.evaluation
-    selected = {name: _selected(data.examples, config.generate_rows) for name, data in splits.items()}
+    selected = {name: selected_examples(data.examples, config.generate_rows) for name, data in splits.items()}
     if not any(selected.values()):
         return {}
+    answer = answering(plan, model, group, inputs, check)
+    return {name: _Answered(examples, answer(examples)) for name, examples in selected.items() if examples}
+
+
+def answering(
+    plan: Plan, model: Evaluable, group: Group, inputs: RunInputs, check: Check | None = None
+) -> Callable[[Sequence[Example]], list[Answer]]:
+    """What answers examples as `evaluation` says. Raises `ConfigError` as `decoding_of`; a call is collective."""
     stops = end_of_turn(inputs.data.template, inputs.tokenizer).stops
-    limits, decoding = _limits(config, plan.config.train.sequence_length, stops), decoding_of(plan, inputs)
-    return {
-        name: _Answered(
-            examples,
-            generate(model, group, inputs.tokenizer, [example.prompt for example in examples], limits, decoding, check),
-        )
-        for name, examples in selected.items()
-        if examples
-    }
+    limits = _limits(plan.config.evaluation, plan.config.train.sequence_length, stops)
+    decoding = decoding_of(plan, inputs)
+    return lambda examples: generate(
+        model, group, inputs.tokenizer, [example.prompt for example in examples], limits, decoding, check
+    )
 
 
 def _threshold(config: EvaluationConfig, answered: Sequence[_Answered]) -> float | None:
@@ -184,7 +188,7 @@ def _question(example: Example) -> str:
     return example.messages[-1]["content"] if example.messages else ""
 
 
-def _selected(examples: Sequence[Example], limit: int) -> list[Example]:
+def selected_examples(examples: Sequence[Example], limit: int) -> list[Example]:
     """`limit` of them, evenly spaced."""
     return [examples[place] for place in evenly_spaced(len(examples), len(examples) if limit == ALL else limit)]
 

@@ -17,11 +17,11 @@ def json_answers(answers: Sequence[str], references: Sequence[str]) -> dict[str,
     A value counts with its path, and as often as it is there: micro-averaged F1, as CoNLL counts spans (Tjong Kim Sang
     and De Meulder 2003). An answer that is no JSON has no values, so it costs recall.
     """
-    given = [slots(answer) for answer in answers]
+    parsed = [slots(answer) for answer in answers]
     expected = [slots(reference) or Counter() for reference in references]
-    right = sum(((values or Counter()) & target).total() for values, target in zip(given, expected, strict=True))
-    counted = sum(values.total() for values in (*filter(None, given), *expected))
-    valid = sum(values is not None for values in given) / len(given)
+    right = sum(((values or Counter()) & target).total() for values, target in zip(parsed, expected, strict=True))
+    counted = sum(values.total() for values in (*filter(None, parsed), *expected))
+    valid = sum(values is not None for values in parsed) / len(parsed)
     return {"json_valid": valid, "slot_f1": 2 * right / counted if counted else 1.0}
 
 

@@ -54,12 +54,12 @@ def _equal(answers: Sequence[str], references: Sequence[str]) -> RowStatistics:
 
 
 def _json(answers: Sequence[str], references: Sequence[str]) -> dict[str, RowStatistics]:
-    given = [json_answers.slots(answer) for answer in answers]
+    parsed = [json_answers.slots(answer) for answer in answers]
     expected = [json_answers.slots(reference) or Counter() for reference in references]
-    pairs = [(slots or Counter(), target) for slots, target in zip(given, expected, strict=True)]
+    pairs = [(slots or Counter(), target) for slots, target in zip(parsed, expected, strict=True)]
     right = [2.0 * (slots & target).total() for slots, target in pairs]
     counted = [float(slots.total() + target.total()) for slots, target in pairs]
-    return {"json_valid": _mean([float(slots is not None) for slots in given]), "slot_f1": ratio(right, counted, 1.0)}
+    return {"json_valid": _mean([float(slots is not None) for slots in parsed]), "slot_f1": ratio(right, counted, 1.0)}
 
 
 def _labels(answers: Sequence[str], references: Sequence[str]) -> dict[str, RowStatistics]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.config import RunConfig
 from tunefleet.config.data import DataConfig, SourceConfig
+from tunefleet.config.evaluation import AUTO_THRESHOLD, AnswerSet, Decoding
 from tunefleet.config.load import dump, load
 from tunefleet.doors import completion, exported, unchanged
 from tunefleet.doors.exported import LAST
@@ -44,6 +46,11 @@ class Options:
     as_json: bool = False
     to: Path | None = None
     overrides: tuple[str, ...] = ()
+    pass_at: tuple[int, ...] = ()
+    """Of pass@k, which runs what the model answers: allowed with `runs_code` alone."""
+    answers: int | None = None
+    """Of pass@k: answers to each question; twice the largest k."""
+    runs_code: bool = False
     shared: bool = False
     """Whether other settings than those of `evaluation` are for models alone, and runs leave them out."""
     source: SourceConfig | None = None
@@ -57,13 +64,46 @@ def evaluate(target: str, outputs: Path, options: Options) -> None:
     """
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: {options.limit} is not allowed. Allowed: a whole number at least 1.")
+    if options.pass_at:
+        _expect_code_allowed(options)
     target_model = prepared(target, outputs, options)
+    if options.pass_at:
+        return _print_pass_rates(target_model, options)
     from tunefleet.runs import predictions  # torch
 
     path = options.to or target_model.predictions
     if options.to:
         predictions.expect_free(path)
     _print(target_model.plan, options, path, target_model.open().measure())
+
+
+def _expect_code_allowed(options: Options) -> None:
+    if not options.runs_code:
+        raise ConfigError(
+            "--pass-at: runs programs that the model writes on this machine, as you, with limits and without a network "
+            "but able to read your files. Allow it with --run-generated-code."
+        )
+    if min(options.pass_at) < 1 or _answers(options) < max(options.pass_at):
+        raise ConfigError(f"--answers: {_answers(options)} answers give no pass@{max(options.pass_at)}. Take more.")
+
+
+def _answers(options: Options) -> int:
+    return 2 * max(options.pass_at) if options.answers is None else options.answers
+
+
+def _print_pass_rates(model: TargetModel, options: Options) -> None:
+    from tunefleet.evaluation.sandbox import isolation
+    from tunefleet.runs import code_answers
+
+    if model.plan.config.evaluation.decoding is not Decoding.SAMPLING and _answers(options) > 1:
+        raise ConfigError("--pass-at: the same answer every time. Set evaluation.decoding=sampling.")
+    if not isolation():
+        print("tunefleet: unshare is not allowed here: answers are run with a network", file=sys.stderr)
+    record = code_answers.pass_rates(model.open(), options.pass_at, _answers(options))
+    if options.as_json:
+        print(json.dumps({"splits": _by_split(record), "answers": _answers(options)}))
+    else:
+        print(text.listed({key.removeprefix("evaluation/"): f"{value:.1%}" for key, value in record.items()}))
 
 
 @dataclass(frozen=True)
@@ -100,6 +140,7 @@ def of_run(run: Run, options: Options) -> TargetModel:
 
 def _of_model(label: str, target: str, outputs: Path, options: Options) -> TargetModel:
     plan = adjusted(model_plan(target, options), options)
+    _expect_no_leak(plan, options)
     prepare_environment(plan)
     with heavy_imports():
         from tunefleet.runs.evaluate import open_model
@@ -108,6 +149,17 @@ def _of_model(label: str, target: str, outputs: Path, options: Options) -> Targe
     name = re.sub(r"[^\w.-]+", "-", Path(target).name)
     path = outputs / f"predictions-{name}-{_name(options.on)}.jsonl"
     return TargetModel(label, plan, lambda: open_model(plan, rows), path)
+
+
+def _expect_no_leak(plan: Plan, options: Options) -> None:
+    """Raises `ConfigError` where labels or a threshold would be read from the very rows that are measured."""
+    config = plan.config.evaluation
+    if options.on in _choices("data"):
+        return
+    if config.answers is AnswerSet.LABELS and not config.labels:
+        raise ConfigError("evaluation.answers=labels: a model in files has no training data. List evaluation.labels.")
+    if config.threshold == AUTO_THRESHOLD:
+        raise ConfigError("evaluation.threshold=auto: a model in files has no validation rows. Give a number.")
 
 
 def model_plan(target: str, options: Options) -> Plan:
