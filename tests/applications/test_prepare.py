@@ -145,6 +145,7 @@ def test_an_application_is_an_experiment_that_reads_what_is_prepared(
         assert config.data.path == "demo"
         return
     folder = tmp_path / str(APPLICATIONS[name].folder)
-    assert (config.data.path, config.data.validation_path) == (f"{folder}/train.jsonl", f"{folder}/validation.jsonl")
+    paths = (config.data.path, config.data.validation_path, config.data.test_path)
+    assert paths == tuple(f"{folder}/{split}.jsonl" for split in ("train", "validation", "test"))
     assert config.model.tokenizer == f"{folder}/tokenizer"
     assert config.model.architecture["vocab_size"] == PREPARED[folder.name].vocabulary
