@@ -15,9 +15,10 @@ from tests.board.boards import made, stand
 from tunefleet.base import files
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
-from tunefleet.board import run_query
+from tunefleet.board import run_list, run_query
 from tunefleet.board.run_list import RunList
 from tunefleet.board.run_query import RunQuery
+from tunefleet.launch.run_state import StatusReader
 
 MANY = 10_000
 MEMORY = "/dev/shm"
@@ -45,7 +46,7 @@ def folder() -> Iterator[Path]:
 
 
 def test_ten_thousand_runs_are_read_once(folder: Path, reads: list[Path]) -> None:
-    settings = {f"key_{i}": i for i in range(60)}
+    settings = {f"key_{i}": i for i in range(10)}
     finished = {"state": "finished", "total_steps": 9, "evaluation": {}, "best": {}, "pid": 1, "host": "elsewhere"}
     for number in range(MANY):
         run = folder / f"run-{number:05}"
@@ -104,6 +105,23 @@ def test_runs_come_go_and_change(tmp_path: Path) -> None:
     assert set(runs.rows) == {"second", "third"}
     assert runs.row("first") is None
     assert runs.row("third")
+
+
+def test_the_first_rows_are_shown_while_others_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        made(tmp_path, f"run-{number}")
+    monkeypatch.setattr(run_list, "SHOWN_EVERY", 2)
+    shown: list[tuple[int, tuple[int, int]]] = []
+
+    class Onlooker(StatusReader):
+        def checked(self, run: RunPaths, run_status: Status | None) -> Status | None:
+            shown.append((len(runs.rows), runs.progress))
+            return run_status
+
+    runs = RunList(tmp_path, Onlooker)
+    runs.refresh()
+    assert shown == [(0, (0, 0)), (1, (0, 5)), (1, (0, 5)), (3, (2, 5)), (3, (2, 5))]
+    assert (len(runs.rows), runs.progress) == (5, (5, 5))
 
 
 def test_a_run_that_never_began_is_planned(tmp_path: Path) -> None:

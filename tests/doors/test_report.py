@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -119,6 +120,32 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     assert "optimizer.lr" in view.settings
     assert run_view.view(torn).results == {"rows/loss": 1.25}
     assert run_page.filled([bare, torn])
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    """A pipe would keep a reader waiting for ever, and a folder has no lines."""
+    run = trained(tmp_path, "piped", 0.05)
+    for path in (run.paths.samples, run.paths.metrics):
+        path.unlink()
+    os.mkfifo(run.paths.samples)
+    run.paths.metrics.mkdir()
+    view = run_view.view(run)
+    assert (view.curves, view.samples, view.state) == ({}, [], "finished")
+
+
+def test_numbers_that_are_none_are_left_out(tmp_path: Path) -> None:
+    run = trained(tmp_path, "edited", 0.05)
+    rows = [
+        {"step": 1, "train/loss": 3.0, "seconds": "a", "train/seconds": "b", "tokens": None},
+        {"step": 2, "train/loss": "low", "memory/peak_gib": [1]},
+        {"step": 3, "train/loss": float("nan"), "evaluation/rows/loss": {}},
+        {"step": 4, "train/loss": 2.0, "train/seconds": 0.5, "tokens": 400},
+    ]
+    run.paths.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    view = run_view.view(run)
+    assert view.curves["train/loss"].values == [3.0, 2.0]
+    assert view.curves["train/loss"].seconds == [0.0, 2.0]
+    assert view.results == {}
 
 
 def test_values_are_those_of_the_metrics(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tunefleet.config.load import leaves
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader
 
+SHOWN_EVERY = 500  # runs of the first refresh, which may take long
 QUEUE_AGE = 30.0  # seconds for which SLURM's answer, and that a process lives, is believed
 _ABSENT: Mark = (0, 0, 0)
 
@@ -84,7 +85,7 @@ class RunList:
         self._turn, self._refreshing = threading.Lock(), threading.Lock()
         self._rows: Mapping[str, RunRow] = {}
         self.progress = (0, 0)
-        """How many runs the refresh that goes on has looked at, of how many."""
+        """How many runs the first refresh has looked at, of how many."""
 
     @property
     def rows(self) -> Mapping[str, RunRow]:
@@ -100,12 +101,14 @@ class RunList:
                 for removed in self._entries.keys() - set(names):
                     del self._entries[removed]
             rows: dict[str, RunRow] = {}
+            is_first = not self._rows
             for place, name in enumerate(names):
-                self.progress = (place, len(names))
                 with self._turn:  # anew for each: a page of one run need not wait for ten thousand
                     row = self._look(name)
                 if row:
                     rows[name] = row
+                if is_first and place % SHOWN_EVERY == 0:
+                    self._rows, self.progress = dict(rows), (place, len(names))
             self._rows, self.progress = rows, (len(names), len(names))
 
     def row(self, name: str) -> RunRow | None:

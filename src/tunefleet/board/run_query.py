@@ -95,8 +95,9 @@ def _of_settings(
     key: str, sign: Callable[[Any, Any], bool], bound: str, rows: Sequence[RunRow]
 ) -> Callable[[RunRow], bool]:
     """Each different text of a setting is compared once, however many runs have it."""
-    texts = {text for row in rows for text in row.settings if text.startswith(f"{key}=")}
-    good = frozenset(text for text in texts if _compares(text.partition("=")[2], sign, bound))
+    texts = set[str]().union(*(row.settings for row in rows))
+    of_key = (text for text in texts if text.startswith(f"{key}="))
+    good = frozenset(text for text in of_key if _compares(text.partition("=")[2], sign, bound))
     return lambda row: not good.isdisjoint(row.settings)
 
 

@@ -39,7 +39,11 @@ class RunView:
 
 def view(run: Run) -> RunView:
     """Everything of a run that a page shows."""
-    return view_of(run, status.read(run.paths.status), list(timed(metrics.read(run.paths.metrics))))
+    try:
+        records = list(timed(metrics.read(run.paths.metrics)))
+    except OSError:
+        records = []
+    return view_of(run, status.read(run.paths.status), records)
 
 
 def view_of(run: Run, current: Status | None, records: Sequence[Record]) -> RunView:
@@ -120,7 +124,10 @@ def _curve(records: Sequence[Record], key: str) -> Series:
 
 def samples(run: Run) -> list[dict[str, str]]:
     """Answers of the last evaluation."""
-    records = files.read_records(run.paths.samples)[:MOST_SAMPLES]
+    try:
+        records = files.read_records(run.paths.samples)[:MOST_SAMPLES]
+    except OSError:
+        return []
     return [{key: _text(value) for key, value in record.items()} for record in records]
 
 

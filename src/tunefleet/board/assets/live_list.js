@@ -23,7 +23,7 @@ async function showRuns() {
   if (view.page >= pages) { view.page = pages - 1; return showRuns(); }
   const [looked, all] = answer.progress;
   element("outputs").textContent = `of ${answer.outputs}`;
-  element("count").textContent = `${answer.total.toLocaleString()} runs${looked < all && !answer.total ? `, reading ${looked} of ${all}` : ""}`;
+  element("count").textContent = `${answer.total.toLocaleString()} runs${looked < all ? `, reading ${looked} of ${all}` : ""}`;
   showStates(answer.states);
   showRows(answer.rows);
   element("place").textContent = `page ${view.page + 1} of ${pages}`;

@@ -41,7 +41,7 @@ async function showNews() {
 }
 
 function grow(curves, key, added) {
-  const curve = curves[key] ?? (curves[key] = { steps: [], tokens: [], seconds: [], values: [] });
+  const curve = Object.hasOwn(curves, key) ? curves[key] : (curves[key] = { steps: [], tokens: [], seconds: [], values: [] });
   const thin = curve.values.length > MOST_POINTS;
   for (const part of Object.keys(curve)) {
     if (thin) curve[part] = curve[part].filter((_, i) => i % 2 === 0);
@@ -73,5 +73,6 @@ async function showLog() {
   view.offset = answer.offset;
 }
 
+element("samples-section").before(element("log-section"));
 element("rank").onchange = () => { element("log").textContent = ""; view.offset = null; showLog().catch((error) => notice(error.message)); };
 keepLooking(async () => { await showNews(); await showLog(); await showActs(); }, 2);
