@@ -163,7 +163,7 @@ def _run_names(outputs: Path) -> list[str]:
 
 
 def _row(run: Run, planned: Mark) -> RunRow:
-    """Without its status. The plan is not kept: ten thousand of them would take a gigabyte."""
+    """Without its status. The plan is not kept: ten thousand of them take hundreds of megabytes."""
     config = run.plan.get("config")
     try:
         pairs = list(leaves(config)) if isinstance(config, Mapping) else []
