@@ -61,11 +61,16 @@ def test_other_machines_are_let_in_only_when_asked(tmp_path: Path, host: str) ->
     assert len(error.value.complaints) == 1
 
 
-def test_exposed_it_says_its_machines_name(tmp_path: Path) -> None:
-    with served(tmp_path, "--host", "0.0.0.0", "--expose") as shown:
+def test_exposed_it_says_its_machines_name_and_read_only_it_does_nothing(tmp_path: Path) -> None:
+    made(tmp_path, "run")
+    with served(tmp_path, "--host", "0.0.0.0", "--expose", "--read-only") as shown:
         assert f"http://{socket.gethostname()}:{shown.port}/#token=" in shown.line
         assert shown.ask("/", Host=f"{socket.gethostname()}:{shown.port}").status == 200
         assert shown.ask("/", Host="evil.example").status == 421
+        assert shown.ask("/api/runs/run").json["may_act"] is False
+        answer = shown.ask("/api/runs/run/cancel", "POST", {})
+        assert (answer.status, "only shows" in answer.json["error"]) == (403, True)
+        assert shown.ask("/api/acts").json == {"rows": []}
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
@@ -86,15 +91,6 @@ def test_help_imports_no_library() -> None:
     done = python(f"{program}\nprint([name for name in {MODULES} if name in sys.modules])")
     assert "--read-only" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_read_only_shows_and_does_nothing(tmp_path: Path) -> None:
-    made(tmp_path, "run")
-    with served(tmp_path, "--read-only") as shown:
-        assert shown.ask("/api/runs/run").json["may_act"] is False
-        answer = shown.ask("/api/runs/run/cancel", "POST", {})
-        assert (answer.status, "only shows" in answer.json["error"]) == (403, True)
-        assert shown.ask("/api/acts").json == {"rows": []}
 
 
 # Acts

@@ -80,7 +80,8 @@ def _events(paths: SweepPaths) -> list[Event]:
     return Journal.read(paths.journal).events
 
 
-def test_an_act_that_the_plan_refuses_says_why(sweep: SweepPaths) -> None:
+@pytest.mark.exhaustive
+def test_an_act_that_the_sweep_refuses_says_why(sweep: SweepPaths) -> None:
     with served(sweep.root.parent.parent) as board:
         act = board.ask("/api/sweeps/mine/clone", "POST", {"trial": 7, "settings": ["optimizer.lr=1"]}).json
         done = wait_until(lambda: _done(board, act["number"]), "the command")
