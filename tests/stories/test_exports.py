@@ -50,6 +50,7 @@ def test_what_cannot_be_exported_as_asked_is_refused_before_the_work(failed: tup
     folder, _ = failed
     for arguments, message in (
         (["--dtype", "bf16"], "RUN/export keeps the dtype of the training"),
+        (["--tensorflow", "elsewhere", "--dtype", "bf16"], "--tensorflow: goes with --checkpoint, --overwrite and"),
         (["--push", "nobody"], "'nobody' is no repository"),
         (["--shard-size", "much"], "'much' is not a size. Allowed: 5GB, 500 MiB"),
     ):

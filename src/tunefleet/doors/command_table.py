@@ -73,6 +73,8 @@ _DTYPE: Argument = (
     {"choices": ["fp32", "bf16", "fp16"], "help": "of the weights, with --to; as trained"},
 )
 _SHARD_SIZE: Argument = ("--shard-size", {"type": commands.file_size, "metavar": "SIZE", "help": "of a file: 5GB"})
+_TENSORFLOW: Argument = ("--tensorflow", {"type": Path, "metavar": "FOLDER", "help": "write a SavedModel instead"})
+_ITS_PYTHON: Argument = ("--tensorflow-python", {"type": Path, "metavar": "PYTHON", "help": "one that has tensorflow"})
 _PUSH: Argument = ("--push", {"metavar": "OWNER/NAME", "help": "upload it to the Hugging Face hub, privately"})
 _OF_ROWS: Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
 _MULTIRUN: Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
@@ -202,7 +204,19 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         commands.export,
         "write a checkpoint in Hugging Face form, the newest where none is named",
-        [_RUN, _CHECKPOINT, _TO, _OVERWRITE, _MERGED, _ADAPTER_ALONE, _DTYPE, _SHARD_SIZE, _PUSH],
+        [
+            _RUN,
+            _CHECKPOINT,
+            _TO,
+            _OVERWRITE,
+            _MERGED,
+            _ADAPTER_ALONE,
+            _DTYPE,
+            _SHARD_SIZE,
+            _PUSH,
+            _TENSORFLOW,
+            _ITS_PYTHON,
+        ],
     ),
     (
         "report",

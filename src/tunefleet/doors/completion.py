@@ -33,7 +33,18 @@ _OPTIONS = {
     "--config-name": (),
 }
 _OF_CONFIGS = ("--config-dir", "--config-path", "--config-name")  # the options that every command with overrides takes
-_FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp", "--to", "--outputs", "--html", "--api-key-file")
+_FOLDERS = (
+    "--config-dir",
+    "-cd",
+    "--config-path",
+    "-cp",
+    "--to",
+    "--outputs",
+    "--html",
+    "--api-key-file",
+    "--tensorflow",
+    "--tensorflow-python",
+)
 _FILE_KEYS = ("path", "file", "dir", "cache", "template", "tokenizer", "machine", "python")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class ExportRequest:
     dtype: str | None = None
     shard_size: Size | None = None
     push: str | None = None
+    tensorflow: Path | None = None
+    tensorflow_python: Path | None = None
 
 
 def export(run: Run, request: ExportRequest) -> Path:
@@ -41,6 +44,8 @@ def export(run: Run, request: ExportRequest) -> Path:
 
     Raises `RunError`, before the work, where `request.to` holds what no export left there, unless `overwrite` is set.
     """
+    if request.tensorflow:
+        return _export_to_tensorflow(run, request, request.tensorflow)
     folder, checkpoint = request.to, request.checkpoint
     if request.push:
         push.expect_name(request.push)
@@ -63,6 +68,28 @@ def export(run: Run, request: ExportRequest) -> Path:
         push.push(target, request.push)
         print(f"pushed to {request.push}")
     return target
+
+
+def _export_to_tensorflow(run: Run, request: ExportRequest, folder: Path) -> Path:
+    """Writes a SavedModel and returns its folder. Raises `RunError` where the run, the family or the program cannot."""
+    if request != ExportRequest(
+        checkpoint=request.checkpoint,
+        overwrite=request.overwrite,
+        tensorflow=folder,
+        tensorflow_python=request.tensorflow_python,
+    ):
+        raise RunError("--tensorflow: goes with --checkpoint, --overwrite and --tensorflow-python alone.")
+    delivery.expect_free(folder, request.overwrite)
+    plan = ready(run)
+    expect_model(plan, request.checkpoint)
+    with heavy_imports():
+        from tunefleet.runs import tensorflow_export
+
+    python = str(request.tensorflow_python or sys.executable)
+    compared = tensorflow_export.export(plan, folder, request.checkpoint, python)
+    print(f"compared with torch: {compared}", file=sys.stderr)
+    print(os.path.relpath(folder))
+    return folder
 
 
 def _with_merge(plan: Plan, merge: bool | None) -> Plan:
