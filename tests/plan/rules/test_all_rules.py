@@ -13,7 +13,7 @@ from tunefleet.plan.rules.all_rules import RULES, complaints
 from tunefleet.plan.rules.request import Request
 
 FOLDER = PACKAGE / "plan" / "rules"
-HELPERS = {"of_data", "takes_cpu_adam", "notes", "in_overrides", "started_elsewhere"}
+HELPERS = {"of_data", "takes_cpu_adam", "notes", "in_overrides", "started_elsewhere", "unprepared"}
 """Public functions of the topics that are no rules."""
 
 
