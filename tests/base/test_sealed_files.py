@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.small_disk import filled, small_disk
 from tunefleet.base.errors import DiskError
 from tunefleet.base.sealed_files import SealedFile, Sealing
 
@@ -46,12 +47,13 @@ def test_memory_is_the_callers_again_unless_it_is_kept(tmp_path: Path, is_kept: 
     assert (checksum[1] == hashlib.sha256(bytes(MEBIBYTE)).hexdigest()) is not is_kept
 
 
-def test_a_disk_without_room_is_named() -> None:
-    full = Path("/dev/full")
-    with Sealing() as sealing, pytest.raises(DiskError, match="/dev/full"), sealing.file(full) as stream:
-        stream.write(b"x" * MEBIBYTE)
-    with Sealing() as sealing:
-        with sealing.file(full) as stream:
-            stream.write(b"x")  # in a buffer of Python's until the end
-        with pytest.raises(DiskError, match="/dev/full"):
-            stream.checksum()
+def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        filled(disk)
+        with Sealing() as sealing, pytest.raises(DiskError, match=r"a\.bin"), sealing.file(disk / "a.bin") as stream:
+            stream.write(b"x" * MEBIBYTE)
+        with Sealing() as sealing:
+            with sealing.file(disk / "b.bin") as stream:
+                stream.write(b"x")  # in a buffer of Python's until the end
+            with pytest.raises(DiskError, match=r"b\.bin"):
+                stream.checksum()

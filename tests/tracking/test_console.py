@@ -28,7 +28,7 @@ def steps(log: Path) -> list[str]:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_log_has_every_plain_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")  # Rich takes it for a terminal
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     log = tmp_path / "logs" / "rank0.log"
     console = Console(True, total_steps=40, log=log)
     assert console.is_live == terminal
@@ -167,8 +167,10 @@ def test_without_colours_nothing_is_coloured_and_with_them_something_is(drawn: s
     assert colours.search(at_a_terminal(60))
 
 
-def test_a_pipe_gets_plain_lines_each_whole() -> None:
-    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+@pytest.mark.parametrize("wishes", [{}, {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}], ids=["plain", "as a notebook"])
+def test_a_pipe_gets_plain_lines_each_whole(wishes: dict[str, str]) -> None:
+    """Notebooks ask every program below them for colours, and show a bar as hundreds of lines."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")} | wishes
     done = subprocess.run([sys.executable, "-c", _SHOWN], env=environment, capture_output=True, text=True, check=True)
     assert "\x1b" not in done.stdout + done.stderr
     assert "\r" not in done.stdout

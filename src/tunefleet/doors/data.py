@@ -49,7 +49,9 @@ def show(argv: Sequence[str], options: RowOptions, html: Path | None) -> None:
     if options.seed == -1:
         print(f"drawn with --random {seed}", flush=True)
     if html is None:
-        console = Console(file=stdio.styled(sys.stdout), highlight=False, soft_wrap=True)
+        console = Console(
+            file=stdio.styled(sys.stdout), highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty()
+        )
         for row in shown:
             console.print(highlight.text(row, colours=console.is_terminal), markup=False)
     else:

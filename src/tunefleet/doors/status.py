@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -49,13 +50,15 @@ def ls(runs: Sequence[Run], states: Sequence[State] = ()) -> None:
 
 def wait(runs: Sequence[RunPaths]) -> int:
     """Shows the table until every run has ended; returns the exit code. Ctrl-C leaves the jobs alone."""
-    from rich.live import Live  # 0.1 s, only for those who stay
+    from rich.console import Console  # 0.1 s, only for those who stay
+    from rich.live import Live
     from rich.text import Text  # a reason may hold [brackets], which rich would take for its own
 
     shown = [Run(run) for run in runs]
     names = " ".join(os.path.relpath(run.root) for run in runs[:3])
+    console = Console(force_terminal=sys.stdout.isatty())
     try:
-        with Live(auto_refresh=False, vertical_overflow="visible") as live:
+        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for statuses in _looks(shown):
                 live.update(Text(_table(statuses)), refresh=live.console.is_terminal)
     except KeyboardInterrupt:

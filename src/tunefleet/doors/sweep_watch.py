@@ -27,7 +27,7 @@ _HEAD = ("trial", "state", "rung", "score", "settings")
 def watch(paths: SweepPaths) -> int:
     """Returns the exit code. Ctrl-C lets trials of this machine save, and leaves jobs alone."""
     paths, definition, planner = sweep_advance.opened(paths.root)
-    console = Console(file=stdio.styled(sys.stdout))
+    console = Console(file=stdio.styled(sys.stdout), force_terminal=sys.stdout.isatty())
     try:
         with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
             return sweep_advance.watch(

@@ -25,7 +25,12 @@ class Console:
     """Rank 0 prints, and appends every plain line to `log`, unless it prints there; the other ranks are silent."""
 
     def __init__(self, shown: bool, total_steps: int, first_step: int = 0, log: Path | None = None) -> None:
-        self._rich = RichConsole(file=stdio.styled(sys.stdout), quiet=not shown, highlight=False)
+        self._rich = RichConsole(
+            file=stdio.styled(sys.stdout),
+            quiet=not shown,
+            highlight=False,
+            force_terminal=sys.stdout.isatty(),  # whatever FORCE_COLOR says, as notebooks set it
+        )
         self._log = log if shown and not _prints_to(log) else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
