@@ -17,8 +17,9 @@ _LONG = ("stories", "equivalence", "engine", "cluster", "faults", "doors", "chec
 
 
 def pytest_configure() -> None:
-    """Under nohup SIGHUP is ignored, and so it would be in everything that tests start."""
+    """Under nohup SIGHUP is ignored, in a shell's background SIGINT, and so they would be in all that tests start."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

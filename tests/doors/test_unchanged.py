@@ -376,7 +376,7 @@ def test_only_the_roles_that_are_asked_for_are_compared(folder: Path) -> None:
 USES: dict[str, Callable[[Run], None]] = {
     "evaluate": lambda run: evaluate_door.of_run(run, evaluate_door.Options()).open() and None,
     "chat": lambda run: NamedModel("", run).open() and None,
-    "export": lambda run: exported_door.export(run, None),
+    "export": lambda run: exported_door.export(run, exported_door.ExportRequest()),
 }
 
 
@@ -405,8 +405,9 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     runs = type(sys)("tunefleet.runs.stand_in")
     runs.open_run = lambda plan, choice, rows: done.append("evaluate")  # type: ignore[attr-defined]
     runs.of_run = lambda plan, choice: done.append("chat")  # type: ignore[attr-defined]
-    runs.export = lambda plan, target, choice: done.append("export") or folder  # type: ignore[attr-defined]
-    for module in ("evaluate", "text_model", "run_summary", "checkpoint_export"):
+    runs.export = lambda plan, target, choice, form: done.append("export") or folder  # type: ignore[attr-defined]
+    runs.Form = lambda dtype, shard_size: None  # type: ignore[attr-defined]
+    for module in ("evaluate", "text_model", "run_summary", "checkpoint_export", "export_format"):
         monkeypatch.setitem(sys.modules, f"tunefleet.runs.{module}", runs)
         monkeypatch.setattr(f"tunefleet.runs.{module}", runs, raising=False)
     runs.ALL_SPLITS, runs.Rows, runs.source_of = None, None, None  # type: ignore[attr-defined]

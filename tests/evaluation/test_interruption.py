@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +25,13 @@ class Checks:
             raise CutShort
 
 
+BATCHES: list[Any] = [SimpleNamespace(tokens=[[0]])] * 10
+
+
 class Counter:
     """Takes every loss for two tokens of 1.5."""
+
+    sharded = False
 
     def __init__(self) -> None:
         self.count = 0
@@ -46,7 +52,7 @@ def test_only_batches_that_all_ranks_have_are_asked_about() -> None:
 def test_an_evaluation_is_left_before_its_next_batch() -> None:
     engine: Any = Counter()
     with pytest.raises(CutShort):
-        mean_loss(engine, SingleProcess(), [None] * 10, Checks(4))  # type: ignore[list-item]
+        mean_loss(engine, SingleProcess(), BATCHES, Checks(4))
     assert engine.count == 3
-    assert mean_loss(engine, SingleProcess(), [None] * 10) == 1.5  # type: ignore[list-item]
+    assert mean_loss(engine, SingleProcess(), BATCHES) == 1.5
     assert engine.count == 13

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,9 @@ def test_a_run_is_made_anew_from_its_metrics_where_the_offline_file_does_not_hol
     if fault != "missing":
         path.unlink()
     (rebuilt,) = offline_runs(plan.paths.root)
-    assert rebuilt == OfflineRun(rebuilt.id, "lr=1e-4", "lr", rebuilt.summary, [1, 2, 3, 4], 0)
+    expected = OfflineRun(rebuilt.id, "lr=1e-4", "lr", rebuilt.summary, [1, 2, 3, 4], 0)
+    assert rebuilt == replace(expected, history=rebuilt.history, config=rebuilt.config)
+    assert [row["train/loss"] for row in rebuilt.history] == [4.0 / step for step in range(1, 5)]
     assert (rebuilt.summary["state"], rebuilt.summary["best/seen/loss"]) == ("finished", 1.5)
 
 

@@ -17,7 +17,8 @@ from tunefleet.tracking.metrics import MetricsFile
 SAMPLES = [Sample("seen", "a?", "yes", "no"), Sample("seen", "好?", "是", "是")]
 
 
-def test_files_and_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_and_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # which would break the lines
     plan = tiny_plan(tmp_path)
     plan.paths.root.mkdir(parents=True)
     metrics = MetricsFile(plan.paths.metrics, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,8 +51,8 @@ def test_long_texts_are_cut_to_one_line() -> None:
 @pytest.mark.parametrize(("limit", "shown"), [(None, "1,000"), (2000, "1,000"), (10, "10 of 1,000, drawn evenly")])
 def test_an_evaluation_says_of_how_many_rows_it_is(tmp_path: Path, limit: int | None, shown: str) -> None:
     plan = tiny_plan(tmp_path, evaluation={"max_rows": limit})
-    inputs: Any = SimpleNamespace(data=SimpleNamespace(validation={"new_words": range(1000)}))
-    facts = run_summary.evaluation_facts(plan, inputs)
+    splits: Any = {"new_words": range(1000)}
+    facts = run_summary.evaluation_facts(plan, splits)
     assert facts["new words rows"] == shown
     assert facts["precision"] == "fp32, as in training"
 

@@ -60,7 +60,8 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in r.items() if "second" not in k and "memory" not in k and k != "time"} for r in records]
+    measured = ("second", "memory", "mfu")
+    return [{k: v for k, v in r.items() if k != "time" and not any(part in k for part in measured)} for r in records]
 
 
 def status(run: Path) -> dict[str, Any]:
