@@ -18,10 +18,10 @@ demo: setup
 	$(BIN)/python train.py
 
 test: setup check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-all: setup check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ''
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m ''
 
 check: setup
 	$(BIN)/ruff check .

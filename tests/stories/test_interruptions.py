@@ -31,7 +31,7 @@ STRATEGIES = {"ddp": ["parallel=ddp"], "zero3-2-ranks": ["parallel=zero3", "laun
 SIGNALS = {"ddp": signal.SIGTERM, "zero3-2-ranks": signal.SIGINT}
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.exhaustive), "zero3-2-ranks"])
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, strategy: str) -> None:
     """Bit-equal losses and weights, with dropout: data position, random states and moments all go on."""
     complete, parts = tmp_path / "whole", tmp_path / "parts"
