@@ -13,7 +13,10 @@ MINUTES = 10
 
 
 def execute(path: Path, folder: Path) -> None:
-    """Runs every cell in `folder` and writes the outputs into `path`. Raises nbclient's CellExecutionError."""
+    """Runs every cell in `folder` and writes what it printed and drew into `path`, without progress and warnings.
+
+    Raises nbclient's CellExecutionError.
+    """
     import nbformat
     from nbclient import NotebookClient
 
@@ -21,6 +24,8 @@ def execute(path: Path, folder: Path) -> None:
     NotebookClient(notebook, timeout=60 * MINUTES, resources={"metadata": {"path": str(folder)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when it ran
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, path)
 
 
