@@ -18,7 +18,8 @@ from tunefleet.plan import Plan
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
+
+    from tunefleet.tracking.curve_figure import CurveFigure
 
 OUTPUTS = "outputs"
 __all__ = ["Plan", "Run", "RunConfig", "TunefleetError", "compose", "plan", "runs", "sweep", "train"]
@@ -54,7 +55,7 @@ class Run:
         records = metrics.read(RunPaths(self.path).metrics)
         return pandas.DataFrame.from_records(records, index="step" if records else None)
 
-    def curve(self) -> Figure:
+    def curve(self) -> CurveFigure:
         """The losses against optimizer steps, as in loss.png."""
         from tunefleet.tracking import metrics, plots
 

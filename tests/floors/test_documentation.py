@@ -67,7 +67,9 @@ def test_links_out_of_the_site_become_their_texts() -> None:
 def test_the_notebook_was_executed_without_an_error() -> None:
     code = [cell for cell in CELLS if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
-    assert not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not any(output["output_type"] == "error" for output in outputs)
+    assert [output for output in outputs if "image/png" in output.get("data", {})], "the curve is a picture"
 
 
 @pytest.mark.exhaustive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from tunefleet.base import files
 from tunefleet.tracking.series import SMOOTHED_OVER, moving_average
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tunefleet.tracking.curve_figure import CurveFigure
 
 Records = Sequence[dict[str, Any]]
 
@@ -47,17 +46,16 @@ def terminal(records: Records, width: int = WIDTH, height: int = 16) -> str:
 
 def picture(records: Records, path: Path, title: str) -> None:
     """Writes the curves of all losses as a PNG."""
-    picture = io.BytesIO()
-    figure(records, title).savefig(picture, format="png", metadata={"Software": None})
-    files.write_bytes(path, picture.getvalue())
+    files.write_bytes(path, figure(records, title).png())
 
 
-def figure(records: Records, title: str) -> Figure:
+def figure(records: Records, title: str) -> CurveFigure:
     """The curves of all losses: training smoothed over its faint raw values, evaluations as points."""
-    from matplotlib.figure import Figure  # without pyplot, which keeps figures for windows
     from matplotlib.ticker import FuncFormatter
 
-    figure = Figure(figsize=(7, 4), dpi=200)
+    from tunefleet.tracking.curve_figure import CurveFigure  # without pyplot, which keeps figures for windows
+
+    figure = CurveFigure(figsize=(7, 4), dpi=200)
     axes = figure.subplots()
     for i, (name, (steps, values)) in enumerate(losses(records).items()):
         if name == "train":
