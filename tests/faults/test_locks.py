@@ -173,7 +173,8 @@ def test_it_holds_where_flock_does_nothing(desk: Desk, no_flock: Path) -> None:
     assert f"launcher, pid {launcher.pid} on" in desk.refusal()
     launcher.kill()
     launcher.wait()
-    assert f"pid {pids[0]} on" in desk.refusal()
+    refusal = desk.refusal()  # names any rank that lives
+    assert any(f"pid {pid} on" in refusal for pid in pids)
 
 
 @pytest.mark.parametrize(("preloaded", "locked"), [(False, "False"), (True, "True")], ids=["flock", "no flock"])
