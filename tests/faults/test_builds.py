@@ -17,6 +17,7 @@ import pytest
 
 from tests.faults.waiting import until
 from tunefleet.base import builds, processes
+from tunefleet.base import owner as owners
 
 BUILD = """
 import sys
@@ -136,6 +137,7 @@ with builds.turn(Path({str(tmp_path)!r})):
 
 def test_one_of_another_machine_is_waited_for_until_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a shared disk nobody here can know whether its process lives."""
+    owners.this_machine()  # is remembered for the whole process, and must not be what is patched next
     monkeypatch.setattr(os, "readlink", lambda path: "")  # this machine's processes are not all to be seen
     monkeypatch.setattr(builds, "PATIENCE", 2.0)
     (tmp_path / "lock").touch()
