@@ -61,6 +61,15 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
+def literal(value: Any) -> Any:
+    """Texts as they are, for a file that is composed: it would put something in the place of ${...}."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}
+    return [literal(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _name_of(declared: Field[Any], value: Any) -> str | None:
     """The word that stands for a value outside the range of its field."""
     named: Mapping[str, int] = declared.metadata.get(NAMED, {})

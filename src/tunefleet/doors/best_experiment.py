@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from tunefleet.base import files
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
-from tunefleet.config.load import dump
+from tunefleet.config.load import dump, literal
 from tunefleet.doors import arguments, compose
 from tunefleet.doors.hydra_loader import Loader
 from tunefleet.plan import Plan, machine_for, make
@@ -108,14 +108,5 @@ def _changed(
 def _text(settings: Mapping[str, Any], card: Mapping[str, str], command: str) -> str:
     comments = {**{name.capitalize(): text for name, text in card.items()}, "Command": command}
     lines = ["# @package _global_", *(f"# {name}: {' '.join(text.split())}" for name, text in comments.items())]
-    body = _literal({**settings, "experiment": dict(card)})
+    body = literal({**settings, "experiment": dict(card)})
     return "\n".join([*lines, yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)])
-
-
-def _literal(value: Any) -> Any:
-    """Texts as they are: composing would put something in the place of ${...}."""
-    if isinstance(value, str):
-        return value.replace("${", "\\${")
-    if isinstance(value, Mapping):
-        return {key: _literal(item) for key, item in value.items()}
-    return [_literal(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -15,6 +15,8 @@ import hydra
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
+from tunefleet.config.load import leaves
+
 _FOLDER = "A run's folder is output_dir=FOLDER and name=NAME"
 _STARTS = "A run changes no folder and keeps its own files; output_dir=FOLDER is where they go"
 _SHELL = "Set it in the shell before the command, or for a SLURM job with launch.setup=['export NAME=value']"
@@ -96,7 +98,7 @@ def _filled_in(typed: list[str], values: Mapping[str, Any]) -> Iterator[str]:
 def _unlisted(values: Mapping[str, Any]) -> Iterator[str]:
     """What is neither obeyed, nor a matter of the checks above, nor as Hydra and we have it."""
     judged = [*OBEYED, *(key for key, *_ in (*_SETTINGS, *_PLUGINS)), *_FILLED_IN, *_LOGGING]
-    for key, value in _leaves(values):
+    for key, value in leaves(values):
         if not _is_below(key, judged) and value != _at(_defaults(), key):
             yield f"hydra.{key}: is no setting here. Of Hydra's are obeyed: {', '.join(f'hydra.{k}' for k in OBEYED)}."
     for name, value in (_at(values, "sweeper.params") or {}).items():
@@ -105,15 +107,6 @@ def _unlisted(values: Mapping[str, Any]) -> Iterator[str]:
     for key in _LOGGING:
         if values[key] not in _logging_of_hydra(key):
             yield f"hydra.{key}: does nothing here. {_PRINTS}."
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no group of settings, with its key."""
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _is_plain(value: Any) -> bool:

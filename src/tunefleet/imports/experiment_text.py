@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tunefleet.config.load import literal
 from tunefleet.imports.draft import Draft, Setting
 from tunefleet.imports.option import Kind
 
@@ -99,13 +100,4 @@ def _card(draft: Draft, file_name: str) -> Iterator[str]:
 
 
 def _shell_free(setting: Setting) -> Setting:
-    """Texts as they are: composing would put something in the place of ${...}."""
-    return Setting(_literal(setting.value), setting.origin)
-
-
-def _literal(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("${", "\\${")
-    if isinstance(value, dict):
-        return {key: _literal(item) for key, item in value.items()}
-    return [_literal(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return Setting(literal(setting.value), setting.origin)
