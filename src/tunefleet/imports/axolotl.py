@@ -32,12 +32,16 @@ from tunefleet.imports.option import (
 )
 from tunefleet.imports.tool import Source, Tool
 from tunefleet.imports.trainer_options import (
+    DOUBLE_QUANTISATION,
     KERNELS,
     NO_TRACKER,
     OPTIMIZERS,
+    OTHER_LOSS,
     OTHER_OPTIMIZER,
     UPLOAD,
+    VISION,
     put_adapter_defaults,
+    put_metric,
 )
 from tunefleet.imports.weight_patterns import put_train_only
 
@@ -45,11 +49,9 @@ _LOADING = "is how the model is loaded or sharded, and not what is trained"
 _PADDING = "is how rows are padded"
 _QUANTISED = "reads weights that are quantised otherwise: name the model that they were made of"
 _RELORA, _LISA = "is ReLoRA, which restarts its adapter", "is LISA, which trains other layers from time to time"
-_LOSS = "is another loss than the cross-entropy of tokens"
 _QAT = "is training for quantised or pruned weights"
 _EXPERTS = "puts an adapter on expert tensors, or quantises them"
 _PREFERENCES = "training on preferences"
-_VISION = "training on images, sound or video"
 _REWARD = "training of a reward model or classifier"
 _NO_CLASS = "is a class of models outside of transformers' AutoModelForCausalLM"
 _TEMPLATES: Mapping[str, Mapping[str, Any] | Outcome] = {
@@ -84,8 +86,8 @@ OPTIONS: Options = {
     "base_model_ignore_patterns": implied("files that are not needed are not read"),
     "model_type": joint("", "the class comes from config.json"),
     "tokenizer_type": implied("the class comes from the tokenizer's files"),
-    "processor_type": other_training(_VISION),
-    "is_multimodal": other_training(_VISION),
+    "processor_type": other_training(VISION),
+    "is_multimodal": other_training(VISION),
     "cls_model_config": implied("the class comes from config.json"),
     "strict": implied("unknown settings are refused always"),
     "tokenizer_config": equal("model.tokenizer", as_text),
@@ -147,7 +149,7 @@ OPTIONS: Options = {
     "dataset_keep_in_memory": implied("prepared data are mapped into memory"),
     "dataset_shard_num": implied("is how rows are prepared"),
     "dataset_shard_idx": implied("is how rows are prepared"),
-    "skip_prepare_dataset": other_training(_VISION),
+    "skip_prepare_dataset": other_training(VISION),
     "streaming": inert("reads while training; here rows are prepared first, in bounded memory"),
     "streaming_multipack_buffer_size": inert("reads while training; here rows are prepared first, in bounded memory"),
     "val_set_size": joint("`data.validation_share`, or `data.validation_rows`"),
@@ -266,10 +268,10 @@ OPTIONS: Options = {
     ),
     **dict.fromkeys(("qat", "quantization", "llmcompressor", "use_onebitllms"), missing(_QAT)),
     "unfrozen_parameters": joint("`model.train_only`", "expressions, as shell patterns"),
-    "use_eaft": missing(_LOSS),
-    "eaft_alpha": missing(_LOSS),
-    "eaft_k": missing(_LOSS),
-    "label_smoothing_factor": missing(_LOSS),
+    "use_eaft": missing(OTHER_LOSS),
+    "eaft_alpha": missing(OTHER_LOSS),
+    "eaft_k": missing(OTHER_LOSS),
+    "label_smoothing_factor": missing(OTHER_LOSS),
     **dict.fromkeys(("lisa_n_layers", "lisa_step_interval", "lisa_layers_attribute"), missing(_LISA)),
     **dict.fromkeys(
         (
@@ -392,7 +394,7 @@ OPTIONS: Options = {
     **dict.fromkeys(
         ("reward_model", "process_reward_model", "num_labels", "center_rewards_coefficient"), other_training(_REWARD)
     ),
-    **dict.fromkeys(("image_size", "image_resize_algorithm", "skip_image_processing"), other_training(_VISION)),
+    **dict.fromkeys(("image_size", "image_resize_algorithm", "skip_image_processing"), other_training(VISION)),
     **dict.fromkeys(("diffusion", "noise_schedule", "eps"), other_training("diffusion of text")),
     **dict.fromkeys(
         ("kd_trainer", "kd_alpha", "kd_temperature", "kd_ce_alpha"), other_training("distillation from a teacher")
@@ -421,13 +423,10 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
 
 
 def _model(values: Mapping[str, Any], draft: Draft) -> None:
-    path = values.get("base_model")
+    path = model_names.take_model(values, draft, "base_model")
     if not path:
-        draft.refuse("base_model", "is not set: which model?")
         return
-    model_names.put_model(draft, str(path), "base_model")
-    if quantised := model_names.quantisation_of(str(path)):
-        draft.refuse(f"base_model={path}", f"has weights in {quantised.upper()}: name the model that they were made of")
+    model_names.refuse_quantised(draft, path, "base_model")
     kind = str(values.get("model_type") or "")
     if kind.startswith("Mamba") or "ForConditionalGeneration" in kind:
         draft.refuse(f"model_type={kind}", _NO_CLASS)
@@ -511,9 +510,7 @@ def _adapter(values: Mapping[str, Any], draft: Draft) -> None:
 def _four_bits(values: Mapping[str, Any], draft: Draft) -> None:
     for name, value in (values.get("bnb_config_kwargs") or {}).items():
         if name == "bnb_4bit_use_double_quant" and not is_in_force(value):
-            draft.remark(
-                f"bnb_config_kwargs.{name}", Kind.APPROXIMATE, "constants of 4-bit weights are quantised too here"
-            )
+            draft.remark(f"bnb_config_kwargs.{name}", Kind.APPROXIMATE, DOUBLE_QUANTISATION)
         elif name == "bnb_4bit_quant_type" and value != "nf4":
             draft.refuse(f"bnb_config_kwargs.{name}={value}", "is another type of 4 bits than NF4")
 
@@ -643,10 +640,7 @@ def _defaults(values: Mapping[str, Any], draft: Draft) -> None:
         draft.put("data.cache", str(values["dataset_prepared_path"]), "dataset_prepared_path")
     is_wandb = any(is_in_force(values.get(name)) for name in ("wandb_project", "use_wandb"))
     draft.put("tracking", "wandb" if is_wandb else "files", "wandb_project" if is_wandb else "Axolotl's default")
-    if is_in_force(values.get("metric_for_best_model")):
-        draft.put(
-            "checkpoint.metric", str(values["metric_for_best_model"]).removeprefix("eval_"), "metric_for_best_model"
-        )
+    put_metric(values, draft)
     for key, value in {
         "optimizer": "adamw",
         "optimizer.eps": 1e-8,

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tunefleet.imports import strategy_names
 from tunefleet.imports.draft import Draft
-from tunefleet.imports.option import Kind
+from tunefleet.imports.option import Kind, as_int
 from tunefleet.imports.tool import Source
+
+
+def put_trainer_batch(
+    values: Mapping[str, Any], draft: Draft, source: Source, micro: int, stated: int | None = None
+) -> None:
+    """The same by the names of TrainingArguments; a process takes `micro` sequences where the file does not say."""
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    sequences, accumulation = as_int(values.get(names[0], micro)), as_int(values.get(names[1], 1))
+    put_batch(draft, sequences, accumulation, source, names, stated)
 
 
 def put_batch(

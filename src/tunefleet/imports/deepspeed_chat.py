@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunefleet.imports import model_names, row_sets
-from tunefleet.imports.batch_settings import put_batch
+from tunefleet.imports.batch_settings import put_trainer_batch
 from tunefleet.imports.draft import Draft
 from tunefleet.imports.option import (
     Kind,
@@ -105,14 +105,7 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     _lora(values, draft)
     _strategy(values, draft)
     stated = as_int(values["num_gpus"]) if is_in_force(values.get("num_gpus")) else None
-    put_batch(
-        draft,
-        as_int(values.get("per_device_train_batch_size", 16)),
-        as_int(values.get("gradient_accumulation_steps", 1)),
-        source,
-        ("per_device_train_batch_size", "gradient_accumulation_steps"),
-        stated,
-    )
+    put_trainer_batch(values, draft, source, 16, stated)
     _defaults(draft)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunefleet.imports import dataset_info, model_names, row_sets, strategy_names
-from tunefleet.imports.batch_settings import put_batch
+from tunefleet.imports.batch_settings import put_trainer_batch
 from tunefleet.imports.draft import Draft
 from tunefleet.imports.option import (
     Kind,
@@ -29,8 +29,11 @@ from tunefleet.imports.option import (
 )
 from tunefleet.imports.tool import Source, Tool
 from tunefleet.imports.trainer_options import (
+    DOUBLE_QUANTISATION,
     KERNELS,
+    OTHER_LOSS,
     TRAINER_OPTIONS,
+    VISION,
     gather_trainer,
     put_adapter_defaults,
     trainer_defaults,
@@ -38,10 +41,8 @@ from tunefleet.imports.trainer_options import (
 
 _ENGINE = "is a knob of Megatron's engine"
 _KT = "is another engine: KTransformers computes experts on the CPU"
-_LOSS = "is another loss than the cross-entropy of tokens"
 _OFT = "is another adapter than LoRA"
 _FP8 = "computes in 8-bit floats"
-_VISION = "training on images, sound or video"
 _PREFERENCES = "training on preferences (DPO, KTO, ORPO, SimPO)"
 _OPTIMIZER = "is an update rule that tunefleet does not have"
 _TEMPLATE = (
@@ -106,7 +107,7 @@ OPTIONS: Options = {
     "quantization_method": choices("", {"bnb": {}, "bitsandbytes": {}}, "quantises otherwise than bitsandbytes"),
     "quantization_type": choices("", {"nf4": {}}, "is another type of 4 bits than NF4"),
     "double_quantization": switch(
-        "", {}, Outcome(Kind.APPROXIMATE, {}, "constants of 4-bit weights are quantised too here: a little less memory")
+        "", {}, Outcome(Kind.APPROXIMATE, {}, f"{DOUBLE_QUANTISATION}: a little less memory")
     ),
     "rope_scaling": missing("changes the model's positions: model.architecture can say it by hand"),
     "resize_vocab": implied("the embedding gets a row for every token"),
@@ -195,7 +196,9 @@ OPTIONS: Options = {
         missing(_OPTIMIZER),
     ),
     "use_muon": switch("`optimizer=muon`", {"optimizer": "muon"}),
-    **dict.fromkeys(("use_asft_loss", "asft_alpha", "use_dft_loss", "use_eaft_loss", "eaft_alpha"), missing(_LOSS)),
+    **dict.fromkeys(
+        ("use_asft_loss", "asft_alpha", "use_dft_loss", "use_eaft_loss", "eaft_alpha"), missing(OTHER_LOSS)
+    ),
     **dict.fromkeys(("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"), missing(_FP8)),
     "moe_aux_loss_coef": missing("adds a loss of the router"),
     # engines
@@ -254,7 +257,7 @@ OPTIONS: Options = {
             ),
             *("freeze_vision_tower", "freeze_multi_modal_projector", "freeze_language_model", "media_dir"),
         ),
-        other_training(_VISION),
+        other_training(VISION),
     ),
     "export_dir": other_training("a merge of an adapter: `tunefleet export` is ours"),
 }
@@ -263,17 +266,12 @@ OPTIONS: Options = {
 def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     """The model, its data, batch, strategy, and what LLaMA-Factory does unsaid."""
     gather_trainer(values, draft, source)
-    _model(values, draft)
+    path = model_names.take_model(values, draft, "model_name_or_path")
+    model_names.refuse_quantised(draft, path, "model_name_or_path")
     _rows(values, draft, source)
     _adapter(values, draft)
     _degrees(values, draft)
-    put_batch(
-        draft,
-        as_int(values.get("per_device_train_batch_size", 8)),
-        as_int(values.get("gradient_accumulation_steps", 1)),
-        source,
-        ("per_device_train_batch_size", "gradient_accumulation_steps"),
-    )
+    put_trainer_batch(values, draft, source, 8)
     checkpointing = not as_bool(values.get("disable_gradient_checkpointing") or False)
     draft.put(
         "train.gradient_checkpointing",
@@ -283,18 +281,6 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     strategy_names.pure_bf16(draft, "pure_bf16 needs zero1 or more")
     strategy_names.quantised_beside_stage_3(draft)
     _defaults(draft)
-
-
-def _model(values: Mapping[str, Any], draft: Draft) -> None:
-    path = values.get("model_name_or_path")
-    if not path:
-        draft.refuse("model_name_or_path", "is not set: which model?")
-        return
-    model_names.put_model(draft, str(path), "model_name_or_path")
-    if quantised := model_names.quantisation_of(str(path)):
-        draft.refuse(
-            f"model_name_or_path={path}", f"has weights in {quantised.upper()}: name the model that they were made of"
-        )
 
 
 def _rows(values: Mapping[str, Any], draft: Draft, source: Source) -> None:

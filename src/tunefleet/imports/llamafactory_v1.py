@@ -120,11 +120,7 @@ NESTED: Mapping[str, Options] = {
 
 def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     """The model, its data, batch, strategy, and what LLaMA-Factory does unsaid."""
-    path = values.get("model")
-    if not path:
-        draft.refuse("model", "is not set: which model?")
-    else:
-        model_names.put_model(draft, str(path), "model")
+    model_names.take_model(values, draft, "model")
     for name in ("peft_config", "optim_config"):
         _group(name, values, draft)
     _rows(values, draft, source)

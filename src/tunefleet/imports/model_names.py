@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tunefleet.imports.draft import Draft
 
 MODELS = Path(__file__).parents[1] / "conf" / "model"
 _QUANTISED = ("gptq", "awq", "aqlm", "mxfp4", "fp8", "exl2", "gguf", "hqq")
+
+
+def take_model(values: Mapping[str, Any], draft: Draft, name: str) -> str:
+    """Puts the model that the option `name` has, and returns it; refuses a file that has none."""
+    path = str(values.get(name) or "")
+    if path:
+        put_model(draft, path, name)
+    else:
+        draft.refuse(name, "is not set: which model?")
+    return path
+
+
+def refuse_quantised(draft: Draft, path: str, name: str) -> None:
+    """Refuses weights that were quantised before the training, which a repository's name says."""
+    if quantised := quantisation_of(path):
+        draft.refuse(f"{name}={path}", f"has weights in {quantised.upper()}: name the model that they were made of")
 
 
 def put_model(draft: Draft, path: str, name: str) -> None:

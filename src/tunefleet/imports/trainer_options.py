@@ -66,6 +66,9 @@ SCHEDULES: Mapping[str, Mapping[str, Any] | Outcome] = {
         Kind.APPROXIMATE, {"schedule": "wsd"}, "falls along a straight line here, not a cosine"
     ),
 }
+OTHER_LOSS = "is another loss than the cross-entropy of tokens"
+VISION = "training on images, sound or video"
+DOUBLE_QUANTISATION = "constants of 4-bit weights are quantised too here"
 OTHER_SCHEDULE = "is a shape of the learning rate that tunefleet does not have"
 _TRACKERS: Mapping[str, Mapping[str, Any] | Outcome] = {
     "none": {"tracking": "files"},
@@ -107,7 +110,7 @@ TRAINER_OPTIONS: Options = {
     "warmup_ratio": equal("schedule.warmup", as_percent),
     "warmup_steps": joint("`schedule.warmup`"),
     "neftune_noise_alpha": equal("train.neftune", as_float),
-    "label_smoothing_factor": missing("is another loss than the cross-entropy of tokens"),
+    "label_smoothing_factor": missing(OTHER_LOSS),
     # precision, memory, kernels
     "bf16": joint("`train.precision`"),
     "fp16": joint("`train.precision`"),
@@ -196,10 +199,7 @@ def gather_trainer(values: Mapping[str, Any], draft: Draft, source: Source) -> N
     _betas(values, draft)
     _cadence(values, draft, "save", "checkpoint.every")
     _cadence(values, draft, "eval", "evaluation.every")
-    if is_in_force(values.get("metric_for_best_model")):
-        draft.put(
-            "checkpoint.metric", str(values["metric_for_best_model"]).removeprefix("eval_"), "metric_for_best_model"
-        )
+    put_metric(values, draft)
     if is_in_force(values.get("deepspeed")):
         strategy_names.of_deepspeed(draft, "deepspeed", values["deepspeed"], source.path.parent)
     if is_in_force(values.get("fsdp")):
@@ -208,6 +208,13 @@ def gather_trainer(values: Mapping[str, Any], draft: Draft, source: Source) -> N
             isinstance(config, dict) and is_in_force(config.get("offload_params") or config.get("fsdp_offload_params"))
         )
         strategy_names.of_fsdp(draft, "fsdp", values["fsdp"], offload)
+
+
+def put_metric(values: Mapping[str, Any], draft: Draft) -> None:
+    """The metric that chooses a checkpoint, without the prefix of evaluations."""
+    name = "metric_for_best_model"
+    if is_in_force(values.get(name)):
+        draft.put("checkpoint.metric", str(values[name]).removeprefix("eval_"), name)
 
 
 def trainer_defaults(draft: Draft) -> None:

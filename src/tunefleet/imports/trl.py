@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunefleet.imports import model_names, row_sets, strategy_names
-from tunefleet.imports.batch_settings import put_batch
+from tunefleet.imports.batch_settings import put_trainer_batch
 from tunefleet.imports.draft import Draft
 from tunefleet.imports.option import (
     Kind,
@@ -30,8 +30,11 @@ from tunefleet.imports.option import (
 )
 from tunefleet.imports.tool import Source, Tool
 from tunefleet.imports.trainer_options import (
+    DOUBLE_QUANTISATION,
     KERNELS,
+    OTHER_LOSS,
     TRAINER_OPTIONS,
+    VISION,
     gather_trainer,
     put_adapter_defaults,
     trainer_defaults,
@@ -141,7 +144,7 @@ OPTIONS: Options = {
     "pad_to_multiple_of": implied("is how rows are padded"),
     "assistant_only_loss": switch("`data.train_on=response`", {"data.train_on": "response"}),
     "completion_only_loss": switch("`data.train_on`", {"data.train_on": "response"}, {"data.train_on": "all"}),
-    "loss_type": choices("", {"nll": {}, "chunked_nll": {}}, "is another loss than the cross-entropy of tokens"),
+    "loss_type": choices("", {"nll": {}, "chunked_nll": {}}, OTHER_LOSS),
     "activation_offloading": inert("keeps activations in host memory"),
     "shuffle_dataset": implied("the order is drawn always"),
     "gradient_accumulation_plugin": implied(_LOADING),
@@ -165,7 +168,7 @@ OPTIONS: Options = {
         other_training(_PREFERENCES),
     ),
     "max_prompt_length": other_training(_PREFERENCES),
-    "freeze_vision_tower": other_training("training on images, sound or video"),
+    "freeze_vision_tower": other_training(VISION),
 }
 
 
@@ -176,14 +179,7 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     _rows(values, draft)
     _adapter(values, draft)
     stated = _strategy(values, draft)
-    put_batch(
-        draft,
-        as_int(values.get("per_device_train_batch_size", 8)),
-        as_int(values.get("gradient_accumulation_steps", 1)),
-        source,
-        ("per_device_train_batch_size", "gradient_accumulation_steps"),
-        stated,
-    )
+    put_trainer_batch(values, draft, source, 8, stated)
     for name in ("max_seq_length", "max_length"):
         if is_in_force(values.get(name)):
             draft.put("train.sequence_length", as_int(values[name]), name)
@@ -192,11 +188,8 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
 
 
 def _model(values: Mapping[str, Any], draft: Draft) -> None:
-    path = values.get("model_name_or_path")
-    if not path:
-        draft.refuse("model_name_or_path", "is not set: which model?")
+    if not model_names.take_model(values, draft, "model_name_or_path"):
         return
-    model_names.put_model(draft, str(path), "model_name_or_path")
     for name, value in (values.get("model_init_kwargs") or {}).items():
         draft.take(f"model_init_kwargs.{name}", value, OPTIONS.get(name))
     if is_in_force(values.get("eos_token")):
@@ -253,7 +246,7 @@ def _adapter(values: Mapping[str, Any], draft: Draft) -> None:
     if is_in_force(values.get("load_in_4bit")):
         draft.put("adapter", "qlora", "use_peft, load_in_4bit")
         if not is_in_force(values.get("use_bnb_nested_quant")):
-            draft.remark("load_in_4bit", Kind.APPROXIMATE, "constants of 4-bit weights are quantised too here")
+            draft.remark("load_in_4bit", Kind.APPROXIMATE, DOUBLE_QUANTISATION)
     if draft.value("adapter") == "none":
         return
     targets = as_list(values.get("lora_target_modules") or [])
