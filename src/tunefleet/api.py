@@ -14,7 +14,7 @@ from tunefleet.base.status import Status
 from tunefleet.config import RunConfig
 from tunefleet.launch import register
 from tunefleet.launch.run_state import StatusReader
-from tunefleet.plan import Plan
+from tunefleet.plan import Machine, Plan, machine_for, make
 
 if TYPE_CHECKING:
     import pandas
@@ -107,10 +107,7 @@ def plan(config: RunConfig) -> Plan:
 
     Raises `ConfigError` with every complaint at once.
     """
-    from tunefleet.doors.typed_overrides import typed
-    from tunefleet.plan import machine_for, make
-
-    return make(config, machine_for(config), typed(config))
+    return _planned(config, machine_for(config))
 
 
 def train(config: RunConfig) -> Run:
@@ -120,10 +117,10 @@ def train(config: RunConfig) -> Run:
     `RunError` where it cannot start, and `RunError` with the reason where it failed.
     """
     from tunefleet.doors.train import begin
-    from tunefleet.plan import machine_for
 
-    planned = plan(config)
-    code = begin(planned, machine_for(config))
+    machine = machine_for(config)
+    planned = _planned(config, machine)
+    code = begin(planned, machine)
     if code not in (DONE, INTERRUPTED):
         last = status.read(planned.paths.status)
         raise RunError(f"{planned.name}: {last.reason if last else f'ended with exit code {code}'}")
@@ -143,6 +140,12 @@ def sweep(overrides: Sequence[str]) -> list[Run]:
 def runs(outputs: str | Path = OUTPUTS) -> list[Run]:
     """Every run directly below `outputs`, by name."""
     return [Run(run.paths.root.resolve()) for run in register.runs(Path(outputs))]
+
+
+def _planned(config: RunConfig, machine: Machine) -> Plan:
+    from tunefleet.doors.typed_overrides import typed
+
+    return make(config, machine, typed(config))
 
 
 def _as_list(overrides: Sequence[str]) -> list[str]:

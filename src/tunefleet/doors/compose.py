@@ -62,6 +62,11 @@ def grid(argv: Sequence[str]) -> list[tuple[list[str], RunConfig | ConfigError]]
     config = loader.load_configuration(typed_words.config_name, list(typed_words.overrides), RunMode.MULTIRUN)
     if "sweep" in config:
         raise ConfigError("sweep: is a search. `python train.py -m ... --dry-run` plans it and shows what it costs.")
+    return points(config, loader)
+
+
+def points(config: DictConfig, loader: Loader) -> list[tuple[list[str], RunConfig | ConfigError]]:
+    """The points of a composed grid, as `grid` returns them."""
     texts = point_overrides(config, loader)
     return list(zip(texts, typed_points(texts, loader, partial(loader.load_sweep_config, config)), strict=True))
 
@@ -89,4 +94,14 @@ def _of_a_run(argv: Sequence[str], conf: str | Path, with_project_conf: bool) ->
     return typed_arguments
 
 
-__all__ = ["CONF", "from_overrides", "grid", "opened", "point_overrides", "register_defaults", "typed", "typed_points"]
+__all__ = [
+    "CONF",
+    "from_overrides",
+    "grid",
+    "opened",
+    "point_overrides",
+    "points",
+    "register_defaults",
+    "typed",
+    "typed_points",
+]

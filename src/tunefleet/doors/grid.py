@@ -28,12 +28,24 @@ T = TypeVar("T")
 
 
 def run(configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence[str]]) -> int:
+    """As `run_points`, for those who want the exit code alone."""
+    return run_points(configs, overrides)[0]
+
+
+def run_points(
+    configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence[str]]
+) -> tuple[int, list[Path]]:
     """Runs all points, as jobs or here, several at once where there is room; none that fails stops the others.
 
     `configs` are what `compose.typed_points` makes of `overrides`. Those that are paused or pruned train on to their
-    ends. Returns the exit code. Raises `ConfigError` with the complaints of all points, before one starts.
+    ends. Returns the exit code, and the run directories. Raises `ConfigError` with the complaints of all points, before
+    one starts.
     """
     points, places = _planned(configs, overrides)
+    return _run(points, places), [point.plan.paths.root for point in points]
+
+
+def _run(points: Sequence[Point], places: Share) -> int:
     plans = [point.plan for point in points]
     if plans[0].job and plans[0].config.launch.dry_run:
         return submit(plans)
@@ -46,11 +58,6 @@ def run(configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence
         save_for_later(point.plan)
     sweep = _record(points)
     return send([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)
-
-
-def run_dirs(configs: Sequence[RunConfig | ConfigError], overrides: Sequence[Sequence[str]]) -> list[Path]:
-    """Where `run` keeps the runs of these points."""
-    return [point.plan.paths.root for point in _planned(configs, overrides)[0]]
 
 
 def resume(plans: Sequence[Plan]) -> int:

@@ -15,15 +15,8 @@ def multirun(overrides: Sequence[str]) -> list[Path]:
     typed = arguments.parse(["-m", *overrides])
     loader, config, search, _ = composed_for(typed)
     if search is None:
-        return _grid(overrides)
-    sweep_open.run(typed, loader, config, search)
-    outputs, name = sweep_open.place(typed, loader, config, search)
-    recorded = sweeps.read(outputs, name)
+        points = compose.points(config, loader)
+        return grid.run_points([point for _, point in points], [typed.recorded(texts) for texts, _ in points])[1]
+    _, paths = sweep_open.run(typed, loader, config, search)
+    recorded = sweeps.read(paths.root.parents[1], paths.root.name)
     return [Path(point.run_dir) for point in recorded.points] if recorded else []
-
-
-def _grid(overrides: Sequence[str]) -> list[Path]:
-    points = compose.grid(overrides)
-    configs, typed = [config for _, config in points], [texts for texts, _ in points]
-    grid.run(configs, typed)
-    return grid.run_dirs(configs, typed)

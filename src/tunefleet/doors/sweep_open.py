@@ -34,8 +34,11 @@ _NOT_SEARCHED = ("name", "question", "command", "cost", "expected", "confirm", "
 _NOT_OF_THE_TRIALS = ("name", "output_dir", "tracking", "experiment")
 
 
-def run(typed: Arguments, loader: Loader, composed: DictConfig, sweep: SweepConfig) -> int:
-    """Returns the exit code. Raises `ConfigError` with every complaint about the sweep and its points."""
+def run(typed: Arguments, loader: Loader, composed: DictConfig, sweep: SweepConfig) -> tuple[int, SweepPaths]:
+    """Returns the exit code, and where the sweep is.
+
+    Raises `ConfigError` with every complaint about the sweep and its points.
+    """
     overrides = task_overrides(composed)
     space = space_reader.read(sweep, overrides, loader.choices_by_group())
     definition, planner = _defined(typed, composed, sweep, overrides, space)
@@ -46,19 +49,11 @@ def run(typed: Arguments, loader: Loader, composed: DictConfig, sweep: SweepConf
         looked = sweep_look.look(planner, sweep, space)
         print(*sweep_look.lines(looked, sweep, space, definition), sep="\n", flush=True)
         if typed.dry_run or sweep.dry_run:
-            return DONE
+            return DONE, paths
         _expect_confirmed(sweep, sweep_look.runs(looked, sweep))
         look_ahead.expect_readable([plan for _, plan in looked.planned])
         _create(paths, definition)
-    return sweep_advance.stay(paths, definition, planner)
-
-
-def place(typed: Arguments, loader: Loader, composed: DictConfig, sweep: SweepConfig) -> tuple[Path, str]:
-    """The outputs folder and the name of the sweep that `run` opens or goes on with."""
-    overrides = task_overrides(composed)
-    space = space_reader.read(sweep, overrides, loader.choices_by_group())
-    definition, _ = _defined(typed, composed, sweep, overrides, space)
-    return Path(definition.outputs), definition.name
+    return sweep_advance.stay(paths, definition, planner), paths
 
 
 def _defined(

@@ -62,7 +62,7 @@ def _start(typed: Arguments) -> int:
     if search:
         from tunefleet.doors import sweep_open
 
-        return sweep_open.run(typed, loader, config, search)
+        return sweep_open.run(typed, loader, config, search)[0]
     return _grid(loader, config) if asks_for_grid else _single(typed, config)
 
 
