@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.board.boards import ServedBoard, served, wait_until
+from tests.doors.opened_sweeps import opened
 from tunefleet.base.sweeps import SweepPaths
-from tunefleet.config.sweep import SweepConfig
-from tunefleet.doors.trial_planner import TrialPlanner
-from tunefleet.plan import Machine
-from tunefleet.sweep import space_reader
-from tunefleet.sweep.definition import Definition
 from tunefleet.sweep.journal import Event, Journal
-from tunefleet.sweep.study import TrialRun
-
-SETTINGS = ("model=opt-tiny", "train.max_steps=9", "tracking=files")
-SWEEP = SweepConfig(space={"optimizer.lr": "1e-3,2e-3,3e-3"})
 
 
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
     """A sweep of this machine whose first trial waits to start; nobody advances it."""
     monkeypatch.chdir(tmp_path)
-    paths = SweepPaths(tmp_path / "outputs" / "sweeps" / "mine")
-    definition = Definition("mine", "", SWEEP, SETTINGS, SETTINGS, str(tmp_path), str(tmp_path / "outputs"), Machine())
-    planner = TrialPlanner(definition)
-    replace(definition, composed=planner.settings(space_reader.read(SWEEP, SETTINGS))).save(paths.definition)
-    plan = planner.plan({"optimizer.lr": "1e-3"}, None, None)
-    runs = [asdict(TrialRun(plan.run_dir, plan.identity, plan.overrides, total_steps=9))]
-    drawn: dict[str, Any] = {"trial": 1, "values": {"optimizer.lr": "1e-3"}, "runs": runs, "source": "sampler"}
-    Journal.read(paths.journal).append("drawn", **drawn)
-    return paths
+    return opened(tmp_path, ["1e-3"])
 
 
 @pytest.mark.parametrize(

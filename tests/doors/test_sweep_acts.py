@@ -5,44 +5,32 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from tests.doors.opened_sweeps import opened
 from tests.sweep.test_lock import holder
 from tunefleet.base import status
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import State, Status
 from tunefleet.base.sweeps import SweepPaths
-from tunefleet.config.sweep import SweepConfig
 from tunefleet.doors import cli, sweep_acts
 from tunefleet.doors.sweep_local import LocalTrials
 from tunefleet.doors.trial_planner import TrialPlanner
-from tunefleet.plan import Machine
-from tunefleet.sweep import inbox, space_reader
+from tunefleet.sweep import inbox
 from tunefleet.sweep.definition import Definition
 from tunefleet.sweep.journal import Journal
-from tunefleet.sweep.study import Study, TrialRun, TrialState, fold
-
-SETTINGS = ("model=opt-tiny", "train.max_steps=9", "tracking=files")
-SWEEP = SweepConfig(space={"optimizer.lr": "1e-3,2e-3,3e-3"})
+from tunefleet.sweep.study import Study, TrialState, fold
 
 
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
     """A sweep on this machine whose first trial failed and whose second was pruned; nobody advances it."""
     monkeypatch.chdir(tmp_path)
-    paths = SweepPaths(tmp_path / "outputs" / "sweeps" / "mine")
-    definition = Definition("mine", "", SWEEP, SETTINGS, SETTINGS, str(tmp_path), str(tmp_path / "outputs"), Machine())
-    planner = TrialPlanner(definition)
-    replace(definition, composed=planner.settings(space_reader.read(SWEEP, SETTINGS))).save(paths.definition)
+    paths = opened(tmp_path, ["1e-3", "2e-3"])
     journal = Journal.read(paths.journal)
-    for number, lr in enumerate(("1e-3", "2e-3"), 1):
-        plan = planner.plan({"optimizer.lr": lr}, None, None)
-        runs = [asdict(TrialRun(plan.run_dir, plan.identity, plan.overrides, total_steps=9))]
-        journal.append("drawn", trial=number, values={"optimizer.lr": lr}, runs=runs, source="sampler")
     journal.append("failed", trial=1, reason="the loss became nan")
     journal.append("pruned", trial=2, reason="place 2 of 2")
     return paths

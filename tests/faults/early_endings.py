@@ -14,7 +14,7 @@ from tunefleet.contracts import RunState
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.plan import Plan
 from tunefleet.runs import checkpoint_export
-from tunefleet.runs.evaluate import evaluate
+from tunefleet.runs.evaluate import open_run
 from tunefleet.runs.train import train
 from tunefleet.tracking import metrics
 from tunefleet.train.early_stopping import EarlyStopping
@@ -61,7 +61,7 @@ def _best(plan: Plan) -> dict[str, Any]:
     """The best checkpoint of the run as its readers have it."""
     folder = checkpoint_export.export(plan, choice="best")
     run_status = status.read(plan.paths.status)
-    _, measured, _ = evaluate(plan, "best")
+    _, measured, _ = open_run(plan, "best").measure()
     record = delivery.record(folder)
     return {
         "best": run_status and run_status.best,

@@ -16,7 +16,7 @@ from tunefleet.doors import evaluate_models as evaluate_door
 from tunefleet.doors.compose import from_overrides
 from tunefleet.doors.evaluate_models import Options
 from tunefleet.plan import Machine, Plan, make
-from tunefleet.runs.evaluate import Rows, evaluate
+from tunefleet.runs.evaluate import Rows, open_run
 from tunefleet.runs.train import train
 from tunefleet.tracking import metrics
 
@@ -49,13 +49,13 @@ def measured(folder: Path, overrides: list[str]) -> dict[str, Any]:
     report: dict[str, Any] = {"code": code, "metrics": metrics.read(plan.paths.metrics)}
     if os.environ["RANK"] != "0":
         return report
-    report["again"] = evaluate(plan)[1]
+    report["again"] = open_run(plan).measure()[1]
     if plan.layout.world_size > 1:
         return report
     for batch in (1, 7):
         changed = replace(plan.config.evaluation, batch=batch, generate_batch=batch)
-        report[f"batch {batch}"] = evaluate(replace(plan, config=replace(plan.config, evaluation=changed)))[1]
-    report["test alone"] = evaluate(plan, rows=Rows("test"))[1]
+        report[f"batch {batch}"] = open_run(replace(plan, config=replace(plan.config, evaluation=changed))).measure()[1]
+    report["test alone"] = open_run(plan, rows=Rows("test")).measure()[1]
     test = str(folder / "test.jsonl")
     settings = tuple(override for override in SETTINGS if override.startswith(("data.", "train.seq", "train.prec")))
     report["on file"] = _printed(folder, "run", Options(on=test, as_json=True))

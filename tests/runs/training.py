@@ -14,7 +14,7 @@ from tunefleet.doors.compose import from_overrides
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.runs import exported_model, validation
-from tunefleet.runs.evaluate import evaluate
+from tunefleet.runs.evaluate import open_run
 from tunefleet.runs.inputs import load_inputs
 from tunefleet.runs.train import train
 from tunefleet.tracking import metrics
@@ -43,7 +43,7 @@ def followed(folder: Path, overrides: list[str]) -> dict[str, Any]:
     report["run_dir"] = plan.run_dir
     report["peft"] = "peft" in sys.modules
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
-        measured, record, _ = evaluate(plan)
+        measured, record, _ = open_run(plan).measure()
         plain = PlainModel(exported_model.exported_learner(plan, torch.float32))
         report |= {"measured": measured, "again": record, "loss": final_status and final_status.loss}
         report["in fp32"] = validation.losses(plan, plain, SingleProcess(), load_inputs(plan))

@@ -11,15 +11,16 @@ from typing import Any
 
 import uvicorn
 
+from tunefleet.base import loopback
 from tunefleet.evaluation.streamed_answer import Sampling
-from tunefleet.serving.openai_api import LOOPBACK, Served, application
+from tunefleet.serving.openai_api import Served, application
 
 
 @contextmanager
 def serving(model: Any, key: str = "", max_tokens: int = 512) -> Iterator[str]:
     """The address of the server, with /v1."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    app = application(Served(model, "tiny", Sampling(max_tokens=max_tokens), key), LOOPBACK)
+    app = application(Served(model, "tiny", Sampling(max_tokens=max_tokens), key), loopback.NAMES)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import uvicorn
 
+from tunefleet.base import loopback
 from tunefleet.base.errors import ConfigError
 from tunefleet.board.board_app import Board
-from tunefleet.board.request_guard import LOOPBACK, Guard
+from tunefleet.board.request_guard import Guard
 
 _PATIENCE = 2  # seconds for answers that are on their way when the board ends
 
@@ -94,7 +95,7 @@ def _unbound(options: BoardOptions, error: OSError) -> str:
 
 def _guard(options: BoardOptions) -> Guard:
     machine = (socket.gethostname(), socket.getfqdn(), options.host) if options.exposed else ()
-    return Guard(hosts=frozenset([*LOOPBACK, *(name.lower() for name in machine)]), exposed=options.exposed)
+    return Guard(hosts=frozenset([*loopback.NAMES, *(name.lower() for name in machine)]), exposed=options.exposed)
 
 
 def _address(listening: socket.socket, options: BoardOptions) -> str:

@@ -11,8 +11,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tunefleet.base import loopback
+
 TOKEN_HEADER = "X-Tunefleet-Token"
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 MOST_BYTES = 1 << 16  # of a request's body
 _METHODS = ("GET", "HEAD", "POST")
 _HEADERS = {
@@ -44,7 +45,7 @@ class Guard:
     """
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    hosts: Collection[str] = LOOPBACK
+    hosts: Collection[str] = loopback.NAMES
     exposed: bool = False
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:

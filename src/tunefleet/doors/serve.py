@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from tunefleet.base import files
+from tunefleet.base import files, loopback
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import exported
@@ -39,7 +39,7 @@ def _serve(model: NamedModel, name: str, key: str, args: Namespace, listener: so
 
     defaults = Sampling(args.temperature, args.top_p, args.max_tokens or new_tokens(model.plan()), args.seed)
     host, port = listener.getsockname()[:2]
-    hosts = openai_api.LOOPBACK if ipaddress.ip_address(host).is_loopback else ("*",)
+    hosts = loopback.NAMES if ipaddress.ip_address(host).is_loopback else ("*",)
     app = openai_api.application(openai_api.Served(opened, name, defaults, key), hosts)
     shown = f"[{host}]" if ":" in host else host
     print(f"serving {name} at http://{shown}:{port}/v1; Ctrl-C ends", flush=True)

@@ -88,11 +88,6 @@ def open_model(plan: Plan, rows: Rows) -> Opened:
     return Opened(plan, PlainModel(learner), inputs, splits)
 
 
-def evaluate(plan: Plan, choice: str = LAST, rows: Rows = ALL_SPLITS) -> Measured:
-    """Measures the chosen checkpoint of a run."""
-    return open_run(plan, choice, rows).measure()
-
-
 def _read(plan: Plan, rows: Rows) -> tuple[RunInputs, Mapping[str, Dataset]]:
     """The inputs of the plan and the splits to measure. Rows from elsewhere need the training data for labels alone."""
     if rows.source and not _needs_training_data(plan):

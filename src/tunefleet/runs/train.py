@@ -201,7 +201,8 @@ class _Run:
 
     def _hooks(self) -> Hooks:
         hooks = Hooks(self._group)
-        hooks.add("end of profile", Pace(steps=1), self._profile.end_step)
+        if self._plan.config.train.profile:
+            hooks.add("end of profile", Pace(steps=1), self._profile.end_step)
         hooks.add("remember", Pace(steps=1), self._remember)
         if self._plan.config.checkpoint.asynchronous:
             hooks.add("commit", Pace(steps=1), self._commit)
@@ -211,7 +212,8 @@ class _Run:
         hooks.add("save", self._steps.save_every, self._save_on_cadence)
         for name, act in own_callbacks.acts(self._plan, self._group.rank).items():
             hooks.add(f"callback {name}", Pace(steps=1), act)
-        hooks.add("profile", Pace(steps=1), self._profile.start_next)
+        if self._plan.config.train.profile:
+            hooks.add("profile", Pace(steps=1), self._profile.start_next)
         return hooks
 
     def _announce(self) -> None:

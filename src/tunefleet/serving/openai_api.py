@@ -28,7 +28,6 @@ from tunefleet.serving import tool_call_reader
 from tunefleet.serving.answer_queue import AnswerQueue, Closing, Job, QueueFull
 from tunefleet.serving.completion_request import ApiError, CompletionRequest, chat_request, completion_request
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LARGEST = 16 << 20  # bytes of a body
 _LOOK = 0.5  # seconds between two looks for a client that left
 _REASONS = {STOP: "stop", LENGTH: "length", INTERRUPTED: "stop"}
