@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import venv
@@ -12,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from documentation import typed_commands
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "your-project.md"
@@ -103,7 +103,7 @@ def test_it_plans_and_trains_in_an_empty_folder(program: Path, tmp_path: Path) -
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The project of docs/your-project.md: its files as the page shows them."""
-    for title, text in re.findall(r"```yaml\n# (conf/\S+)\n(.*?)```", DOCS.read_text(), re.DOTALL):
+    for title, text in typed_commands.files([DOCS]).items():
         path = tmp_path / title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from benchmarks import scaling
 from documentation import config_reference, notebook, site_hooks
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,15 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 def test_the_page_of_settings_is_what_its_command_makes() -> None:
     same = config_reference.PAGE.read_text(encoding="utf-8") == config_reference.page()
     assert same, "run python -m documentation.config_reference"
+
+
+def test_the_tables_at_scale_are_what_their_command_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scaling"])
+    scaling.main()
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").splitlines()
+    assert set(capsys.readouterr().out.splitlines()) <= set(page), "python -m benchmarks.scaling prints the tables"
 
 
 def test_every_setting_is_described() -> None:

@@ -9,66 +9,65 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from documentation import typed_commands
 
 from tests.stories.commands import ROOT, train
 from tunefleet.doors import cli
 from tunefleet.doors import train as train_door
 
 Capture = pytest.CaptureFixture[str]
-_FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = ROOT / "docs" / "sweeps.md"
 _TINY = ["data.max_rows=300", "data.validation_rows=6", "train.max_steps=3", "evaluation.generate_rows=0"]
 _TINY += ["tracking=files", "launch.parallel_runs=2", "schedule=constant", "schedule.warmup=0"]
 _FAILS = "optimizer.lr=1e-3,1e15"  # the second trial fails by its own fault: something is there to retry and to stop
 
 
 @dataclass(frozen=True)
-class Block:
-    """A block of code: its language, its mark, its lines, and the `text` block behind it, which says what it prints."""
+class Shown:
+    """A block of commands, and the block of `text` behind it, which says what they print."""
 
-    language: str
-    mark: str
     lines: list[str]
     printed: list[str]
 
 
-def blocks() -> Iterator[Block]:
-    """The blocks of the page, in their order."""
-    fences = _FENCE.findall((ROOT / "docs" / "sweeps.md").read_text())
-    for (language, mark, text), (following, _, shown) in zip(fences, [*fences[1:], ("", "", "")], strict=True):
-        printed = [line for line in shown.splitlines() if line] if following == "text" else []
-        yield Block(language, mark, text.splitlines(), printed)
+def shown_blocks() -> Iterator[Shown]:
+    """The blocks of commands of the page in their order; a file of a search is one, too."""
+    blocks = list(typed_commands.blocks([PAGE]))
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        printed = following.lines if following and following.language == "text" else ()
+        lines = [f"python train.py -m sweeps={Path(name).stem}" for name in typed_commands.files_of(block)]
+        if block.language == "sh" or lines:
+            yield Shown(lines or list(block.lines), [line for line in printed if line])
 
 
-def _marked(mark: str) -> list[Block]:
-    return [block for block in blocks() if block.mark == mark]
+def searches() -> list[Shown]:
+    """Blocks of searches alone; each is opened as a dry run."""
+    return [
+        block for block in shown_blocks() if all(line.startswith("python train.py -m sweeps=") for line in block.lines)
+    ]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose `conf/sweeps` holds the files of the page."""
-    for block in blocks():
-        if block.language == "yaml":
-            path = tmp_path / block.mark
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("\n".join(block.lines))
+    for name, text in typed_commands.files([PAGE]).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
 
 
 def test_files_and_searches_open_and_print_what_the_page_shows(folder: Path, capsys: Capture) -> None:
-    dry_runs, files = _marked("dry-run"), [block for block in blocks() if block.language == "yaml"]
-    assert len(dry_runs) > 6
-    assert len(files) > 2
-    for block in dry_runs:
+    assert len(searches()) > 9
+    for block in searches():
         _expect_printed(block, [_opened(_arguments(line), capsys) for line in block.lines][-1])
-    for block in files:
-        _expect_printed(block, _opened(["-m", f"sweeps={Path(block.mark).stem}"], capsys))
     assert not (folder / "outputs" / "sweeps").exists()
 
 
 def test_the_same_seed_draws_the_same_points(folder: Path, capsys: Capture) -> None:
-    (line,) = [line for block in _marked("dry-run") for line in block.lines if "sweep.sampler.seed=7" in line]
+    (line,) = [line for block in searches() for line in block.lines if "sweep.sampler.seed=7" in line]
     first, second = (_opened(_arguments(line), capsys) for _ in range(2))
     other = _opened([*_arguments(line), "sweep.sampler.seed=8"], capsys)
     assert first == second
@@ -76,7 +75,7 @@ def test_the_same_seed_draws_the_same_points(folder: Path, capsys: Capture) -> N
 
 
 def test_acts_are_run_on_a_real_search(folder: Path, capsys: Capture) -> None:
-    ((opened, *acts),) = (block.lines for block in _marked("trains"))
+    ((opened, *acts),) = (block.lines for block in shown_blocks() if "tunefleet sweep watch mine" in block.lines)
     assert "the loss became nan" in train(folder, *_arguments(opened), *_TINY, _FAILS)
     printed = {line: _printed(cli.main, shlex.split(line, comments=True)[1:], capsys) for line in acts}
     shown = "\n".join(printed.values())
@@ -108,7 +107,7 @@ def _printed(main: Callable[[list[str]], None], arguments: list[str], capsys: Ca
     return captured.out
 
 
-def _expect_printed(block: Block, printed: str) -> None:
+def _expect_printed(block: Shown, printed: str) -> None:
     """Each line that the page shows is the beginning of one that is printed."""
     for line in block.printed:
         lines = [_comparable(one) for one in printed.splitlines()]

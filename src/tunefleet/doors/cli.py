@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if argv[:1] == ["train"]:
         train.main(argv[1:])
     with exit_on_error():
-        args = _parse(argv)
+        args = parse(argv)
         sys.exit(args.act(args))
 
 
-def _parse(argv: Sequence[str]) -> Namespace:
+def parse(argv: Sequence[str]) -> Namespace:
     """What was typed; what argparse makes nothing of goes to Hydra, which names what is wrong with it."""
     parser = _parser()
     argv = list(_with_seeds(argv))
