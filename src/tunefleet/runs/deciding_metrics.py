@@ -32,6 +32,10 @@ class DecidingMetrics:
         for step, evaluation in evaluations(self._plan).items():
             self._store.measured(step, evaluation)
 
+    def measured(self, step: int, evaluation: Mapping[str, float]) -> None:
+        """Takes what was measured at `step`, on the cadence or not."""
+        self._store.measured(step, evaluation)
+
     def catch_up(self, step: int) -> None:
         """Takes the evaluation on the cadence at `step`, where the checkpoint was saved before it was made."""
         evaluation = evaluations(self._plan).get(step)

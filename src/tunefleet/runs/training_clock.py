@@ -15,7 +15,12 @@ class TrainingClock:
     """
 
     def __init__(self, records: Path, step: int) -> None:
-        earlier = [record.get("seconds") for record in metrics.read(records) if record["step"] <= step]
+        self._records = records
+        self.rewind(step)
+
+    def rewind(self, step: int) -> None:
+        """Goes on from what the metrics have of the steps up to `step`."""
+        earlier = [record.get("seconds") for record in metrics.read(self._records) if record["step"] <= step]
         self.seconds = max((seconds for seconds in earlier if isinstance(seconds, (int, float))), default=0.0)
 
     def add(self, result: StepResult) -> None:
