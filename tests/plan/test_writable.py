@@ -54,7 +54,7 @@ def test_a_disk_that_is_read_only() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"f_bavail": 3}, "the disk of {} is full"),
+        ({"f_bavail": 3, "f_frsize": 4096}, "the disk of {} is full (1.0 MiB needed, 12.0 KiB free)"),
         ({"f_favail": 0}, "the disk of {} takes no more files"),
         ({"f_bavail": 0, "f_blocks": 0, "f_files": 0, "f_favail": 0}, ""),  # a file system that does not count
     ],

@@ -29,7 +29,9 @@ def plan(tmp_path: Path) -> Plan:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that were exported."""
     names: list[str] = []
-    monkeypatch.setattr(checkpoint_export, "export", lambda plan: names.append(plan.name) or plan.paths.export)
+    monkeypatch.setattr(
+        checkpoint_export, "export", lambda plan, *_, **__: names.append(plan.name) or plan.paths.export
+    )
     return names
 
 

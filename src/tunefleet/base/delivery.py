@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import checksums, files, modes, swap
+from tunefleet.base import checksums, disk, files, modes, owner_lock, swap
 from tunefleet.base.errors import RunError
+from tunefleet.base.owner import Owner
+from tunefleet.base.owner_lock import LockedError
 
 RECORD = "tunefleet.json"
 """In every folder that was delivered: which files are ours, with their checksums, and what they are."""
@@ -46,20 +49,47 @@ def record(folder: Path) -> Mapping[str, Any] | None:
 
 
 @contextmanager
-def staging(folder: Path) -> Iterator[Path]:
+def staging(folder: Path, wait: float = 0.0) -> Iterator[Path]:
     """A new folder on the same disk as `folder`, to write into and then `deliver`; it is gone afterwards.
 
-    Raises `RunError` where `folder` is a file.
+    One process at a time, on all machines that share the disk. Raises `RunError` where another one has `folder` for
+    longer than `wait` seconds, or it is a file; `DiskError` where a library met a full or failing disk.
     """
     target = _expect_no_file(folder)
-    swap.recover(target)
-    staged = swap.name_beside(target) if swap.can_replace(target) else target / swap.name_beside(target).name
-    shutil.rmtree(staged, ignore_errors=True)
-    modes.make(staged)
+    with _locked(target, folder, wait):
+        swap.recover(target)
+        staged = swap.name_beside(target) if swap.can_replace(target) else target / swap.name_beside(target).name
+        modes.make(staged)
+        try:
+            yield staged
+        except Exception as error:
+            if (failure := disk.recognised(error, target)) is not error:
+                raise failure from error
+            raise
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextmanager
+def _locked(target: Path, folder: Path, wait: float) -> Iterator[None]:
+    """The lock is beside `target`, which is renamed, where something can be written there."""
+    parent = next(path for path in target.parents if path.exists())
+    lock = (target.parent if os.access(parent, os.W_OK | os.X_OK) else target) / _lock_name(target)
+
+    def say(owner: Owner) -> None:
+        print(f"tunefleet: {folder}: waiting for what {owner.describe()} writes there", file=sys.stderr)
+
     try:
-        yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        with owner_lock.hold(lock, wait, notify=say if wait else None):
+            yield
+    except LockedError as error:
+        raise RunError(
+            f"{folder}: is being written by {error.owner.describe()}. Wait for it, or name another folder."
+        ) from None
+
+
+def _lock_name(target: Path) -> str:
+    return f".{target.name}.lock"
 
 
 def _expect_no_file(folder: Path) -> Path:
@@ -137,7 +167,8 @@ def _not_ours(folder: Path) -> list[str]:
         return []
     delivered: dict[str, Any] = (record(folder) or {"files": {}})["files"]
     if not delivered:
-        return sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir())
+        return [name for name in names if not (swap.is_leftover(name, folder) or name.startswith(_lock_name(folder)))]
     edited = [name for name, checksum in sorted(delivered.items()) if _is_changed(folder, name, checksum)]
     return edited + [
         path.name

@@ -74,10 +74,15 @@ def expect_room(path: Path, needed: int, files: int = 1) -> None:
 
 
 def _message(path: Path, reason: str, number: int, needed: int) -> str:
-    free = _free(path)
-    amounts = ", ".join([f"{size(needed)} needed"] * bool(needed) + [f"{free} free"] * bool(free))
     move = _NEXT_MOVES.get(number, "Look at that folder")
-    return f"{path}: {reason}{f' ({amounts})' if amounts else ''}. {move}."
+    return f"{path}: {reason}{amounts(path, needed)}. {move}."
+
+
+def amounts(path: Path, needed: int) -> str:
+    """` (2 MiB needed, 1 MiB free)`, as far as that is known."""
+    free = _free(path)
+    known = ", ".join([f"{size(needed)} needed"] * bool(needed) + [f"{free} free"] * bool(free))
+    return f" ({known})" if known else ""
 
 
 def _free(path: Path) -> str:

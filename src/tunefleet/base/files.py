@@ -15,6 +15,8 @@ from typing import Any
 
 from tunefleet.base import disk, modes
 
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""The system's numbers for a disk that gives no file a second name."""
 _LARGEST = 1 << 30  # bytes of a record of ours: the metrics of ten million steps
 
 
@@ -31,6 +33,18 @@ def write_bytes(path: Path, content: bytes) -> None:
     with disk.writing(path, len(content)):
         modes.make(path.parent)
         _replace(path, [content])
+
+
+def write_new(path: Path, text: str) -> None:
+    """As `write_text`, where nothing has that name. Raises `FileExistsError` where something has, if only now."""
+    content, temporary = text.encode(), temporary_beside(path)
+    with disk.writing(path, len(content)):
+        modes.make(path.parent)
+        try:
+            _replace(temporary, [content])
+            publish_new(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -164,6 +178,18 @@ def parse_json(content: bytes) -> Any:
 def publish(temporary: Path, final: Path) -> None:
     """Renames a finished file or folder to its final name and makes the rename durable."""
     os.replace(temporary, final)
+    sync_folder(final.parent)
+
+
+def publish_new(temporary: Path, final: Path) -> None:
+    """As `publish`, for a file that replaces none. Raises `FileExistsError`."""
+    try:
+        os.link(temporary, final)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with open(final, "xb", opener=plain) as stream:
+            stream.write(read_bytes(temporary))
     sync_folder(final.parent)
 
 

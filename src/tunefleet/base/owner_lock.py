@@ -7,7 +7,6 @@ way. Processes that one owner has started may join: the lock is free when all of
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -24,7 +23,6 @@ from tunefleet.base.owner import Owner
 POLL = 0.2  # seconds
 _YOUNG = 5.0  # seconds in which a record that cannot be read may be half written
 _UNKNOWN = Owner("an unknown machine", 0)
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 Notify = Callable[[Owner], None]
 
 
@@ -205,7 +203,7 @@ def _link(record: Path, path: Path, content: bytes) -> bool:
     except FileExistsError:
         return _read(path) == content  # a network disk may repeat what was done, and then refuse it
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in files.NO_LINKS:
             raise
         return _create(path, content)
     return True

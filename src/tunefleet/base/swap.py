@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from tunefleet.base import files, processes
+from tunefleet.base import files
 
 _AT_FDCWD, _EXCHANGE = -100, 2  # RENAME_EXCHANGE of Linux's renameat2
 
 
 def name_beside(target: Path) -> Path:
-    """A hidden name beside `target`, which tells the process that made it."""
-    return target.with_name(f"{_prefix(target)}{os.getpid()}.tmp")
+    """A new hidden name beside `target`, which no process on any machine that shares the disk has at the same time."""
+    return files.temporary_beside(target.with_name(f".{target.name}"))
+
+
+def is_leftover(name: str, target: Path) -> bool:
+    """Whether `name` is one that `name_beside` or `replace` makes for `target`, or that an earlier version made."""
+    return bool(re.fullmatch(rf"\.{re.escape(target.name)}\.[^/]+-\d+(-[0-9a-f]{{8}})?\.(tmp|old)", name))
 
 
 def can_replace(target: Path) -> bool:
@@ -30,15 +35,14 @@ def can_replace(target: Path) -> bool:
 
 
 def recover(target: Path) -> None:
-    """Takes back what a process of this machine left that was killed: an old folder between two renames returns to its
-    name, a new one that was not finished goes.
+    """Takes back what killed processes left, while this one has the lock of `target`: an old folder between two renames
+    returns to its name, a new one that was not finished goes.
     """
     for folder in (target.parent, target):
         for path in list(folder.iterdir()) if folder.is_dir() else ():
-            number, _, kind = path.name.removeprefix(_prefix(target)).partition(".")
-            if not path.name.startswith(_prefix(target)) or not number.isdigit() or _is_at_work(int(number)):
+            if not is_leftover(path.name, target):
                 continue
-            if kind == "old" and not target.exists():
+            if path.suffix == ".old" and not target.exists():
                 files.publish(path, target)
             else:
                 shutil.rmtree(path, ignore_errors=True)
@@ -49,7 +53,7 @@ def link_others(old: Path, new: Path, without: Iterable[str]) -> None:
     left_out = {str(new / name) for name in without}
     for folder, names, file_names in os.walk(old):
         place = new / Path(folder).relative_to(old)
-        names[:] = [name for name in names if not name.startswith(_prefix(old))]
+        names[:] = [name for name in names if not is_leftover(name, old)]
         for name in [*file_names, *(name for name in names if (Path(folder) / name).is_symlink())]:
             if str(place / name) not in left_out and not os.path.lexists(place / name):
                 place.mkdir(parents=True, exist_ok=True)
@@ -103,12 +107,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # a file system without links
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _prefix(target: Path) -> str:
-    return f".{target.name}.{socket.gethostname().split('.')[0]}-"
-
-
-def _is_at_work(pid: int) -> bool:
-    """Whether another process made it that still lives: what has our own number is of an earlier one."""
-    return pid != os.getpid() and processes.is_alive(pid)

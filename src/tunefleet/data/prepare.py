@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunefleet.base import progress, pulse
+from tunefleet.base import files, progress, pulse
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import DataConfig, OnBadRow, SourceConfig
 from tunefleet.data.checks import gate
@@ -132,11 +131,13 @@ def write_folder(
     folder: Path, config: DataConfig, chat: ChatTemplate, tokenizer: Any, longest: int, only_set: str = ""
 ) -> None:
     """Prepares the data into `folder`, which is there when all of it is; with `only_set` as one set of that name.
+    The caller has the folder's lock.
 
     Raises `DataError`.
     """
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: numbers come again
+    temporary = files.temporary_beside(folder)
+    for leftover in folder.parent.glob(f"{folder.name}.*.tmp"):  # of processes that were killed: this one has the lock
+        shutil.rmtree(leftover, ignore_errors=True)
     gc.freeze()  # a search for garbage need not look at the half million objects of torch and transformers
     try:
         watch = Meter()

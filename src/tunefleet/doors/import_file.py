@@ -48,10 +48,14 @@ def import_file(path: Path, wish: Wish, machine: str | None) -> None:
         raise ConfigError(*refusal_messages(path, draft))
     target = wish.to or Path("conf") / _FOLDER / f"{path.stem}.yaml"
     overrides = experiment_words(target)
-    if os.path.lexists(target) and not wish.overwrite:
-        raise ConfigError(f"{target}: is there already. --to FILE writes another one, --overwrite replaces it.")
     command = shlex.join(["python", "train.py", *overrides])
-    files.write_text(target, experiment_text(draft, path.name, command))
+    write = files.write_text if wish.overwrite else files.write_new
+    try:
+        write(target, experiment_text(draft, path.name, command))
+    except FileExistsError:
+        raise ConfigError(
+            f"{target}: is there already. --to FILE writes another one, --overwrite replaces it."
+        ) from None
     print(*_summary(target, draft, command), sep="\n")
     print()
     _plan(overrides, draft, machine)

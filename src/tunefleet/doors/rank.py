@@ -37,7 +37,7 @@ def main() -> None:
             raise RunError(f"{complaint}.")
         with _lock(plan):
             sys.exit(run(plan))
-    except RunError as error:  # the directory is another start's, and so is what stands in it
+    except (RunError, DiskError) as error:  # the directory is another start's, and what stands in it; or it is full
         print(f"tunefleet: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 

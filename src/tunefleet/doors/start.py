@@ -8,13 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import failures, modes, ownership, status, stdio, text
+from tunefleet.base import failures, modes, ownership, reserve, status, stdio, text
 from tunefleet.base.errors import DISK, DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
-from tunefleet.launch import external_ranks, local, project, provenance, restarts, run_bundle, run_lock, submission
+from tunefleet.launch import (
+    disk_endings,
+    external_ranks,
+    local,
+    project,
+    provenance,
+    restarts,
+    run_bundle,
+    run_lock,
+    submission,
+)
 from tunefleet.launch.run_state import StatusReader
 from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
@@ -83,7 +93,7 @@ def _from_scratch(plan: Plan) -> list[str]:
 def _start(plan: Plan) -> int:
     _expect_no_job(plan)
     local.expect_free(plan.config.launch.port)
-    with run_lock.hold(plan.paths) as start_name, _for_ranks(start_name):
+    with run_lock.hold(plan.paths) as start_name, _for_ranks(start_name), disk_endings.settled(plan.paths):
         _open(plan)
         code = restarts.run(plan)
         while code and (smaller := _after_memory_ran_out(plan)):
@@ -142,7 +152,8 @@ def _adopt(plan: Plan, machine: Machine) -> int:
     try:
         with run_lock.of_rank(plan.paths, machine.rank, start_name):
             if machine.rank == 0:
-                _open(plan)
+                with disk_endings.settled(plan.paths):
+                    _open(plan)
             return rank.run(plan)
     except run_lock.Busy:
         if machine.rank:  # rank 0 says so
@@ -151,6 +162,7 @@ def _adopt(plan: Plan, machine: Machine) -> int:
 
 
 def _open(plan: Plan) -> None:
+    reserve.keep(plan.paths.root)
     plan.save()
     provenance.write(plan.paths.provenance, provenance.record(REPOSITORY))
     plan.paths.cancelled.unlink(missing_ok=True)

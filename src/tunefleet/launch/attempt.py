@@ -11,16 +11,18 @@ import os
 import shlex
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tunefleet.base import failures, modes, status, stdio
-from tunefleet.base.errors import DONE, FAILED, UserError
+from tunefleet.base import failures, modes, reserve, status, stdio
+from tunefleet.base.errors import DONE, FAILED, DiskError, UserError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.launch import (
     advance,
     attempts,
+    disk_endings,
     ending,
     local,
     queue,
@@ -45,13 +47,18 @@ def main() -> None:
     modes.keep()
     act, folder, *code = sys.argv[1:]
     run, key = run_of_job(Path(folder))
-    if act == "begin":
-        print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")), flush=True)
-        advance.after_job(run)
-    else:
-        exit_code = end(run, key, int(code[0]))
-        advance.after_job(run)
-        sys.exit(exit_code)
+    exit_code = DONE
+    try:
+        with disk_endings.settled(run):
+            if act == "begin":
+                print(begin(run, key, os.environ.get("TUNEFLEET_CODE", "")), flush=True)
+            else:
+                exit_code = end(run, key, int(code[0]))
+    except DiskError as error:  # of `begin`: nothing is exported, and the batch script fails
+        print(f"tunefleet: {error}", file=sys.stderr)
+        exit_code = error.exit_code
+    advance.after_job(run)
+    sys.exit(exit_code)
 
 
 def begin(run: RunPaths, key: str, code: str = "") -> str:
@@ -119,7 +126,8 @@ def _no_progress(run: RunPaths, key: str, run_status: Status, plan: Plan) -> End
 
 
 def _start(run: RunPaths, key: str, run_status: Status, plan: Plan) -> str:
-    """The attempt is open, the run starting: returns what its ranks need, as shell."""
+    """The attempt is open, the run starting: returns what its ranks need, as shell. Raises `DiskError`."""
+    reserve.keep(run.root)
     failures.clear(run)
     run.stop.unlink(missing_ok=True)
     attempts.begin(run, key, job_number())
@@ -199,7 +207,8 @@ def run_of_job(folder: Path) -> tuple[RunPaths, str]:
     """The run of this job, of an array the one with its index; gives the submission the job's number."""
     submitted = submission.read(folder)
     if submitted.job is None:
-        submitted.accepted(os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]))
+        with suppress(DiskError):  # then it is found by the job's comment
+            submitted.accepted(os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"]))
     return RunPaths(Path(submitted.runs[int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))])), submitted.key
 
 

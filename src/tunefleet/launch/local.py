@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import BinaryIO
 
-from tunefleet.base import failures, files, status
+from tunefleet.base import disk, failures, files, status
 from tunefleet.base.errors import DISK, FAILED, HUNG, INTERRUPTED, DiskError, RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
@@ -61,9 +61,10 @@ def _run(plan: Plan, module: str) -> Ranks:
     plan.paths.stop.unlink(missing_ok=True)
     ranks = Ranks(plan.paths, [], LocalWatch(plan.paths, plan.layout.processes_here, plan.config.launch))
     with ExitStack() as closing, caught(ranks.forward):
+        logs = [_log(plan, rank, closing) for rank in range(plan.layout.processes_here)]  # on a full disk nobody starts
         for rank, port in ranks_and_ports(plan):
             if not ranks.signals:
-                ranks.processes.append(_start(plan, module, rank, port, closing))
+                ranks.processes.append(_start(plan, module, rank, port, logs[rank]))
         ranks.watch()
     return ranks
 
@@ -223,22 +224,24 @@ def ranks_and_ports(plan: Plan) -> Iterator[tuple[int, int]]:
     return ((rank, port) for rank in range(plan.layout.processes_here))
 
 
-def _start(plan: Plan, module: str, rank: int, port: int, closing: ExitStack) -> subprocess.Popen[bytes]:
-    """Rank 0 writes to this console, the others to their logs, after what earlier starts wrote.
-
-    A session of its own keeps Ctrl-C for us.
-    """
-    log: Any = None
-    if rank > 0:
-        path = plan.paths.log(rank)
+def _log(plan: Plan, rank: int, closing: ExitStack) -> BinaryIO | None:
+    """Rank 0 writes to this console, the others to their logs, after what earlier starts wrote. Raises `DiskError`."""
+    if rank == 0:
+        return None
+    path = plan.paths.log(rank)
+    with disk.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = closing.enter_context(open(path, "ab", opener=files.no_link))
+        return closing.enter_context(open(path, "ab", opener=files.no_link))
+
+
+def _start(plan: Plan, module: str, rank: int, port: int, log: BinaryIO | None) -> subprocess.Popen[bytes]:
+    """A session of its own keeps Ctrl-C for us."""
     return subprocess.Popen(
         [sys.executable, "-m", module, plan.run_dir],
         env={**os.environ, **rank_environment(plan, rank, port)},
         stdin=subprocess.DEVNULL,
         stdout=log,
-        stderr=log and subprocess.STDOUT,
+        stderr=subprocess.STDOUT if log else None,
         start_new_session=True,
     )
 

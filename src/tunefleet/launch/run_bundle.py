@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from tunefleet.base import files, secrets
+from tunefleet.base import disk, files, secrets
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import submission
@@ -43,16 +43,20 @@ of data and no answers of the model; whatever looked like a secret reads ***. It
 def write(run: RunPaths, target: Path) -> list[str]:
     """Writes `target` (a new .tar.gz); returns a line for each member, and for each file that could not be taken.
 
-    Raises `RunError` where `target` is there already, or has no folder.
+    Raises `RunError` where `target` is there already, or has no folder; `DiskError` where its disk has no room.
     """
     _expect_new(target)
     members, notes = _members(run)
     contents = [f"{name}: {len(content):,} bytes" for name, content in members.items()] + notes
     members = {"CONTENTS.txt": (_EXPLANATION + "\n" + "\n".join(contents) + "\n").encode(), **members}
+    packed = io.BytesIO()  # of 32 MiB at most: what is needed of the disk is known before it is written
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in members.items():
+            _add(archive, f"{run.root.name}/{name}", content)
+    disk.expect_room(target, packed.tell())
     try:
-        with _opened(target) as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
-            for name, content in members.items():
-                _add(archive, f"{run.root.name}/{name}", content)
+        with disk.writing(target, packed.tell()), _opened(target) as stream:
+            stream.write(packed.getbuffer())
     except OSError:
         target.unlink(missing_ok=True)
         raise
@@ -183,14 +187,14 @@ def _listing(root: Path) -> str:
 def _versions() -> str:
     """Python, packages, system, GPUs and disk of this machine, and the environment that ranks read, as JSON."""
     packages = {dist.metadata["Name"]: dist.version for dist in metadata.distributions() if dist.metadata["Name"]}
-    disk = shutil.disk_usage(Path.cwd())
+    space = shutil.disk_usage(Path.cwd())
     variables = {name: value for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)}
     values = {
         "python": sys.version,
         "platform": platform.platform(),
         "host": platform.node(),
         "cores": os.cpu_count(),
-        "disk": {"total": disk.total, "free": disk.free},
+        "disk": {"total": space.total, "free": space.free},
         "gpus": _gpus(),
         "packages": dict(sorted(packages.items())),
         "environment": secrets.redacted_values(variables),

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
-from tunefleet.base import owner_lock, status
-from tunefleet.base.errors import RunError
+from tunefleet.base import disk, owner_lock, status
+from tunefleet.base.errors import DiskError, RunError
 from tunefleet.base.owner import Owner
 from tunefleet.base.owner_lock import LockedError
 from tunefleet.base.paths import RunPaths
@@ -29,7 +29,8 @@ class Busy(RunError):
 def hold(run: RunPaths, start: str = "", wait: float = 0.0, role: str = "launcher") -> Iterator[str]:
     """Has the run directory meanwhile; yields the name of the start, by which its ranks join.
 
-    Raises `Busy` where another start has it for longer than `wait` seconds, `RunError` where nothing can be written.
+    Raises `Busy` where another start has it for longer than `wait` seconds, `DiskError` where its disk is full or
+    fails, `RunError` where nothing can be written.
     """
     me = Owner.current(role, start or secrets.token_hex(8))
     try:
@@ -38,6 +39,8 @@ def hold(run: RunPaths, start: str = "", wait: float = 0.0, role: str = "launche
     except LockedError as error:
         raise _busy(run, error.owner) from None
     except OSError as error:
+        if isinstance(failure := disk.recognised(error, run.lock), DiskError):
+            raise failure from None
         if error.filename is None or not str(error.filename).startswith(str(run.lock)):
             raise
         raise RunError(f"{run.root}: cannot be written: {error.strerror}. Choose another output_dir=.") from None
@@ -45,7 +48,9 @@ def hold(run: RunPaths, start: str = "", wait: float = 0.0, role: str = "launche
 
 @contextmanager
 def join(run: RunPaths, start: str, rank: int, wait: float = 0.0) -> Iterator[None]:
-    """Is rank `rank` of `start`, when that has the directory. Raises `Busy` where another has, `RunError` if none."""
+    """Is rank `rank` of `start`, when that has the directory. Raises `Busy` where another has, `RunError` if none,
+    `DiskError` where its disk is full or fails.
+    """
     deadline = time.monotonic() + wait
     while wait and not owner_lock.is_of(run.lock, start):
         if processes := rivals(run, start, watch=0.0):
@@ -56,7 +61,7 @@ def join(run: RunPaths, start: str, rank: int, wait: float = 0.0) -> Iterator[No
             )
         time.sleep(owner_lock.POLL)
     try:
-        with owner_lock.join(run.lock, Owner.current(f"rank {rank}", start)):
+        with disk.writing(run.lock), owner_lock.join(run.lock, Owner.current(f"rank {rank}", start)):
             yield
     except LockedError as error:
         raise _busy(run, error.owner) from None

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tunefleet
-from tunefleet.base import files, modes
-from tunefleet.base.errors import RunError
+from tunefleet.base import disk, files, modes
+from tunefleet.base.errors import DiskError, RunError
 from tunefleet.launch import project
 
 _DIGITS = 16
@@ -41,7 +41,8 @@ def take(repository: Path, store: Path, untracked: Sequence[str] = ()) -> Snapsh
     copy than it was.
 
     Safe in many processes at once; killed at any moment, it leaves no half snapshot.
-    Raises `RunError` where files that git does not track are too large, or a file cannot be read or written.
+    Raises `RunError` where files that git does not track are too large, or a file cannot be read or written;
+    `DiskError` where there is no room for them.
     """
     repository, store = Path(os.path.abspath(repository)), Path(os.path.abspath(store))
     if repository.parent == store:  # a job that submits others runs a snapshot itself
@@ -50,6 +51,8 @@ def take(repository: Path, store: Path, untracked: Sequence[str] = ()) -> Snapsh
         code_files = _read_all(project.sources(repository, store, untracked))
         digest = _digest(code_files)
         store_files(code_files, store / digest)
+    except DiskError:
+        raise
     except OSError as error:
         raise RunError(
             f"{error.filename or store}: {error.strerror or error}, so the code cannot be copied. "
@@ -131,10 +134,14 @@ def store_files(code_files: Sequence[_File], folder: Path) -> None:
 
 
 def create_folder(code_files: Sequence[_File], folder: Path) -> None:
-    """Creates `folder` with these files, all at once; another submitter may be faster."""
+    """Creates `folder` with these files, all at once; another submitter may be faster. Raises `OSError`."""
     temporary = _beside(folder)
+    disk.expect_room(folder, sum(len(file.content) for file in code_files), files=len(code_files))
     try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:  # one after another they would wait for the disk each
+        with (
+            disk.writing(folder),
+            ThreadPoolExecutor(_AT_ONCE) as pool,
+        ):  # one after another they would wait for the disk each
             list(pool.map(lambda file: file.write(temporary / file.name), code_files))
         files.publish(temporary, folder)
     except OSError:

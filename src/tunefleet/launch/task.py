@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from tunefleet.base import failures, files, modes
-from tunefleet.base.errors import RunError
+from tunefleet.base import disk, failures, files, modes
+from tunefleet.base.errors import DiskError, RunError
 from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.launch import snapshot
@@ -47,9 +47,14 @@ def ranks(slurm: dict[str, str]) -> dict[str, str]:
 
 
 def _write_to(log: Path) -> None:
-    """Both streams to the rank's own log, after what earlier attempts wrote."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = files.no_link(os.fspath(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    """Both streams to the rank's own log, after what earlier attempts wrote; on a full disk they stay srun's."""
+    try:
+        with disk.writing(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            file = files.no_link(os.fspath(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except DiskError as error:
+        print(f"tunefleet: {error}", file=sys.stderr)
+        return
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tunefleet.base import disk as disk_space
 from tunefleet.base.errors import ConfigError
 from tunefleet.plan.plan import Plan
 
@@ -48,7 +49,7 @@ def _obstacle(folder: Path) -> str:
         return f"{folder} is on a disk that is read-only" if read_only else f"{folder} may not be written by you"
     disk = os.statvfs(folder)
     if disk.f_blocks and disk.f_bavail * disk.f_frsize < _ENOUGH:
-        return f"the disk of {folder} is full"
+        return f"the disk of {folder} is full{disk_space.amounts(folder / 'plan.json', _ENOUGH)}"
     if disk.f_files and not disk.f_favail:
         return f"the disk of {folder} takes no more files"
     return ""

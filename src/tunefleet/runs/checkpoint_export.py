@@ -29,12 +29,17 @@ from tunefleet.runs.saved_weights import saved_weights
 from tunefleet.runs.trainable_model import set_trainable
 from tunefleet.runs.verify_export import Expected
 
+WAIT = 900.0
+"""Seconds for which what needs an export waits for another process that writes it."""
 
-def export(plan: Plan, folder: Path | None = None, choice: str = LAST, form: Form = AS_THEY_ARE) -> Path:
+
+def export(
+    plan: Plan, folder: Path | None = None, choice: str = LAST, form: Form = AS_THEY_ARE, wait: float = 0.0
+) -> Path:
     """Writes the model of the chosen checkpoint (`last`, `best`, a step) to `folder`, with a card; needs no ranks.
 
     By default into the run's own, that of another than the last beside it. Raises `RunError` where there is no such
-    checkpoint, or it is not as it was saved.
+    checkpoint, it is not as it was saved, or another process writes there for longer than `wait` seconds.
     """
     step = None if choice == LAST else chosen_checkpoint.step_of(plan, choice)
     target = folder or (plan.paths.export if step is None else plan.paths.export_of(step))
@@ -42,13 +47,14 @@ def export(plan: Plan, folder: Path | None = None, choice: str = LAST, form: For
     tokenizer = saved_tokenizer.load(plan)
     template = chat_template(plan, tokenizer, checkpoint.folder)
     model = _model(plan, checkpoint, saved_weights(plan, checkpoint), tokenizer)
-    with delivery.staging(target) as staged:
+    with delivery.staging(target, wait) as staged:
         export_format.stage(plan, staged, model, dict(model.state_dict()), tokenizer, template, form)
         expected = _expected(plan, staged, model, tokenizer, template)
         expected = replace(expected, fp32=expected.fp32 and form.dtype in (None, "fp32"))
         compared = export_format.verify_and_deliver(plan, staged, target, checkpoint.state, expected)
+        is_carded = model_card.write(plan, target, checkpoint.state.step, form.dtype or _dtype(target))
     print(f"compared with the trained model: {verify_export.summary(compared)}", file=sys.stderr)
-    if not model_card.write(plan, target, checkpoint.state.step, form.dtype or _dtype(target)):
+    if not is_carded:
         print(f"tunefleet: {target / model_card.NAME} was edited, and stays as it is", file=sys.stderr)
     return target
 
@@ -75,7 +81,7 @@ def exported(plan: Plan, choice: str = LAST) -> Path:
     folder = plan.paths.export if step is None else plan.paths.export_of(step)
     record = delivery.record(folder)
     if record is None or not record["complete"] or _is_older(plan, record, step):
-        return export(plan) if step is None else export(plan, folder, str(step))
+        return export(plan, folder, LAST if step is None else str(step), wait=WAIT)
     if changed := delivery.changes(folder):
         flag = "" if step is None else f" --checkpoint {step}"
         raise RunError(f"{folder / changed[0]}. `tunefleet export {plan.name}{flag} --overwrite` writes it again.")

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from tunefleet import __version__
-from tunefleet.base import delivery, files, progress
+from tunefleet.base import delivery, disk, files, progress
 from tunefleet.base.errors import ConfigError, ExportError
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.train import Precision
@@ -20,6 +20,7 @@ from tunefleet.contracts import RunState
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.model.export import write, write_without_weights
+from tunefleet.plan.families.lora_targets import exports_adapter_only
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import verify_export
 from tunefleet.runs.verify_export import Expected
@@ -37,6 +38,8 @@ class Form:
 
 
 AS_THEY_ARE = Form()
+_FILES = 12  # that are written beside the weights, about: the tokenizer's, settings
+_INDENTED = 2  # times the bytes of a tokenizer, as its file has them
 
 
 def stage(
@@ -50,7 +53,8 @@ def stage(
 ) -> None:
     """Writes `weights` of `model` into `staged`; with an adapter as `adapter.merge` says.
 
-    Raises `ExportError` where a weight has no value in the dtype of `form`.
+    Raises `ExportError` where a weight has no value in the dtype of `form`; `DiskError` before anything is written
+    where the disk has no room for them.
     """
     adapter, stops = plan.config.adapter, end_of_turn(template, tokenizer).stops
     with progress.during("exporting"):
@@ -61,7 +65,22 @@ def stage(
             weights = dict(model.state_dict())
         if form.dtype:
             weights = _converted(weights, DTYPES[form.dtype])
+        _expect_room(plan, staged, model, weights, tokenizer, form)
         write(staged, model, weights, tokenizer, template.exported, stops, form.shard_bytes)
+
+
+def _expect_room(
+    plan: Plan, staged: Path, model: PreTrainedModel, weights: dict[str, Tensor], tokenizer: Any, form: Form
+) -> None:
+    """Raises `DiskError` where the disk has no room for what is written of `weights`, beside the old export."""
+    names = set(weights)
+    if exports_adapter_only(plan.config.adapter):
+        names &= {name for name, weight in model.named_parameters() if weight.requires_grad}
+    storages = {(weights[name].data_ptr(), weights[name].nbytes) for name in names}  # tied weights are written once
+    needed = sum(size for _, size in storages)
+    shards = needed // form.shard_bytes if form.shard_bytes else 0
+    beside = _INDENTED * len(tokenizer.backend_tokenizer.to_str())
+    disk.expect_room(staged / "model.safetensors", needed + beside, files=_FILES + shards)
 
 
 def _converted(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

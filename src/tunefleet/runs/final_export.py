@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tunefleet.base import delivery
-from tunefleet.base.errors import ExportError
+from tunefleet.base.errors import ExportError, TunefleetError
 from tunefleet.contracts import Engine, RunState
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import export_format, verify_export
+from tunefleet.runs.checkpoint_export import WAIT
 from tunefleet.runs.inputs import RunInputs
 
 _EXAMPLES = 8  # prompts of the validation data whose tokens are compared
@@ -33,7 +34,7 @@ def export(plan: Plan, group: ProcessGroup, engine: Engine, inputs: RunInputs, s
     def write() -> dict[str, str] | ExportError:
         assert weights is not None
         try:
-            with delivery.staging(plan.paths.export) as staged:
+            with delivery.staging(plan.paths.export, WAIT) as staged:
                 export_format.stage(plan, staged, model, weights, inputs.tokenizer, inputs.data.template)
                 return export_format.verify_and_deliver(plan, staged, plan.paths.export, state, expected)
         except Exception as error:
@@ -44,7 +45,7 @@ def export(plan: Plan, group: ProcessGroup, engine: Engine, inputs: RunInputs, s
 
 def failure(plan: Plan, state: RunState, error: Exception) -> ExportError:
     """Says what is saved, what went wrong and what to do, with `error` as its cause."""
-    reason = str(error) if isinstance(error, ExportError) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, TunefleetError) else f"{type(error).__name__}: {error}"
     export_error = ExportError(
         f"{plan.name} is trained and saved at step {state.step}, and its export failed: {reason}. "
         f"Write it again with `tunefleet export {plan.name}`."

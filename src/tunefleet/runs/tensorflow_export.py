@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunefleet import __version__
-from tunefleet.base import delivery, files, progress, text
+from tunefleet.base import delivery, disk, files, progress, text
 from tunefleet.base.errors import ExportError, RunError
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import verify_export
@@ -27,6 +27,7 @@ TOLERANCE = 1e-4
 FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2")
 _WRITER = Path(__file__).parents[1] / "libraries" / "keras_hub_private.py"
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json")
+_FP32, _FILES = 4, 12  # bytes of a weight of a SavedModel; its files
 _NEW_TOKENS = 8  # of the greedy answers that are compared
 _LONG = 128  # tokens of a row that no text is: positions and windows count
 
@@ -60,12 +61,16 @@ def _expect_convertible(source: Path) -> None:
 
 
 def write(source: Path, saved_model: Path, python: str) -> str:
-    """Writes the model of the folder `source` to `saved_model`; what was compared. Raises as `export`."""
+    """Writes the model of the folder `source` to `saved_model`; what was compared.
+
+    Raises as `export`, and `DiskError` before anything is written where the disk has no room for it.
+    """
     tokenizer: Any = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
     stops = model.generation_config.eos_token_id
+    disk.expect_room(saved_model, model.num_parameters() * _FP32, files=_FILES)
     vocabulary, context = model.config.vocab_size, getattr(model.config, "max_position_embeddings", _LONG)
     long_row = torch.randint(vocabulary, (min(_LONG, context),), generator=torch.Generator().manual_seed(0)).tolist()
     with tempfile.TemporaryDirectory() as scratch:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from tunefleet.base import files
+from tunefleet.base import disk, files
 
 
 class NpyWriter:
@@ -24,19 +24,19 @@ class NpyWriter:
         self._path = path
         self._dtype = np.dtype(dtype)
         self._length = 0
-        with open(path, "wb", opener=files.no_link) as stream:
+        with disk.writing(path), open(path, "wb", opener=files.no_link) as stream:
             self._write_header(stream)
 
     def append(self, values: Sequence[Any] | NDArray[Any]) -> None:
-        """Writes `values` behind the last one."""
+        """Writes `values` behind the last one. Raises `DiskError`."""
         array = np.ascontiguousarray(values, dtype=self._dtype)
         self._length += len(array)
-        with open(self._path, "ab", opener=files.no_link) as stream:
+        with disk.writing(self._path, array.nbytes), open(self._path, "ab", opener=files.no_link) as stream:
             stream.write(array.data)
 
     def finish(self) -> None:
         """Writes the length, and everything to the disk itself."""
-        with open(self._path, "r+b", opener=files.no_link) as stream:
+        with disk.writing(self._path), open(self._path, "r+b", opener=files.no_link) as stream:
             self._write_header(stream)
             stream.flush()
             os.fsync(stream.fileno())
