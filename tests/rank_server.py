@@ -34,7 +34,7 @@ def main() -> None:
 
 def _import_all() -> None:
     """Before the first fork, which must find one thread: others would not be there in the rank, but their locks."""
-    from tunefleet.base.imports import heavy_imports
+    from tunefleet.libraries.heavy_imports import heavy_imports
 
     with heavy_imports():
         import tunefleet.runs.train  # noqa: F401

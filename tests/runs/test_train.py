@@ -63,8 +63,12 @@ def test_control_in_fp32_it_would_be_another_loss(runs: dict[str, dict[str, Any]
     assert any(loss != pytest.approx(run["again"][key], rel=1e-5) for key, loss in run["in fp32"].items())
 
 
-def test_without_an_adapter_peft_is_not_imported(runs: dict[str, dict[str, Any]]) -> None:
-    assert {name: run["peft"] for name, run in runs.items()} == dict.fromkeys(RUNS, False)
+def test_what_a_plain_run_does_not_need_is_not_imported(runs: dict[str, dict[str, Any]]) -> None:
+    assert runs["bf16-2"]["imported"] == []
+
+
+def test_control_a_profile_needs_the_compiler(runs: dict[str, dict[str, Any]]) -> None:
+    assert "torch._dynamo.utils" in runs["bf16-0"]["imported"]
 
 
 def test_it_is_said_how_many_answers_were_counted(runs: dict[str, dict[str, Any]]) -> None:

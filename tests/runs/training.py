@@ -21,6 +21,13 @@ from tunefleet.tracking import metrics
 
 SMALL = ["data.max_rows=64", "data.validation_rows=6", "evaluation.generate_rows=2", "tracking=files"]
 SMALL += ["train.micro_batch=2", "train.sequence_length=64", "evaluation.max_new_tokens=8", "train.max_steps=4"]
+LEFT_OUT = (
+    "torch._dynamo.utils",
+    "torch.distributed.tensor",
+    "sympy",
+    "scipy.optimize",
+    "peft",
+)  # a plain run needs none
 
 
 def planned(folder: Path, *overrides: str) -> Plan:
@@ -41,7 +48,7 @@ def followed(folder: Path, overrides: list[str]) -> dict[str, Any]:
     for name in ("mine", "watched"):  # of tests/runs/own_project.py
         report[name] = list(files.read_records(plan.paths.root / f"{name}.jsonl"))
     report["run_dir"] = plan.run_dir
-    report["peft"] = "peft" in sys.modules
+    report["imported"] = [name for name in LEFT_OUT if name in sys.modules]
     if os.environ["RANK"] == "0" and plan.paths.export.exists():
         measured, record, _ = open_run(plan).measure()
         plain = PlainModel(exported_model.exported_learner(plan, torch.float32))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tunefleet.base import files, text
 from tunefleet.base.errors import DONE, FAILED
-from tunefleet.base.imports import heavy_imports
 from tunefleet.config import RunConfig
 from tunefleet.doors import compose
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch import local
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.plan.families import tiny
 from tunefleet.plan.processes.layout import layout

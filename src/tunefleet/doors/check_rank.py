@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from tunefleet.base import files, stdio
-from tunefleet.base.imports import heavy_imports
 from tunefleet.doors.rank import end_with_launcher, guarded, prepare_environment
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan.families import tiny
 from tunefleet.plan.plan import Plan
 

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from tunefleet.base import files, stdio, text
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import compose, highlight
 from tunefleet.doors.rank import prepare_environment
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.report import data_page
 

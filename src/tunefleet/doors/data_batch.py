@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.base.units import singular
 from tunefleet.doors import unchanged
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Plan
 from tunefleet.plan.contents import Role
 

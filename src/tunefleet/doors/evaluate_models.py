@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.config import RunConfig
 from tunefleet.config.data import DataConfig, SourceConfig
 from tunefleet.config.evaluation import AUTO_THRESHOLD, AnswerSet, Decoding
@@ -24,6 +23,7 @@ from tunefleet.doors.exported import LAST
 from tunefleet.doors.named_model import named
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Machine, Plan, make
 from tunefleet.plan.contents import Role
 from tunefleet.plan.paths import data_files, model_files

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tunefleet.base import delivery, modes, status
 from tunefleet.base.errors import RunError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause, State
 from tunefleet.base.units import Size
 from tunefleet.config.adapter import AdapterName
 from tunefleet.doors import push, unchanged
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Plan
 from tunefleet.plan.contents import Role
 from tunefleet.plan.families.lora_targets import exports_adapter_only

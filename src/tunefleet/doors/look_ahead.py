@@ -17,11 +17,11 @@ from pathlib import Path
 
 from tunefleet.base import files, status
 from tunefleet.base.errors import DataError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import State
 from tunefleet.config.load import dump
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch import project
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Plan
 
 _COMPLAINTS = "complaints.json"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefleet.base.errors import RunError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import exported
 from tunefleet.launch import register
 from tunefleet.launch.register import Run
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Plan
 from tunefleet.plan.paths import model_files
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from tunefleet.base import disk, failures, modes, ownership, pulse, reserve, secrets, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, DiskError, RunError, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
-from tunefleet.base.imports import heavy_imports
 from tunefleet.base.status import Cause
 from tunefleet.doors import unchanged
 from tunefleet.launch import rank_signals, rank_watch, run_lock
 from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
+from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan.plan import Plan
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tunefleet.base import files, loopback
 from tunefleet.base.errors import ConfigError, RunError
-from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import exported
 from tunefleet.doors.named_model import NamedModel, named
+from tunefleet.libraries.heavy_imports import heavy_imports
 
 KEY = "TUNEFLEET_API_KEY"
 """The variable that a key may be in."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunefleet.base import text
-from tunefleet.base.imports import heavy_imports
 from tunefleet.doors import compose
+from tunefleet.libraries.heavy_imports import heavy_imports
 
 
 def train(argv: Sequence[str], folder: Path, vocabulary: int, special_tokens: Sequence[str]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -12,6 +13,8 @@ from typing import Any, cast
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from tunefleet.libraries import jinja_powers
+
+_DTENSORS = "torch.distributed.tensor"
 
 
 def supports_sdpa(model_class: type | None) -> bool:
@@ -41,6 +44,22 @@ def attention_as(config: Any, name: str) -> Iterator[None]:
 def forget_adapter(model: Any) -> None:
     """`save_pretrained` writes `model` whole again: it saves the adapter alone while this mark stands."""
     model._hf_peft_config_loaded = False
+
+
+@contextmanager
+def saving_plain() -> Iterator[None]:
+    """Within, `save_pretrained` takes the model as it is: it imports neither FSDP nor DTensors to look for them."""
+    from transformers import modeling_utils  # templates need none of it
+
+    usual = modeling_utils.unwrap_model
+    vars(modeling_utils)["unwrap_model"] = lambda model, recursive=False: model
+    known = sys.modules.setdefault(_DTENSORS, cast(Any, None))  # Python's mark of what cannot be imported
+    try:
+        yield
+    finally:
+        vars(modeling_utils)["unwrap_model"] = usual
+        if known is None:
+            del sys.modules[_DTENSORS]
 
 
 def compile_template(source: str) -> Any:

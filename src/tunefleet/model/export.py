@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tunefleet.base import delivery, files
+from tunefleet.libraries import transformers_private
 
 _NOT_THE_TOKENIZERS = ("local_files_only", "is_local", "trust_remote_code", "cache_dir", "name_or_path", "token")
 """How a tokenizer was loaded, which transformers writes into its settings."""
@@ -50,7 +51,8 @@ def write(
     model.generation_config = _generation(model, tokenizer, stop_ids)
     try:
         sharding = {"max_shard_size": shard_bytes} if shard_bytes else {}
-        model.save_pretrained(folder, state_dict=dict(weights), **sharding)  # it empties the mapping
+        with transformers_private.saving_plain():
+            model.save_pretrained(folder, state_dict=dict(weights), **sharding)  # it empties the mapping
     finally:
         config.use_cache, model.generation_config = use_cache, generation
     if (folder / "config.json").exists():  # not with an adapter alone

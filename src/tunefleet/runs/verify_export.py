@@ -21,6 +21,7 @@ from tunefleet.base.errors import DataError, ExportError
 from tunefleet.base.units import GIB
 from tunefleet.contracts import Evaluable
 from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.libraries import light_imports
 from tunefleet.plan.plan import Plan
 
 PROBES = (
@@ -34,7 +35,7 @@ _OF_FP32 = 1e-2
 """Root mean square of the logits' differences, to that of the logits: fp32 leaves another order of sums and TF32."""
 _OF_16_BITS = 0.2  # 8 bits of mantissa, on other hardware, after many layers; another head is further off than that
 _READER = Path(__file__).with_name("plain_reader.py")
-_UNCOLLECTED = "import atexit, gc; gc.disable(); atexit.register(gc.freeze)\n"
+_BEFORE = "lighten()\nimport atexit, gc; gc.disable(); atexit.register(gc.freeze)\n"
 """Before the reader's source: nothing looks for garbage in all of transformers, as it is imported and at the end."""
 _SPARE = 1.25  # memory for the model and what reading it takes
 
@@ -153,7 +154,7 @@ def _read(folder: Path, expected: Expected, with_logits: bool) -> tuple[dict[str
             "logits": f"{scratch}/logits.npy",
         }
         process = subprocess.run(
-            [sys.executable, "-P", "-c", _UNCOLLECTED + _READER.read_text(encoding="utf-8")],
+            [sys.executable, "-P", "-c", _reader()],
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -164,6 +165,12 @@ def _read(folder: Path, expected: Expected, with_logits: bool) -> tuple[dict[str
             raise ExportError(f"plain transformers cannot read the export: {last}")
         logits = np.load(f"{scratch}/logits.npy") if with_logits else None
     return json.loads(process.stdout.strip().splitlines()[-1]), logits
+
+
+def _reader() -> str:
+    """Source that runs without tunefleet."""
+    lighten, read = (Path(path).read_text(encoding="utf-8") for path in (light_imports.__file__, _READER))
+    return f"{lighten}\n{_BEFORE}{read}"
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Heavy imports: torch, transformers and DeepSpeed are four thousand modules, which no garbage is looked for in."""
+"""Heavy imports: torch, transformers and DeepSpeed are thousands of modules, which no garbage is looked for in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tunefleet.libraries import light_imports
 
 
 @contextmanager
@@ -20,6 +22,7 @@ def heavy_imports() -> Iterator[None]:
         return
     gc.disable()
     try:
+        light_imports.lighten()
         yield
     finally:
         gc.freeze()

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tunefleet.base.imports import heavy_imports
+from tunefleet.libraries.heavy_imports import heavy_imports
 
 
 @pytest.fixture
