@@ -111,6 +111,7 @@ SOURCE: dict[str, Change | ShownBy] = {
     "label_names": _data(["bad", "good"], **LABELLED),
     "label_file": _data("names.txt", **LABELLED),
     "max_rows": _data(6),
+    "license": ShownBy("tests/runs/test_model_card.py::test_licences_of_data_are_stated_by_the_user_or_by_their_card"),
 }
 """Settings of a source: of the data themselves, and of every source of a mixture."""
 

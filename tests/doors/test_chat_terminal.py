@@ -130,6 +130,31 @@ def test_a_pipe_gets_the_answer_alone(
     assert capsys.readouterr().out == answer
 
 
+def test_an_answer_does_not_command_the_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert piped(monkeypatch, b"e\n", str(folder)) == 0
+    assert capsys.readouterr().out == "\\x1b]0;b\\x07!\n"
+
+
+def test_control_an_answer_that_is_printed_as_it_is_commands_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tunefleet.base.text.printable", lambda text: text)
+    with pytest.raises(AssertionError, match="x1b"):
+        test_an_answer_does_not_command_the_terminal(folder, monkeypatch, capsys)
+
+
+def test_control_without_room_being_asked_for_a_long_question_is_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tunefleet.runs.text_model.TextModel.expect_room", lambda self, ids: None)
+    with pytest.raises((AssertionError, ValueError)):
+        test_what_cannot_be_answered_is_one_line_and_exit_code_2(
+            folder, monkeypatch, capsys, b"a" * 9000, ["--max-tokens", "1"], "the prompt has 9000 tokens"
+        )
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [

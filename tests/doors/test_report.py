@@ -17,7 +17,7 @@ from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.doors.report import report
 from tunefleet.launch.register import Run
-from tunefleet.report import run_page, run_view
+from tunefleet.report import compare_page, run_page, run_view
 
 READY = "return document.documentElement.dataset.ready === 'yes'"
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
@@ -174,3 +174,31 @@ def test_only_a_page_of_ours_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no page of `tunefleet report`"):
         report([run], mine, tmp_path)
     assert mine.read_text() == "<html>my thesis</html>"
+
+
+@needs_browser
+def test_answers_stand_side_by_side_on_the_page_of_a_comparison(browser: Browser, tmp_path: Path) -> None:
+    question = {"split": "rows", "question": f"play {EVIL}", "reference": "music"}
+    answers = [
+        {**question, "first": "music", "base": EVIL},
+        {**question, "question": "stop", "first": "a", "base": "a"},
+    ]
+    tables = {"rows": {"heads": ["model", "loss"], "rows": [["first", "1.0"], ["base", "2.0"]]}}
+    page = tmp_path / "compare.html"
+    page.write_text(compare_page.filled(["first", "base"], tables, answers, seed=3), encoding="utf-8")
+    browser.complaints(), browser.requests()
+    browser.open(page, READY)
+    shown = (
+        "return [...document.querySelectorAll('#answers tr')].map((row) => [...row.cells].map((c) => c.textContent))"
+    )
+    heads, *rows = browser.run(shown)
+    assert heads == ["split", "question", "reference", "first", "base"]
+    assert rows == [list(row.values()) for row in answers]
+    assert browser.run("return document.querySelector('#tables table').rows[2].cells[1].textContent") == "2.0"
+    browser.run("document.getElementById('answers-differing').click()")
+    assert [row[4] for row in browser.run(shown)[1:]] == [EVIL]
+    _type(browser, "answers-filter", "nothing has this")
+    assert browser.run(shown)[1:] == []
+    assert browser.run("return window.hacked ?? null") is None
+    assert browser.complaints() == []
+    assert browser.requests() == []

@@ -479,6 +479,15 @@ PATTERNS: dict[str, Pattern] = {
             "schedule": "linear",
         },
     ),
+    **{
+        f"{tool} quantised files": pattern(0, {option: f"example/{name}"}, refused=(f"{option}=example/{name}",))
+        for tool, pattern, option, name in (
+            ("ax", _axolotl, "base_model", "llama-tiny-gptq-4bit"),
+            ("trl", _trl, "model_name_or_path", "llama-tiny-AWQ"),
+            ("v1", _v1, "model", "llama-tiny-FP8"),
+            ("chat", _chat, "model_name_or_path", "opt_tiny_GPTQ"),
+        )
+    },
     "trl mixture": _trl(
         1,
         {"dataset_name": None, "datasets": [{"path": "stanfordnlp/imdb"}, {"path": "example/more", "split": "a"}]},

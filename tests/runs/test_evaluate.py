@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.doors.browser import Browser, needs_browser
 from tests.ranks import run_in_ranks
 from tests.runs import evaluations
 from tunefleet.base.errors import ConfigError, RunError
@@ -86,6 +87,26 @@ def test_prompts_are_answered_side_by_side(reports: Any) -> None:
     assert "no references, no scores" in report["answered"]
     assert report["answered"].splitlines()[0].strip() == "a question"
     assert "another \\u003cb\\u003e" in (folder / "compare.html").read_text()  # as text, never as HTML
+
+
+@needs_browser
+def test_the_pages_of_compare_open_offline(reports: Any, tmp_path: Path) -> None:
+    folder, _ = reports[1]
+    browser = Browser(tmp_path)
+    try:
+        shown = (
+            "return [...document.querySelectorAll('#answers tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+        )
+        for page, questions in (("compared.html", 6), ("compare.html", 2)):
+            browser.open(folder / page, "return document.documentElement.dataset.ready === 'yes'")
+            heads, *rows = browser.run(shown)
+            assert [head[:3] for head in heads[-2:]] == ["1. ", "2. "]
+            assert len(rows) == questions
+            assert all(row[-1] == row[-2] for row in rows)  # one model, twice
+        assert [row[heads.index("question")] for row in rows] == ["a question", "another <b>"]
+        assert (browser.complaints(), browser.requests()) == ([], [])
+    finally:
+        browser.close()
 
 
 def test_labels_are_what_is_answered(reports: Any) -> None:

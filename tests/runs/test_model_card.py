@@ -13,7 +13,9 @@ import yaml
 from tests.plans import tiny_plan, tokenizer_folder
 from tunefleet.base import files
 from tunefleet.config.adapter import AdapterConfig, AdapterName
-from tunefleet.plan import Plan
+from tunefleet.config.data import MixedSource
+from tunefleet.doors.compose import from_overrides
+from tunefleet.plan import Machine, Plan, make
 from tunefleet.runs import model_card
 
 MEASURED = {
@@ -62,7 +64,7 @@ def test_it_holds_what_was_measured_and_how_it_was_trained(plan: Plan, tmp_path:
         "| optimizer steps | 7 |",
         "| torch | 2.13.0 |",
         f"| identity | {plan.identity} |",
-        "| data | not stated; say it before you publish this model |",
+        "| data: notes.jsonl | unknown: not stated; say it before you publish this model |",
     ):
         assert line in text
     assert "these weights are bfloat16" in text
@@ -101,6 +103,43 @@ def test_base_model_and_its_licence(plan: Plan, tmp_path: Path, merge: bool, lib
     assert "| base model | apache-2.0 |" in text
     (base / "README.md").write_text("---\nlicense: [&a [*a\n---\n")  # no licence can be read there
     assert front_matter(card(plan, tmp_path / "export"))["license"] == "unknown"
+
+
+def test_licences_of_data_are_stated_by_the_user_or_by_their_card(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order: what the user says, what the card of a data set of the hub says, unknown."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    made = tmp_path / "hub" / "datasets--example--talks"
+    (made / "snapshots" / "abc").mkdir(parents=True)
+    (made / "refs").mkdir()
+    (made / "refs" / "main").write_text("abc")
+    (made / "snapshots" / "abc" / "README.md").write_text("---\nlicense: [cc-by-4.0, mit]\n---\n# Talks\n")
+    sources = [
+        MixedSource(path=str(tmp_path / "private" / "notes.jsonl"), name="notes", license="cc0-1.0"),
+        MixedSource(path="hub:example/talks"),
+        MixedSource(path="hub:example/gone"),
+        MixedSource(path="other/gone", license="mit"),
+        MixedSource(path="demo"),
+    ]
+    data = replace(plan.config.data, mix=tuple(sources), path=None)
+    text = card(replace(plan, config=replace(plan.config, data=data)), tmp_path / "export")
+    table = text.partition("## Licences")[2].partition("##")[0]
+    assert [line for line in table.splitlines() if line.startswith("| data")] == [
+        "| data: notes | cc0-1.0 |",
+        "| data: talks | cc-by-4.0, mit |",
+        "| data: gone | unknown: not stated; say it before you publish this model |",
+        "| data: gone (4) | mit |",
+        "| data: demo | apache-2.0 |",
+    ]
+    assert front_matter(text)["datasets"] == ["example/talks", "example/gone"]
+    assert front_matter(text)["license"] == "unknown"  # of the model: that of its data is not its own
+
+
+def test_a_licence_changes_no_run() -> None:
+    config = from_overrides([])
+    stated = replace(config, data=replace(config.data, license="mit"))
+    assert make(stated, Machine(cores=1)).identity == make(config, Machine(cores=1)).identity
 
 
 def test_one_that_was_edited_stays(plan: Plan, tmp_path: Path) -> None:

@@ -129,6 +129,9 @@ class SourceConfig:
     """Text file with a label name on each line, instead of `label_names`."""
     max_rows: int | None = ranged(None, at_least=1)
     """Use only this many training rows, the first ones; null is all."""
+    license: str | None = None
+    """Licence of its rows for the model card of an export, such as `cc-by-4.0`; null is what the card of a data set of
+    the hub states."""
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,8 @@ def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
 
 
 def _model(values: Mapping[str, Any], draft: Draft) -> None:
-    path = model_names.take_model(values, draft, "base_model")
-    if not path:
+    if not model_names.take_model(values, draft, "base_model"):
         return
-    model_names.refuse_quantised(draft, path, "base_model")
     kind = str(values.get("model_type") or "")
     if kind.startswith("Mamba") or "ForConditionalGeneration" in kind:
         draft.refuse(f"model_type={kind}", _NO_CLASS)

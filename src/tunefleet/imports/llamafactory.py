@@ -266,8 +266,7 @@ OPTIONS: Options = {
 def gather(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
     """The model, its data, batch, strategy, and what LLaMA-Factory does unsaid."""
     gather_trainer(values, draft, source)
-    path = model_names.take_model(values, draft, "model_name_or_path")
-    model_names.refuse_quantised(draft, path, "model_name_or_path")
+    model_names.take_model(values, draft, "model_name_or_path")
     _rows(values, draft, source)
     _adapter(values, draft)
     _degrees(values, draft)

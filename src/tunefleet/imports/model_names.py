@@ -22,14 +22,13 @@ def take_model(values: Mapping[str, Any], draft: Draft, name: str) -> str:
     return path
 
 
-def refuse_quantised(draft: Draft, path: str, name: str) -> None:
-    """Refuses weights that were quantised before the training, which a repository's name says."""
+def put_model(draft: Draft, path: str, name: str) -> None:
+    """`model`, with the published architecture where one of ours has this name, so that it can be planned here.
+
+    Refuses weights that were quantised before the training, which a repository's name says.
+    """
     if quantised := quantisation_of(path):
         draft.refuse(f"{name}={path}", f"has weights in {quantised.upper()}: name the model that they were made of")
-
-
-def put_model(draft: Draft, path: str, name: str) -> None:
-    """`model`, with the published architecture where one of ours has this name, so that it can be planned here."""
     table = {choice.stem: choice.stem for choice in MODELS.glob("*.yaml")}
     last = path.rstrip("/").rsplit("/", 1)[-1].lower()
     draft.put("model", table.get(last, "hf"), name)

@@ -183,6 +183,7 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
     for setting in ("nvme_path", "nvme_buffers", "nvme_buffer_size"):
         values["parallel"].pop(setting)
     for source in (values["data"], *values["data"]["mix"]):
+        source.pop("license")
         if source["own_format"] is None:
             source.pop("own_format")
     values["adapter"].pop("merge")

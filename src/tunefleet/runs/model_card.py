@@ -16,13 +16,14 @@ from tunefleet.base.text import in_one_line
 from tunefleet.config.adapter import AdapterName
 from tunefleet.launch import provenance
 from tunefleet.plan.plan import Plan
+from tunefleet.runs import licenses
 from tunefleet.runs.run_summary import results
 from tunefleet.tracking import metrics
 
 NAME = "README.md"
 _SEAL = re.compile(r"\n<!-- tunefleet ([0-9a-f]{64}) -->\n\Z")
 _PACKAGES = ("tunefleet", "torch", "transformers", "deepspeed", "peft", "tokenizers")
-_NOT_STATED = "not stated; say it before you publish this model"
+_NOT_STATED = "unknown: not stated; say it before you publish this model"
 
 
 def write(plan: Plan, folder: Path, step: int, dtype: str) -> bool:
@@ -52,11 +53,13 @@ def _front_matter(plan: Plan) -> str:
     """What a hub reads; https://huggingface.co/docs/hub/model-cards has the fields."""
     base, adapter_alone = _base(plan), _adapter_alone(plan)
     fields: dict[str, Any] = {
-        "license": _base_license(plan) or "unknown",
+        "license": licenses.of_base(plan) or "unknown",
         "library_name": "peft" if adapter_alone else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["tunefleet", *(["lora"] if plan.config.adapter.name is not AdapterName.NONE else [])],
     }
+    if hub_names := licenses.hub_data(plan):
+        fields["datasets"] = hub_names
     if base:
         fields |= {"base_model": base, "base_model_relation": "adapter" if adapter_alone else "finetune"}
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n"
@@ -67,7 +70,7 @@ def _body(plan: Plan, step: int, dtype: str) -> str:
         "How good it is": _evaluation(plan, step),
         "What it was trained on": _table(_data(plan)),
         "How it was trained": _table(_training(plan, step, dtype)),
-        "Licences": _table({"base model": _base_license(plan) or _NOT_STATED, "data": _NOT_STATED}),
+        "Licences": _table(_licenses(plan)),
         "Made with": _table(_versions(plan)),
     }
     parts = [f"# {plan.name}", _summary(plan), *(f"## {title}\n\n{text}" for title, text in sections.items())]
@@ -90,18 +93,23 @@ def _evaluation(plan: Plan, step: int) -> str:
 def _data(plan: Plan) -> Mapping[str, Any]:
     """Names and sizes, and no path: a card is for others to read."""
     config = plan.config.data
-    sources = [source.name or Path(str(source.path)).name for source in config.mix] or [Path(str(config.path)).name]
     card: Mapping[str, Any] = {}
     with suppress(OSError, ValueError):
         card = files.read_json(plan.paths.data)
     sizes = {"conversations": "conversations", "tokens": "tokens", "loss_tokens": "tokens in the loss"}
     return {
         "data set": config.name,
-        "sources": ", ".join(sources),
+        "sources": ", ".join(licenses.of_data(plan)),
         **{label: f"{card[key]:,}" for key, label in sizes.items() if isinstance(card.get(key), int)},
         "chat template": Path(config.template).name,
         "in the loss": config.train_on.value,
     }
+
+
+def _licenses(plan: Plan) -> Mapping[str, str]:
+    stated = {"base model": licenses.of_base(plan)} if _base(plan) else {}
+    stated |= {f"data: {name}": license for name, license in licenses.of_data(plan).items()}
+    return {name: license or _NOT_STATED for name, license in stated.items()}
 
 
 def _training(plan: Plan, step: int, dtype: str) -> Mapping[str, Any]:
@@ -134,19 +142,6 @@ def _base(plan: Plan) -> str:
     path = plan.config.model.path or plan.sources.weights
     is_hub_name = path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
     return path if is_hub_name else Path(path).name
-
-
-def _base_license(plan: Plan) -> str:
-    """The licence in the card of the model that the training started from; empty where it states none."""
-    if plan.sources.weights is None:
-        return ""
-    try:
-        text = files.read_bytes(Path(plan.sources.weights) / NAME).decode("utf-8")
-        fields = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
-    except (OSError, ValueError, IndexError, yaml.YAMLError):
-        return ""
-    stated = fields.get("license") if isinstance(fields, Mapping) else None
-    return in_one_line(stated)[:100] if isinstance(stated, str) else ""
 
 
 def _adapter_alone(plan: Plan) -> bool:

@@ -24,11 +24,10 @@ from starlette.routing import Route
 from tunefleet.base.errors import DataError
 from tunefleet.evaluation.streamed_answer import INTERRUPTED, LENGTH, STOP, Answer, Sampling
 from tunefleet.runs.text_model import TextModel, TooLong
-from tunefleet.serving import tool_call_reader
+from tunefleet.serving import request_body, tool_call_reader
 from tunefleet.serving.answer_queue import AnswerQueue, Closing, Job, QueueFull
 from tunefleet.serving.completion_request import ApiError, CompletionRequest, chat_request, completion_request
 
-_LARGEST = 16 << 20  # bytes of a body
 _LOOK = 0.5  # seconds between two looks for a client that left
 _REASONS = {STOP: "stop", LENGTH: "length", INTERRUPTED: "stop"}
 Handler = Callable[[Request], Awaitable[Response]]
@@ -100,7 +99,7 @@ class _Api:
 
     async def chat(self, request: Request) -> Response:
         """The answer to a conversation."""
-        ordered = chat_request(await _json(request), self._served.defaults)
+        ordered = chat_request(await request_body.read_json(request), self._served.defaults)
         self._expect_name(ordered.model)
         ids = await asyncio.to_thread(self._chat_ids, ordered)
         reply = _ChatReply(self._served.name, ordered)
@@ -108,7 +107,7 @@ class _Api:
 
     async def completions(self, request: Request) -> Response:
         """What follows each of the prompts."""
-        ordered = completion_request(await _json(request), self._served.defaults)
+        ordered = completion_request(await request_body.read_json(request), self._served.defaults)
         self._expect_name(ordered.model)
         ids = await asyncio.to_thread(self._prompt_ids, ordered)
         return await self._answered(request, ordered, ids, _TextReply(self._served.name, ordered))
@@ -149,9 +148,13 @@ class _Api:
     async def _answered(
         self, request: Request, ordered: CompletionRequest, prompts: Sequence[list[int]], reply: _Reply
     ) -> Response:
+        jobs: list[Job] = []
         try:
-            jobs = [self.queue.submit(ids, ordered.sampling) for ids in prompts]
+            for ids in prompts:
+                jobs.append(self.queue.submit(ids, ordered.sampling))
         except QueueFull:
+            for job in jobs:
+                job.cancelled.set()
             raise ApiError("Too many requests wait. Try again later.", status=429, code="queue_full") from None
         if ordered.stream:
             return StreamingResponse(self._events(jobs, reply), media_type="text/event-stream")
@@ -285,21 +288,6 @@ def _usage(prompts: Sequence[Sequence[int]], answers: Sequence[Answer]) -> dict[
 
 def _event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
-
-
-async def _json(request: Request) -> Any:
-    """The body, which a page of another site cannot send as JSON without being asked. Raises `ApiError`."""
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-        raise ApiError("The body is JSON: send it with Content-Type: application/json.")
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > _LARGEST:
-            raise ApiError(f"The body has more than {_LARGEST >> 20} MiB.", status=413)
-    try:
-        return json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise ApiError("The body is no JSON in UTF-8.") from None
 
 
 async def _health(_: Request) -> Response:

@@ -139,9 +139,8 @@ def _shares(mix: tuple[MixedSource, ...]) -> list[str]:
 
 def _beside_mix(data: DataConfig) -> list[str]:
     """Settings of a source that no source reads: those of a mixture have their own, validation rows the data's."""
-    reads = (
-        {f.name for f in fields(SourceConfig)} - {"path", "target_path", "max_rows"} if data.validation_path else set()
-    )
+    of_training = {"path", "target_path", "max_rows", "license"}
+    reads = {f.name for f in fields(SourceConfig)} - of_training if data.validation_path else set()
     changed = [f.name for f in fields(SourceConfig) if getattr(data, f.name) != getattr(_DEFAULT, f.name)]
     return [
         f"data.{name}: is not read where data.mix is set. Set it for the sources that need it: data.mix[0].{name}=..."

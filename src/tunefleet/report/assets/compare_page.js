@@ -20,10 +20,15 @@ function showAnswers() {
   element("answers-count").textContent = `${Math.min(SHOWN, rows.length)} of ${page.answers.length}`;
 }
 
-element("title").textContent = page.title;
-element("made").textContent = page.footnote;
-element("answers-section").hidden = !page.answers.length;
-element("answers-filter").addEventListener("input", showAnswers);
-element("answers-differing").addEventListener("change", showAnswers);
-showTables();
-showAnswers();
+function start() {
+  element("title").textContent = page.title;
+  element("made").textContent = page.footnote;
+  element("answers-section").hidden = !page.answers.length;
+  element("answers-filter").addEventListener("input", showAnswers);
+  element("answers-differing").addEventListener("change", showAnswers);
+  showTables();
+  showAnswers();
+  document.documentElement.dataset.ready = "yes";
+}
+
+begin(start);
