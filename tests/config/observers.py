@@ -24,7 +24,7 @@ from tunefleet.contracts import RunState, StepResult
 from tunefleet.data.prepare import prepare
 from tunefleet.engine.plain_model import SingleProcess
 from tunefleet.evaluation.generation import Answer
-from tunefleet.launch import local, requeue, slurm
+from tunefleet.launch import batch_script, job_batch, local, requeue
 from tunefleet.launch.attempts import Attempt
 from tunefleet.launch.submission import Submission
 from tunefleet.optim.build_optimizer import build_optimizer
@@ -145,9 +145,9 @@ def rates(config: RunConfig, folder: Path) -> Any:
 def script(config: RunConfig, folder: Path) -> Any:
     """The batch script of an array of two such runs, and of its second part."""
     plan = make(config, CPU)
-    (batch,) = slurm.batches([plan, plan], Path("/code"))
+    (batch,) = job_batch.batches([plan, plan], Path("/code"))
     submitted = Submission("/outputs/submissions/some", (), 0.0, "", 0)
-    return batch.script(submitted).replace(plan.identity[:8], "")
+    return batch_script.text(batch, submitted).replace(plan.identity[:8], "")
 
 
 def shared_out(config: RunConfig, folder: Path) -> Any:

@@ -19,7 +19,7 @@ from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.status import Cause, State
 from tunefleet.config.launch import LaunchConfig
-from tunefleet.launch import slurm, submission
+from tunefleet.launch import batch_script, job_batch, slurm, submission
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
@@ -42,8 +42,8 @@ def plan(folder: Path, name: str | None = None, **launch: Any) -> Plan:
 
 
 def script(*plans: Plan, folder: str = "/outputs/submissions/one", code: Path = CODE) -> str:
-    (batch,) = slurm.batches(plans, code)
-    return batch.script(Submission(folder, (), 0.0, "", 0))
+    (batch,) = job_batch.batches(plans, code)
+    return batch_script.text(batch, Submission(folder, (), 0.0, "", 0))
 
 
 def code_in(folder: Path) -> Path:
@@ -112,7 +112,7 @@ def test_several_runs_are_one_array(fake: FakeSlurm, tmp_path: Path) -> None:
 
 def test_only_equal_requests_share_an_array(fake: FakeSlurm, tmp_path: Path) -> None:
     plans = [plan(tmp_path, f"r{number}", nodes=1 + number % 2, max_restarts=number) for number in range(4)]
-    job_batches = slurm.batches(plans, CODE)
+    job_batches = job_batch.batches(plans, CODE)
     assert [[run_plan.name for run_plan in batch.plans] for batch in job_batches] == [["r0", "r2"], ["r1", "r3"]]
 
 
@@ -120,7 +120,7 @@ def test_only_equal_requests_share_an_array(fake: FakeSlurm, tmp_path: Path) -> 
     "change", [{"setup": ["a"]}, {"srun_args": ["a"]}, {"python": "/a"}, {"array_limit": 3}, {"signal_before": 9}]
 )
 def test_runs_with_other_scripts_do_not_share_an_array(fake: FakeSlurm, tmp_path: Path, change: dict[str, Any]) -> None:
-    assert len(slurm.batches([plan(tmp_path, "a"), plan(tmp_path, "b", **change)], CODE)) == 2
+    assert len(job_batch.batches([plan(tmp_path, "a"), plan(tmp_path, "b", **change)], CODE)) == 2
 
 
 def test_a_script_is_written_on_a_machine_without_slurm(fake: FakeSlurm, tmp_path: Path) -> None:
@@ -296,8 +296,8 @@ def test_the_end_runs_although_the_job_is_told_to_end(sandbox: Sandbox, tmp_path
 # Submitting
 
 
-def batch(*plans: Plan) -> slurm.Batch:
-    (run_plan,) = slurm.batches(plans, CODE)
+def batch(*plans: Plan) -> job_batch.Batch:
+    (run_plan,) = job_batch.batches(plans, CODE)
     return run_plan
 
 

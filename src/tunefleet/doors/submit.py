@@ -13,9 +13,10 @@ from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import look_ahead, status, unchanged
 from tunefleet.doors.start import REPOSITORY, announce, done, expect_own
-from tunefleet.launch import project, provenance, queue, run_lock, slurm, snapshot, submission
+from tunefleet.launch import batch_script, job_batch, project, provenance, queue, run_lock, slurm, snapshot, submission
+from tunefleet.launch.job_batch import Batch
 from tunefleet.launch.run_state import StatusReader
-from tunefleet.launch.slurm import Batch, Outcome
+from tunefleet.launch.slurm import Outcome
 from tunefleet.launch.snapshot import Snapshot
 from tunefleet.launch.submission import Submission
 from tunefleet.plan import Plan
@@ -111,7 +112,7 @@ def _outcomes(plans: Sequence[Plan], reader: StatusReader) -> list[Outcome]:
         for plan in progress.over(plans, "writing plans"):
             plan.save()
             provenance.write(plan.paths.provenance, origin)
-        batches = slurm.batches(plans, code.python_path if code else OWN_CODE)
+        batches = job_batch.batches(plans, code.python_path if code else OWN_CODE)
         return [slurm.submit_what_fits(batch, outputs) for batch in progress.over(batches, "submitting, batches")]
 
 
@@ -189,9 +190,9 @@ def _tell_next(name: str) -> None:
 def _show(plans: Sequence[Plan]) -> int:
     """The dry run: every script, and what all of it costs at most."""
     outputs = Path(plans[0].run_dir).parent
-    batches = slurm.batches(plans, OWN_CODE)
+    batches = job_batch.batches(plans, OWN_CODE)
     for batch in batches:
-        print(batch.script(Submission(str(outputs / "submissions" / "DRY-RUN"), (), 0.0, "", 0)))
+        print(batch_script.text(batch, Submission(str(outputs / "submissions" / "DRY-RUN"), (), 0.0, "", 0)))
     hours = sum(plan.job.gpu_hours for plan in plans if plan.job)
     print(
         f"# {len(plans)} runs in {len(batches)} submissions, at most {hours:g} GPU-hours a start; nothing was submitted"
