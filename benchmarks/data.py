@@ -69,10 +69,10 @@ def _ours(chosen: argparse.Namespace, cache: Path, length: int) -> Told:
 
 
 def _rival(chosen: argparse.Namespace, rows: Path, cache: Path, processes: int) -> Told:
-    from tunefleet.data.encode import template
+    from tunefleet.data.encode import template_source
 
     script, written = Path(__file__).with_name("rival_trl.py"), cache.with_suffix(".jinja")
-    written.write_text(template.find(TEMPLATE, None), encoding="utf-8")
+    written.write_text(template_source.find(TEMPLATE, None), encoding="utf-8")
     words = [chosen.rival, script, rows, chosen.tokenizer, written, LENGTH, processes]
     return _said([str(word) for word in words], {"HF_DATASETS_CACHE": str(cache)})
 

@@ -15,7 +15,7 @@ from tunefleet.base import exhaustion
 from tunefleet.base.errors import ConfigError, DataError, UserError
 from tunefleet.config.cleaning import CleanConfig
 from tunefleet.data.clean.steps import Cleaning
-from tunefleet.data.encode import template
+from tunefleet.data.encode import template_rendering, template_source
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.data.encode.tokenise import Tokenise
 from tunefleet.data.formats.conversation import Conversation, Turn
@@ -40,7 +40,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_endless_templates_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "SECONDS", 1.0)
+    monkeypatch.setattr(template_rendering, "SECONDS", 1.0)
     monkeypatch.setattr(exhaustion, "MEMORY", 1 << 28)
     source, message = TEMPLATES[name]
     limit, timer = resource.getrlimit(resource.RLIMIT_DATA), signal.getitimer(signal.ITIMER_REAL)[1]
@@ -96,4 +96,4 @@ def test_a_catastrophic_pattern_of_a_tokenizer_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("value", [7, ["a"], {"a": "b"}, True])
 def test_a_chat_template_of_another_type_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises((ConfigError, DataError), match=r"data\.template: "):
-        template.find("auto", {"default": value})  # type: ignore[dict-item]
+        template_source.find("auto", {"default": value})  # type: ignore[dict-item]

@@ -109,12 +109,12 @@ def _conversations(path: Path, name: str) -> bool:
     """Rows to conversations to texts, as a preparation makes them; the files of a whole source are counted too."""
     from tunefleet.base.errors import DataError
     from tunefleet.config.data import SourceConfig, TrainOn
-    from tunefleet.data.encode import template
+    from tunefleet.data.encode import template, template_source
     from tunefleet.data.formats import collect
     from tunefleet.data.read.sources import Source
 
     source = Source("train", SourceConfig(path=str(path)))
-    chat = template.ChatTemplate(template.find("chatml", None), {"bos_token": "<s>", "eos_token": "</s>"})
+    chat = template.ChatTemplate(template_source.find("chatml", None), {"bos_token": "<s>", "eos_token": "</s>"})
     source.bounds()
     is_whole = True
     for row in collect.rows(source):
@@ -129,9 +129,9 @@ def templates() -> Topic:
     from tunefleet.plan.paths.data_files import TEMPLATES
 
     def render(path: Path, name: str) -> bool:
-        from tunefleet.data.encode import template
+        from tunefleet.data.encode import template_source
 
-        source = template.find(str(path), None)
+        source = template_source.find(str(path), None)
         assert isinstance(ChatTemplate(source, {"eos_token": "</s>"}).text(ROWS[0]["messages"]), str)  # type: ignore[arg-type]
         return True
 

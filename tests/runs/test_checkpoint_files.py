@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.plans import tiny_plan
 from tests.shared import tiny_tokenizer
 from tunefleet.base import files
-from tunefleet.data.encode.template import find
+from tunefleet.data.encode.template_source import find
 from tunefleet.runs import checkpoint_files
 
 

@@ -13,7 +13,7 @@ from tests.plans import tiny_plan
 from tests.shared import dataset_of, tiny_model, tiny_tokenizer
 from tunefleet.contracts import Group
 from tunefleet.data import prepare
-from tunefleet.data.encode.template import find
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.store.dataset import Example
 from tunefleet.engine.plain_model import PlainModel, SingleProcess
 from tunefleet.evaluation.decoding import Decoding

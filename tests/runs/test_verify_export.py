@@ -18,7 +18,8 @@ from tunefleet.base import delivery
 from tunefleet.base.errors import ConfigError, ExportError
 from tunefleet.contracts import RunState
 from tunefleet.data import prepare
-from tunefleet.data.encode.template import ChatTemplate, find
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_source import find
 from tunefleet.engine.plain_model import PlainModel
 from tunefleet.model.learner import Learner
 from tunefleet.plan.plan import Plan

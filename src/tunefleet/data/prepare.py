@@ -21,7 +21,7 @@ from tunefleet.data.checks.sample import Sample
 from tunefleet.data.checks.verify import verify_uncut
 from tunefleet.data.clean.held_out import HeldOut, HeldOutShare, held_out
 from tunefleet.data.clean.steps import Cleaning
-from tunefleet.data.encode import template
+from tunefleet.data.encode import template_source
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.encode.loss_mask import Encoder
 from tunefleet.data.encode.stream import EncodedRow, encoded
@@ -122,7 +122,7 @@ def own_template(tokenizer: Any) -> ChatTemplate:
 
 
 def _with_specials(name: str, tokenizer: Any) -> ChatTemplate:
-    sources = [find(name, tokenizer.chat_template) for find in (template.find, template.find_for_tools)]
+    sources = [find(name, tokenizer.chat_template) for find in (template_source.find, template_source.find_for_tools)]
     specials = {key: str(token) for key, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return ChatTemplate(sources[0], specials, sources[1])
 

@@ -16,7 +16,7 @@ from tunefleet.config.data import TrainOn
 from tunefleet.data.checks.verify import check_boundary, verify, verify_uncut
 from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.encode.loss_mask import encode
-from tunefleet.data.encode.template import find
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.formats.conversation import Conversation, Turn
 
 PLAIN = find("plain", None)

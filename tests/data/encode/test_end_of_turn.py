@@ -18,7 +18,8 @@ from tunefleet.config.data import TrainOn
 from tunefleet.data.checks.verify import verify
 from tunefleet.data.encode.end_of_turn import EndOfTurn, end_of_turn
 from tunefleet.data.encode.loss_mask import encode
-from tunefleet.data.encode.template import ChatTemplate, find
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.formats.conversation import Conversation, ToolCall, Turn
 
 ENDS = {"chatml": "<|im_end|>", "gemma": "<end_of_turn>", "llama-3": "<|eot_id|>", "phi-3": "<|end|>"}

@@ -20,7 +20,8 @@ from tunefleet.data import demo
 from tunefleet.data.encode import fast_bpe, tokenise
 from tunefleet.data.encode.fast_bpe import FastBpe
 from tunefleet.data.encode.loss_mask import encode
-from tunefleet.data.encode.template import ChatTemplate, find
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.encode.tokenise import Tokenise
 from tunefleet.data.formats.conversation import Conversation, Turn
 from tunefleet.model import tokenizer as tokenizers

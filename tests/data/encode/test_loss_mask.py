@@ -17,7 +17,9 @@ from tunefleet.data.checks.verify import check_boundary, verify
 from tunefleet.data.encode import loss_mask as encode_module
 from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.encode.loss_mask import Encoder, encode, encode_pairs
-from tunefleet.data.encode.template import ChatTemplate, Rendered, find
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_rendering import Rendered
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.formats.conversation import Conversation, Turn
 from tunefleet.data.formats.conversation_reader import Reader
 from tunefleet.data.read.source_row import Row

@@ -13,7 +13,9 @@ from tests.shared import shared_data
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.config.data import DataConfig, SourceConfig, TrainOn
 from tunefleet.data.encode import template as template_module
-from tunefleet.data.encode.template import ChatTemplate, find
+from tunefleet.data.encode import template_rendering
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.formats.collect import collect
 from tunefleet.data.formats.conversation import TEXT, Conversation, ToolCall, Turn
 from tunefleet.data.formats.conversation_reader import Reader
@@ -99,9 +101,10 @@ def template(name: str, specials: dict[str, str] | None = None) -> ChatTemplate:
 
 
 def test_every_shipped_template_is_tested() -> None:
-    import tunefleet.data.encode.template as module
-
-    assert tuple(sorted(file.stem for file in (Path(module.__file__).parents[1] / "templates").iterdir())) == NAMES
+    assert (
+        tuple(sorted(file.stem for file in (Path(template_module.__file__).parents[1] / "templates").iterdir()))
+        == NAMES
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -636,9 +639,9 @@ def test_many_at_once_are_as_one_by_one(source: str, on: TrainOn) -> None:
 def test_a_chunk_is_rendered_in_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """And row by row only where one of them cannot be rendered."""
     calls = []
-    usual = template_module.render_jinja_template
+    usual = template_rendering.render_jinja_template
     monkeypatch.setattr(
-        template_module,
+        template_rendering,
         "render_jinja_template",
         lambda conversations, **conversation_of: (
             calls.append(len(conversations)) or usual(conversations, **conversation_of)

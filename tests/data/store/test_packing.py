@@ -12,7 +12,8 @@ import pytest
 from tests.shared import shared_data
 from tunefleet.config.data import SourceConfig, TrainOn
 from tunefleet.data.encode.loss_mask import encode
-from tunefleet.data.encode.template import ChatTemplate, find
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_source import find
 from tunefleet.data.formats.collect import collect
 from tunefleet.data.read.bad_rows import BadRows
 from tunefleet.data.read.sources import Source

@@ -14,7 +14,8 @@ from tunefleet.base.errors import DataError
 from tunefleet.config.data import LongRows, TrainOn
 from tunefleet.data.encode.end_of_turn import EndOfTurn, end_of_turn
 from tunefleet.data.encode.long_rows import Encoded, fit
-from tunefleet.data.encode.template import ChatTemplate, Rendered
+from tunefleet.data.encode.template import ChatTemplate
+from tunefleet.data.encode.template_rendering import Rendered
 from tunefleet.data.encode.token_cache import MaskedTokens, TokenCache
 from tunefleet.data.encode.tokenise import Tokenise, TokenisedTexts
 from tunefleet.data.formats.conversation import Conversation, Turn

@@ -16,7 +16,7 @@ from itertools import islice
 from tunefleet.base.errors import ConfigError, DataError
 from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.encode.loss_mask import ChunkTokens, Encoder
-from tunefleet.data.encode.template import Rendered
+from tunefleet.data.encode.template_rendering import Rendered
 from tunefleet.data.formats.collect import ParsedRow
 from tunefleet.data.formats.conversation import Conversation
 from tunefleet.data.read import meter

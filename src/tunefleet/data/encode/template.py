@@ -6,54 +6,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
-from itertools import repeat
-from typing import Any
 
-from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
-
-from tunefleet.base import files
-from tunefleet.base.errors import ConfigError, DataError
-from tunefleet.base.exhaustion import MEMORY, Exhausted, limited
+from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
+from tunefleet.data.encode.template_rendering import Message, Rendered, Spans, TemplateRenderer
 from tunefleet.data.encode.written import expect_written
 from tunefleet.data.formats.conversation import Conversation, Turn
-from tunefleet.data.read import row_fields
-from tunefleet.libraries.transformers_private import compile_template
-from tunefleet.plan.paths.data_files import TEMPLATES, template_file
 
-# What rendering a template can raise: its own errors, and Python's.
-_MISTAKES = (
-    TemplateError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-    SyntaxError,
-)
-SECONDS, SECONDS_EACH = 10.0, 0.1  # for a batch of conversations, and for each of them
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")  # as transformers looks for it
 
-TODAY = date(2024, 7, 26)
-"""What a template prints as today's: Llama 3's own default. The day's would make every day's data other data."""
-_FIXED = "{# today is fixed #}"  # sets the template that trains apart from the same one that transformers compiles
-
-Message = Mapping[str, Any]
-Spans = tuple[tuple[int, int], ...]
 Prefix = tuple[int, bool]
 """So many messages of a conversation, and whether the assistant is asked to answer behind them."""
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Text of a conversation; `answers` are the (start, end) characters that are in the loss."""
-
-    text: str
-    answers: Spans
 
 
 Prefixes = dict[Prefix, Rendered]
@@ -95,26 +59,16 @@ class ChatTemplate:
         return ChatTemplate(self.tool_source, self.specials)
 
     @cached_property
-    def _compiled(self) -> str:
-        """The source. Its compiled form, which transformers keeps, gets its globals as one map instead of a chain of
-        maps: Jinja copies them for every text, which took a seventh of all preparation.
-        """
-        source = self.source
-        if "strftime_now" in source:
-            source = _FIXED + ("\n" if source.startswith("\n") else "") + source
-        compiled = compile_template(source)
-        compiled.globals = dict(compiled.globals)
-        if source is not self.source:
-            compiled.globals["strftime_now"] = TODAY.strftime
-        return source
+    def _renderer(self) -> TemplateRenderer:
+        return TemplateRenderer(self.source, self.specials)
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text after which the assistant's begins. Raises `DataError`."""
-        return self.with_tools(tools)._render_batch([messages], tools, prompts=True)[0].text
+        return self.with_tools(tools)._renderer.render([messages], tools, prompts=True)[0].text
 
     def text(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
         """The text of whole messages. Raises `DataError`."""
-        return self.with_tools(tools)._render_batch([messages], tools)[0].text
+        return self.with_tools(tools)._renderer.render([messages], tools)[0].text
 
     def render(self, conversation: Conversation, train_on: TrainOn = TrainOn.RESPONSE) -> Rendered:
         """The whole text, and what of it is in the loss.
@@ -193,7 +147,7 @@ class ChatTemplate:
         if prefix not in prefixes:
             messages, prompts = conversation.messages[: prefix[0]], prefix[1]
             try:
-                [prefixes[prefix]] = self._render_batch([messages], conversation.tools, prompts, marks)
+                [prefixes[prefix]] = self._renderer.render([messages], conversation.tools, prompts, marks)
             except DataError as error:
                 has_question = any(turn.role == "user" for turn in conversation.turns[: prefix[0]])
                 hint = "" if has_question else " No question stands before the first answer, which many templates need."
@@ -214,56 +168,14 @@ class ChatTemplate:
         try:
             for prompts in (False, True):
                 batch = [request for request in requests if request[1][1] is prompts]
-                texts = self._render_batch([messages[: prefix[0]] for _, prefix, messages in batch], (), prompts, marks)
+                texts = self._renderer.render(
+                    [messages[: prefix[0]] for _, prefix, messages in batch], (), prompts, marks
+                )
                 for (prefixes, prefix, _), text in zip(batch, texts, strict=True):
                     prefixes[prefix] = text
         except DataError:
             return [{} for _ in conversations]
         return rendered
-
-    def _render_batch(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        tools: Sequence[Message],
-        prompts: bool = False,
-        marks: bool = False,
-    ) -> list[Rendered]:
-        """Texts and what the template marks, by transformers itself: training and inference render alike."""
-        seconds = SECONDS + SECONDS_EACH * len(conversations)
-        try:
-            with limited(seconds):
-                texts, marked = render_jinja_template(
-                    [list(messages) for messages in conversations],
-                    tools=list(tools) or None,
-                    chat_template=self._compiled,
-                    add_generation_prompt=prompts,
-                    return_assistant_tokens_mask=marks,
-                    **self.specials,
-                )
-        except Exhausted:
-            raise ConfigError(
-                f"data.template: writes {_number_of(conversations)} for more than {seconds:.0f} s.{_ENDS}"
-            ) from None
-        except MemoryError:
-            raise ConfigError(
-                f"data.template: takes more than {MEMORY >> 30} GiB to write {_number_of(conversations)}.{_ENDS}"
-            ) from None
-        except _MISTAKES as error:
-            raise DataError(f"data.template: {str(error) or type(error).__name__}.") from None
-        return [_rendered(text, spans) for text, spans in zip(texts, marked or repeat(()), strict=False)]
-
-
-_ENDS = " Does a loop in it end? Use another template, such as data.template=chatml."
-
-
-def _number_of(conversations: Sequence[Sequence[Message]]) -> str:
-    return f"{len(conversations)} conversations" if len(conversations) > 1 else "a conversation"
-
-
-def _rendered(text: str, spans: Iterable[tuple[int, int]]) -> Rendered:
-    if not text.isascii():
-        row_fields.text(text, "data.template: what it writes")
-    return Rendered(str(text), tuple(spans))
 
 
 def _expect_in_loss(conversation: Conversation) -> None:
@@ -328,43 +240,3 @@ def _between(holes: Sequence[tuple[int, int]], length: int) -> Spans:
     """What of 0 ... length lies in no hole."""
     starts, ends = [0, *(end for _, end in holes)], [*(start for start, _ in holes), length]
     return tuple(zip(starts, ends, strict=True))
-
-
-TokenizerTemplate = str | Mapping[str, str] | None
-"""The chat template of a tokenizer: one, several by name, or none."""
-
-
-def find_for_tools(name: str, own_template: TokenizerTemplate) -> str:
-    """The Jinja source for conversations with tools, where the tokenizer's `own_template` has one."""
-    return _source(own_template.get("tool_use", "")) if name == "auto" and isinstance(own_template, Mapping) else ""
-
-
-def _source(value: Any) -> str:
-    """A template, which a file may hold as anything. Raises `ConfigError`."""
-    if not isinstance(value, str):
-        raise ConfigError(
-            f"data.template: the tokenizer's chat template is {type(value).__name__} instead of text. Name another "
-            "template, such as data.template=chatml."
-        )
-    return value
-
-
-def find(name: str, own_template: TokenizerTemplate) -> str:
-    """The Jinja source of `name`: `auto` is the tokenizer's `own_template`, else `plain`. Raises `ConfigError`."""
-    if name == "auto" and isinstance(own_template, Mapping):
-        if "default" not in own_template:
-            raise ConfigError(
-                f"data.template: the tokenizer's chat templates are {', '.join(own_template) or 'none'}, none of them "
-                "default. Write one of them into a file, and name it in data.template."
-            )
-        return _source(own_template["default"])
-    if name == "auto" and own_template:
-        return _source(own_template)
-    path = template_file("plain" if name == "auto" else name)
-    if path is None:
-        names = ", ".join(sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
-        raise ConfigError(f"data.template: {name!r} is neither a template nor a file. Known: auto, {names}.")
-    try:
-        return files.read_text(path).removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"data.template: {path} cannot be read as UTF-8: {error}.") from None

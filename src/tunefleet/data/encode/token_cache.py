@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunefleet.base import files
-from tunefleet.data.encode.template import Rendered
+from tunefleet.data.encode.template_rendering import Rendered
 
 MaskedTokens = tuple[NDArray[np.int32], NDArray[np.bool_]]
 """Token ids and whether each stands in an answer that is in the loss, of the same length."""
