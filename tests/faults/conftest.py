@@ -1,4 +1,4 @@
-"""Runs that end with their test, whatever it does to them."""
+"""Runs and waiting ranks that end with their test, whatever it does to them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.desk import Desk
 from tests.faults.live_runs import Begin, LiveRun
 
 
@@ -23,3 +24,11 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
             return run
 
         yield started
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A saved run of two ranks that wait."""
+    desk = Desk(tmp_path)
+    yield desk
+    desk.clear()

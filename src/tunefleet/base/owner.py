@@ -55,7 +55,8 @@ class Owner:
         role = f"{self.role}, " if self.role else ""
         if not self.pid:
             return f"{role}a process of {self.host}"
-        return f"{role}pid {self.pid} on {self.host}, since {clock(max(0.0, time.time() - self.since))}"
+        stopped = ", stopped now" if self.is_here and processes.is_stopped(self.pid) else ""
+        return f"{role}pid {self.pid} on {self.host}, since {clock(max(0.0, time.time() - self.since))}{stopped}"
 
     def content(self) -> bytes:
         """The record, as it is written."""

@@ -92,6 +92,12 @@ def living(path: Path, watch: float | None = None) -> list[Owner]:
     return [current, *members] if current else members
 
 
+def living_here(path: Path) -> list[Owner]:
+    """The processes of this machine among those that have the lock now; nothing is written to find them."""
+    recorded = [claimed(path), *(process for _, process in _records(path, ".joined"))]
+    return [process for process in recorded if process and process.is_here and owners.lives(path, process)]
+
+
 def _take(path: Path, claim: Owner, deadline: float, notify: Notify | None = None) -> None:
     """Returns when `claim` stands at `path`, and no process of another start lives."""
     record = path.with_name(f"{path.name}.{claim.token}.new")

@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tunefleet.base import files, owner_lock, status
 from tunefleet.base.errors import DONE, FAILED
 from tunefleet.base.status import State, Status
-from tunefleet.launch import ending, queue, run_lock
+from tunefleet.launch import ending, queue
 from tunefleet.launch.queue import QueueError
 from tunefleet.launch.register import Run
 from tunefleet.launch.run_state import StatusReader, entry_of
@@ -129,7 +130,7 @@ def _cancel_jobs(requests: Sequence[_Request], option: str) -> None:
 
 
 def _cancel_here(request: _Request, at_once: bool) -> None:
-    """Asks the process that started the run."""
+    """Asks the process that started the run; those of it that are stopped go on, or they would not end either."""
     assert request.last_status, "a run that never started has its message already"
     is_local = request.last_status.host == socket.gethostname()
     request.mark(stop=not is_local)
@@ -137,23 +138,31 @@ def _cancel_here(request: _Request, at_once: bool) -> None:
     if not is_local:
         request.message = f"runs on {request.last_status.host}: it saves and stops at its next step"
         return
-    pid = _process(request.run, request.last_status)
+    pid, *others = _processes(request.run, request.last_status) or [0]
     try:
         if pid <= 0:  # would mean a group of processes, our own among them
             raise ProcessLookupError
         os.kill(pid, signal.SIGKILL if at_once else signal.SIGTERM)
+        _let_go_on([pid, *others])
     except ProcessLookupError:
         request.message = "has just ended"
     except PermissionError:
         request.fail(f"process {pid} is another user's.")
 
 
-def _process(run: Run, last_status: Status) -> int:
-    """The process to be asked: the one that wrote last, where it lives, else another of its start; 0 if none does.
+def _processes(run: Run, last_status: Status) -> list[int]:
+    """The processes of the run here; first the one to be asked: that which wrote last, where it lives, else another.
 
     A number alone may be given to a stranger's process. Runs of version 0.1 have left no more than that.
     """
     if owner_lock.claimed(run.paths.lock) is None:
-        return last_status.pid
-    pids = [process.pid for process in run_lock.rivals(run.paths, watch=0.0) if process.is_here]
-    return last_status.pid if last_status.pid in pids else next(iter(pids), 0)
+        return [last_status.pid]
+    pids = [process.pid for process in owner_lock.living_here(run.paths.lock)]
+    return sorted(pids, key=lambda pid: pid != last_status.pid)
+
+
+def _let_go_on(pids: Sequence[int]) -> None:
+    """Continues those that are stopped."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)

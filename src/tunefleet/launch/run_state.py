@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from tunefleet.base import processes, status
+from tunefleet.base import owner_lock, processes, status
+from tunefleet.base.owner import Owner
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.base.units import clock
@@ -20,7 +21,7 @@ from tunefleet.launch.ending import Ending
 from tunefleet.launch.queue import Entry, QueueError
 from tunefleet.launch.submission import Place
 
-_SILENCE = 45.0  # seconds without a heartbeat, which comes every ten
+SILENCE = 45.0  # seconds without a heartbeat, which comes every ten
 _NEVER = "never submitted: the submitter ended before SLURM had the job. Submit again: tunefleet resume"
 
 
@@ -72,7 +73,7 @@ class StatusReader:
         if job is None:
             return self._never(run, run_status, place)
         entry = entry_of(jobs, job)
-        if entry is None and time.time() - run_status.updated < _SILENCE:
+        if entry is None and time.time() - run_status.updated < SILENCE:
             return run_status  # accepted a moment ago
         if entry is None or not (entry.waiting or entry.going):
             return self._left_queue(run, run_status, place, job, entry)
@@ -135,10 +136,14 @@ class StatusReader:
         return self._queue
 
     def _local_run(self, run: RunPaths, run_status: Status) -> Status:
-        """A run outside SLURM: its processes are here, or give no sign of life from elsewhere."""
+        """A run outside SLURM: its processes are here, or give no sign of life from elsewhere.
+
+        While its launcher or a rank lives, that writes the final state: it knows why the others are gone.
+        """
         same_machine = run_status.host == socket.gethostname()
-        if same_machine and _is_its_process(run_status):
-            return run_status  # stopped perhaps: then it is silent, and not gone
+        living = owner_lock.living_here(run.lock)
+        if living or (same_machine and _is_its_process(run_status)):
+            return _as_heard(run, run_status, living)
         if not (same_machine and not processes.is_alive(run_status.pid)) and not _is_silent(run, run_status):
             return run_status
         last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
@@ -178,6 +183,18 @@ def _going(run: RunPaths, run_status: Status, entry: Entry) -> Status:
     return run_status.noted(f"no sign of life for {last}; SLURM says {entry.state}")
 
 
+def _as_heard(run: RunPaths, run_status: Status, living: Sequence[Owner]) -> Status:
+    """A run whose processes live; where none of them has given a sign for long, they are stopped, or cannot go on.
+
+    What its own watch has written says more.
+    """
+    if not run_status.state.alive or run_status.state is State.STALLED or not _is_silent(run, run_status):
+        return run_status
+    last = clock(min(status.seconds_since_heartbeat(run.heartbeat), run_status.age))
+    names = "".join(f"; {process.describe()}" for process in living[:3])
+    return run_status.noted(f"no sign of life for {last}{names}", State.STALLED)
+
+
 def entry_of(jobs: Mapping[str, Entry], job: str) -> Entry | None:
     """What the queue holds of a job, by itself or as one of an array's line."""
     return jobs.get(job) or _of_array(jobs, job)
@@ -209,4 +226,4 @@ def _is_its_process(run_status: Status) -> bool:
 def _is_silent(run: RunPaths, run_status: Status) -> bool:
     pulses = run.hang.parent.glob("rank*.pulse.json")
     ages = [status.seconds_since_heartbeat(path) for path in (run.heartbeat, *pulses)]
-    return min(*ages, run_status.age) > _SILENCE
+    return min(*ages, run_status.age) > SILENCE
