@@ -15,6 +15,7 @@ from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
+from tunefleet.config.train import Precision
 from tunefleet.engine import hardware_check
 from tunefleet.engine.hardware_check import Hardware, device_index, misfits, slower
 from tunefleet.plan import Plan
@@ -78,6 +79,18 @@ def test_other_hardware_than_planned(tmp_path: Path, case: str) -> None:
     assert complaint in found
     assert found.startswith("node7: ")
     assert misfits(planned(tmp_path, **settings), H100, of()) == []  # the control
+
+
+def test_a_gpu_for_which_deepspeed_has_no_fp16(tmp_path: Path) -> None:
+    """Stage 0 autocasts without DeepSpeed. A GPU that lacks bf16 too is not sent from one to the other."""
+    p100 = replace(H100, gpu_name="P100", bf16=False, fp16=False)
+    plan = planned(tmp_path, stage=2, precision="bf16")
+    assert "Use train.precision=fp32, or another GPU" in misfits(plan, p100, of())[0]
+    fp16 = replace(plan, config=replace(plan.config, train=replace(plan.config.train, precision=Precision.FP16)))
+    (complaint,) = misfits(fp16, p100, of())
+    assert "fp16 is planned and DeepSpeed has none for P100" in complaint
+    assert misfits(fp16, H100, of()) == []
+    assert misfits(planned(tmp_path, precision="fp16"), p100, of()) == []
 
 
 def test_a_host_whose_memory_is_too_small_for_all_its_processes(tmp_path: Path) -> None:

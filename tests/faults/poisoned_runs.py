@@ -75,7 +75,7 @@ _taken: list[list[list[list[int]]]] = []
 _train_step = ZeroEngine.train_step
 
 
-def _train_and_remember(engine: ZeroEngine, micro_batches: Sequence[MicroBatch], rule: UpdateRule) -> StepResult:
+def train_and_remember(engine: ZeroEngine, micro_batches: Sequence[MicroBatch], rule: UpdateRule) -> StepResult:
     """Trains, and remembers the tokens of each sequence of each micro-batch, as the engine gets them."""
     _taken.append([batch.tokens.tolist() for batch in micro_batches])
     return _train_step(engine, micro_batches, rule)
@@ -83,18 +83,18 @@ def _train_and_remember(engine: ZeroEngine, micro_batches: Sequence[MicroBatch],
 
 def story(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Runs that stop, skip and go back, and how two of them stand after step 4."""
-    ZeroEngine.train_step = _train_and_remember  # type: ignore[assignment,method-assign]
+    ZeroEngine.train_step = train_and_remember  # type: ignore[assignment,method-assign]
     ProcessGroup.destroy = ProcessGroup.barrier  # type: ignore[method-assign]  # DeepSpeed joins once in a process
-    typed = [*_shared_inputs(folder), *overrides]
-    report = {name: _trained(planned(folder, f"name={name}", *typed, policy)) for name, policy in POLICIES.items()}
+    typed = [*shared_inputs(folder), *overrides]
+    report = {name: trained(planned(folder, f"name={name}", *typed, policy)) for name, policy in POLICIES.items()}
     for name in ("skip", "rewind"):
         half = planned(folder, f"name=half-{name}", *typed, POLICIES[name])
         sweep_requests.set_rung(half.paths, 4)
-        report[f"half-{name}"] = _trained(half)
+        report[f"half-{name}"] = trained(half)
     return report
 
 
-def _shared_inputs(folder: Path) -> list[str]:
+def shared_inputs(folder: Path) -> list[str]:
     """What rank 0 writes; the others wait for it."""
     if os.environ["RANK"] == "0":
         write_inputs(folder)
@@ -109,18 +109,18 @@ POLICIES = {name: f"train.on_non_finite={name}" for name in ("stop", "skip", "re
 
 def finished(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """The halves, trained on to their end by this number of ranks."""
-    ZeroEngine.train_step = _train_and_remember  # type: ignore[assignment,method-assign]
+    ZeroEngine.train_step = train_and_remember  # type: ignore[assignment,method-assign]
     ProcessGroup.destroy = ProcessGroup.barrier  # type: ignore[method-assign]
     typed = [*typed_for(folder), *overrides]
     report = {}
     for name in ("skip", "rewind"):
         half = planned(folder, f"name=half-{name}", *typed, POLICIES[name])
         sweep_requests.set_rung(half.paths, 5)
-        report[name] = _trained(half)
+        report[name] = trained(half)
     return report
 
 
-def _trained(plan: Plan) -> dict[str, Any]:
+def trained(plan: Plan) -> dict[str, Any]:
     """How a run ended, and what it left; `taken` is what each call of the engine got."""
     _taken.clear()
     try:

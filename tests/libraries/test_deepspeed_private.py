@@ -8,7 +8,9 @@ from typing import Any
 
 import deepspeed
 import pytest
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler
 from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from deepspeed.utils.tensor_fragment import tensor_fragment
 from torch import nn
 
@@ -35,6 +37,9 @@ def test_every_private_name_is_there(owner: Any, name: str) -> None:
         (deepspeed.DeepSpeedEngine, "self.optimizer.checkpoint_event_prologue()"),
         (DeepSpeedZeroOptimizer_Stage3, "self.grad_position["),
         (DeepSpeedZeroOptimizer_Stage3, "self.fp32_partitioned_groups_flat ="),
+        (DeepSpeedZeroOptimizer, "self.loss_scaler = CreateLossScaler("),
+        (DeepSpeedZeroOptimizer_Stage3, "self.loss_scaler = CreateLossScaler("),
+        (DynamicLossScaler, "and self.raise_error_at_min_scale:"),
         (tensor_fragment, "hp_fragment_address: fragment_address"),
         (tensor_fragment, "param_group_index: int"),
         (deepspeed.DeepSpeedEngine, "self.checkpoint_engine = create_checkpoint_engine("),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunefleet.base.errors import LossSpike, NonFiniteLoss
-from tunefleet.config.train import OnRefusal, TrainConfig
+from tunefleet.config.train import OnRefusal, Precision, TrainConfig
 from tunefleet.contracts import Refusal, RunState, StepResult
 from tunefleet.train.update_refusals import Refusals, RefusedStep, Rewind
 
@@ -32,6 +32,13 @@ def test_an_applied_update_is_left_alone() -> None:
 def test_a_nan_stops_the_run_with_its_step() -> None:
     with pytest.raises(NonFiniteLoss, match=r"nan at step 7, .*, or go on without it: train.on_non_finite"):
         settle(TrainConfig(), NAN)
+
+
+def test_fp16_is_offered_a_dtype_of_larger_numbers() -> None:
+    with pytest.raises(NonFiniteLoss, match=r"take train.precision=bf16"):
+        settle(TrainConfig(precision=Precision.FP16), NAN)
+    with pytest.raises(NonFiniteLoss, match=r"lengthen schedule.warmup, or go on"):
+        settle(TrainConfig(precision=Precision.BF16), NAN)
 
 
 def test_a_skipped_step_is_recorded_with_its_sequences() -> None:

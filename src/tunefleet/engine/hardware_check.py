@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from deepspeed.accelerator import get_accelerator
 
 from tunefleet.base.errors import RunError
 from tunefleet.base.units import GIB
@@ -29,6 +30,7 @@ class Hardware:
     gpu_name: str = ""
     gpu_memory: float | None = None
     bf16: bool = True
+    fp16: bool = True
     driver: str = "none"
     torch_cuda: str = "none: a build for CPUs"
     host_memory: float | None = None
@@ -93,13 +95,22 @@ def _gpus(plan: Plan, hardware: Hardware, environment: Mapping[str, str]) -> lis
     local = int(environment.get("LOCAL_RANK", 0))
     if device_index(local, hardware.gpus) is None:
         return [_without_device(local, hardware, environment)]
-    complaints = _gpu_memory(plan, hardware)
-    if plan.config.train.precision is Precision.BF16 and not hardware.bf16:
-        complaints.append(
+    return [*_gpu_memory(plan, hardware), *_dtype(plan, hardware)]
+
+
+def _dtype(plan: Plan, hardware: Hardware) -> list[str]:
+    precision = plan.config.train.precision
+    if precision is Precision.BF16 and not hardware.bf16:
+        return [
             f"{hardware.host}: bf16 is planned and {hardware.gpu_name} does not compute with it. "
-            "Use train.precision=fp16, train.precision=fp32, or another GPU."
-        )
-    return complaints
+            f"Use {'train.precision=fp16, ' * hardware.fp16}train.precision=fp32, or another GPU."
+        ]
+    if precision is Precision.FP16 and not hardware.fp16 and plan.config.parallel.zero_stage:
+        return [
+            f"{hardware.host}: fp16 is planned and DeepSpeed has none for {hardware.gpu_name}. "
+            "Use train.precision=fp32, parallel=ddp, or another GPU."
+        ]
+    return []
 
 
 def _without_device(local: int, hardware: Hardware, environment: Mapping[str, str]) -> str:
@@ -169,7 +180,9 @@ def hardware_of(index: int | None) -> Hardware:
     gpu = torch.cuda.get_device_properties(index)
     with torch.cuda.device(index):
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    return Hardware(**{**vars(base), "gpu_name": gpu.name, "gpu_memory": gpu.total_memory / GIB, "bf16": bf16})
+        fp16 = get_accelerator().is_fp16_supported()
+    measured = {"gpu_name": gpu.name, "gpu_memory": gpu.total_memory / GIB, "bf16": bf16, "fp16": fp16}
+    return Hardware(**{**vars(base), **measured})
 
 
 def _driver(version: Path = Path("/proc/driver/nvidia/version")) -> str:

@@ -258,6 +258,8 @@ class ZeroEngine:
     def _update(self, loss: float, rule: UpdateRule) -> tuple[float, bool, Refusal | None]:
         """(gradient norm before clipping, whether nothing was updated, why the update was refused)."""
         scaler_searches, skipped_before = self._searches_loss_scale(), self._engine.skipped_steps
+        scaler = deepspeed_private.loss_scaler_state(self._engine)
+        deepspeed_private.bear_least_loss_scale(self._engine)
         has_zero = self._plan.config.parallel.zero_stage > 0
         norm = math.inf if has_zero else self._clip()
 
@@ -276,6 +278,8 @@ class ZeroEngine:
             self._engine.skipped_steps += 1  # resharding asks DeepSpeed how often the optimizer has stepped
         if scaler_searches and math.isfinite(loss) and not math.isfinite(norm):
             return norm, True, None
+        if refusal:
+            deepspeed_private.restore_loss_scaler(self._engine, scaler)  # it was not the scale's fault
         return norm, overflow or refusal is not None, refusal
 
     def _searches_loss_scale(self) -> bool:

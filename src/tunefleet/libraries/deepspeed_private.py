@@ -150,6 +150,31 @@ def loss_scale(engine: Any) -> float:
     return float(engine.optimizer.loss_scale if scaler is None else scaler.get_scale())
 
 
+def bear_least_loss_scale(engine: Any) -> None:
+    """Where ZeRO's fp16 can lower its scale no more, an overflow skips the step as before; else DeepSpeed would raise a
+    bare Exception. To be said before each step: a checkpoint brings a scaler of its own.
+    """
+    scaler = getattr(engine.optimizer, "loss_scaler", None)
+    if isinstance(scaler, DynamicLossScaler):
+        scaler.raise_error_at_min_scale = False
+
+
+def loss_scaler_state(engine: Any) -> dict[str, Any] | None:
+    """What fp16's search for its loss scale has come to; None elsewhere."""
+    scaler = getattr(engine.optimizer, "loss_scaler", None)
+    return dict(vars(scaler)) if isinstance(scaler, DynamicLossScaler) else gradient_scaler_state(engine)
+
+
+def restore_loss_scaler(engine: Any, state: dict[str, Any] | None) -> None:
+    """The search goes on from what `loss_scaler_state` gave before."""
+    if state is None:
+        return
+    if scaler := autocast_scaler(engine):
+        scaler.load_state_dict(state)
+    else:
+        vars(engine.optimizer.loss_scaler).update(state)
+
+
 def pending_norm(engine: Any) -> float:
     """The gradient norm before clipping, as ZeRO has it when it calls the optimizer that it wraps."""
     return float(engine.optimizer._global_grad_norm)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunefleet.base.errors import LossSpike, NonFiniteLoss
-from tunefleet.config.train import OnRefusal, TrainConfig
+from tunefleet.config.train import OnRefusal, Precision, TrainConfig
 from tunefleet.contracts import Refusal, RunState, StepResult
 
 
@@ -66,9 +66,10 @@ class Refusals:
     def _message(self, step: RefusedStep, policy: OnRefusal, spent: bool) -> str:
         setting = "train.on_spike" if step.refusal.is_spike else "train.on_non_finite"
         budget = f" {setting}={policy.value} has used up train.skip_budget={self._config.skip_budget}." * spent
+        wider = ", take train.precision=bf16" * (self._config.precision is Precision.FP16)
         more = "" if spent else f", or go on without it: {setting}=skip"
         return (
             f"{step.refusal.reason} at step {step.step}, and the weights are as they were before it.{budget} "
             f"The last checkpoint is from before it. batches.jsonl names the rows of that step: look at them, lower "
-            f"optimizer.lr, lengthen schedule.warmup{more}."
+            f"optimizer.lr, lengthen schedule.warmup{wider}{more}."
         )
