@@ -51,7 +51,7 @@ class Rewinds:
         self._clock.rewind(state.step)
         self._group.barrier()  # every rank reads the evaluations that are left
         self._deciding.resume()
-        self._output.write_status(State.RUNNING, state)
+        self._output.write_status(State.RUNNING, state, saved_step=state.step)
         self._print(rewind, state)
         return state
 

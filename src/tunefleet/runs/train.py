@@ -123,6 +123,7 @@ class _Run:
                 reason = self._fit(self._log.state)
             except Rewind as rewind:
                 self._log.state = self._rewinds.go_back(rewind, self._log.state)
+                self._saves.saved_step = self._log.state.step
         self._output.console.close_bar()
         state = self._log.state
         self._leaving.leave_if_unwritten(state)
@@ -152,7 +153,7 @@ class _Run:
                 _, reason = fit(
                     self._engine, batches, plan.batch.accumulation, state, self._stop, hooks, spikes, refusals
                 )
-            except NonFiniteLoss:  # on all ranks: what is being saved is from before it
+            except (NonFiniteLoss, Rewind):  # on all ranks: what is being saved is from before it
                 self._saves.finish_background(self._log.state)
                 raise
             finally:
