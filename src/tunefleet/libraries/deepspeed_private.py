@@ -195,12 +195,12 @@ def forget_gradients(engine: Any) -> None:
 @contextlib.contextmanager
 def writer(engine: Any, checkpoint_engine: CheckpointEngine) -> Iterator[None]:
     """Within it `checkpoint_engine` writes the engine's files, and the script that unpickles them is left out."""
-    own, engine.checkpoint_engine = engine.checkpoint_engine, checkpoint_engine
+    original, engine.checkpoint_engine = engine.checkpoint_engine, checkpoint_engine
     engine._copy_recovery_script = lambda save_path: None
     try:
         yield
     finally:
-        engine.checkpoint_engine = own
+        engine.checkpoint_engine = original
         del engine._copy_recovery_script
 
 
