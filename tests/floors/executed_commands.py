@@ -7,6 +7,8 @@ The first expression that matches a command counts; commands below `# needs` are
 from __future__ import annotations
 
 EXECUTED = {
+    r"(for h in|echo .*completion|done; done)": "stories/test_start_page.py::test_the_page_is_typed_from_its_rows_to_its_grid",
+    r"(tunefleet|python train\.py|echo) .*(alarms|sweep-)": "stories/test_start_page.py::test_the_page_is_typed_from_its_rows_to_its_grid",
     r"python train\.py$": "stories/test_first_run.py::test_shows_progress_results_samples_curve_and_next_commands",
     r"python train\.py --help": "doors/test_command_line.py::test_help_shows_ten_examples",
     r"python train\.py parallel=zero3 .*model\.init=random": "stories/test_first_run.py::test_the_headline_command_from_scratch",
