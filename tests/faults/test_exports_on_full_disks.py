@@ -71,7 +71,9 @@ def expect_old(outputs: Path) -> None:
     assert sorted(path.name for path in outputs.iterdir()) == ["export", "filler"]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case == "shards" else pytest.param(case, marks=pytest.mark.exhaustive) for case in CASES]
+)
 def test_it_is_said_before_anything_is_written(outputs: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_format, "write", lambda *_: pytest.fail("something is written"))
     with pytest.raises(DiskError, match=LOOKED_AHEAD):

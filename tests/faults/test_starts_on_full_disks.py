@@ -65,7 +65,12 @@ def interrupted(outputs: Path, **settings: object) -> Plan:
 
 @pytest.mark.parametrize(
     ("left", "ranks"),
-    [*((left, {}) for left in LEFT), (LEFT[-1], {"RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "29999"})],
+    [
+        pytest.param(LEFT[0], {}, marks=pytest.mark.exhaustive),
+        pytest.param(LEFT[1], {}, marks=pytest.mark.exhaustive),
+        (LEFT[2], {}),
+        (LEFT[2], {"RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "29999"}),
+    ],
     ids=["0", "4k", "16k", "torchrun"],
 )
 def test_a_start_says_so_in_one_line_and_leaves_a_final_state(
@@ -80,7 +85,7 @@ def test_a_start_says_so_in_one_line_and_leaves_a_final_state(
     assert left < LEFT[-1] or ended.cause is Cause.DISK, "it was held back by its lock"
 
 
-@pytest.mark.parametrize("left", LEFT[:2])
+@pytest.mark.parametrize("left", [0, pytest.param(LEFT[1], marks=pytest.mark.exhaustive)])
 def test_a_job_says_so_and_leaves_a_final_state(outputs: Path, left: int) -> None:
     """The first line of its script, which exports nothing then, so that the job fails."""
     plan = interrupted(outputs, launch={"name": "slurm"})

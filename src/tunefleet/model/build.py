@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
@@ -19,8 +19,10 @@ from transformers.initialization import no_init_weights
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.libraries import transformers_private
+from tunefleet.model import weight_files
 from tunefleet.model.configuration import configuration, reason
 from tunefleet.model.vocabulary import adopt_special_ids, check_vocabulary, lengthen, special_ids
+from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths.model_files import Sources
 
 
@@ -53,10 +55,12 @@ def build(
     """
     config = configuration(sources)
     if sources.weights:
+        weight_files.expect_fitting(Path(sources.weights), config)
         formats = {"use_safetensors": None if sources.allow_pickle else True}
         quantisation = _quantised(frozen_bits) if frozen_bits else {}
         model = _pretrained(sources.weights, config, keep_file_dtype, {**formats, **quantisation})
     else:
+        weight_files.expect_possible(config, "model.architecture")
         model = _from_scratch(config, seed, tokenizer)
     if tokenizer is not None:
         if sources.new_tokens:
@@ -71,6 +75,27 @@ def build(
                 "Use train.gradient_checkpointing=false."
             )
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def read_export(folder: Path, dtype: torch.dtype | str, base: Path | None = None) -> PreTrainedModel:
+    """The exported model in `folder`, in `dtype`; where it is an adapter alone, on the model in `base`.
+
+    Raises `ConfigError` where its files are not whole, or not of one model.
+    """
+    config = configuration(Sources(str(base or folder), "", Architecture({})))
+    weight_files.expect_fitting(base or folder, config)
+    if base:
+        weight_files.expect_fitting_adapter(folder)
+    with weight_files.reading(base or folder):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder,
+            attn_implementation=attention(config),
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
     return model
 
 
@@ -100,17 +125,20 @@ def _pretrained(
     folder: str, config: PreTrainedConfig, keep_file_dtype: bool, settings: dict[str, Any]
 ) -> PreTrainedModel:
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            attn_implementation=attention(config),
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-            **{"dtype": "auto" if keep_file_dtype else torch.float32, **settings},
-        )
-    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
+        with weight_files.reading(Path(folder)):
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                attn_implementation=attention(config),
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **{"dtype": "auto" if keep_file_dtype else torch.float32, **settings},
+            )
+    except ConfigError:
+        raise
+    except (OSError, ValueError, UnpicklingError) as error:
         raise ConfigError(f"model.path: {folder} cannot be loaded: {reason(error)}") from None
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:

@@ -30,11 +30,18 @@ def lengthen(model: PreTrainedModel, tokenizer: Any) -> None:
     """Gives the embedding and the output projection of `model` a row for every token of `tokenizer`.
 
     New rows are the mean of those that are there, in double precision: the same on every machine, and likely at first.
+    Raises `ConfigError` where the tokenizer's ids have a hole.
     """
     embedding: Any = model.get_input_embeddings()
-    rows, needed = embedding.weight.shape[0], max(tokenizer.get_vocab().values()) + 1
+    vocabulary = tokenizer.get_vocab()
+    rows, needed = embedding.weight.shape[0], max(vocabulary.values()) + 1
     if needed <= rows:
         return
+    if needed > rows + len(vocabulary):  # ids with a hole that no tokenizer has: memory would be taken for each
+        raise ConfigError(
+            f"model.tokenizer: it has an id of {needed - 1:,} and {len(vocabulary):,} tokens, and the model {rows:,} "
+            "embeddings. Its tokenizer.json is damaged, or another model's."
+        )
     model.resize_token_embeddings(needed, mean_resizing=False)
     modules: tuple[Any, ...] = (model.get_input_embeddings(), model.get_output_embeddings())
     for module in modules:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.plain_model import PlainModel
-from tunefleet.model.build import attention
+from tunefleet.model import build
 from tunefleet.model.learner import Learner
 from tunefleet.plan.families.lora_targets import exports_adapter_only
 from tunefleet.plan.plan import Plan
@@ -34,8 +35,5 @@ def exported_learner(plan: Plan, dtype: torch.dtype | str, choice: str = LAST) -
     """The chosen checkpoint's exported model, with weights of `dtype`. Raises `RunError` where files were changed."""
     folder = exported(plan, choice)
     adapter_alone = exports_adapter_only(plan.config.adapter)  # transformers then reads the adapter's base model, too
-    config = AutoConfig.from_pretrained(plan.sources.weights if adapter_alone else folder, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, attn_implementation=attention(config), dtype=dtype, trust_remote_code=False, use_safetensors=True
-    )
+    model = build.read_export(folder, dtype, Path(plan.sources.weights or "") if adapter_alone else None)
     return Learner(model, tile=plan.config.train.loss_tile)

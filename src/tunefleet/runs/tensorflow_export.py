@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from tunefleet import __version__
 from tunefleet.base import delivery, disk, files, progress, text
 from tunefleet.base.errors import ExportError, RunError
+from tunefleet.model import build
 from tunefleet.plan.plan import Plan
 from tunefleet.runs import verify_export
 from tunefleet.runs.checkpoint_export import exported
@@ -66,9 +67,7 @@ def write(source: Path, saved_model: Path, python: str) -> str:
     Raises as `export`, and `DiskError` before anything is written where the disk has no room for it.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        source, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
+    model: Any = build.read_export(source, torch.float32)
     stops = model.generation_config.eos_token_id
     disk.expect_room(saved_model, model.num_parameters() * _FP32, files=_FILES)
     vocabulary, context = model.config.vocab_size, getattr(model.config, "max_position_embeddings", _LONG)

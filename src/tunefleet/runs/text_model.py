@@ -16,7 +16,7 @@ from tunefleet.data import prepare
 from tunefleet.data.encode.end_of_turn import end_of_turn
 from tunefleet.data.encode.template import ChatTemplate
 from tunefleet.evaluation.streamed_answer import Answer, Sampling, streamed
-from tunefleet.model import build
+from tunefleet.model import build, weight_files
 from tunefleet.model import tokenizer as tokenizers
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.paths import model_files
@@ -179,6 +179,7 @@ def _model(folder: Path, tokenizer: Any) -> tuple[Any, bool]:
     if is_adapter(folder):
         if not (folder / "adapter_model.safetensors").is_file():
             raise RunError(f"{folder}: has no adapter_model.safetensors, the only file of an adapter that is read.")
+        weight_files.expect_fitting_adapter(folder)
         from peft import PeftModel  # heavy: with an adapter alone
 
         model = PeftModel.from_pretrained(model, folder, local_files_only=True, trust_remote_code=False)

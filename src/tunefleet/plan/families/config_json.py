@@ -9,6 +9,7 @@ from typing import Any
 
 from tunefleet.base import files
 from tunefleet.config.model import Init, ModelConfig
+from tunefleet.plan.families import size_limits
 from tunefleet.plan.families.architecture import Architecture
 
 _CHANGEABLE = (
@@ -53,6 +54,10 @@ def read_architecture(model: ModelConfig, folder: Path | None, complaints: list[
     if not scratch:
         complaints += _contradictions(base, changes, folder)
     changed = Architecture(_with_dropout(_merged(base, changes, complaints), model.dropout))
+    if impossible := size_limits.complaints(changed.config):
+        source = f"{folder / 'config.json'}" if folder and base else "model.architecture"
+        complaints += [f"{source}: {message}." for message in impossible]
+        return Architecture({})
     try:
         return changed.with_layers(model.num_layers) if scratch and model.num_layers else changed
     except ValueError as error:
