@@ -119,6 +119,12 @@ def first(failures: Sequence[Failure]) -> Failure | None:
     return next(iter([*first_hand, *failures]), None)
 
 
+def forget(paths: RunPaths) -> None:
+    """Forgets why the last attempt ended. What living ranks have written of this one stays."""
+    for path in (paths.hang, *paths.hang.parent.glob("rank*.failure.json")):
+        path.unlink(missing_ok=True)
+
+
 _RECORDS = ("rank*.failure.json", "rank*.pulse.json", "rank*.pulse.place", "rank*.stacks.txt")
 
 

@@ -131,7 +131,9 @@ def no_link(path: str, flags: int) -> int:
 
     It could lead to any file of the user's, which would then be changed.
     """
-    return plain(path, flags | os.O_NOFOLLOW)
+    descriptor = plain(path, flags | os.O_NOFOLLOW)
+    modes.fit(descriptor)
+    return descriptor
 
 
 def new_file(path: str, flags: int) -> int:

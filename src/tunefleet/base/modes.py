@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 UMASK, PRIVATE, GROUP = "umask", "private", "group"
-_WORLD_WRITES, _OF_GROUP, _OF_OTHERS = 0o002, 0o070, 0o077
-_shared = False
+_WORLD_WRITES, _OF_GROUP, _OF_OTHERS, _GROUP_WRITES = 0o002, 0o070, 0o077, 0o060
+_access = UMASK
 
 
 def keep(access: str = UMASK) -> None:
@@ -22,8 +22,8 @@ def keep(access: str = UMASK) -> None:
     Nothing may be written by everybody, whatever the umask: a run directory that everybody may write is refused
     (`base/ownership.py`), and ours must not be.
     """
-    global _shared
-    _shared = access == GROUP
+    global _access
+    _access = access
     umask = _current() | _WORLD_WRITES
     os.umask({PRIVATE: umask | _OF_OTHERS, GROUP: umask & ~_OF_GROUP}.get(access, umask))
 
@@ -35,11 +35,20 @@ def shell(access: str) -> list[str]:
 
 def make(folder: Path) -> None:
     """Makes a folder and those above it that are missing; where a group shares them, what is made below is its, too."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()] if _shared else []
+    missing = [path for path in (folder, *folder.parents) if not path.exists()] if _access == GROUP else []
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
         with suppress(OSError):  # of a disk that knows no groups
             path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_ISGID)
+
+
+def fit(descriptor: int) -> None:
+    """A file of an older umask, or a copy, that is written to gets the mode of `keep`, where one was asked for."""
+    old = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    new = {PRIVATE: old & ~_OF_OTHERS, GROUP: (old | _GROUP_WRITES) & ~_WORLD_WRITES}.get(_access, old)
+    if new != old:
+        with suppress(OSError):  # of somebody else's file
+            os.fchmod(descriptor, new)
 
 
 def note(folder: Path, access: str) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
+_READ = ("checkpoints", "logs", "export", "tokenizer")
 _UNMAPPED = 65534  # Linux calls so whom it does not know: root, on a network disk
 
 
 def complaint(folder: Path) -> str:
-    """Why `folder` is not this user's alone to write, and the next move; empty where it is, or is not there.
+    """Why `folder`, or a file in it, is not this user's alone to write, and the next move; empty where it is, or is not
+    there.
 
     A group may write, where the user lets it; everybody may not, but where nobody can rename the files of others, as in
     /tmp (the sticky bit).
@@ -22,7 +25,35 @@ def complaint(folder: Path) -> str:
         return ""
     if not _is_mine(status.st_uid):
         return f"{folder} belongs to user {status.st_uid}, not to you. Copy it, or choose another name="
-    return _of_everybody(folder, status.st_mode)
+    return _of_everybody(folder, status.st_mode) or next(filter(None, map(complaint_of_file, _state(folder))), "")
+
+
+def complaint_of_file(path: Path) -> str:
+    """Why the file `path` of a run may hold what somebody else wrote, and the next move; empty where it does not.
+
+    Its owner is this user, root, or whose directory it is; where that is shared with a group, anyone of the group.
+    """
+    try:
+        status, folder = os.lstat(path), os.stat(path.parent)
+    except OSError:
+        return ""
+    if opened := _of_everybody(path.parent, folder.st_mode):
+        return opened
+    if status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode) and _keeps_modes(path.parent):
+        return f"{path} may be written by everybody. chmod -R o-w {path.parent}"
+    is_of_group = folder.st_mode & stat.S_IWGRP and status.st_gid == folder.st_gid
+    if not (_is_mine(status.st_uid) or status.st_uid in (0, folder.st_uid) or is_of_group):
+        return f"{path} belongs to user {status.st_uid}, not to you. Move it away, or copy the run"
+    return ""
+
+
+def _state(folder: Path) -> list[Path]:
+    """What a run is read from: the files of its directory, and of those of its checkpoints and logs."""
+    with suppress(OSError):
+        return [
+            path for place in (folder, *(folder / name for name in _READ)) if place.is_dir() for path in place.iterdir()
+        ]
+    return []
 
 
 def complaint_of_shared(folder: Path) -> str:

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files, reserve, secrets
+from tunefleet.base import files, ownership, reserve, secrets
 
 
 class State(Enum):
@@ -149,7 +149,9 @@ def write(path: Path, status: Status) -> None:
 
 
 def read(path: Path) -> Status | None:
-    """The status in `path`, or None where there is none that can be read."""
+    """The status in `path`, or None where there is none that can be read, or that somebody else may have written."""
+    if ownership.complaint_of_file(path):
+        return None
     try:
         record = files.read_json(path)
         values = {f.name: record[f.name] for f in fields(Status) if f.name in record}

@@ -135,7 +135,7 @@ def logs(args: Namespace) -> None:
     """Prints what a process of a run wrote."""
     from tunefleet.doors import logs
 
-    logs.logs(_named_run(args), args.rank, max(0, args.lines), args.follow)
+    logs.logs(_shown_run(args), args.rank, max(0, args.lines), args.follow)
 
 
 def cancel(args: Namespace) -> int:
@@ -145,7 +145,7 @@ def cancel(args: Namespace) -> int:
     searches, args.runs = _searches(args)
     for paths in searches:
         _stop(paths)
-    return cancel.cancel(_named(args), args.now) if args.runs or not searches else DONE
+    return cancel.cancel(_own(args), args.now) if args.runs or not searches else DONE
 
 
 def resume(args: Namespace) -> int:
@@ -154,7 +154,7 @@ def resume(args: Namespace) -> int:
 
     _expect_no_search(args)
 
-    return control.resume(_named(args), _sweep(args))
+    return control.resume(_own(args), _sweep(args))
 
 
 def retry(args: Namespace) -> int:
@@ -166,8 +166,8 @@ def retry(args: Namespace) -> int:
     if not args.runs:
         return control.retry(_all(args))
     if args.failed:
-        return control.retry(_named(args), sweep=_sweep(args))
-    return control.retry(_named(args), None, _sweep(args))
+        return control.retry(_own(args), sweep=_sweep(args))
+    return control.retry(_own(args), None, _sweep(args))
 
 
 def reproduce(args: Namespace) -> int:
@@ -190,7 +190,7 @@ def report(args: Namespace) -> None:
     """Writes a page about runs."""
     from tunefleet.doors import report
 
-    report.report(_named(args), args.to, outputs_of(args))
+    report.report(_own(args), args.to, outputs_of(args))
 
 
 def evaluate(args: Namespace) -> None:
@@ -246,7 +246,7 @@ def sync(args: Namespace) -> int:
     """Sends runs to Weights & Biases; the exit code."""
     from tunefleet.doors import sync
 
-    return sync.sync(_named(args))
+    return sync.sync(_own(args))
 
 
 def rm(args: Namespace) -> int:
@@ -332,6 +332,13 @@ def _named(args: Namespace) -> list[Run]:
     return list({run.paths.root: run for run in runs}.values())
 
 
+def _own(args: Namespace) -> list[Run]:
+    """The same, to act on them. Raises `RunError` where somebody else may have written what is in one."""
+    from tunefleet.launch import register
+
+    return register.expect_own(_named(args))
+
+
 def _sweep(args: Namespace) -> str:
     """The name of the sweep, where one alone is named."""
     from tunefleet.base import sweeps
@@ -339,7 +346,14 @@ def _sweep(args: Namespace) -> str:
     return args.runs[0] if len(args.runs) == 1 and sweeps.read(outputs_of(args), args.runs[0]) else ""
 
 
-def _named_run(args: Namespace) -> Run:
+def _shown_run(args: Namespace) -> Run:
     from tunefleet.launch import register
 
     return register.only(args.run, outputs_of(args))
+
+
+def _named_run(args: Namespace) -> Run:
+    from tunefleet.launch import register
+
+    [run] = register.expect_own([register.only(args.run, outputs_of(args))])
+    return run

@@ -129,10 +129,15 @@ def guarded(plan: Plan, act: Callable[[], int]) -> int:
         os._exit(exit_code_of(error))  # a barrier at exit would wait for ranks that are gone
 
 
-def end_with_launcher() -> None:
-    """Asks Linux for SIGTERM when the launcher dies: the run saves and stops instead of running on unseen."""
+def end_with_parent() -> None:
+    """Asks Linux for SIGTERM when the parent dies: the run saves and stops instead of running on unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def end_with_launcher() -> None:
+    """As `end_with_parent`, for our own launcher, which may be dead by now."""
+    end_with_parent()
     if os.environ.get("TUNEFLEET_LAUNCHER_PID") not in (None, str(os.getppid())):
         sys.exit(FAILED)
 

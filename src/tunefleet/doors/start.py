@@ -33,6 +33,7 @@ from tunefleet.plan.rules.launch_rules import started_elsewhere
 from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
+_PATIENCE = 30.0  # seconds in which ranks that torchrun has killed must be gone, when it starts them again
 _EXPLAINED = (DONE, INTERRUPTED, USER_ERROR, DISK)  # nobody needs to be asked about these
 
 
@@ -148,17 +149,26 @@ def _adopt(plan: Plan, machine: Machine) -> int:
     if machine.rank == 0 and "MASTER_PORT" not in os.environ:
         local.expect_free(plan.config.launch.port)
     external_ranks.complete(os.environ, machine, plan.config.launch.port)
+    if machine.launcher == "torchrun":
+        rank.end_with_parent()
     start_name = run_lock.start_of_ranks(os.environ)
     try:
-        with run_lock.of_rank(plan.paths, machine.rank, start_name):
+        with run_lock.of_rank(plan.paths, machine.rank, start_name, _PATIENCE if _is_restart() else 0.0):
             if machine.rank == 0:
                 with disk_endings.settled(plan.paths):
+                    failures.forget(plan.paths)
+                    plan.paths.stop.unlink(missing_ok=True)
                     _open(plan)
             return rank.run(plan)
     except run_lock.Busy:
         if machine.rank:  # rank 0 says so
             return USER_ERROR
         raise
+
+
+def _is_restart() -> bool:
+    """Whether torchrun starts the ranks again, after one of them failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def _open(plan: Plan) -> None:

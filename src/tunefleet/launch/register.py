@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files, sweeps
+from tunefleet.base import files, ownership, sweeps
 from tunefleet.base.errors import RunError
 from tunefleet.base.paths import RunPaths
 
@@ -30,6 +30,8 @@ class Run:
     @cached_property
     def plan(self) -> Mapping[str, Any]:
         """The saved plan as plain values: a thousand of them are read at once."""
+        if ownership.complaint_of_file(self.paths.plan):
+            return {}
         try:
             plan = files.read_json(self.paths.plan)
         except (OSError, ValueError):
@@ -92,6 +94,14 @@ def named(name: str, outputs: Path) -> list[Run]:
             f"{name}: means {len(fits)} runs: {', '.join(run.name for run in fits[:5])}. Say more of the name."
         )
     raise RunError(f"{name}: no run and no sweep of that name in {outputs}. tunefleet ls lists them.")
+
+
+def expect_own(candidates: list[Run]) -> list[Run]:
+    """The same runs. Raises `RunError` where somebody else may have written what is in the directory of one."""
+    complaints = filter(None, (ownership.complaint(run.paths.root) for run in candidates))
+    if listed := [f"{complaint}." for complaint in complaints]:
+        raise RunError(*listed)
+    return candidates
 
 
 def _is_run(folder: Path) -> bool:

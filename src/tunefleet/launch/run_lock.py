@@ -83,8 +83,13 @@ def start_of_job(environment: Mapping[str, str]) -> str:
 
 
 def start_of_ranks(environment: Mapping[str, str]) -> str:
-    """What all ranks call their start that another launcher has started: what they must have in common to meet."""
-    return ", ".join(f"{name}={environment[name]}" for name in _NAMES if name in environment)
+    """What all ranks call their start that another launcher has started: what they must have in common to meet.
+
+    torchrun's restarts have the same names, and each is a start of its own; on several machines their counts differ.
+    """
+    is_one_machine = environment.get("LOCAL_WORLD_SIZE") == environment.get("WORLD_SIZE")
+    names = [*_NAMES, *["TORCHELASTIC_RESTART_COUNT"] * is_one_machine]
+    return ", ".join(f"{name}={environment[name]}" for name in names if name in environment)
 
 
 def _busy(run: RunPaths, process: Owner) -> Busy:

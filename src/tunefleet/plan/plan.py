@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tunefleet.base import files
+from tunefleet.base import files, ownership
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.units import count
@@ -157,10 +157,12 @@ class Plan:
 
     @staticmethod
     def read(run_dir: Path) -> Plan:
-        """The plan saved in `run_dir`. Raises `RunError` where there is none, one of another version, or a changed one;
-        `DamagedPlan` where it is no plan at all.
+        """The plan saved in `run_dir`. Raises `RunError` where there is none, one of another version, a changed one, or
+        where somebody else may have written it; `DamagedPlan` where it is no plan at all.
         """
         path = RunPaths(run_dir).plan
+        if complaint := ownership.complaint(run_dir):
+            raise RunError(f"{complaint}.")
         try:
             record = _record(files.read_json(path))
             digest = record.pop(_DIGEST, None)
