@@ -109,6 +109,19 @@ def test_control_what_root_and_a_group_leave_is_read(plan: Plan) -> None:
     assert status.read(plan.paths.status)
 
 
+@root_alone
+def test_a_colleague_of_the_group_may_use_a_run_that_is_shared_and_not_start_it(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan.paths.root.chmod(0o2775)
+    os.chown(plan.paths.root, 12345, 54321)
+    assert ownership.complaint_to_use(plan.paths.root)
+    monkeypatch.setattr(os, "getgroups", lambda: [54321])
+    assert ownership.complaint_to_use(plan.paths.root) == ""
+    assert "belongs to user 12345" in ownership.complaint(plan.paths.root)
+    assert Plan.read(plan.paths.root).identity == plan.identity
+
+
 def test_control_without_the_defence_it_is_trusted(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_file(plan)
     plan.paths.status.write_text(json.dumps({"state": "finished", "cause": "", "step": 1}))

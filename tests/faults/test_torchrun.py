@@ -104,6 +104,16 @@ def test_without_torchrun_its_ranks_save_and_leave(torchruns: Torchruns) -> None
 
 
 @pytest.mark.exhaustive
+def test_control_ranks_that_do_not_ask_for_it_train_on(torchruns: Torchruns) -> None:
+    run = torchruns.start(SLOW, options=(str(Path(__file__).with_name("orphaned_ranks.py")),))
+    run.until_step(3)
+    pids = pids_of(run)
+    run.process.kill()
+    assert not gone(pids, seconds=15)
+    assert status(run.path)["state"] == "running"
+
+
+@pytest.mark.exhaustive
 def test_while_an_old_rank_lives_the_next_torchrun_is_refused(torchruns: Torchruns) -> None:
     """It is stopped, so that it cannot leave."""
     run = torchruns.start(SLOW)

@@ -25,7 +25,29 @@ def complaint(folder: Path) -> str:
         return ""
     if not _is_mine(status.st_uid):
         return f"{folder} belongs to user {status.st_uid}, not to you. Copy it, or choose another name="
-    return _of_everybody(folder, status.st_mode) or next(filter(None, map(complaint_of_file, _state(folder))), "")
+    return _of_everybody(folder, status.st_mode) or _of_files(folder)
+
+
+def complaint_to_use(folder: Path) -> str:
+    """The same for a run that is not written by this process's own start: a group that shares it may use it.
+
+    To export, evaluate, report or cancel the run of a colleague who has set `launch.access=group`.
+    """
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return ""
+    if not _is_shared_with_us(status):
+        return complaint(folder)
+    return _of_everybody(folder, status.st_mode) or _of_files(folder)
+
+
+def _is_shared_with_us(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWGRP) and status.st_gid in (os.getegid(), *os.getgroups())
+
+
+def _of_files(folder: Path) -> str:
+    return next(filter(None, map(complaint_of_file, _state(folder))), "")
 
 
 def complaint_of_file(path: Path) -> str:
@@ -65,8 +87,7 @@ def complaint_of_shared(folder: Path) -> str:
         status = os.stat(folder)
     except OSError:
         return ""
-    is_of_group = status.st_mode & stat.S_IWGRP and status.st_gid in (os.getegid(), *os.getgroups())
-    if not (_is_mine(status.st_uid) or status.st_uid == 0 or is_of_group):
+    if not (_is_mine(status.st_uid) or status.st_uid == 0 or _is_shared_with_us(status)):
         return f"{folder} belongs to user {status.st_uid}, who could replace what is in it. Choose a folder of your own"
     return _of_everybody(folder, status.st_mode)
 

@@ -98,7 +98,7 @@ def named(name: str, outputs: Path) -> list[Run]:
 
 def expect_own(candidates: list[Run]) -> list[Run]:
     """The same runs. Raises `RunError` where somebody else may have written what is in the directory of one."""
-    complaints = filter(None, (ownership.complaint(run.paths.root) for run in candidates))
+    complaints = filter(None, (ownership.complaint_to_use(run.paths.root) for run in candidates))
     if listed := [f"{complaint}." for complaint in complaints]:
         raise RunError(*listed)
     return candidates

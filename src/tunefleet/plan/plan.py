@@ -161,7 +161,7 @@ class Plan:
         where somebody else may have written it; `DamagedPlan` where it is no plan at all.
         """
         path = RunPaths(run_dir).plan
-        if complaint := ownership.complaint(run_dir):
+        if complaint := ownership.complaint_to_use(run_dir):
             raise RunError(f"{complaint}.")
         try:
             record = _record(files.read_json(path))
