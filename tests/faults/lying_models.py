@@ -21,7 +21,7 @@ from tests.shared import tiny_model, tiny_tokenizer
 from tunefleet.base.errors import UserError
 from tunefleet.checkpoint import rng
 from tunefleet.config.adapter import AdapterConfig, AdapterName
-from tunefleet.data.encode.template import find
+from tunefleet.data.encode.template_source import find
 from tunefleet.model import build, lora, weight_files
 from tunefleet.plan.families import size_limits
 from tunefleet.runs import text_model

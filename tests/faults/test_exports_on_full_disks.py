@@ -15,7 +15,7 @@ from tests.shared import tiny_model, tiny_tokenizer
 from tunefleet.base import delivery, disk
 from tunefleet.base.errors import DiskError
 from tunefleet.data import prepare
-from tunefleet.data.encode.template import find
+from tunefleet.data.encode.template_source import find
 from tunefleet.model import lora
 from tunefleet.runs import export_format
 from tunefleet.runs.export_format import AS_THEY_ARE, Form

@@ -76,11 +76,11 @@ def _locked(target: Path, folder: Path, wait: float) -> Iterator[None]:
     parent = next(path for path in target.parents if path.exists())
     lock = (target.parent if os.access(parent, os.W_OK | os.X_OK) else target) / _lock_name(target)
 
-    def say(owner: Owner) -> None:
+    def print_waiting(owner: Owner) -> None:
         print(f"tunefleet: {folder}: waiting for what {owner.describe()} writes there", file=sys.stderr)
 
     try:
-        with owner_lock.hold(lock, wait, notify=say if wait else None):
+        with owner_lock.hold(lock, wait, notify=print_waiting if wait else None):
             yield
     except LockedError as error:
         raise RunError(

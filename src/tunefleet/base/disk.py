@@ -81,8 +81,8 @@ def _message(path: Path, reason: str, number: int, needed: int) -> str:
 def amounts(path: Path, needed: int) -> str:
     """` (2 MiB needed, 1 MiB free)`, as far as that is known."""
     free = _free(path)
-    known = ", ".join([f"{size(needed)} needed"] * bool(needed) + [f"{free} free"] * bool(free))
-    return f" ({known})" if known else ""
+    sizes = ", ".join([f"{size(needed)} needed"] * bool(needed) + [f"{free} free"] * bool(free))
+    return f" ({sizes})" if sizes else ""
 
 
 def _free(path: Path) -> str:

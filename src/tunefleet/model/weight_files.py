@@ -43,10 +43,10 @@ def expect_possible(config: PreTrainedConfig, source: str) -> None:
 def expect_fitting(folder: Path, config: PreTrainedConfig) -> None:
     """Raises `ConfigError` where `config` describes a far larger model than the safetensors in `folder` hold."""
     expect_possible(config, str(folder / "config.json"))
-    held = sum(math.prod(shape) for shape in _shapes(sorted(folder.glob("*.safetensors"))).values())
-    if held and (described := _parameters(config)) > held * _PACKED:
+    stored = sum(math.prod(shape) for shape in _shapes(sorted(folder.glob("*.safetensors"))).values())
+    if stored and (described := _parameters(config)) > stored * _PACKED:
         raise ConfigError(
-            f"{folder}: config.json describes a model of {described:,} parameters, and the files hold {held:,}. "
+            f"{folder}: config.json describes a model of {described:,} parameters, and the files hold {stored:,}. "
             "They are not of one model: get both again."
         )
 
@@ -62,10 +62,10 @@ def expect_fitting_adapter(folder: Path) -> None:
         raise ConfigError(f"{config_file}: holds no settings of an adapter.")
     with reading(folder):
         shapes = _shapes([weights], strict=True)
-    held = max((max(shape) for name, shape in shapes.items() if "lora_" in name and shape), default=0)
+    largest_rank = max((max(shape) for name, shape in shapes.items() if "lora_" in name and shape), default=0)
     patterns = config.get("rank_pattern")
     ranks = [config.get("r"), *(patterns.values() if isinstance(patterns, Mapping) else ())]
-    wrong = [rank for rank in ranks if rank is not None and not (isinstance(rank, int) and 0 < rank <= held)]
+    wrong = [rank for rank in ranks if rank is not None and not (isinstance(rank, int) and 0 < rank <= largest_rank)]
     complaints = [f"has no matrices in {weights.name} for a rank of {str(rank)[:40]}" for rank in wrong]
     if complaints := [*complaints, *size_limits.complaints(config)]:
         raise ConfigError(*(f"{config_file}: {complaint}. Get both files again." for complaint in complaints))
