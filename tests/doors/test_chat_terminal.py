@@ -155,6 +155,18 @@ def test_control_without_room_being_asked_for_a_long_question_is_taken(
         )
 
 
+def test_settings_of_the_model_that_are_not_used_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = scripted_model.write(tmp_path / "own", {"a": "Hi you"})
+    path = model / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"repetition_penalty": 1.5}))
+    assert piped(monkeypatch, b"a", str(model)) == 0
+    output, complaint = capsys.readouterr()
+    assert output == "Hi you\n"
+    assert "generation_config.json of the model: repetition_penalty=1.5: not used." in complaint
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -59,6 +60,17 @@ def test_its_limit_ends_it(model: TextModel) -> None:
 def test_without_room_there_is_no_answer(model: TextModel, question: str) -> None:
     with pytest.raises(TooLong, match="this model takes from 1 to 4095"):
         answered(model, question)
+
+
+def test_the_models_own_generation_settings_do_not_count(model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in evaluation: the same model answers the same in a chat."""
+    own = model.model.generation_config
+    [first, *_] = model.ids("Hi you.")
+    monkeypatch.setattr(own, "suppress_tokens", [first])
+    assert answered(model, "a")[1] == "Hi you."
+    assert model.model.generation_config is own
+    monkeypatch.setattr("tunefleet.evaluation.streamed_answer.own_settings", lambda model: nullcontext())
+    assert answered(model, "a")[1] != "Hi you."  # control: transformers takes them
 
 
 def test_who_wants_no_more_gets_no_more(model: TextModel) -> None:

@@ -20,7 +20,7 @@ from tunefleet.config.evaluation import AUTO_THRESHOLD, AnswerSet, Decoding
 from tunefleet.config.load import dump, load
 from tunefleet.doors import completion, exported, unchanged
 from tunefleet.doors.exported import LAST
-from tunefleet.doors.named_model import named
+from tunefleet.doors.named_model import named, say_ignored
 from tunefleet.doors.rank import prepare_environment
 from tunefleet.launch.register import Run
 from tunefleet.libraries.heavy_imports import heavy_imports
@@ -118,6 +118,12 @@ class TargetModel:
 
 def prepared(target: str, outputs: Path, options: Options) -> TargetModel:
     """What `target` names, with everything set for the libraries that are imported next."""
+    target_model = _target(target, outputs, options)
+    say_ignored(target_model.plan.sources.weights)
+    return target_model
+
+
+def _target(target: str, outputs: Path, options: Options) -> TargetModel:
     if not os.path.lexists(target) and target in _choices("model"):
         return _of_model(target, target, outputs, options)
     model = named(target, outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from tunefleet.launch import register
 from tunefleet.launch.register import Run
 from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan import Plan
-from tunefleet.plan.paths import model_files
+from tunefleet.plan.paths import generation_file, model_files
 
 if TYPE_CHECKING:
     from tunefleet.runs.text_model import TextModel
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 BASE = "base"
 """What `--beside` calls the model that a run started from, or that is beneath an adapter."""
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TQDM_DISABLE": "1"}
+
+
+def say_ignored(folder: Path | str | None) -> None:
+    """Says once what the model's generation_config.json asks for that is not used."""
+    if note := generation_file.note(folder):
+        print(f"tunefleet: {note}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,10 @@ class NamedModel:
         with heavy_imports():
             from tunefleet.runs import text_model  # torch starts here
 
-        if plan:
-            return text_model.of_run(plan, checkpoint)
-        assert self.folder
-        return text_model.of_folder(self.folder)
+        assert plan or self.folder
+        opened = text_model.of_run(plan, checkpoint) if plan else text_model.of_folder(Path(str(self.folder)))
+        say_ignored(opened.folder)
+        return opened
 
     def beside(self, name: str, model: TextModel, outputs: Path) -> tuple[str, TextModel]:
         """The model to compare `model` with, and its label: `base`, or what any other name means.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from tunefleet.base.mode import evaluation_mode
 from tunefleet.contracts import Evaluable, Group
 from tunefleet.evaluation import interruption
 from tunefleet.evaluation.decoding import GREEDY, Decoding, StopTexts, TokenChoice
 from tunefleet.evaluation.halving import PartSize, in_parts
+from tunefleet.evaluation.own_settings import own_settings
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _generate(
     stops, start = limits.stops or (tokenizer.eos_token_id,), inputs["input_ids"].shape[1]
     choice = TokenChoice(decoding, numbers, start, new_tokens, stops)
     criteria = [StopTexts(decoding.stop_texts, tokenizer, start)] if decoding.stop_texts else []
-    with evaluation_mode(model), _settings_of(model), torch.no_grad(), engine.precision():
+    with evaluation_mode(model), own_settings(model), torch.no_grad(), engine.precision():
         outputs = model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
@@ -121,17 +121,6 @@ def _inputs(tokenizer: Any, prompts: Sequence[str], length: int) -> Any:
     inputs = tokenizer(list(prompts), add_special_tokens=False, **settings)
     tokenizer.padding_side, tokenizer.truncation_side = sides
     return inputs
-
-
-@contextmanager
-def _settings_of(model: Any) -> Iterator[None]:
-    """Within it nothing of the model's generation_config.json counts, such as a repetition penalty: ours are all."""
-    model_settings = getattr(model, "generation_config", None)
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = model_settings
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import torch
 from tokenizers.decoders import DecodeStream
 from transformers import StoppingCriteriaList
 
+from tunefleet.evaluation.own_settings import own_settings
+
 STOP, LENGTH, INTERRUPTED = "stop", "length", "interrupted"
 """How an answer ended: at an end of turn or a stop text, at `max_tokens`, or because nobody wants the rest."""
 
@@ -135,7 +137,7 @@ def _generate(
         drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
     if sampling.seed is not None:
         torch.manual_seed(sampling.seed)
-    with torch.no_grad():
+    with torch.no_grad(), own_settings(model):
         model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -42,8 +42,8 @@ def hub_data(plan: Plan) -> list[str]:
 
 def _name(source: SourceConfig) -> str:
     """No path: a card is for others to read."""
-    own = source.name if isinstance(source, MixedSource) else None
-    return own or Path(str(source.path)).name
+    label = source.name if isinstance(source, MixedSource) else None
+    return label or Path(str(source.path)).name
 
 
 def _of_source(source: SourceConfig) -> str:

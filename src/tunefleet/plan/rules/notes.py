@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
+from tunefleet.plan.paths import generation_file
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
 from tunefleet.plan.processes.layout import Layout
@@ -24,6 +25,7 @@ def notes(config: RunConfig, layout: Layout, sources: Sources, batch: Batch, cpu
         *from_scratch(config),
         *unused_settings.notes(config),
         *_tokenizer(config, sources),
+        *filter(None, [generation_file.note(sources.weights)]),
         *offload_rules.notes(config.parallel, layout),
         *optimizer_rules.notes(config, cpu_adam),
         *retention_rules.notes(config),
