@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import threading
-import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,14 +19,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tunefleet.base.errors import DataError
-from tunefleet.evaluation.streamed_answer import INTERRUPTED, LENGTH, STOP, Answer, Sampling
+from tunefleet.evaluation.streamed_answer import Answer, Sampling
 from tunefleet.runs.text_model import TextModel, TooLong
-from tunefleet.serving import request_body, tool_call_reader
+from tunefleet.serving import request_body
+from tunefleet.serving.answer_bodies import ChatReply, Reply, TextReply, event, usage
 from tunefleet.serving.answer_queue import AnswerQueue, Closing, Job, QueueFull
 from tunefleet.serving.completion_request import ApiError, CompletionRequest, chat_request, completion_request
 
 _LOOK = 0.5  # seconds between two looks for a client that left
-_REASONS = {STOP: "stop", LENGTH: "length", INTERRUPTED: "stop"}
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -102,7 +99,7 @@ class _Api:
         ordered = chat_request(await request_body.read_json(request), self._served.defaults)
         self._expect_name(ordered.model)
         ids = await asyncio.to_thread(self._chat_ids, ordered)
-        reply = _ChatReply(self._served.name, ordered)
+        reply = ChatReply(self._served.name, ordered)
         return await self._answered(request, ordered, [ids], reply)
 
     async def completions(self, request: Request) -> Response:
@@ -110,7 +107,7 @@ class _Api:
         ordered = completion_request(await request_body.read_json(request), self._served.defaults)
         self._expect_name(ordered.model)
         ids = await asyncio.to_thread(self._prompt_ids, ordered)
-        return await self._answered(request, ordered, ids, _TextReply(self._served.name, ordered))
+        return await self._answered(request, ordered, ids, TextReply(self._served.name, ordered))
 
     def _expect_name(self, name: str) -> None:
         if name != self._served.name:
@@ -146,7 +143,7 @@ class _Api:
         return ids
 
     async def _answered(
-        self, request: Request, ordered: CompletionRequest, prompts: Sequence[list[int]], reply: _Reply
+        self, request: Request, ordered: CompletionRequest, prompts: Sequence[list[int]], reply: Reply
     ) -> Response:
         jobs: list[Job] = []
         try:
@@ -159,7 +156,7 @@ class _Api:
         if ordered.stream:
             return StreamingResponse(self._events(jobs, reply), media_type="text/event-stream")
         answers = [await self._complete_answer(request, job) for job in jobs]
-        return JSONResponse(reply.response_body(answers) | {"usage": _usage(prompts, answers)})
+        return JSONResponse(reply.response_body(answers) | {"usage": usage(prompts, answers)})
 
     async def _complete_answer(self, request: Request, job: Job) -> Answer:
         """The whole answer. Raises `ClientDisconnect` where nobody waits for it any more."""
@@ -180,114 +177,24 @@ class _Api:
             task.cancel()
             job.cancelled.set()
 
-    async def _events(self, jobs: Sequence[Job], reply: _Reply) -> AsyncIterator[str]:
+    async def _events(self, jobs: Sequence[Job], reply: Reply) -> AsyncIterator[str]:
         """Server-sent events: chunks as text grows, an end for each prompt, the usage if asked for, [DONE]."""
         answers = []
         try:
             for number, job in enumerate(jobs):
                 async for item in self.queue.stream(job):
                     for chunk in reply.chunks(number, item):
-                        yield _event(chunk)
+                        yield event(chunk)
                     answers += [item] if isinstance(item, Answer) else []
             if reply.request.include_usage:
-                usage = _usage([job.prompt for job in jobs], answers)
-                yield _event({**reply.chunk(0, {}), "choices": [], "usage": usage})
+                counts = usage([job.prompt for job in jobs], answers)
+                yield event({**reply.chunk(0, {}), "choices": [], "usage": counts})
         except Exception as error:  # the head of the response is gone
-            yield _event(ApiError(f"{type(error).__name__}: {error}", status=500).body())
+            yield event(ApiError(f"{type(error).__name__}: {error}", status=500).body())
         finally:
             for job in jobs:
                 job.cancelled.set()
         yield "data: [DONE]\n\n"
-
-
-class _Reply:
-    """What all answers have in common; below are both endpoints' own forms."""
-
-    kind, chunk_kind, prefix = "", "", ""
-
-    def __init__(self, name: str, request: CompletionRequest) -> None:
-        self.request = request
-        self._head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
-        self._begun = False
-
-    def response_body(self, answers: Sequence[Answer]) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
-        choices = [{"index": number, **self._choice(answer)} for number, answer in enumerate(answers)]
-        return {**self._head, "object": self.kind, "choices": choices}
-
-    def chunk(self, number: int, choice: dict[str, Any]) -> dict[str, Any]:
-        """The body of an event."""
-        choices = [{"index": number, "finish_reason": None, "logprobs": None, **choice}]
-        return {**self._head, "object": self.chunk_kind, "choices": choices}
-
-    def chunks(self, number: int, item: str | Answer) -> list[dict[str, Any]]:
-        """The bodies of the events that a piece of text, or the end of an answer, makes."""
-        raise NotImplementedError
-
-    def _choice(self, answer: Answer) -> dict[str, Any]:
-        raise NotImplementedError
-
-
-class _TextReply(_Reply):
-    kind = chunk_kind = "text_completion"
-    prefix = "cmpl"
-
-    def chunks(self, number: int, item: str | Answer) -> list[dict[str, Any]]:
-        if isinstance(item, str):
-            return [self.chunk(number, {"text": item})]
-        return [self.chunk(number, {"text": "", "finish_reason": _REASONS[item.ending]})]
-
-    def _choice(self, answer: Answer) -> dict[str, Any]:
-        return {"text": answer.text, "finish_reason": _REASONS[answer.ending], "logprobs": None}
-
-
-class _ChatReply(_Reply):
-    kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
-
-    def chunks(self, number: int, item: str | Answer) -> list[dict[str, Any]]:
-        """Where functions may be called, the text comes as one piece: it may be a call."""
-        if isinstance(item, Answer):
-            return self._last_chunks(number, item)
-        piece = item if self._begun else item.lstrip()
-        if not piece or self.request.tools:
-            return []
-        role = {} if self._begun else {"role": "assistant"}
-        self._begun = True
-        return [self.chunk(number, {"delta": {**role, "content": piece}})]
-
-    def _last_chunks(self, number: int, answer: Answer) -> list[dict[str, Any]]:
-        choice = self._choice(answer)
-        message: dict[str, Any] = {"role": "assistant"} if not self._begun else {}
-        if self.request.tools:
-            message = dict(choice["message"])
-            if calls := message.get("tool_calls"):
-                message["tool_calls"] = [{"index": place, **call} for place, call in enumerate(calls)]
-        first = [self.chunk(number, {"delta": message})] if message else []
-        return [*first, self.chunk(number, {"delta": {}, "finish_reason": choice["finish_reason"]})]
-
-    def _choice(self, answer: Answer) -> dict[str, Any]:
-        text, reason = answer.text.lstrip(), _REASONS[answer.ending]
-        names = {tool["function"]["name"] for tool in self.request.tools}
-        content, calls = tool_call_reader.calls(text, names) if names else (text, ())
-        message: dict[str, Any] = {"role": "assistant", "content": content or None if calls else content}
-        if calls:
-            message["tool_calls"] = [_called(name, arguments) for name, arguments in calls]
-            reason = "tool_calls"
-        return {"message": message, "finish_reason": reason, "logprobs": None}
-
-
-def _called(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
-    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
-
-
-def _usage(prompts: Sequence[Sequence[int]], answers: Sequence[Answer]) -> dict[str, int]:
-    prompt, completion = sum(map(len, prompts)), sum(answer.tokens for answer in answers)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
 async def _health(_: Request) -> Response:
