@@ -52,14 +52,14 @@ def link_others(old: Path, new: Path, without: Iterable[str]) -> None:
     """Gives the files below `old` that are not among `without`, and not in `new`, their names in `new` too."""
     left_out = {str(new / name) for name in without}
     for folder, names, file_names in os.walk(old):
-        place = new / Path(folder).relative_to(old)
+        counterpart = new / Path(folder).relative_to(old)
         names[:] = [name for name in names if not is_leftover(name, old)]
         for name in [*file_names, *(name for name in names if (Path(folder) / name).is_symlink())]:
-            if str(place / name) not in left_out and not os.path.lexists(place / name):
-                place.mkdir(parents=True, exist_ok=True)
-                _link(Path(folder) / name, place / name)
+            if str(counterpart / name) not in left_out and not os.path.lexists(counterpart / name):
+                counterpart.mkdir(parents=True, exist_ok=True)
+                _link(Path(folder) / name, counterpart / name)
         if not names and not file_names:
-            place.mkdir(parents=True, exist_ok=True)
+            counterpart.mkdir(parents=True, exist_ok=True)
     shutil.copymode(old, new)
 
 

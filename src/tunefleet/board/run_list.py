@@ -102,13 +102,13 @@ class RunList:
                     del self._entries[removed]
             rows: dict[str, RunRow] = {}
             is_first = not self._rows
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 with self._turn:  # anew for each: a page of one run need not wait for ten thousand
                     row = self._look(name)
                 if row:
                     rows[name] = row
-                if is_first and place % SHOWN_EVERY == 0:
-                    self._rows, self.progress = dict(rows), (place, len(names))
+                if is_first and index % SHOWN_EVERY == 0:
+                    self._rows, self.progress = dict(rows), (index, len(names))
             self._rows, self.progress = rows, (len(names), len(names))
 
     def row(self, name: str) -> RunRow | None:

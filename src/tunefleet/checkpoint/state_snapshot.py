@@ -32,19 +32,19 @@ class SnapshotMemory:
         """Copies bytes behind those that are there."""
         done = 0
         while done < len(view):
-            number, place = divmod(self._end, _CHUNK)
+            number, offset = divmod(self._end, _CHUNK)
             if number == len(self._chunks):
                 self._chunks.append(_chunk())
-            piece = view[done : done + _CHUNK - place]
-            memoryview(self._chunks[number])[place : place + len(piece)] = piece
+            piece = view[done : done + _CHUNK - offset]
+            memoryview(self._chunks[number])[offset : offset + len(piece)] = piece
             done += len(piece)
             self._end += len(piece)
 
     def pieces(self, start: int, end: int) -> Iterator[memoryview]:
         """The bytes from `start` to `end`."""
         while start < end:
-            number, place = divmod(start, _CHUNK)
-            piece = memoryview(self._chunks[number])[place : place + min(end - start, _CHUNK - place)]
+            number, offset = divmod(start, _CHUNK)
+            piece = memoryview(self._chunks[number])[offset : offset + min(end - start, _CHUNK - offset)]
             start += len(piece)
             yield piece
 

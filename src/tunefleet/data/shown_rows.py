@@ -87,10 +87,10 @@ def _drawn(count: int, draws: random.Random, split: str, rendering: Rendering) -
     for number, row in enumerate(_rows(split, rendering)):
         if isinstance(row, DataError) or not row:
             continue
-        place = good if good < count else draws.randrange(good + 1)
+        index = good if good < count else draws.randrange(good + 1)
         good += 1
-        if place < count:
-            reservoir[place : place + 1] = [(number, row)]
+        if index < count:
+            reservoir[index : index + 1] = [(number, row)]
     return list(chain.from_iterable(rendering.pairs(row) for _, row in sorted(reservoir, key=lambda entry: entry[0])))
 
 

@@ -52,11 +52,11 @@ def expect_unshadowed(config_path: str, repository: CachingConfigRepository) -> 
     if config_path.startswith("hydra/"):
         return
     sources = [source for source in repository.get_sources() if source.provider not in ("schema", FALLBACK)]
-    places = list(dict.fromkeys(_place(source) for source in sources if source.is_config(config_path)))
-    if len(places) > 1:
+    origins = list(dict.fromkeys(_origin(source) for source in sources if source.is_config(config_path)))
+    if len(origins) > 1:
         raise ConfigError(
-            f"{config_path}: there are two configs of this name, and Hydra takes the first: {' before '.join(places)}. "
-            "Give yours another name, or put its folder first: --config-path=FOLDER."
+            f"{config_path}: there are two configs of this name, and Hydra takes the first: "
+            f"{' before '.join(origins)}. Give yours another name, or put its folder first: --config-path=FOLDER."
         )
 
 
@@ -74,7 +74,7 @@ def expect_local(default: ResultDefault, repository: CachingConfigRepository) ->
         raise ConfigError(f"{path}: chooses other configs. It may hold settings of the group launch alone.")
 
 
-def _place(source: ConfigSource) -> str:
+def _origin(source: ConfigSource) -> str:
     from tunefleet.doors.compose import CONF
 
     return str(CONF) if source.full_path() == MAIN else os.path.realpath(source.path)

@@ -87,8 +87,8 @@ def prepare(argv: Sequence[str]) -> None:
     started = time.monotonic()
     dataset = data_preview.prepared(plan)
     origin = "found there, every byte as it was written," if dataset.was_cached else "prepared"
-    place = f"{os.path.relpath(dataset.folder)}, {origin} in {time.monotonic() - started:.1f} s"
-    print(text.listed({**data_summary.rows(plan, dataset), "saved to": place}))
+    saved_to = f"{os.path.relpath(dataset.folder)}, {origin} in {time.monotonic() - started:.1f} s"
+    print(text.listed({**data_summary.rows(plan, dataset), "saved to": saved_to}))
 
 
 def stats(argv: Sequence[str]) -> None:

@@ -52,10 +52,10 @@ def _json(plan: Plan, listing: StepListing) -> str:
 
 def _table(plan: Plan, listing: StepListing) -> str:
     cells = [
-        (",".join(map(str, micro_batch.ranks)), str(micro_batch.number), str(sequence), place or "unknown")
+        (",".join(map(str, micro_batch.ranks)), str(micro_batch.number), str(sequence), location or "unknown")
         for micro_batch in listing.micro_batches
-        for sequence, places in micro_batch.rows
-        for place in places
+        for sequence, locations in micro_batch.rows
+        for location in locations
     ]
     rows = singular(f"{len(cells)} rows")
     head = f"step {listing.step} of {plan.name}: {rows}" + (f"; {listing.note}" if listing.note else "")

@@ -41,11 +41,11 @@ def run_points(
     ends. Returns the exit code, and the run directories. Raises `ConfigError` with the complaints of all points, before
     one starts.
     """
-    points, places = _planned(configs, overrides)
-    return _run(points, places), [point.plan.paths.root for point in points]
+    points, machine_share = _planned(configs, overrides)
+    return _run(points, machine_share), [point.plan.paths.root for point in points]
 
 
-def _run(points: Sequence[Point], places: Share) -> int:
+def _run(points: Sequence[Point], machine_share: Share) -> int:
     plans = [point.plan for point in points]
     if plans[0].job and plans[0].config.launch.dry_run:
         return submit(plans)
@@ -57,23 +57,27 @@ def _run(points: Sequence[Point], places: Share) -> int:
         sweep_requests.withdraw(point.plan.paths)
         save_for_later(point.plan)
     sweep = _record(points)
-    return send([point.plan for point in points], sweep) if plans[0].job else _run_here(points, places)
+    return send([point.plan for point in points], sweep) if plans[0].job else _run_here(points, machine_share)
 
 
 def resume(plans: Sequence[Plan]) -> int:
     """Starts saved plans of this machine again, as many at once as their settings allow; returns the exit code."""
-    places = share(plans[0].config.launch, _free(Machine.this()), len(plans))
+    machine_share = share(plans[0].config.launch, _free(Machine.this()), len(plans))
     names = _names([plan.overrides for plan in plans])
     points = [
         Point(f"[{number}/{len(plans)}]", name or plan.name, plan.overrides, plan, is_done)
         for number, (name, plan) in enumerate(zip(names, plans, strict=True), 1)
     ]
-    return _run_here(points, places)
+    return _run_here(points, machine_share)
 
 
-def _run_here(points: Sequence[Point], places: Share) -> int:
+def _run_here(points: Sequence[Point], machine_share: Share) -> int:
     _forget_cancellations(points)
-    interrupted = parallel_runs.run(points, places) if places.slots > 1 else _one_by_one(points, places.machine)
+    interrupted = (
+        parallel_runs.run(points, machine_share)
+        if machine_share.slots > 1
+        else _one_by_one(points, machine_share.machine)
+    )
     print("\n" + table(points))
     codes = [point.code for point in points]
     return INTERRUPTED if interrupted or INTERRUPTED in codes else FAILED if any(codes) else DONE
@@ -93,10 +97,10 @@ def _planned(
 ) -> tuple[list[Point], Share]:
     """All points, each for its share of the machine. Raises `ConfigError` with the complaints of all."""
     complaints: list[str] = []
-    places = _collect(partial(_places, configs), complaints) or Share(1, Machine())
+    machine_share = _collect(partial(_machine_share, configs), complaints) or Share(1, Machine())
     points = []
     for number, (config, name, point) in enumerate(zip(configs, _names(overrides), overrides, strict=True), 1):
-        plan = _collect(partial(_plan, config, places.machine, point), complaints, f"[{name}] ")
+        plan = _collect(partial(_plan, config, machine_share.machine, point), complaints, f"[{name}] ")
         points += [Point(f"[{number}/{len(overrides)}]", name, point, plan, is_done)] if plan else []
     if not complaints and len({point.plan.run_dir for point in points}) < len(points):
         complaints.append(
@@ -110,7 +114,7 @@ def _planned(
         )
     if complaints:
         raise ConfigError(*complaints)
-    return points, places
+    return points, machine_share
 
 
 def _one_for_all(plan: Plan) -> tuple[object, ...]:
@@ -133,7 +137,7 @@ def _plan(config: RunConfig | ConfigError, machine: Machine, overrides: Sequence
     return plan
 
 
-def _places(configs: Sequence[RunConfig | ConfigError]) -> Share | None:
+def _machine_share(configs: Sequence[RunConfig | ConfigError]) -> Share | None:
     """Room for all points on this machine, as the first of them asks for it that can be read; jobs need none."""
     first = next((config for config in configs if isinstance(config, RunConfig)), None)
     if first is None or expected(first.launch):

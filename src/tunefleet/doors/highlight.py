@@ -54,7 +54,7 @@ def _head(row: RowPreview) -> str:
 
 
 def _marked(row: RowPreview) -> str:
-    cuts = {place: f"<del>{_cut(tokens_cut)}</del>" for place, tokens_cut in row.cuts}
+    cuts = {index: f"<del>{_cut(tokens_cut)}</del>" for index, tokens_cut in row.cuts}
     pieces = ((html.escape(_visible(piece)), learns) for piece, learns in row.pieces)
     marked = [f"<mark>{piece_html}</mark>" if learns else piece_html for piece_html, learns in pieces]
     return "".join(cuts.get(number, "") + piece_html for number, piece_html in enumerate([*marked, ""]))

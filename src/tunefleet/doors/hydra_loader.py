@@ -40,8 +40,8 @@ def open_loader(arguments: Arguments) -> Loader:
     path = create_config_search_path(arguments.config_path)
     schema = SearchPathQuery(provider="schema")
     added = [("command-line", f"file://{folder}") for folder in arguments.config_dirs]
-    for provider, place in [*([(choices.FALLBACK, MAIN)] * (arguments.config_path != MAIN)), *added]:
-        path.prepend(provider, place, schema)
+    for provider, location in [*([(choices.FALLBACK, MAIN)] * (arguments.config_path != MAIN)), *added]:
+        path.prepend(provider, location, schema)
     packaged_configs.as_folders(path)
     return Loader(path, arguments)
 

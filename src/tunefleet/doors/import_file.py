@@ -80,8 +80,8 @@ def on_machine(wish: Wish, machine: str | None) -> Wish:
     """A named machine says on how many GPUs the file trained, where nothing else does. Raises `ConfigError`."""
     if wish.processes or machine in (None, "this"):
         return wish
-    place = cluster(str(machine))
-    return replace(wish, machine_processes=place.hosts * place.gpus)
+    hardware = cluster(str(machine))
+    return replace(wish, machine_processes=hardware.hosts * hardware.gpus)
 
 
 def refusal_messages(path: Path, draft: Draft) -> list[str]:

@@ -24,12 +24,12 @@ def as_folders(path: ConfigSearchPath) -> None:
 def folder_of(package: str) -> str:
     """`file://FOLDER` of `pkg://name.name`; as it was where no such package is installed."""
     top, *inner = package.removeprefix(_SCHEME).replace("/", ".").strip(".").split(".")
-    places = [Path(place, *inner) for place in _places(top)]
-    folder = next((place for place in places if place.is_dir()), places[0] if places else None)
+    folders = [Path(package_folder, *inner) for package_folder in _package_folders(top)]
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0] if folders else None)
     return f"file://{folder}" if folder else package
 
 
-def _places(top: str) -> list[str]:
+def _package_folders(top: str) -> list[str]:
     """The folders of a package; a name without a dot is looked for without importing anything."""
     try:
         spec: ModuleSpec | None = find_spec(top)

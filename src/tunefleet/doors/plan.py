@@ -106,7 +106,7 @@ def _plan_one(
     if isinstance(config, ConfigError):
         raise config
     config = replace(config, plan=replace(config.plan, machine=machine_name)) if machine_name else config
-    config, machine = _placed(config)
+    config, machine = _on_machine(config)
     return _Planned(tuple(overrides), _planned(config, machine, overrides), machine, rows)
 
 
@@ -140,13 +140,13 @@ def _without_files(config: RunConfig) -> RunConfig:
     return replace(config, model=model, adapter=adapter)
 
 
-def _placed(config: RunConfig) -> tuple[RunConfig, Machine]:
+def _on_machine(config: RunConfig) -> tuple[RunConfig, Machine]:
     """A named machine replaces this one; a job asks for as many of its hosts and GPUs."""
     if config.plan.machine in (None, "this"):
         return config, machine_for(config)
-    place = cluster(str(config.plan.machine))
-    launch = replace(config.launch, nodes=place.hosts, gpus_per_node=place.gpus)
-    return replace(config, launch=launch), place.machine()
+    hardware = cluster(str(config.plan.machine))
+    launch = replace(config.launch, nodes=hardware.hosts, gpus_per_node=hardware.gpus)
+    return replace(config, launch=launch), hardware.machine()
 
 
 def _lines(planned: _Planned) -> Iterator[str]:

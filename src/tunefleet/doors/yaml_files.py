@@ -22,8 +22,8 @@ def refused(name: str) -> Iterator[None]:
         yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{mark.name}:{mark.line + 1}" if mark else name
-        raise ConfigError(f"{place}: broken YAML: {error.problem or error.context}.") from None
+        location = f"{mark.name}:{mark.line + 1}" if mark else name
+        raise ConfigError(f"{location}: broken YAML: {error.problem or error.context}.") from None
     except RecursionError:
         raise ConfigError(f"{name}: values too deep inside of each other.") from None
     except (yaml.YAMLError, OSError, ValueError, OverflowError, TypeError, AttributeError) as error:

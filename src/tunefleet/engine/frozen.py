@@ -97,6 +97,6 @@ def _sum(values: Tensor, first: int, salt: int) -> int:
     total = 0
     for start in range(0, integers.numel(), _BLOCK):
         block = integers[start : start + _BLOCK].to(torch.int64)
-        places = torch.arange(first + start, first + start + block.numel(), device=block.device)
-        total += int((block * ((places + salt) * 0x9E3779B97F4A7C1 * 2 + 1)).sum())
+        positions = torch.arange(first + start, first + start + block.numel(), device=block.device)
+        total += int((block * ((positions + salt) * 0x9E3779B97F4A7C1 * 2 + 1)).sum())
     return total

@@ -17,7 +17,7 @@ from tunefleet.libraries import deepspeed_private
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Shard:
     """Where elements [first, first + size) of the flat weight `name` are in this rank's `flat` tensor: from `start`."""
 
     name: str
@@ -44,13 +44,13 @@ def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
         )
     with torch.no_grad(), deepspeed_private.partitioned(engine):
         optimizer = deepspeed_private.client_optimizer(engine)
-        for place in _places(engine, stage):
-            parameter = saved.parameters[place.name]
-            _fill(place.flat, place, parameter.values)
-            state = optimizer.state[place.flat]
+        for shard in _shards(engine, stage):
+            parameter = saved.parameters[shard.name]
+            _fill(shard.flat, shard, parameter.values)
+            state = optimizer.state[shard.flat]
             for key, parts in parameter.states.items():
-                state.setdefault(key, _empty_state(place.flat, parts[0].dtype))
-                _fill(state[key], place, parts)
+                state.setdefault(key, _empty_state(shard.flat, parts[0].dtype))
+                _fill(state[key], shard, parts)
             state.update(_copied(parameter))
         _update_weights(engine, stage, saved)
     for name, buffer in engine.module.named_buffers():
@@ -61,28 +61,28 @@ def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
         deepspeed_private.set_loss_scale(engine, saved.loss_scale)
 
 
-def _places(engine: Any, stage: int) -> Iterator[_Place]:
+def _shards(engine: Any, stage: int) -> Iterator[_Shard]:
     """This rank's parts of all trainable weights."""
     for name, weight in engine.module.named_parameters():
         if not weight.requires_grad:
             continue
         if stage == 0:
-            yield _Place(name, weight, weight, 0, 0, weight.numel())
+            yield _Shard(name, weight, weight, 0, 0, weight.numel())
         elif stage == 3:
             flat, start, part, rank = deepspeed_private.shard_place(engine, weight)
             first = part * rank
-            yield _Place(name, weight, flat, start, first, min(part, deepspeed_private.whole_size(weight) - first))
-        elif (place := deepspeed_private.partition_place(engine, weight)) is not None:
-            yield _Place(name, weight, *place)
+            yield _Shard(name, weight, flat, start, first, min(part, deepspeed_private.whole_size(weight) - first))
+        elif (shard := deepspeed_private.partition_place(engine, weight)) is not None:
+            yield _Shard(name, weight, *shard)
 
 
-def _fill(flat: Tensor, place: _Place, parts: Sequence[Tensor]) -> None:
-    """Copies the elements of `place` from `parts`, one behind the other; nothing else of them is read."""
+def _fill(flat: Tensor, shard: _Shard, parts: Sequence[Tensor]) -> None:
+    """Copies the elements of `shard` from `parts`, one behind the other; nothing else of them is read."""
     target, begin = flat.detach().view(-1), 0
     for part in parts:
-        low, high = max(place.first, begin), min(place.first + place.size, begin + part.numel())
+        low, high = max(shard.first, begin), min(shard.first + shard.size, begin + part.numel())
         if low < high:
-            offset = place.start + low - place.first
+            offset = shard.start + low - shard.first
             target[offset : offset + high - low].copy_(part[low - begin : high - begin])
         begin += part.numel()
 
@@ -109,5 +109,5 @@ def _update_weights(engine: Any, stage: int, saved: SavedState) -> None:
         rank = 0 if shard is None else deepspeed_private.shard_place(engine, weight)[3]
         size = target.numel() if shard is None else deepspeed_private.whole_size(weight)
         first = rank * target.numel()
-        part = _Place(name, weight, target, 0, first, max(0, min(target.numel(), size - first)))
+        part = _Shard(name, weight, target, 0, first, max(0, min(target.numel(), size - first)))
         _fill(target, part, saved.parameters[name].values)

@@ -136,9 +136,9 @@ class _Ends:
 
         Not every tokenizer calls its end of turn special, so decoding may keep it.
         """
-        places = [place for place, token in enumerate(ids) if token in self.stops]
-        text = self._decoded(ids[: places[0]] if places else ids)
-        generated = ids[: places[0] + 1] if places else ids
+        stop_positions = [position for position, token in enumerate(ids) if token in self.stops]
+        text = self._decoded(ids[: stop_positions[0]] if stop_positions else ids)
+        generated = ids[: stop_positions[0] + 1] if stop_positions else ids
         if any(stop in text for stop in self.texts):
             counts = range(1, len(generated) + 1)
             generated = generated[: next(n for n in counts if self._stopped(self._decoded(generated[:n])))]

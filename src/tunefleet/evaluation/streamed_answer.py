@@ -72,9 +72,9 @@ class _Stream:
 
     def _add(self, piece: str) -> None:
         text = self._held_back + piece
-        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if places:
-            self.ended, text = True, text[: min(places)]
+        starts = [start for stop in self._stops if (start := text.find(stop)) >= 0]
+        if starts:
+            self.ended, text = True, text[: min(starts)]
         keep = 0 if self.ended else max((_overlap(text, stop) for stop in self._stops), default=0)
         self._pass_on(text[: len(text) - keep])
         self._held_back = text[len(text) - keep :]

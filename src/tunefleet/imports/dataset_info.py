@@ -33,19 +33,19 @@ def sets(names: Sequence[str], option: str, folder: Any, draft: Draft, source: S
             f"dataset_dir={folder}", "is on the hub: fetch its dataset_info.json and files, and name the folder"
         )
         return []
-    place = _folder(folder, source)
-    if place is None:
+    data_folder = _folder(folder, source)
+    if data_folder is None:
         draft.refuse(
             option, f"its names are in {FILE}, which is not in {folder or 'data'}: --dataset-dir FOLDER names it"
         )
         return []
-    table = _read(place / FILE)
+    table = _read(data_folder / FILE)
     entries = {name: table.get(name) for name in names}
     for name, entry in entries.items():
         if not isinstance(entry, Mapping):
-            draft.refuse(f"{option}={name}", f"is not in {place / FILE}")
+            draft.refuse(f"{option}={name}", f"is not in {data_folder / FILE}")
     read = [(name, entry) for name, entry in entries.items() if isinstance(entry, Mapping)]
-    return [rows for name, entry in read if (rows := _set(name, entry, place, option, draft))]
+    return [rows for name, entry in read if (rows := _set(name, entry, data_folder, option, draft))]
 
 
 def _folder(folder: Any, source: Source) -> Path | None:
@@ -53,8 +53,8 @@ def _folder(folder: Any, source: Source) -> Path | None:
     if source.dataset_folder:
         return source.dataset_folder if (source.dataset_folder / FILE).is_file() else None
     name = str(folder or "data")
-    places = [Path(name), *(above / name for above in source.path.resolve().parents)]
-    return next((place for place in places if (place / FILE).is_file()), None)
+    candidates = [Path(name), *(above / name for above in source.path.resolve().parents)]
+    return next((data_folder for data_folder in candidates if (data_folder / FILE).is_file()), None)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -65,12 +65,12 @@ def _read(path: Path) -> Mapping[str, Any]:
     return values if isinstance(values, Mapping) else {}
 
 
-def _set(name: str, entry: Mapping[str, Any], place: Path, option: str, draft: Draft) -> dict[str, Any]:
+def _set(name: str, entry: Mapping[str, Any], data_folder: Path, option: str, draft: Draft) -> dict[str, Any]:
     """A source of ours; empty where it was refused."""
     complaints = list(_refused(entry))
     for complaint in complaints:
         draft.refuse(f"{option}={name}", complaint)
-    path = _path(entry, place)
+    path = _path(entry, data_folder)
     if complaints or not path:
         return {}
     kind = str(entry.get("formatting", "alpaca"))
@@ -106,10 +106,10 @@ def _refused(entry: Mapping[str, Any]) -> Iterator[str]:
         yield "names a folder inside of its repository"
 
 
-def _path(entry: Mapping[str, Any], place: Path) -> str:
+def _path(entry: Mapping[str, Any], data_folder: Path) -> str:
     name = entry.get("file_name")
-    if is_in_force(name) and ((place / str(name)).exists() or not entry.get("hf_hub_url")):
-        return str(place / str(name))
+    if is_in_force(name) and ((data_folder / str(name)).exists() or not entry.get("hf_hub_url")):
+        return str(data_folder / str(name))
     return f"hub:{entry['hf_hub_url']}" if is_in_force(entry.get("hf_hub_url")) else ""
 
 

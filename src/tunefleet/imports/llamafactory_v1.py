@@ -163,8 +163,10 @@ def _rows(values: Mapping[str, Any], draft: Draft, source: Source) -> None:
 
 def _sources(name: str, source: Source) -> Mapping[str, Any] | None:
     folder = [source.dataset_folder / Path(name).name] if source.dataset_folder else []
-    places = [*folder, Path(name), *(above / name for above in source.path.resolve().parents)]
-    path = next((place for place in places if place.is_file() and place.stat().st_size <= _LARGEST), None)
+    candidates = [*folder, Path(name), *(above / name for above in source.path.resolve().parents)]
+    path = next(
+        (candidate for candidate in candidates if candidate.is_file() and candidate.stat().st_size <= _LARGEST), None
+    )
     try:
         values = yaml.safe_load(files.read_bytes(path).decode()) if path else None
     except (yaml.YAMLError, RecursionError, ValueError, OSError):

@@ -35,10 +35,10 @@ def of_deepspeed(draft: Draft, name: str, value: Any, folder: Path) -> None:
 
 def _config(path: str, folder: Path) -> dict[str, Any] | None:
     """What the JSON at `path` holds, seen from the file or from here; None where it is not there."""
-    for place in (folder / path, Path(path)):
-        if place.is_file() and place.stat().st_size <= _LARGEST:
+    for candidate in (folder / path, Path(path)):
+        if candidate.is_file() and candidate.stat().st_size <= _LARGEST:
             try:
-                config = json.loads(files.read_bytes(place))
+                config = json.loads(files.read_bytes(candidate))
             except (ValueError, RecursionError):
                 return None
             return config if isinstance(config, dict) else None

@@ -10,7 +10,7 @@ from tunefleet.config.optimizer import ScheduleConfig, ScheduleName
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Progress:
     """Where a step stands, in optimizer steps: `since` are those between the warm-up and this one."""
 
     since: int
@@ -34,31 +34,31 @@ def learning_rate(config: ScheduleConfig, peak: float, step: int, total: int, wa
     if step < warmup:
         return peak * (step + 1) / warmup
     after = max(1, total - warmup)
-    place = _Place(step - warmup, after, warmup, min(decay, after))
-    return peak * (config.floor + (1 - config.floor) * _SHAPES[config.name](place, config))
+    progress = _Progress(step - warmup, after, warmup, min(decay, after))
+    return peak * (config.floor + (1 - config.floor) * _SHAPES[config.name](progress, config))
 
 
-def _cosine(place: _Place, config: ScheduleConfig) -> float:
+def _cosine(progress: _Progress, config: ScheduleConfig) -> float:
     """Half a cosine (Loshchilov and Hutter, SGDR, 2017)."""
-    return (1 + math.cos(math.pi * place.done)) / 2
+    return (1 + math.cos(math.pi * progress.done)) / 2
 
 
-def _wsd(place: _Place, config: ScheduleConfig) -> float:
+def _wsd(progress: _Progress, config: ScheduleConfig) -> float:
     """Warm-up, stable, decay (Hu et al., MiniCPM, 2024), with the straight decay of Haegele et al., 2024."""
-    return min(1.0, max(0, place.after - place.since) / place.decay) if place.decay else 1.0
+    return min(1.0, max(0, progress.after - progress.since) / progress.decay) if progress.decay else 1.0
 
 
-def _inverse_sqrt(place: _Place, config: ScheduleConfig) -> float:
+def _inverse_sqrt(progress: _Progress, config: ScheduleConfig) -> float:
     """Falls as 1 / sqrt(step), from the end of the warm-up on (Vaswani et al., 2017)."""
-    first = max(1, place.warmup)
-    return math.sqrt(first / max(first, place.warmup + place.since + 1))
+    first = max(1, progress.warmup)
+    return math.sqrt(first / max(first, progress.warmup + progress.since + 1))
 
 
-_SHAPES: dict[ScheduleName, Callable[[_Place, ScheduleConfig], float]] = {
+_SHAPES: dict[ScheduleName, Callable[[_Progress, ScheduleConfig], float]] = {
     ScheduleName.COSINE: _cosine,
-    ScheduleName.LINEAR: lambda place, config: 1 - place.done,
-    ScheduleName.POLYNOMIAL: lambda place, config: (1 - place.done) ** config.power,
+    ScheduleName.LINEAR: lambda progress, config: 1 - progress.done,
+    ScheduleName.POLYNOMIAL: lambda progress, config: (1 - progress.done) ** config.power,
     ScheduleName.WSD: _wsd,
     ScheduleName.INVERSE_SQRT: _inverse_sqrt,
-    ScheduleName.CONSTANT: lambda place, config: 1.0,
+    ScheduleName.CONSTANT: lambda progress, config: 1.0,
 }

@@ -93,7 +93,7 @@ def _part(number: int, parts: int) -> str:
 
 def _preview(location: str, encoded: Encoded, tokenizer: Any) -> RowPreview:
     edges = _edges(encoded)
-    cuts = tuple((edges.index(place), cut_tokens) for place, cut_tokens in encoded.cuts)
+    cuts = tuple((edges.index(index), cut_tokens) for index, cut_tokens in encoded.cuts)
     pieces, loss_tokens = _pieces(encoded, edges, tokenizer), int(encoded.loss_mask.sum())
     return RowPreview(location, pieces, len(encoded.tokens), loss_tokens, encoded.truncated or encoded.too_long, cuts)
 
@@ -101,7 +101,7 @@ def _preview(location: str, encoded: Encoded, tokenizer: Any) -> RowPreview:
 def _edges(encoded: Encoded) -> list[int]:
     """Where the loss mask changes, or something is cut off."""
     changes = (np.flatnonzero(np.diff(encoded.loss_mask)) + 1).tolist()
-    return sorted({0, *changes, *(place for place, _ in encoded.cuts), len(encoded.loss_mask)})
+    return sorted({0, *changes, *(index for index, _ in encoded.cuts), len(encoded.loss_mask)})
 
 
 def _pieces(encoded: Encoded, edges: Sequence[int], tokenizer: Any) -> tuple[tuple[str, bool], ...]:

@@ -190,7 +190,7 @@ def _question(example: Example) -> str:
 
 def selected_examples(examples: Sequence[Example], limit: int) -> list[Example]:
     """`limit` of them, evenly spaced."""
-    return [examples[place] for place in evenly_spaced(len(examples), len(examples) if limit == ALL else limit)]
+    return [examples[index] for index in evenly_spaced(len(examples), len(examples) if limit == ALL else limit)]
 
 
 def _limits(config: EvaluationConfig, length: int, stops: tuple[int, ...]) -> Limits:

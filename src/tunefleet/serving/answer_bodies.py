@@ -81,7 +81,7 @@ class ChatReply(Reply):
         if self.request.tools:
             message = dict(choice["message"])
             if calls := message.get("tool_calls"):
-                message["tool_calls"] = [{"index": place, **call} for place, call in enumerate(calls)]
+                message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
         first = [self.chunk(number, {"delta": message})] if message else []
         return [*first, self.chunk(number, {"delta": {}, "finish_reason": choice["finish_reason"]})]
 

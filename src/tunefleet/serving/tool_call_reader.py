@@ -28,14 +28,14 @@ def calls(text: str, names: Collection[str]) -> tuple[str, Sequence[Call]]:
 
 def _values(text: str) -> Iterator[Any]:
     """The JSON values that `text` is made of, those of a list each; nothing where it is anything else."""
-    decoder, place, values = json.JSONDecoder(), 0, list[Any]()
+    decoder, position, values = json.JSONDecoder(), 0, list[Any]()
     text = text.strip()
     try:
-        while place < len(text):
-            value, place = decoder.raw_decode(text, place)
+        while position < len(text):
+            value, position = decoder.raw_decode(text, position)
             values += value if isinstance(value, list) else [value]
-            while place < len(text) and text[place] in " \n\r\t;":
-                place += 1
+            while position < len(text) and text[position] in " \n\r\t;":
+                position += 1
     except (ValueError, RecursionError):
         return
     yield from values

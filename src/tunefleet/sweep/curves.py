@@ -67,15 +67,15 @@ def _curve(trial: Trial, run: TrialRun, objectives: Objectives, points: int) -> 
     records = list(timed(metrics.read(RunPaths(Path(run.run_dir)).metrics)))
     losses = [record for record in records if is_number(record.get(_LOSS))]
     smooth = moving_average([record[_LOSS] for record in losses], len(losses) / SMOOTHED_OVER)
-    places = spread_out(len(losses), points)
+    indices = spread_out(len(losses), points)
     key = _evaluated(records, objectives)
     measured = [record for record in records if is_number(record.get(key))]
     evaluations = [measured[i] for i in spread_out(len(measured), points)]
     return Curve(
         trial.number,
         run.seed,
-        series([losses[i] for i in places], _LOSS),
-        [rounded(smooth[i]) for i in places],
+        series([losses[i] for i in indices], _LOSS),
+        [rounded(smooth[i]) for i in indices],
         series(evaluations, key),
     )
 

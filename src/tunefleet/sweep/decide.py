@@ -152,8 +152,8 @@ class Decisions:
         for seed, plan in plans if accepted == values else self._plans(sweep, values, warm):
             directory = self._world.finished(plan)
             steps, ranks = total_steps(plan, None), plan.layout.world_size
-            place = directory or plan.run_dir
-            run = TrialRun(place, plan.identity, plan.overrides, seed, steps, ranks, plan.parameters)
+            run_dir = directory or plan.run_dir
+            run = TrialRun(run_dir, plan.identity, plan.overrides, seed, steps, ranks, plan.parameters)
             planned[run] = directory is not None
         return planned
 

@@ -50,7 +50,7 @@ def columns(objectives: Objectives, differing: Sequence[str], cost_unit: str) ->
         LeaderboardColumn("rank", "rank", lambda row: row.rank, _rank),
         LeaderboardColumn("trial", "trial", lambda row: row.trial.number, lambda row: str(row.trial.number)),
         LeaderboardColumn("state", "state", lambda row: row.trial.state.value, state),
-        *(column for place, name in enumerate(objectives) for column in _of_objective(place, name, objectives)),
+        *(column for index, name in enumerate(objectives) for column in _of_objective(index, name, objectives)),
         *(_of_setting(key, short) for key, short in _shortened(differing).items()),
         LeaderboardColumn("n", "n", lambda row: len(row.trial.runs), _replicates, 4),
         _measured("steps", "step", 6, lambda amount: f"{amount:,.0f}"),
@@ -104,10 +104,10 @@ def with_spread(mean: float, spread: float | None) -> str:
     return number(mean) if spread is None else f"{number(mean)}±{spread:.2g}"
 
 
-def result(row: Row, place: int) -> str:
-    """The objective at `place` with its spread; a dash where it was not measured."""
-    mean = mean_of(row, place)
-    return "-" if mean is None else with_spread(mean, spread_of(row, place))
+def result(row: Row, index: int) -> str:
+    """The objective at `index` with its spread; a dash where it was not measured."""
+    mean = mean_of(row, index)
+    return "-" if mean is None else with_spread(mean, spread_of(row, index))
 
 
 def replicates(row: Row) -> str:
@@ -116,15 +116,15 @@ def replicates(row: Row) -> str:
     return f"mean ± standard deviation of {number_of_runs} seeds" if number_of_runs > 1 else "one seed"
 
 
-def mean_of(row: Row, place: int) -> float | None:
-    """The mean of the objective at `place`."""
-    return row.score.means[place] if row.score and place < len(row.score.means) else None
+def mean_of(row: Row, index: int) -> float | None:
+    """The mean of the objective at `index`."""
+    return row.score.means[index] if row.score and index < len(row.score.means) else None
 
 
-def spread_of(row: Row, place: int) -> float | None:
+def spread_of(row: Row, index: int) -> float | None:
     """Its standard deviation over seeds; None for a trial of one run."""
     score, replicates = row.score, len(row.trial.runs)
-    return score.spreads[place] if score and replicates > 1 and place < len(score.spreads) else None
+    return score.spreads[index] if score and replicates > 1 and index < len(score.spreads) else None
 
 
 def run_names(row: Row) -> str:
@@ -132,13 +132,13 @@ def run_names(row: Row) -> str:
     return " ".join(run.run_dir.rpartition("/")[2] for run in row.trial.runs)
 
 
-def _of_objective(place: int, name: str, objectives: Objectives) -> list[LeaderboardColumn]:
+def _of_objective(index: int, name: str, objectives: Objectives) -> list[LeaderboardColumn]:
     def text(row: Row) -> str:
-        return result(row, place)
+        return result(row, index)
 
     larger = objectives[name] is Direction.MAX
-    spread = LeaderboardColumn(f"{name}_spread", f"{name} spread", lambda row: spread_of(row, place), text, shown=False)
-    return [LeaderboardColumn(name, name, lambda row: mean_of(row, place), text, descending=larger), spread]
+    spread = LeaderboardColumn(f"{name}_spread", f"{name} spread", lambda row: spread_of(row, index), text, shown=False)
+    return [LeaderboardColumn(name, name, lambda row: mean_of(row, index), text, descending=larger), spread]
 
 
 def _of_setting(key: str, short: str) -> LeaderboardColumn:

@@ -89,7 +89,7 @@ def outcome(
         return None
     if Stand.FAILED in stands:
         return Outcome("failed", {"reason": reason})
-    if all(place is Stand.AT_END for place in stands):
+    if all(stand is Stand.AT_END for stand in stands):
         return _scored(trial, measure, at_end=True)
     if trial.ending:
         return Outcome(trial.ending.value, {"reason": trial.reason})
@@ -124,9 +124,9 @@ def _scored(trial: Trial, measure: Measure, at_end: bool) -> Outcome:
 def _reason(trial: Trial, stands: Sequence[Stand], statuses: Sequence[Status | None]) -> str:
     """Of the run that explains most: one that failed before one that was lost."""
     telling = (Stand.FAILED, Stand.STOPPED, Stand.WITHDREW, Stand.MACHINE_LOST)
-    for place in telling:
-        for run, position, status in zip(trial.runs, stands, statuses, strict=True):
-            if position is place and status:
+    for stand in telling:
+        for run, run_stand, status in zip(trial.runs, stands, statuses, strict=True):
+            if run_stand is stand and status:
                 seed = f"seed={run.seed}: " if len(trial.runs) > 1 else ""
                 return f"{seed}{status.reason or status.state.value}"
     return ""

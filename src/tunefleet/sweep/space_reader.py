@@ -105,24 +105,28 @@ class _Reader:
     def _pairs(self, paired: Mapping[str, Mapping[str, str]], overrides: Mapping[str, Override]) -> Iterator[Axis]:
         """A key that was typed leaves its pair: it is fixed, or an axis of its own."""
         for name, section in paired.items():
-            place = f"sweep.paired.{name}"
+            setting = f"sweep.paired.{name}"
             entries = {key: text for key, text in section.items() if key not in overrides}
-            columns = {key: self._column(place, key, override) for key, override in self._entries(place, entries, {})}
+            columns = {
+                key: self._column(setting, key, override) for key, override in self._entries(setting, entries, {})
+            }
             lengths = {key: len(texts) for key, texts in columns.items()}
             if len(set(lengths.values())) > 1:
                 counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-                self.complaints.append(f"{place}: values that move together must be as many: {counts}.")
+                self.complaints.append(f"{setting}: values that move together must be as many: {counts}.")
             elif columns and all(lengths.values()):
                 rows = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
                 yield Axis(" + ".join(columns), tuple(columns), Choice(tuple(map(str, range(len(rows))))), rows)
 
-    def _column(self, place: str, key: str, override: Override) -> Sequence[str]:
+    def _column(self, setting: str, key: str, override: Override) -> Sequence[str]:
         if key in self.sections:
-            self.complaints.append(f"{place}.{key}: is in {self.sections[key]} too. Leave it in one of them.")
-        self.sections.setdefault(key, place)
-        values = self._dimension(f"{place}.", key, override, repeats=True)
+            self.complaints.append(f"{setting}.{key}: is in {self.sections[key]} too. Leave it in one of them.")
+        self.sections.setdefault(key, setting)
+        values = self._dimension(f"{setting}.", key, override, repeats=True)
         if isinstance(values, Interval):
-            self.complaints.append(f"{place}.{key}: an interval has no first and second value. Type a list of values.")
+            self.complaints.append(
+                f"{setting}.{key}: an interval has no first and second value. Type a list of values."
+            )
             return ()
         return values.texts if values else ()
 
@@ -136,68 +140,68 @@ class _Reader:
         """Keys may depend on keys that depend on others, in the order of the file."""
         earlier = list(axes)
         for text, section in conditional.items():
-            place = f"sweep.conditional.{text}"
-            condition = self._condition(place, text, earlier, fixed)
-            for key, override in self._entries(place, section, overrides):
+            setting = f"sweep.conditional.{text}"
+            condition = self._condition(setting, text, earlier, fixed)
+            for key, override in self._entries(setting, section, overrides):
                 if condition is None:
                     self.conditions.setdefault(key, [])
                     continue
-                self._expect_apart(place, key, condition)
-                if values := self._dimension(f"{place}.", key, override):
+                self._expect_apart(setting, key, condition)
+                if values := self._dimension(f"{setting}.", key, override):
                     is_free = condition.key in fixed
                     name = key if is_free else f"{key} where {condition}"
                     axis = Axis(name, (key,), values, condition=None if is_free else condition)
                     earlier.append(axis)
                     yield axis
 
-    def _condition(self, place: str, text: str, axes: Sequence[Axis], fixed: Mapping[str, str]) -> Condition | None:
+    def _condition(self, setting: str, text: str, axes: Sequence[Axis], fixed: Mapping[str, str]) -> Condition | None:
         """None where nothing meets it: what was typed rules it out, or it is a mistake."""
         with self._collected():
             override = parse_override(text)
             values = dimension(override)
             if isinstance(values, Interval):
-                raise ConfigError(f"{place}: an interval is no value. Type {override.key_or_group}=VALUE.")
+                raise ConfigError(f"{setting}: an interval is no value. Type {override.key_or_group}=VALUE.")
             condition = Condition(override.key_or_group, values.texts)
             if condition.key in fixed:
                 return condition if condition.met(fixed) else None
-            self._expect_possible(place, condition, axes)
+            self._expect_possible(setting, condition, axes)
             return condition
         return None
 
-    def _expect_possible(self, place: str, condition: Condition, axes: Sequence[Axis]) -> None:
+    def _expect_possible(self, setting: str, condition: Condition, axes: Sequence[Axis]) -> None:
         key = condition.key
         holders = [axis for axis in axes if key in axis.keys]
         if not holders:
             keys = [key for axis in axes for key in axis.keys]
             hint = did_you_mean(key, keys) if keys else ""
-            raise ConfigError(f"{place}: {key} is not in the space, so nothing depends on it.{hint}")
+            raise ConfigError(f"{setting}: {key} is not in the space, so nothing depends on it.{hint}")
         if any(isinstance(axis.dimension, Interval) for axis in holders):
-            raise ConfigError(f"{place}: {key} is an interval, which has no value to depend on. Type a list for it.")
+            raise ConfigError(f"{setting}: {key} is an interval, which has no value to depend on. Type a list for it.")
         texts = [axis.values(text)[key] for axis in holders for text in getattr(axis.dimension, "texts", ())]
         for value in condition.texts:
             if not any(equal(value, text) for text in texts):
-                raise ConfigError(f"{place}: {key} is never {value}.{did_you_mean(value, texts)}")
+                raise ConfigError(f"{setting}: {key} is never {value}.{did_you_mean(value, texts)}")
 
-    def _expect_apart(self, place: str, key: str, condition: Condition) -> None:
+    def _expect_apart(self, setting: str, key: str, condition: Condition) -> None:
         """The same key may have other values under each value of another, and never two sets of values at once."""
         conditions = self.conditions.setdefault(key, [])
         overlaps = [f"sweep.conditional.{present}" for present in conditions if not present.excludes(condition)]
         if clash := overlaps or ([self.sections[key]] if key in self.sections else []):
-            self.complaints.append(f"{place}.{key}: is in {clash[0]} too. Leave it in one of them.")
+            self.complaints.append(f"{setting}.{key}: is in {clash[0]} too. Leave it in one of them.")
         conditions.append(condition)
 
     def _entries(
-        self, place: str, section: Mapping[str, str], overrides: Mapping[str, Override]
+        self, setting: str, section: Mapping[str, str], overrides: Mapping[str, Override]
     ) -> Iterator[tuple[str, Override]]:
         """Key and override of each entry, or what was typed instead of it; without those that were fixed."""
         for key, text in section.items():
-            with self._collected(f"{place}."):
+            with self._collected(f"{setting}."):
                 override = overrides.get(key) or parse_override(f"{key}={text}")
                 if key not in overrides or override.is_sweep_override():
                     yield key, override
 
-    def _dimension(self, place: str, key: str, override: Override, repeats: bool = False) -> Dimension | None:
-        with self._collected(place):
+    def _dimension(self, setting: str, key: str, override: Override, repeats: bool = False) -> Dimension | None:
+        with self._collected(setting):
             if unknown := self._unknown(key):
                 raise ConfigError(f"{key}: {unknown}")
             if key in _ONE_FOR_ALL:
@@ -220,8 +224,8 @@ class _Reader:
         return "" if key in (self.groups or {}) or "@" in key else suggest.for_setting(key, RunConfig)
 
     @contextmanager
-    def _collected(self, place: str = "") -> Iterator[None]:
+    def _collected(self, setting: str = "") -> Iterator[None]:
         try:
             yield
         except ConfigError as error:
-            self.complaints += [f"{place}{complaint}" for complaint in error.complaints]
+            self.complaints += [f"{setting}{complaint}" for complaint in error.complaints]

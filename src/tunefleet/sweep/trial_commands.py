@@ -24,12 +24,12 @@ _NO_SEARCH = "~sweep"  # takes the search out of its own file, whose other setti
 
 def commands(run: TrialRun) -> dict[str, str]:
     """{what it does: what is typed}, for a shell in this folder."""
-    place = os.path.relpath(run.run_dir)
+    run_dir = os.path.relpath(run.run_dir)
     return {
-        "reproduce": shlex.join(["tunefleet", "reproduce", place]),
+        "reproduce": shlex.join(["tunefleet", "reproduce", run_dir]),
         "the whole command": _train(run.overrides),
-        "train longer": _after_export(run, place, _train(_longer(run, place))),
-        "chat": shlex.join(["tunefleet", "chat", place]),
+        "train longer": _after_export(run, run_dir, _train(_longer(run, run_dir))),
+        "chat": shlex.join(["tunefleet", "chat", run_dir]),
     }
 
 
@@ -38,15 +38,15 @@ def _train(overrides: Sequence[str]) -> str:
     return shlex.join(["python", "train.py", *overrides, *([_NO_SEARCH] if of_search else [])])
 
 
-def _after_export(run: TrialRun, place: str, command: str) -> str:
+def _after_export(run: TrialRun, run_dir: str, command: str) -> str:
     """Another run starts from an export, which trials of a sweep often do without."""
     if RunPaths(Path(run.run_dir)).export.is_dir():
         return command
-    return f"{shlex.join(['tunefleet', 'export', place])} && {command}"
+    return f"{shlex.join(['tunefleet', 'export', run_dir])} && {command}"
 
 
-def _longer(run: TrialRun, place: str) -> list[str]:
+def _longer(run: TrialRun, run_dir: str) -> list[str]:
     """As many steps again from its weights, under a schedule of their own."""
     overrides = [text for text in run.overrides if not text.lstrip("+").startswith(_OF_THE_RUN)]
     steps = [f"train.max_steps={run.total_steps}"] if run.total_steps else []
-    return [*overrides, f"train.start_from={place}", *steps]
+    return [*overrides, f"train.start_from={run_dir}", *steps]

@@ -38,19 +38,19 @@ def steps(path: Path) -> set[int] | None:
 
 def _contents(data: bytes) -> Iterator[bytes]:
     """The records. Raises `ValueError` where the file ends in the middle of one, or has none there."""
-    place, parts = _FILE_HEADER, b""
-    while place < len(data):
-        if _BLOCK - place % _BLOCK < _HEADER:  # too little for a header: filled up with zeros
-            place += _BLOCK - place % _BLOCK
+    offset, parts = _FILE_HEADER, b""
+    while offset < len(data):
+        if _BLOCK - offset % _BLOCK < _HEADER:  # too little for a header: filled up with zeros
+            offset += _BLOCK - offset % _BLOCK
             continue
-        if place + _HEADER > len(data):
+        if offset + _HEADER > len(data):
             raise ValueError("torn")
-        length, kind = struct.unpack_from("<HB", data, place + 4)
-        place += _HEADER
-        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or place + length > len(data):
+        length, kind = struct.unpack_from("<HB", data, offset + 4)
+        offset += _HEADER
+        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or offset + length > len(data):
             raise ValueError("torn")
-        parts += data[place : place + length]
-        place += length
+        parts += data[offset : offset + length]
+        offset += length
         if kind in (_FULL, _LAST):
             yield parts
             parts = b""

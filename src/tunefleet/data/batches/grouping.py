@@ -46,10 +46,10 @@ def longest_first(drawn: Numbers, lengths: Numbers, step: int) -> Numbers:
     What does not fit into memory fails at once, also where the optimizer makes its states after the first step.
     """
     moved = drawn.copy()
-    for place, number in zip(range(0, len(drawn), step), by_length(drawn, lengths)[:2].tolist(), strict=False):
-        if lengths[number] > lengths[moved[place]]:
-            drawn_place = np.flatnonzero(moved == number)[0]
-            moved[[place, drawn_place]] = moved[[drawn_place, place]]
+    for index, number in zip(range(0, len(drawn), step), by_length(drawn, lengths)[:2].tolist(), strict=False):
+        if lengths[number] > lengths[moved[index]]:
+            drawn_index = np.flatnonzero(moved == number)[0]
+            moved[[index, drawn_index]] = moved[[drawn_index, index]]
     return moved
 
 

@@ -112,8 +112,8 @@ class Loader:
         while self._workers and time.monotonic() < deadline:
             for number, worker in enumerate(self._workers):
                 if not worker.is_alive():
-                    place = (number - self._yielded) % self._count
-                    return WorkerFailure(_worker_death_message(worker, list(self._waiting)[place : place + 1]))
+                    index = (number - self._yielded) % self._count
+                    return WorkerFailure(_worker_death_message(worker, list(self._waiting)[index : index + 1]))
             time.sleep(0.1)
         return None
 

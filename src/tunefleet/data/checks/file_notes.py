@@ -1,4 +1,4 @@
-"""File notes: a few places of each kind, taken while rows stream by, for the errors at the end."""
+"""File notes: a few locations of each kind, taken while rows stream by, for the errors at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunefleet.data.encode.long_rows import Encoded
 from tunefleet.data.encode.stream import EncodedConversation
 from tunefleet.data.formats.conversation import Conversation
 
-PLACES = 3
+LOCATIONS = 3
 """That an error names."""
 
 
@@ -23,21 +23,21 @@ class FileNote:
         self.source = source
         self.path = name
         self.placeholders = Placeholders()
-        self._places: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._locations: defaultdict[str, dict[str, None]] = defaultdict(dict)
 
     def add(self, conversation: Conversation, parts: Sequence[Encoded]) -> None:
         """Remembers a conversation of the file."""
-        place = f"{self.source}: {conversation.location}" if self.source else conversation.location
+        location = f"{self.source}: {conversation.location}" if self.source else conversation.location
         for kind in _KINDS:
-            places = self._places[kind]
-            if len(places) <= PLACES and any(map(_KINDS[kind], parts)):
-                places[place] = None
+            locations = self._locations[kind]
+            if len(locations) <= LOCATIONS and any(map(_KINDS[kind], parts)):
+                locations[location] = None
         if not conversation.is_text:
             self.placeholders.add(conversation)
 
-    def places(self, kind: str) -> list[str]:
-        """The first few places of a kind: read, with_targets, long."""
-        return list(self._places[kind])
+    def locations(self, kind: str) -> list[str]:
+        """The first few locations of a kind: read, with_targets, long."""
+        return list(self._locations[kind])
 
 
 _KINDS: dict[str, Callable[[Encoded], bool]] = {
@@ -63,18 +63,18 @@ class FileNotes:
         self.files[number].add(conversation.conversation, conversation.parts)
         return number
 
-    def places(self, kind: str) -> list[str]:
-        """Of every source the first places before any second one, so that each source of a mixture is named."""
+    def locations(self, kind: str) -> list[str]:
+        """Of every source the first locations before any second one, so that each source of a mixture is named."""
         by_source: defaultdict[str, list[str]] = defaultdict(list)
         for file in self.files:
-            by_source[file.source] += file.places(kind)
+            by_source[file.source] += file.locations(kind)
         return list(dict.fromkeys(_in_turns(list(by_source.values()))))
 
 
 def _in_turns(lists: Sequence[Sequence[str]]) -> Iterator[str]:
-    return (place for turn in zip_longest(*lists) for place in turn if place)
+    return (location for turn in zip_longest(*lists) for location in turn if location)
 
 
-def listed(places: Sequence[str]) -> str:
+def listed(locations: Sequence[str]) -> str:
     """The first few, and whether there are more."""
-    return ", ".join([*places[:PLACES], *(["..."] if len(places) > PLACES else [])])
+    return ", ".join([*locations[:LOCATIONS], *(["..."] if len(locations) > LOCATIONS else [])])

@@ -18,7 +18,7 @@ EARLIEST = 1_000
 
 
 def expect_trainable(notes: FileNotes, tally: Tally, config: DataConfig, longest: int) -> None:
-    """Lets training rows through. Raises `DataError` with every complaint and places as file:line.
+    """Lets training rows through. Raises `DataError` with every complaint and locations as file:line.
 
     A file must hold loss tokens within `longest` tokens; some answer must end with a token at which
     generation stops; not more than `config.max_truncated` of the rows may be cut, or left out for their length; no
@@ -37,16 +37,16 @@ def _of_file(file: FileNote, number: int, tally: Tally, config: DataConfig, long
     if tally.parts[number] and not tally.with_targets[number]:
         yield (
             f"{file.name}: no conversation has loss tokens within train.sequence_length={longest} "
-            f"({listed(file.places('read'))}). Make it longer, or look at the rows: tunefleet data show."
+            f"({listed(file.locations('read'))}). Make it longer, or look at the rows: tunefleet data show."
         )
-    for placeholder, places in file.placeholders.unfilled(config.max_unfilled).items():
-        yield _unfilled_complaint(file, placeholder, places, f"{file.placeholders.conversations:,}")
+    for placeholder, occurrences in file.placeholders.unfilled(config.max_unfilled).items():
+        yield _unfilled_complaint(file, placeholder, occurrences, f"{file.placeholders.conversations:,}")
 
 
-def _unfilled_complaint(file: FileNote, placeholder: str, places: Occurrences, total: str) -> str:
+def _unfilled_complaint(file: FileNote, placeholder: str, occurrences: Occurrences, total: str) -> str:
     return (
-        f"{file.name}: {placeholder} was left unfilled in {places.count:,} of {total} "
-        f"conversations ({listed(places.places)}). Fill it in, or allow it with data.max_unfilled=1."
+        f"{file.name}: {placeholder} was left unfilled in {occurrences.count:,} of {total} "
+        f"conversations ({listed(occurrences.locations)}). Fill it in, or allow it with data.max_unfilled=1."
     )
 
 
@@ -54,7 +54,7 @@ def _never_stops(notes: FileNotes, tally: Tally, longest: int) -> Iterator[str]:
     if tally.with_targets.any() and not tally.stops.any():
         yield (
             f"data: no answer's end is in the loss in {tally.with_targets.sum():,} conversations "
-            f"({listed(notes.places('with_targets'))}), so the model would never stop. Make "
+            f"({listed(notes.locations('with_targets'))}), so the model would never stop. Make "
             f"train.sequence_length={longest} longer, or choose a data.template that ends "
             "answers with {{ eos_token }}."
         )
@@ -70,7 +70,7 @@ def _long(notes: FileNotes, long: int, total: str, config: DataConfig, longest: 
     fate = "left out" if config.long_rows is LongRows.DROP else "cut"
     return (
         f"data.max_truncated: {long:,} of {total} are longer than "
-        f"train.sequence_length={longest} and would be {fate} ({listed(notes.places('long'))}); allowed are "
+        f"train.sequence_length={longest} and would be {fate} ({listed(notes.locations('long'))}); allowed are "
         f"{config.max_truncated:.1%}. Make it longer, allow more, or split them with data.long_rows=split."
     )
 
@@ -115,9 +115,9 @@ class Early:
             return
         bound = self._of_file(file)
         if bound is not None and placeholders.most > most * bound:
-            for placeholder, places in placeholders.unfilled(most, bound).items():
+            for placeholder, occurrences in placeholders.unfilled(most, bound).items():
                 yield _unfilled_complaint(
-                    file, placeholder, places, f"{placeholders.conversations:,} of at most {bound:,}"
+                    file, placeholder, occurrences, f"{placeholders.conversations:,} of at most {bound:,}"
                 )
 
     def _of_file(self, file: FileNote) -> int | None:

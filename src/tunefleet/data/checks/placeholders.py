@@ -9,7 +9,7 @@ from tunefleet.data.formats.conversation import Conversation
 
 # {{ name }}, {name}, <NAME>; not \begin{array}, ${name}, x_{max}, or {x}, which mathematics and code are full of.
 _PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_]\w+ ?\}\}|(?<![\w\\$^{}])\{[A-Za-z_]\w+\}|<[A-Z][A-Z0-9_]{2,}>")
-_PLACES = 4  # of each placeholder that are remembered
+_LOCATIONS = 4  # of each placeholder that are remembered
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Occurrences:
     """How many conversations hold a placeholder, and where the first of them stand."""
 
     count: int = 0
-    places: list[str] = field(default_factory=list)
+    locations: list[str] = field(default_factory=list)
 
 
 class Placeholders:
@@ -36,8 +36,8 @@ class Placeholders:
             occurrences = self._occurrences.setdefault(placeholder, Occurrences())
             occurrences.count += 1
             self.most = max(self.most, occurrences.count)
-            if len(occurrences.places) < _PLACES:
-                occurrences.places.append(conversation.location)
+            if len(occurrences.locations) < _LOCATIONS:
+                occurrences.locations.append(conversation.location)
 
     def unfilled(self, most: float, total: int | None = None) -> dict[str, Occurrences]:
         """Those that more than the share `most` of the conversations hold, or of `total`.
@@ -45,7 +45,9 @@ class Placeholders:
         One row may speak about {name}; a template that nobody filled says it again and again.
         """
         limit = most * (self.conversations if total is None else total)
-        return {name: places for name, places in sorted(self._occurrences.items()) if places.count > limit}
+        return {
+            name: occurrences for name, occurrences in sorted(self._occurrences.items()) if occurrences.count > limit
+        }
 
 
 def _in(text: str) -> list[str]:

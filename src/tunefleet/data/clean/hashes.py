@@ -21,29 +21,29 @@ class Hashes:
     def add(self, number: int) -> bool:
         """Whether `number`, of 64 bits, was not there; it is then."""
         number = number or 1  # zero means an empty slot
-        place = self._place(number)
-        if self._slots[place] == number:
+        slot = self._slot(number)
+        if self._slots[slot] == number:
             return False
-        self._slots[place] = number
+        self._slots[slot] = number
         self._count += 1
         if 3 * self._count > 2 * len(self._slots):
             self._grow()
         return True
 
-    def _place(self, number: int) -> int:
+    def _slot(self, number: int) -> int:
         """Where it stands, or would stand."""
         mask = len(self._slots) - 1
-        place = number & mask
-        while self._slots[place] not in (_EMPTY, number):
-            place = (place + 1) & mask
-        return place
+        slot = number & mask
+        while self._slots[slot] not in (_EMPTY, number):
+            slot = (slot + 1) & mask
+        return slot
 
     def _grow(self) -> None:
         hashes = self._slots
         self._slots = array("Q", bytes(16 * len(hashes)))
         for number in hashes:
             if number:
-                self._slots[self._place(number)] = number
+                self._slots[self._slot(number)] = number
 
 
 class Numbered:
@@ -58,12 +58,12 @@ class Numbered:
         """The numbers of a hash."""
         key = key or 1
         mask = len(self._slots) - 1
-        place = key & mask
+        slot = key & mask
         numbers = []
-        while self._slots[place]:
-            if self._slots[place] == key:
-                numbers.append(self._numbers[place])
-            place = (place + 1) & mask
+        while self._slots[slot]:
+            if self._slots[slot] == key:
+                numbers.append(self._numbers[slot])
+            slot = (slot + 1) & mask
         return numbers
 
     def add(self, key: int, number: int) -> None:
@@ -75,10 +75,10 @@ class Numbered:
 
     def _put(self, key: int, number: int) -> None:
         mask = len(self._slots) - 1
-        place = key & mask
-        while self._slots[place]:
-            place = (place + 1) & mask
-        self._slots[place], self._numbers[place] = key, number
+        slot = key & mask
+        while self._slots[slot]:
+            slot = (slot + 1) & mask
+        self._slots[slot], self._numbers[slot] = key, number
 
     def _grow(self) -> None:
         keys, numbers = self._slots, self._numbers

@@ -61,16 +61,16 @@ class HeldOutShare(Generic[T]):
 
     def training(self, rows: Iterable[T]) -> Iterator[T]:
         """The rows to train on, in their order; afterwards `rows` are the others."""
-        stretch, place = 0, self._place(0, -1)
+        stretch, held_out_number = 0, self._held_out_number(0, -1)
         for number, row in enumerate(rows):
-            if number != place:
+            if number != held_out_number:
                 yield row
                 continue
             self.rows.append(row)
             stretch += 1
-            place = self._place(stretch, place)
+            held_out_number = self._held_out_number(stretch, held_out_number)
 
-    def _place(self, stretch: int, last: int) -> int:
+    def _held_out_number(self, stretch: int, last: int) -> int:
         """The number of the row that is held out of a stretch, behind the `last` one."""
         return max(last + 1, math.floor((stretch + self._draws.random()) / self._share))
 

@@ -57,13 +57,13 @@ class FastBpe:
     ) -> None:
         """`tokens` are those that can be made, by rank; `added` are looked for in turn, the longest first."""
         contents = [(content, number) for group in added for content, number in group.items()]
-        marks = {content: chr(_PRIVATE + place) for place, (content, _) in enumerate(contents, 1)}
+        marks = {content: chr(_PRIVATE + index) for index, (content, _) in enumerate(contents, 1)}
         self._added = [(_any_of(group), {content: marks[content] for content in group}) for group in added if group]
         self._ids = np.array(
             [vocabulary[token] for token in tokens] + [number for _, number in contents], dtype=np.int32
         )
         self._sizes = np.array([len(token) for token in tokens] + [len(content) for content, _ in contents])
-        specials = {mark: place for place, mark in enumerate(marks.values(), len(tokens))} | {_END: len(self._ids)}
+        specials = {mark: index for index, mark in enumerate(marks.values(), len(tokens))} | {_END: len(self._ids)}
         ranks = {token.translate(_ASCII).encode(): rank for rank, token in enumerate(tokens)}
         self._encoding = tiktoken.Encoding("fast", pat_str=pattern, mergeable_ranks=ranks, special_tokens=specials)
 

@@ -77,11 +77,11 @@ def _truncated(tokens: Tokens, loss_mask: Mask, longest: int) -> Encoded:
     if not tail:
         return _part(tokens[:longest], loss_mask[:longest], cuts=((longest, len(tokens) - longest),))
     end = longest + _run(loss_mask[longest:])
-    places = np.r_[0 : longest - tail, end - tail : end]
-    mask = loss_mask[places]
+    positions = np.r_[0 : longest - tail, end - tail : end]
+    mask = loss_mask[positions]
     mask[longest - tail] = False
     cuts = [(longest - tail, end - longest), (longest, len(tokens) - end)]
-    return _part(tokens[places], mask, cuts=tuple((place, length) for place, length in cuts if length))
+    return _part(tokens[positions], mask, cuts=tuple((position, length) for position, length in cuts if length))
 
 
 def _tail(loss_mask: Mask, longest: int) -> int:

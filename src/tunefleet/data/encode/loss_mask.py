@@ -138,12 +138,12 @@ class Encoder:
         None where an earlier answer merges too, whose tokens would be others in the next prompt; and where the
         tokenizer writes something else for a text that stands alone, such as a space before it.
         """
-        place = rendered.answers[-1][0]
-        parts = [self._tokenise([text]) for text in (rendered.text[:place], rendered.text[place:])]
+        start = rendered.answers[-1][0]
+        parts = [self._tokenise([text]) for text in (rendered.text[:start], rendered.text[start:])]
         joined = TokenisedTexts(
             np.concatenate([part.tokens for part in parts]),
-            np.concatenate([parts[0].starts, parts[1].starts + place]),
-            np.concatenate([parts[0].ends, parts[1].ends + place]),
+            np.concatenate([parts[0].starts, parts[1].starts + start]),
+            np.concatenate([parts[0].ends, parts[1].ends + start]),
             np.array([len(parts[0].tokens) + len(parts[1].tokens)]),
         )
         loss_mask, merges = answer_mask([rendered], joined)
@@ -157,11 +157,11 @@ def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:
     return tuple(text for text in texts if text and text.strip())
 
 
-def _merge_error(conversation: Conversation, text: str, place: int) -> DataError:
+def _merge_error(conversation: Conversation, text: str, start: int) -> DataError:
     return DataError(
         f"{conversation.location}: data.template: the prompt's last token merges with the answer's first "
-        f"(the prompt ends with {text[:place][-12:]!r}, the answer begins with "
-        f"{text[place : place + 12]!r}), so training and inference would differ. End the prompt without a "
+        f"(the prompt ends with {text[:start][-12:]!r}, the answer begins with "
+        f"{text[start : start + 12]!r}), so training and inference would differ. End the prompt without a "
         "space, and begin the answer with it, or take white space from the beginning of the answer."
     )
 

@@ -10,16 +10,16 @@ from tunefleet.base.errors import DataError
 from tunefleet.data.formats.conversation import Conversation, Turn
 
 
-def expect_written(conversation: Conversation, text: str, places: Mapping[int, tuple[int, int]]) -> None:
+def expect_written(conversation: Conversation, text: str, spans: Mapping[int, tuple[int, int]]) -> None:
     """Raises `DataError` where a part of a message is not in `text`.
 
-    `places` are the answers in the loss, by number, and the (start, end) of `text` in which each must stand. Answers
+    `spans` are the answers in the loss, by number, and the (start, end) of `text` in which each must stand. Answers
     without a place are context: a template may leave out what was thought in them. White space may change.
     """
     for number, turn in enumerate(conversation.turns):
-        if turn.role == "assistant" and number not in places:
+        if turn.role == "assistant" and number not in spans:
             continue
-        start, end = places.get(number, (0, len(text)))
+        start, end = spans.get(number, (0, len(text)))
         for part in turn.parts:
             if part and text.find(part.strip(), start, end) < 0:
                 _expect(part, "", text[start:end], conversation, number)

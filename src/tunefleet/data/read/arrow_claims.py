@@ -51,21 +51,21 @@ def _claimed(metadata: memoryview, body: Any) -> int:
     return sum(max(0, _number("<q", memoryview(body), start)) for start, length in entries if length >= 8)
 
 
-def _number(kind: str, content: memoryview, place: int) -> int:
-    if place < 0:
-        raise IndexError(place)
-    return int(struct.unpack_from(kind, content, place)[0])
+def _number(kind: str, content: memoryview, offset: int) -> int:
+    if offset < 0:
+        raise IndexError(offset)
+    return int(struct.unpack_from(kind, content, offset)[0])
 
 
-def _at(content: memoryview, place: int) -> int:
-    """Where the offset at `place` leads."""
-    return place + _number("<I", content, place)
+def _at(content: memoryview, offset: int) -> int:
+    """Where the offset at `offset` leads."""
+    return offset + _number("<I", content, offset)
 
 
 def _field(content: memoryview, table: int, number: int) -> int:
     """Where a field of a flatbuffer's table stands; 0 where it is left out."""
-    places = table - _number("<i", content, table)
-    if 4 + 2 * number >= _number("<H", content, places):
+    vtable = table - _number("<i", content, table)
+    if 4 + 2 * number >= _number("<H", content, vtable):
         return 0
-    offset = _number("<H", content, places + 4 + 2 * number)
+    offset = _number("<H", content, vtable + 4 + 2 * number)
     return table + offset if offset else 0

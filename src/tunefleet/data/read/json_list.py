@@ -56,9 +56,9 @@ class _Text:
         self._lines = 1
         self._decoder = Decoder()
 
-    def line(self, place: int) -> int:
-        """The number of the line at `place` of what is in memory."""
-        return self._lines + self._text.count("\n", 0, place)
+    def line(self, offset: int) -> int:
+        """The number of the line at `offset` of what is in memory."""
+        return self._lines + self._text.count("\n", 0, offset)
 
     def error(self, message: str) -> json.JSONDecodeError:
         """What is wrong here."""
@@ -86,13 +86,13 @@ class _Text:
                 value, end = self._decoder.value(self._text, self._at)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos + _LITERAL > len(self._text)
-                place = error.pos - self._at
+                offset = error.pos - self._at
                 if not (cut and self._read()):
-                    raise json.JSONDecodeError(error.msg, self._text, self._at + place) from None
+                    raise json.JSONDecodeError(error.msg, self._text, self._at + offset) from None
                 continue
             if end + _LITERAL < len(self._text) or not self._read():  # a number may go on
-                place, self._at = self._at, self._at + end - begun
-                return value, self._decoder.complaint(value, self._text[place : self._at])
+                offset, self._at = self._at, self._at + end - begun
+                return value, self._decoder.complaint(value, self._text[offset : self._at])
 
     def _read(self) -> bool:
         """Reads as much again as there is, so that a long value is not begun too often. Raises `JSONDecodeError`."""

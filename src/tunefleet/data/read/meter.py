@@ -18,7 +18,7 @@ class Meter:
         self._size = 0
         self._max_rows: int | None = None
         self._began = 0.0
-        self._places: dict[Path, int] = {}
+        self._offsets: dict[Path, int] = {}
         self._finishing = ""
         self.read = 0
         """Rows of this source that were read."""
@@ -29,11 +29,11 @@ class Meter:
         """What follows is of another source; of its files no more than `max_rows` rows are read."""
         self._name, self._max_rows, self._finishing = name, max_rows, ""
         self._size = sum(path.stat().st_size for path in files if path.is_file())
-        self._began, self._places, self.read, self.rows = -1.0, {}, 0, 0
+        self._began, self._offsets, self.read, self.rows = -1.0, {}, 0, 0
 
-    def at(self, path: Path, place: int) -> None:
+    def at(self, path: Path, offset: int) -> None:
         """A file is read up to this byte."""
-        self._places[path] = place
+        self._offsets[path] = offset
 
     def finish(self, act: str) -> None:
         """All rows are read, and `act` follows."""
@@ -42,8 +42,8 @@ class Meter:
     @property
     def share(self) -> float | None:
         """How much of the source has become tokens; None where it is unknown."""
-        place = sum(list(self._places.values()))
-        shares = [place / self._size] if place and self._size else []
+        offset = sum(list(self._offsets.values()))
+        shares = [offset / self._size] if offset and self._size else []
         shares += [self.read / self._max_rows] if self.read and self._max_rows else []
         return min(1.0, max(shares)) * self.rows / max(1, self.read) if shares else None
 

@@ -63,8 +63,8 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, read:
     try:
         return decoder.decode(block, final=not block)
     except UnicodeDecodeError as error:
-        place = read - len(error.object) + error.start
-        raise DataError(f"{path}: not UTF-8 at byte {place}. Convert the file with `iconv -t utf-8`.") from None
+        offset = read - len(error.object) + error.start
+        raise DataError(f"{path}: not UTF-8 at byte {offset}. Convert the file with `iconv -t utf-8`.") from None
 
 
 def count(path: Path, byte: bytes) -> int:

@@ -12,10 +12,10 @@ from tunefleet.data.store.dataset import Dataset
 def answer_tokens(data: Dataset, stops: Collection[int]) -> set[tuple[int, ...]]:
     """Every answer that ends with one of `stops`, up to and with it; one that was cut off has no end."""
     mask = np.zeros(len(data.loss_mask) + len(data.starts), dtype=np.int8)  # a gap behind every conversation
-    places = np.arange(len(data.loss_mask)) + np.repeat(np.arange(len(data.starts) - 1), np.diff(data.starts))
-    mask[places] = data.loss_mask
+    positions = np.arange(len(data.loss_mask)) + np.repeat(np.arange(len(data.starts) - 1), np.diff(data.starts))
+    mask[positions] = data.loss_mask
     tokens = np.zeros(len(mask), dtype=np.int32)
-    tokens[places] = data.tokens
+    tokens[positions] = data.tokens
     edges = np.flatnonzero(np.diff(mask, prepend=0))
     spans = {tokens[start:end].tobytes() for start, end in edges.reshape(-1, 2)}
     answers = (np.frombuffer(span, dtype=np.int32).tolist() for span in spans)
@@ -24,5 +24,5 @@ def answer_tokens(data: Dataset, stops: Collection[int]) -> set[tuple[int, ...]]
 
 def _ended(answer: list[int], stops: Collection[int]) -> tuple[int, ...]:
     """Up to and with the first stop; nothing without one, or with nothing before it."""
-    place = next((place for place, token in enumerate(answer) if token in stops), 0)
-    return tuple(answer[: place + 1]) if place else ()
+    position = next((position for position, token in enumerate(answer) if token in stops), 0)
+    return tuple(answer[: position + 1]) if position else ()

@@ -65,9 +65,9 @@ def _matches(pattern: str) -> list[str]:
     parts = pattern.split(os.sep)
     if "**" not in parts:
         return glob(pattern)
-    place = parts.index("**")
-    root, inner = os.sep.join(parts[:place]), parts[place + 1 :] or ["*"]
-    roots = glob(root) if has_magic(root) else [root or (os.sep if place else os.curdir)]
+    index = parts.index("**")
+    root, inner = os.sep.join(parts[:index]), parts[index + 1 :] or ["*"]
+    roots = glob(root) if has_magic(root) else [root or (os.sep if index else os.curdir)]
     folders = [folder for start in roots for folder in _folders(start)]
     return [name for folder in folders for name in _matches(os.path.join(escape(folder), *inner))]
 
