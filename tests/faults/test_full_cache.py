@@ -19,7 +19,7 @@ def cache(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("left", [1 << 13, 1 << 15])
+@pytest.mark.parametrize("left", [1 << 13, pytest.param(1 << 15, marks=pytest.mark.exhaustive)])
 def test_the_file_is_named_and_the_part_goes(tmp_path: Path, cache: Path, left: int) -> None:
     """How much is needed is known when all rows are read; then it is prepared where there is room."""
     config = configured(tmp_path, cache)
