@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -404,7 +405,7 @@ def test_what_comes_after_training_refuses_what_it_would_read(
     done = []
     runs = type(sys)("tunefleet.runs.stand_in")
     runs.open_run = lambda plan, choice, rows: done.append("evaluate")  # type: ignore[attr-defined]
-    runs.of_run = lambda plan, choice: done.append("chat")  # type: ignore[attr-defined]
+    runs.of_run = lambda plan, choice: done.append("chat") or SimpleNamespace(folder=None)  # type: ignore[attr-defined]
     runs.export = lambda plan, target, choice, form: done.append("export") or folder  # type: ignore[attr-defined]
     runs.Form = lambda dtype, shard_size: None  # type: ignore[attr-defined]
     for module in ("evaluate", "text_model", "run_summary", "checkpoint_export", "export_format"):

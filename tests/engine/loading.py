@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -68,6 +69,7 @@ def memory(folder: Path, argument: list[Any]) -> float:
     Under ZeRO-3 for an adapter beside a bf16 model, so that nothing but weights is made.
     """
     torch.set_num_threads(1)
+    importlib.import_module("torch.distributed.tensor")  # peft and meta tensors do: that is no weight
     path, name, one_by_one = argument
     group = join()
     groups: dict[str, Any] = {"parallel": {"name": name, **STRATEGIES[name]}}

@@ -28,6 +28,7 @@ def doubled(number):
 def untouched(number):
     return number
 print(json.dumps([doubled(torch.ones(2)).tolist(), untouched(1), torch._dynamo.trace_rules.__name__]))
+print(json.dumps([torch.distributed.tensor.DTensor.__name__, hasattr(torch.distributed, "no_such_part")]))
 """
 STANDS_FOR = """
 import json, torch, torch._dynamo as real
@@ -63,6 +64,11 @@ def test_control_it_imports_all_of_them_otherwise() -> None:
 
 def test_who_compiles_gets_the_compiler(light: list[Any]) -> None:
     assert light[1] == [[2.0, 2.0], 1, "torch._dynamo.trace_rules"]
+
+
+def test_a_part_that_others_take_for_granted_is_there(light: list[Any]) -> None:
+    """peft asks every layer whether its weight is a DTensor, without importing it."""
+    assert light[2] == ["DTensor", False]
 
 
 def test_the_compiler_has_what_is_there_in_its_place() -> None:

@@ -39,7 +39,7 @@ def show(argv: Sequence[str], options: RowOptions, html: Path | None) -> None:
     if html is not None:
         expect_free(html)
     plan = _ready(argv)
-    with heavy_imports():
+    with heavy_imports(models=False):
         from tunefleet.data.shown_rows import Choice
         from tunefleet.runs import data_preview  # transformers starts here
 
@@ -81,7 +81,7 @@ def expect_free(page: Path) -> None:
 def prepare(argv: Sequence[str]) -> None:
     """Prepares what `train.py OVERRIDES` would train on, as the run itself would, and prints what it is, and where."""
     plan = _ready(argv)
-    with heavy_imports():
+    with heavy_imports(models=False):
         from tunefleet.runs import data_preview, data_summary
 
     started = time.monotonic()
@@ -94,7 +94,7 @@ def prepare(argv: Sequence[str]) -> None:
 def stats(argv: Sequence[str]) -> None:
     """Prints what `train.py OVERRIDES` would read, drop and cut, with the lengths of its rows."""
     plan = _ready(argv)
-    with heavy_imports():
+    with heavy_imports(models=False):
         from tunefleet.runs import data_preview
         from tunefleet.runs.histogram import report
 

@@ -31,7 +31,7 @@ def batch(run: Run, step: int, as_json: bool) -> None:
     plan = Plan.read(run.paths.root)
     unchanged.expect(plan, (Role.DATA, Role.TEMPLATE), _ROWS)
     prepare_environment(plan)
-    with heavy_imports():
+    with heavy_imports(models=False):
         from tunefleet.runs import step_listing
 
     listing = step_listing.of_run(plan, step)

@@ -84,7 +84,7 @@ def main() -> None:
     prepare_environment(plans[0])
     os.environ["USE_TORCH"] = "0"  # for `datasets`, where a set of the hub is named
     sys.modules["torch"] = None  # type: ignore[assignment]  # tokenizers do without it, which saves most of the time
-    with heavy_imports():
+    with heavy_imports(models=False):
         from tunefleet.runs import data_precheck  # transformers starts here
 
     for plan in plans:

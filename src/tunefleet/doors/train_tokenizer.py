@@ -16,7 +16,7 @@ def train(argv: Sequence[str], folder: Path, vocabulary: int, special_tokens: Se
     Raises `ConfigError`, `DataError` and `RunError` as `runs.tokenizer_training.train`.
     """
     config = compose.from_overrides(argv)
-    with heavy_imports():
+    with heavy_imports(models=False):
         from tunefleet.runs import tokenizer_training
 
     specials = tokenizer_training.SpecialTokens(more=tuple(special_tokens))

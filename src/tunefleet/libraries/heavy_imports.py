@@ -11,8 +11,10 @@ from tunefleet.libraries import light_imports
 
 
 @contextmanager
-def heavy_imports() -> Iterator[None]:
+def heavy_imports(models: bool = True) -> Iterator[None]:
     """Within, the garbage collector waits: it would look through all that is imported so far a thousand times.
+
+    Without `models` torch is not imported by this: tokenizers do without it.
 
     What is there at the end is never collected: a process would look through it at every full collection, and once
     more when it ends, for a second.
@@ -22,7 +24,8 @@ def heavy_imports() -> Iterator[None]:
         return
     gc.disable()
     try:
-        light_imports.lighten()
+        if models:
+            light_imports.lighten()
         yield
     finally:
         gc.freeze()

@@ -20,6 +20,7 @@ _COMPILER = "torch._dynamo"
 _OPERATOR = (
     f"{_COMPILER}._trace_wrapped_higher_order_op"  # transformers' masks take it from there: no compiler is in it
 )
+_DTENSORS = "torch.distributed.tensor"
 _PARTS = ("is_scipy_available", "is_torch_distributed_available")
 
 
@@ -75,6 +76,7 @@ def lighten() -> None:
     if _COMPILER not in sys.modules:
         sys.modules[_COMPILER] = _LateCompiler(_COMPILER)
         _import_without_package(_OPERATOR)
+        vars(importlib.import_module("torch.distributed"))["__getattr__"] = _late_dtensors
     for module in ("transformers.utils", "transformers.utils.import_utils"):
         vars(importlib.import_module(module)).update(dict.fromkeys(_PARTS, _no))
 
@@ -86,6 +88,13 @@ def _import_without_package(name: str) -> None:
     package["__path__"] = [f"{torch.__path__[0]}/_dynamo"]
     importlib.import_module(name)
     del package["__path__"]
+
+
+def _late_dtensors(name: str) -> Any:
+    """What `torch.distributed` lacks: peft takes it for granted that somebody has imported this part of it."""
+    if name == "tensor":
+        return importlib.import_module(_DTENSORS)
+    raise AttributeError(f"module 'torch.distributed' has no attribute {name!r}")
 
 
 def _no() -> bool:
