@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -224,3 +225,17 @@ def test_sizes_are_read_as_people_write_them(text: str | int, number: float) -> 
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         Size.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (Duration.parse, "1e999 steps"),
+        (Duration.parse, "1e999 epochs"),
+        (Cadence.parse, "20% or 1e999 minutes"),
+        (Size.parse, "1e999 GB"),
+    ],
+)
+def test_an_infinite_number_is_refused(parse: Callable[[str], object], text: str) -> None:
+    with pytest.raises(ValueError, match="1e999 is too large a number"):
+        parse(text)

@@ -164,6 +164,12 @@ def test_choices_keys_grammar_and_options_are_named_together() -> None:
     ]
 
 
+@pytest.mark.parametrize("override", [f"data={'a' * 400}", f"+data.{'9' * 400}=1", f"model.{'9' * 400}=1"])
+def test_what_is_longer_than_a_name_of_a_file_is_named_as_well(override: str) -> None:
+    (complaint,) = complaints(override)
+    assert complaint.startswith(override.removeprefix("+").split("=")[0])
+
+
 def test_a_choice_like_no_other_lists_what_there_is() -> None:
     assert complaints("schedule=qqqq") == [
         "schedule: no choice named 'qqqq'. Known: constant, cosine, inverse_sqrt, linear, polynomial, wsd."

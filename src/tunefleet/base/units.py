@@ -32,7 +32,7 @@ class Duration:
         match = _DURATION.fullmatch(str(text).strip().lower())
         if isinstance(text, bool) or match is None:
             raise ValueError(f"{text!r} is not a duration")
-        duration = Duration(float(match["amount"]), _UNITS[match["unit"]])
+        duration = Duration(_finite(match["amount"]), _UNITS[match["unit"]])
         if duration.unit is Unit.STEPS and duration.amount != int(duration.amount):
             raise ValueError(f"{text!r} is not a whole number of steps")
         return duration
@@ -54,6 +54,13 @@ class Duration:
     def __str__(self) -> str:
         unit = {Unit.STEPS: " steps", Unit.EPOCHS: " epochs", Unit.PERCENT: "%"}[self.unit]
         return f"{_digits(self.amount)}{unit}"
+
+
+def _finite(digits: str) -> float:
+    """The number; `ValueError` for one that a computer takes for infinite, such as 1e999."""
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits} is too large a number")
+    return number
 
 
 def _digits(amount: float) -> str:
@@ -123,7 +130,7 @@ class Size:
     def parse(text: str | int) -> Size:
         """Reads `200 GB` (10^9 bytes each), `1.5TiB` (2^40), or bytes. Raises `ValueError` for anything else."""
         match = _SIZE.fullmatch(str(text).strip().lower())
-        if isinstance(text, bool) or match is None or not float(match["amount"]):
+        if isinstance(text, bool) or match is None or not _finite(match["amount"]):
             raise ValueError(f"{text!r} is not a size")
         base = 1024 if match["binary"] else 1000
         return Size(round(float(match["amount"]) * base ** "bkmgtp".index(match["prefix"] or "b")), str(text).strip())
@@ -138,7 +145,7 @@ _SIZE = re.compile(r"(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)\s*(?P<prefix>[kmgtp])?(
 def _on_the_clock(text: str | int | float) -> float | None:
     """Minutes; None for what is no time."""
     match = _CLOCK.fullmatch(str(text).strip().lower())
-    return float(match["amount"]) * _MINUTES[match["unit"][0]] if match else None
+    return _finite(match["amount"]) * _MINUTES[match["unit"][0]] if match else None
 
 
 _CLOCK = re.compile(r"(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)\s*(?P<unit>s|seconds?|m|min|mins|minutes?|h|hours?|d|days?)")
@@ -210,7 +217,7 @@ def _minutes_of_units(text: str) -> float:
     matched = "".join("".join(part) for part in parts)
     if not parts or matched != re.sub(r"\s+", "", text) or (len(parts) > 1 and not all(unit for _, unit in parts)):
         return 0.0
-    return sum(float(amount) * _MINUTES[unit] for amount, unit in parts)
+    return sum(_finite(amount) * _MINUTES[unit] for amount, unit in parts)
 
 
 _MINUTES = {"": 1.0, "s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}

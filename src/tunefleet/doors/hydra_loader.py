@@ -180,7 +180,10 @@ class _Repository(CachingConfigRepository):
     def group_exists(self, config_path: str) -> bool:
         """Whether a folder of the search path has this name."""
         if config_path not in self._groups:
-            self._groups[config_path] = super().group_exists(config_path)
+            try:
+                self._groups[config_path] = super().group_exists(config_path)
+            except OSError:  # longer than any name of a file
+                self._groups[config_path] = False
         return self._groups[config_path]
 
 
