@@ -47,6 +47,21 @@ def test_a_folder_of_somebody_elses_is_refused_and_left_alone(tmp_path: Path) ->
     assert tree(tmp_path / "notes") == {"thesis.txt": "a year", "config": "1"}
 
 
+@pytest.mark.parametrize("content", [{}, {"kept.txt": "mine"}])
+@pytest.mark.parametrize("name", ["a", delivery.RECORD])
+def test_a_folder_with_the_name_of_a_file_is_refused_and_left_alone(
+    tmp_path: Path, name: str, content: dict[str, str]
+) -> None:
+    (tmp_path / "export" / name).mkdir(parents=True)
+    for file_name, text in content.items():
+        (tmp_path / "export" / name / file_name).write_text(text)
+    before = tree(tmp_path)
+    with pytest.raises(RunError, match=f"{name}: is a folder.*Move the folder away"):
+        deliver(tmp_path / "export", a="1")
+    assert (tmp_path / "export" / name).is_dir()
+    assert {key: text for key, text in tree(tmp_path).items() if key in before} == before
+
+
 def test_the_current_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It failed after the work: a temporary name beside `.` is none."""
     monkeypatch.chdir(tmp_path)

@@ -23,6 +23,7 @@ from tunefleet.base import delivery
 Call = tuple[str, int]
 """The name of a system call, and which of this name it is, from 1."""
 SAMPLES = 12
+KILLED = "+++ killed by SIGKILL +++"  # as strace says it
 
 
 @dataclass
@@ -77,7 +78,7 @@ def deliverer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliverer]:
 
 def wrong(folder: Path, lines: str) -> str:
     """What a kill has left that it should not; empty where all is well."""
-    assert "+++ killed by SIGKILL +++" in lines, "the fault did not fire"
+    assert KILLED in lines, "the fault did not fire"
     record = delivery.record(folder)
     if record is None or not record["complete"]:
         return f"no export that counts: {record}"
@@ -96,8 +97,17 @@ def wrong(folder: Path, lines: str) -> str:
 
 def failures(deliverer: Deliverer, calls: Iterable[Call], careless: bool = False) -> dict[Call, str]:
     """What is wrong after a kill at each of `calls`, where something is."""
-    results = {call: wrong(*deliverer.run(call, careless)) for call in calls}
+    results = {call: wrong(*_killed(deliverer, call, careless)) for call in calls}
     return {call: reason for call, reason in results.items() if reason}
+
+
+def _killed(deliverer: Deliverer, call: Call, careless: bool) -> tuple[Path, str]:
+    """A run that was killed: on a busy machine a delivery can take a call less than the one that was counted."""
+    for _ in range(3):
+        folder, lines = deliverer.run(call, careless)
+        if KILLED in lines:
+            break
+    return folder, lines
 
 
 def test_a_kill_leaves_the_old_export_or_the_new_one(deliverer: Deliverer) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,12 @@ def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
 
     The folder is the old one or the new one, whole, whatever happens meanwhile. Only one that cannot be renamed (the
     current folder, a mount) is changed file by file, and until all are there its record says that it is not complete.
+    Raises `RunError` where a folder has the name of a new file.
     """
     target = folder.resolve()
     _open_to_others(staged)
     sums = {name: checksums.checksum(staged / name) for name in checksums.names(staged)}
+    _expect_no_folders(target, [RECORD, *sums])
     finished = {**facts, "complete": True, "written": time.time(), "files": sums}
     if staged.parent == target:
         _move_files(staged, target, finished)
@@ -118,6 +120,13 @@ def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
         swap.link_others(target, staged, without=[RECORD, *sums, *_unchanged(target)])
     swap.sync(staged)
     swap.replace(staged, target)
+
+
+def _expect_no_folders(target: Path, names: Iterable[str]) -> None:
+    """Raises `RunError` where a folder has the name of a file that is delivered: what is in it is the user's."""
+    for path in (target / name for name in names):
+        if path.is_dir() and not path.is_symlink():
+            raise RunError(f"{path}: is a folder, and a file of that name is to be written. Move the folder away.")
 
 
 def _move_files(staged: Path, target: Path, finished: Mapping[str, Any]) -> None:
