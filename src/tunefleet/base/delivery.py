@@ -107,10 +107,10 @@ def deliver(staged: Path, folder: Path, facts: Mapping[str, Any]) -> None:
     current folder, a mount) is changed file by file, and until all are there its record says that it is not complete.
     Raises `RunError` where a folder has the name of a new file.
     """
-    target = folder.resolve()
+    target, names = folder.resolve(), checksums.names(staged)
+    _expect_no_folders(target, [RECORD, *names])
     _open_to_others(staged)
-    sums = {name: checksums.checksum(staged / name) for name in checksums.names(staged)}
-    _expect_no_folders(target, [RECORD, *sums])
+    sums = {name: checksums.checksum(staged / name) for name in names}
     finished = {**facts, "complete": True, "written": time.time(), "files": sums}
     if staged.parent == target:
         _move_files(staged, target, finished)

@@ -73,7 +73,7 @@ def _state(folder: Path) -> list[Path]:
     """What a run is read from: the files of its directory, and of those of its checkpoints and logs."""
     with suppress(OSError):
         return [
-            path for place in (folder, *(folder / name for name in _READ)) if place.is_dir() for path in place.iterdir()
+            path for part in (folder, *(folder / name for name in _READ)) if part.is_dir() for path in part.iterdir()
         ]
     return []
 

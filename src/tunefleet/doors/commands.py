@@ -145,7 +145,7 @@ def cancel(args: Namespace) -> int:
     searches, args.runs = _searches(args)
     for paths in searches:
         _stop(paths)
-    return cancel.cancel(_own(args), args.now) if args.runs or not searches else DONE
+    return cancel.cancel(_trusted(args), args.now) if args.runs or not searches else DONE
 
 
 def resume(args: Namespace) -> int:
@@ -154,7 +154,7 @@ def resume(args: Namespace) -> int:
 
     _expect_no_search(args)
 
-    return control.resume(_own(args), _sweep(args))
+    return control.resume(_trusted(args), _sweep(args))
 
 
 def retry(args: Namespace) -> int:
@@ -166,8 +166,8 @@ def retry(args: Namespace) -> int:
     if not args.runs:
         return control.retry(_all(args))
     if args.failed:
-        return control.retry(_own(args), sweep=_sweep(args))
-    return control.retry(_own(args), None, _sweep(args))
+        return control.retry(_trusted(args), sweep=_sweep(args))
+    return control.retry(_trusted(args), None, _sweep(args))
 
 
 def reproduce(args: Namespace) -> int:
@@ -190,7 +190,7 @@ def report(args: Namespace) -> None:
     """Writes a page about runs."""
     from tunefleet.doors import report
 
-    report.report(_own(args), args.to, outputs_of(args))
+    report.report(_trusted(args), args.to, outputs_of(args))
 
 
 def evaluate(args: Namespace) -> None:
@@ -246,7 +246,7 @@ def sync(args: Namespace) -> int:
     """Sends runs to Weights & Biases; the exit code."""
     from tunefleet.doors import sync
 
-    return sync.sync(_own(args))
+    return sync.sync(_trusted(args))
 
 
 def rm(args: Namespace) -> int:
@@ -332,7 +332,7 @@ def _named(args: Namespace) -> list[Run]:
     return list({run.paths.root: run for run in runs}.values())
 
 
-def _own(args: Namespace) -> list[Run]:
+def _trusted(args: Namespace) -> list[Run]:
     """The same, to act on them. Raises `RunError` where somebody else may have written what is in one."""
     from tunefleet.launch import register
 
@@ -347,13 +347,15 @@ def _sweep(args: Namespace) -> str:
 
 
 def _shown_run(args: Namespace) -> Run:
+    """The one run that was named, to look at it."""
     from tunefleet.launch import register
 
     return register.only(args.run, outputs_of(args))
 
 
 def _named_run(args: Namespace) -> Run:
+    """The one run that was named, to act on it. Raises `RunError` as `_trusted`."""
     from tunefleet.launch import register
 
-    [run] = register.expect_own([register.only(args.run, outputs_of(args))])
+    [run] = register.expect_own([_shown_run(args)])
     return run

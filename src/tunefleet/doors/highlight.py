@@ -22,13 +22,13 @@ def text(row: RowPreview, colours: bool) -> Text:
     """A row for the console; without colours the tokens in the loss stand between double brackets."""
     shown = Text(f"--- {_head(row)}\n", style="dim" if colours else "")
     cuts = dict(row.cuts)
-    for number, (piece, learns) in enumerate(row.pieces):
+    for number, (piece, in_loss) in enumerate(row.pieces):
         _append_cut(shown, cuts.get(number), colours)
         visible = _visible(piece)
         if colours:
-            shown.append(visible, style=f"not dim {_LEARNT}" if learns else "not dim")
+            shown.append(visible, style=f"not dim {_LEARNT}" if in_loss else "not dim")
         else:
-            shown.append(f"\u27e6{visible}\u27e7" if learns else visible)
+            shown.append(f"\u27e6{visible}\u27e7" if in_loss else visible)
     _append_cut(shown, cuts.get(len(row.pieces)), colours)
     return shown.append("\n")
 
@@ -55,8 +55,8 @@ def _head(row: RowPreview) -> str:
 
 def _marked(row: RowPreview) -> str:
     cuts = {index: f"<del>{_cut(tokens_cut)}</del>" for index, tokens_cut in row.cuts}
-    pieces = ((html.escape(_visible(piece)), learns) for piece, learns in row.pieces)
-    marked = [f"<mark>{piece_html}</mark>" if learns else piece_html for piece_html, learns in pieces]
+    pieces = ((html.escape(_visible(piece)), in_loss) for piece, in_loss in row.pieces)
+    marked = [f"<mark>{piece_html}</mark>" if in_loss else piece_html for piece_html, in_loss in pieces]
     return "".join(cuts.get(number, "") + piece_html for number, piece_html in enumerate([*marked, ""]))
 
 

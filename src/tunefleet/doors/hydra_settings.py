@@ -70,8 +70,8 @@ def complaints(composed: DictConfig, typed: list[str], is_run: bool = True) -> l
     launcher and sweeper may stand there.
     """
     values: Any = OmegaConf.to_container(composed.hydra, resolve=False)
-    own = [*_idle(values), *_groups_chosen(values)] if is_run else []
-    return [*_unlisted(values), *_filled_in(typed, values), *own]
+    of_run = [*_idle(values), *_groups_chosen(values)] if is_run else []
+    return [*_unlisted(values), *_filled_in(typed, values), *of_run]
 
 
 def _idle(values: Mapping[str, Any]) -> Iterator[str]:

@@ -52,8 +52,11 @@ class NamedModel:
         with heavy_imports():
             from tunefleet.runs import text_model  # torch starts here
 
-        assert plan or self.folder
-        opened = text_model.of_run(plan, checkpoint) if plan else text_model.of_folder(Path(str(self.folder)))
+        if plan:
+            opened = text_model.of_run(plan, checkpoint)
+        else:
+            assert self.folder
+            opened = text_model.of_folder(self.folder)
         say_ignored(opened.folder)
         return opened
 

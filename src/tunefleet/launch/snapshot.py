@@ -138,10 +138,8 @@ def create_folder(code_files: Sequence[_File], folder: Path) -> None:
     temporary = _beside(folder)
     disk.expect_room(folder, sum(len(file.content) for file in code_files), files=len(code_files))
     try:
-        with (
-            disk.writing(folder),
-            ThreadPoolExecutor(_AT_ONCE) as pool,
-        ):  # one after another they would wait for the disk each
+        with disk.writing(folder), ThreadPoolExecutor(_AT_ONCE) as pool:
+            # one after another they would wait for the disk each
             list(pool.map(lambda file: file.write(temporary / file.name), code_files))
         files.publish(temporary, folder)
     except OSError:

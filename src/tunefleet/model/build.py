@@ -124,8 +124,8 @@ def _quantised(bits: int) -> dict[str, Any]:
 def _pretrained(
     folder: str, config: PreTrainedConfig, keep_file_dtype: bool, settings: dict[str, Any]
 ) -> PreTrainedModel:
-    try:
-        with weight_files.reading(Path(folder)):
+    with weight_files.reading(Path(folder)):
+        try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -136,10 +136,8 @@ def _pretrained(
                 ignore_mismatched_sizes=True,  # they are refused below, by name
                 **{"dtype": "auto" if keep_file_dtype else torch.float32, **settings},
             )
-    except ConfigError:
-        raise
-    except (OSError, ValueError, UnpicklingError) as error:
-        raise ConfigError(f"model.path: {folder} cannot be loaded: {reason(error)}") from None
+        except (OSError, ValueError, UnpicklingError) as error:
+            raise ConfigError(f"model.path: {folder} cannot be loaded: {reason(error)}") from None
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise ConfigError(
