@@ -63,6 +63,28 @@ TEXTS: list[tuple[BaseException, Cause]] = [
         DistBackendError("[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7) ran for 600000 ms"),
         Cause.LOST_PEER,
     ),
+    (
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        Cause.OUT_OF_MEMORY,
+    ),
+    (
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        Cause.OUT_OF_MEMORY,
+    ),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), Cause.OUT_OF_MEMORY),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), Cause.NODE_FAILURE),
+    (
+        DistBackendError(
+            "NCCL error in: NCCLUtils.cpp:77, invalid usage (run with NCCL_DEBUG=WARN for details)\n"
+            "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\n"
+            "Last error: Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000"
+        ),
+        Cause.ERROR,
+    ),
+    (
+        DistBackendError("NCCL error in: ProcessGroupNCCL.cpp:3690, unhandled cuda error, NCCL version 2.27.5"),
+        Cause.ERROR,
+    ),
     (RuntimeError("CUDA error: uncorrectable ECC error encountered"), Cause.NODE_FAILURE),
     (RuntimeError("CUDA error: unspecified launch failure"), Cause.NODE_FAILURE),
     (OSError(116, "Stale file handle"), Cause.NODE_FAILURE),

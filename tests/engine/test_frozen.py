@@ -29,6 +29,30 @@ def number(made: Any, ranks: int = 1) -> int:
     return combine([fingerprint(made, rank, ranks) for rank in range(ranks)])
 
 
+class Quantised(nn.Linear):
+    """A frozen layer of which bitsandbytes' state has more than its weight."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.requires_grad_(requires_grad=False)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        for name in ("weight.absmax", "weight.quant_map", "weight.quant_state.bitsandbytes__nf4"):
+            destination[prefix + name] = torch.zeros(1)
+
+
+def test_nothing_of_a_quantised_weight_is_in_the_state() -> None:
+    """Of a layer in the model, of the model itself, and not what only begins with the same letters."""
+    made = nn.ModuleDict({"base": Quantised(), "weight": nn.Linear(1, 1, bias=False)})
+    assert "base.weight.absmax" in made.state_dict()  # the control
+    with without_frozen(made):
+        assert set(made.state_dict()) == {"weight.weight"}
+    alone = Quantised()
+    with without_frozen(alone):
+        assert not alone.state_dict()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_bit_and_every_place_counts(dtype: torch.dtype) -> None:
     first = number(model(dtype))

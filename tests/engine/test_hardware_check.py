@@ -132,6 +132,16 @@ def test_the_rank_takes_the_gpu_that_it_sees(tmp_path: Path, monkeypatch: pytest
     assert os.environ["LOCAL_RANK"] == "0"
 
 
+def test_what_mpirun_says_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed ends where LOCAL_RANK and mpirun's number differ."""
+    environment = {"LOCAL_RANK": "5", "OMPI_COMM_WORLD_LOCAL_RANK": "5"}
+    hardware_check.take_device(environment, 0)
+    assert environment == {"LOCAL_RANK": "0", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}
+    environment = {"LOCAL_RANK": "5"}
+    hardware_check.take_device(environment, 0)
+    assert environment == {"LOCAL_RANK": "0"}
+
+
 def test_here_without_gpus_a_run_for_gpus_fails_before_anything_is_read(tmp_path: Path) -> None:
     """What torch itself says on this machine, from the door of a rank: exit 2, one line, no step."""
     if hardware_check.torch.cuda.is_available():

@@ -187,6 +187,14 @@ def test_sharded_ranks_compute_together(tokenizer: Any, sharded: bool, calls: li
     assert [len(prompts_seen(Rank(number, 2), tokenizer, sharded)) for number in range(2)] == calls
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+def test_ranks_that_share_one_copy_wait_for_each_other(tokenizer: Any, sharded: bool) -> None:
+    """The group is of copies, and one copy may be sharded over several GPUs, which may differ in an equal best token."""
+    stub = Stub(sharded)
+    answers(stub, Rank(0, 1), tokenizer, ["a"], LIMITS)
+    assert [call["synced_gpus"] for call in stub.model.calls] == [sharded]
+
+
 def test_sharded_ranks_stop_together(tokenizer: Any) -> None:
     stub = Stub(sharded=True)
     answers(stub, Rank(0, 2), tokenizer, PROMPTS, LIMITS)

@@ -27,7 +27,12 @@ from tunefleet.base.status import Cause
 _SIGNS = (
     (Cause.DISK, ("No space left on device", "Disk quota exceeded", "Read-only file system", "Input/output error")),
     (Cause.OUT_OF_MEMORY, ("out of memory", "not enough memory", "cannot allocate memory", "MemoryError")),
+    (
+        Cause.OUT_OF_MEMORY,
+        ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "cublasCreate"),
+    ),  # as cuBLAS says it
     (Cause.ERROR, ("device-side assert",)),  # an index out of range: another machine would raise the same
+    (Cause.ERROR, ("Duplicate GPU", "ncclInvalidUsage", "ncclInvalidArgument", "unhandled cuda error")),
     (Cause.LOST_PEER, ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "DistNetworkError", "DistStoreError")),
     (Cause.LOST_PEER, ("recvValue failed", "failed to recv", "Timed out waiting")),  # gloo and torch's key store
     (Cause.NODE_FAILURE, ("CUDA error", "ECC error", "uncorrectable", "Stale file handle")),

@@ -66,18 +66,28 @@ def any_frozen(module: nn.Module) -> bool:
 
 @contextmanager
 def without_frozen(module: nn.Module) -> Iterator[None]:
-    """Within it, the state of `module` holds no frozen weight: not under the second name of a tied one either."""
+    """Within it, the state of `module` holds no frozen weight: not under the second name of a tied one either.
+
+    Nor what a quantised weight keeps beside itself, under names that begin with its own (`weight.absmax`).
+    """
 
     def drop(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-        for name, weight in module.named_parameters(remove_duplicate=False):
-            if not weight.requires_grad:
-                state.pop(prefix + name, None)
+        weights = module.named_parameters(remove_duplicate=False)
+        names = {prefix + name for name, weight in weights if not weight.requires_grad}
+        for key in [key for key in state if key in names or _owners(key) & names]:
+            del state[key]
 
     handle = module.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         handle.remove()
+
+
+def _owners(key: str) -> set[str]:
+    """The names that `key` begins with, dot by dot."""
+    parts = key.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
 def _frozen(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

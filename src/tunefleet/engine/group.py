@@ -52,7 +52,7 @@ class ProcessGroup:
 
     def barrier(self) -> None:
         """Waits for every rank."""
-        distributed.barrier()
+        barrier(self.device)
 
     def wait_for_first(self, act: Callable[[], Value]) -> Value | None:
         """What `act` returns on rank 0, None elsewhere. The others wait without a collective, whose time would run out,
@@ -79,8 +79,13 @@ class ProcessGroup:
 
     def destroy(self) -> None:
         """The last call of a run that went well; without it some good runs abort at exit."""
-        distributed.barrier()
+        barrier(self.device)
         distributed.destroy_process_group()
+
+
+def barrier(device: torch.device) -> None:
+    """Waits for every rank; NCCL is told on which GPU, or it would guess, and say so."""
+    distributed.barrier(device_ids=None if device.type == "cpu" else [device.index])
 
 
 class DataParallelGroup:
@@ -123,11 +128,11 @@ def join(watched: bool = False) -> ProcessGroup:
     if watched:
         torch_private.set_time_limit(_WATCHED)
     torch_private.guard_builds()
-    deepspeed_private.skip_shm_extension()
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    deepspeed_private.skip_shm_extension(backend)
     deepspeed_private.import_muon()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
     limit = _WATCHED if watched else default_pg_timeout
     if not distributed.is_initialized():  # a process joins once
         rendezvous.stay_on_loopback(os.environ, backend, limit)

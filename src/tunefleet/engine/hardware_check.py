@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +48,16 @@ def expect_planned(plan: Plan) -> None:
     if complaints := misfits(plan, hardware, environment):
         raise RunError(*complaints)
     if plan.layout.device == "cuda" and index is not None:
-        environment["LOCAL_RANK"] = str(index)
+        take_device(environment, index)
     if environment.get("RANK", "0") == "0":
         for note in slower(plan, hardware):
             print(f"note: {note}")
+
+
+def take_device(environment: MutableMapping[str, str], index: int) -> None:
+    """From now on this process is number `index` of its host, for DeepSpeed, which compares both variables."""
+    names = {"LOCAL_RANK", *({"OMPI_COMM_WORLD_LOCAL_RANK"} & environment.keys())}
+    environment.update(dict.fromkeys(names, str(index)))
 
 
 def device_index(local_rank: int, gpus: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tunefleet.base.errors import RunError
 from tunefleet.engine import saved_state
-from tunefleet.engine.saved_state import SavedParameter, SavedState
+from tunefleet.engine.saved_state import SavedState
 from tunefleet.libraries import deepspeed_private
 
 
@@ -44,6 +44,7 @@ def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
         )
     with torch.no_grad(), deepspeed_private.partitioned(engine):
         optimizer = deepspeed_private.client_optimizer(engine)
+        settings = {weight: group for group in optimizer.param_groups for weight in group["params"]}
         for shard in _shards(engine, stage):
             parameter = saved.parameters[shard.name]
             _fill(shard.flat, shard, parameter.values)
@@ -51,7 +52,7 @@ def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
             for key, parts in parameter.states.items():
                 state.setdefault(key, _empty_state(shard.flat, parts[0].dtype))
                 _fill(state[key], shard, parts)
-            state.update(_copied(parameter))
+            state.update(beside(shard.flat, parameter.scalars, settings[shard.flat]))
         _update_weights(engine, stage, saved)
     for name, buffer in engine.module.named_buffers():
         if name in saved.buffers:
@@ -92,9 +93,18 @@ def _empty_state(flat: Tensor, saved: torch.dtype) -> Tensor:
     return torch.zeros_like(flat.detach(), dtype=flat.dtype if saved.is_floating_point else saved)
 
 
-def _copied(parameter: SavedParameter) -> dict[str, Any]:
-    """Scalars of its own for each tensor of an optimizer, which counts its steps in them."""
-    return {key: value.clone() if torch.is_tensor(value) else value for key, value in parameter.scalars.items()}
+def beside(weight: Tensor, scalars: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Scalars of its own for a tensor of an optimizer, which counts its steps in them.
+
+    `settings` are those of its group. torch's fused and capturable kernels read them in fp32 on the device of `weight`,
+    and all others on the CPU, as `Optimizer.load_state_dict` leaves them.
+    """
+    on_device = settings.get("fused") or settings.get("capturable")
+    target: dict[str, Any] = {"device": weight.device, "dtype": torch.float32} if on_device else {}
+    return {
+        key: value.to(**target, copy=True) if torch.is_tensor(value) else value  # the file's memory is not written
+        for key, value in scalars.items()
+    }
 
 
 def _update_weights(engine: Any, stage: int, saved: SavedState) -> None:

@@ -20,6 +20,13 @@ def move_parameters(module: nn.Module, device: torch.device, dtype: torch.dtype,
         masters.keep(weight, values)
 
 
+def move_buffers(module: nn.Module, device: torch.device) -> None:
+    """Every buffer of `module` on `device`, as it is: DeepSpeed moves none of a model whose weights are sharded."""
+    for part in module.modules():
+        for name, values in part.named_buffers(recurse=False):
+            setattr(part, name, values.to(device))  # torch keeps it a buffer
+
+
 def shard_parameters(
     module: nn.Module, config: dict[str, Any], rank: int, dtype: torch.dtype, masters: MasterWeights
 ) -> None:

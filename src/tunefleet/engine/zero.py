@@ -24,7 +24,7 @@ from tunefleet.engine.group import DataParallelGroup, ProcessGroup
 from tunefleet.engine.master_weights import MasterWeights
 from tunefleet.engine.nvme_offload import expect_nvme_offload, expect_saveable
 from tunefleet.engine.sequence_shard import sequence_shard
-from tunefleet.engine.shard_parameters import move_parameters, shard_parameters
+from tunefleet.engine.shard_parameters import move_buffers, move_parameters, shard_parameters
 from tunefleet.engine.shard_writer import ShardWriter
 from tunefleet.engine.step_parts import part
 from tunefleet.engine.update_gate import UpdateGate
@@ -69,6 +69,7 @@ class ZeroEngine:
         dtype = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
         if not self._plan.reads_one_by_one:
             return masters
+        move_buffers(learner, self._group.device)
         if stage == 3:
             shard_parameters(learner, self._plan.engine, self._group.rank, dtype, masters)
         else:

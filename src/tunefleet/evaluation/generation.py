@@ -64,7 +64,7 @@ def generate(
     rank_batches = batches[group.rank :: group.size]
     if engine.sharded and batches:  # all ranks must compute together: one without a batch left repeats the first
         rank_batches += [batches[0]] * (-(-len(batches) // group.size) - len(rank_batches))
-    act = partial(_generate, engine, group.size, tokenizer, prompts, limits, decoding)
+    act = partial(_generate, engine, tokenizer, prompts, limits, decoding)
     size = PartSize(limits.batch, "evaluation.generate_batch")
     generated: dict[int, tuple[str, float]] = {}
     common = len(batches) // group.size
@@ -77,7 +77,6 @@ def generate(
 
 def _generate(
     engine: Evaluable,
-    ranks: int,
     tokenizer: Any,
     prompts: Sequence[str],
     limits: Limits,
@@ -105,7 +104,7 @@ def _generate(
             pad_token_id=tokenizer.pad_token_id,
             logits_processor=LogitsProcessorList([choice]),
             stopping_criteria=StoppingCriteriaList(criteria),
-            synced_gpus=engine.sharded and ranks > 1,
+            synced_gpus=engine.sharded,
         )
     ends = _Ends(tokenizer, stops, decoding.stop_texts)
     rows = [ends.cut(ids) for ids in outputs[:, start:].tolist()]

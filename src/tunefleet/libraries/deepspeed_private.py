@@ -33,9 +33,13 @@ GPU saves a DynamicLossScaler, everything else a LossScaler."""
 # Start
 
 
-def skip_shm_extension() -> None:
-    """Leaves out an extension that `init_distributed` would build: 40 s of C++ before the first step."""
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+def skip_shm_extension(backend: str) -> None:
+    """Leaves out an extension that `init_distributed` would build for gloo: 40 s of C++ before the first step.
+
+    For NCCL there is none, and to look whether there is would start compilers on every rank.
+    """
+    if backend == "gloo":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def import_muon() -> None:
