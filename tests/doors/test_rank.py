@@ -14,7 +14,9 @@ import pytest
 from tests.plans import tiny_plan
 from tunefleet.base import status
 from tunefleet.base.status import Cause, State, Status
+from tunefleet.doors import rank
 from tunefleet.plan import Plan
+from tunefleet.plan.processes.slurm_job import Job
 
 RANK = """
 import signal, sys
@@ -24,6 +26,23 @@ from tunefleet.plan import Plan
 rank.train_plan = lambda plan: signal.raise_signal(int(sys.argv[2]))
 sys.exit(rank.run(Plan.read(Path(sys.argv[1]))))
 """
+
+
+@pytest.mark.parametrize(
+    ("job", "asked", "cores", "threads"),
+    [(True, None, 64, "8"), (True, 6, 64, "2"), (False, None, 64, "2"), (True, None, 4, "2")],
+)
+def test_a_job_that_asks_for_no_cores_uses_those_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: bool, asked: int | None, cores: int, threads: str
+) -> None:
+    """Optimizers on the CPU would else take one core of sixty-four."""
+    plan = replace(tiny_plan(tmp_path, ranks=8), threads=2, job=Job(1, 8, 0, 60, {}) if job else None)
+    plan = replace(plan, config=replace(plan.config, launch=replace(plan.config.launch, cpus_per_task=asked)))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("OMP_NUM_THREADS", None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    rank.prepare_environment(plan)
+    assert os.environ["OMP_NUM_THREADS"] == threads
 
 
 def signal_rank(plan: Plan, number: int, rank: int = 0) -> tuple[int, str, Status]:

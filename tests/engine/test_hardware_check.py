@@ -15,6 +15,7 @@ from tests.plans import tiny_plan
 from tunefleet.base.errors import RunError
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
+from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.train import Precision
 from tunefleet.engine import hardware_check
 from tunefleet.engine.hardware_check import Hardware, device_index, misfits, slower
@@ -79,6 +80,17 @@ def test_other_hardware_than_planned(tmp_path: Path, case: str) -> None:
     assert complaint in found
     assert found.startswith("node7: ")
     assert misfits(planned(tmp_path, **settings), H100, of()) == []  # the control
+
+
+def test_zeropp_sees_every_gpu_of_its_machine(tmp_path: Path) -> None:
+    """DeepSpeed counts the GPUs that a process sees, and would end with an assertion, or sum over a group of one."""
+    zeropp = {"name": "zeropp", "zero_stage": 3, "quantized_gradients": True}
+    plan = replace(planned(tmp_path), config=replace(planned(tmp_path).config, parallel=ParallelConfig(**zeropp)))
+    assert misfits(plan, H100, of()) == []
+    (complaint,) = misfits(plan, replace(H100, gpus=1), of())
+    assert (
+        "zeropp needs every process to see the GPUs of all 8 processes of its machine, and this one sees 1" in complaint
+    )
 
 
 def test_a_gpu_for_which_deepspeed_has_no_fp16(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_sharded_ranks_compute_together(tokenizer: Any, sharded: bool, calls: li
 
 @pytest.mark.parametrize("sharded", [False, True])
 def test_ranks_that_share_one_copy_wait_for_each_other(tokenizer: Any, sharded: bool) -> None:
-    """The group is of copies, and one copy may be sharded over several GPUs, which may differ in an equal best token."""
+    """The group is of copies: one may be sharded over several GPUs, which may differ in two equally good tokens."""
     stub = Stub(sharded)
     answers(stub, Rank(0, 1), tokenizer, ["a"], LIMITS)
     assert [call["synced_gpus"] for call in stub.model.calls] == [sharded]

@@ -46,6 +46,11 @@ def test_every_private_name_is_there(owner: Any, name: str) -> None:
         (deepspeed.DeepSpeedEngine, "self._copy_recovery_script(save_path)"),
         (deepspeed.zero.Init, "param.convert_to_zero_parameters ="),
         (deepspeed.zero.Init, "param.ds_numel ="),
+        (
+            deepspeed.zero.Init,
+            "param.data = param.data.to(self.local_device)\n            self._zero_init_param(param)",
+        ),
+        (deepspeed.DeepSpeedEngine, "self.module.to(self.device)"),
         (deepspeed.zero.Init, "param.ds_tensor ="),
         (deepspeed.pipe.PipelineModule, "p.ds_pipe_replicated = True"),
         (deepspeed.PipelineEngine, "self._INSTRUCTION_MAP[type(cmd)]"),

@@ -27,6 +27,29 @@ def test_auto_is_what_the_machine_computes_with(machine: Machine, chosen: str, p
     assert plan.identity == planned(Machine(gpus=machine.gpus), train={"precision": chosen}).identity
 
 
+@pytest.mark.parametrize(("kind", "chosen"), [("V100-32G", "fp16"), ("T4-16G", "fp16"), ("A100-80G", "bf16")])
+def test_auto_on_a_gpu_is_what_it_multiplies(kind: str, chosen: str, planned: Planned) -> None:
+    """torch emulates bf16 on a V100, several times slower, and says nothing."""
+    plan = planned(Machine(gpus=1), plan={"machine": f"1x{kind}"})
+    assert plan.config.train.precision.value == chosen
+    assert any("auto is fp16: this GPU does not multiply bf16" in note for note in plan.notes) == (chosen == "fp16")
+    typed = planned(Machine(gpus=1), plan={"machine": f"1x{kind}"}, train={"precision": "bf16"})
+    assert any("does not multiply bf16, and the run will end" in note for note in typed.notes) == (chosen == "fp16")
+
+
+def test_sums_of_gradients_are_said_to_be_fp32(planned: Planned) -> None:
+    def says(gpus: int, stage: int) -> bool:
+        plan = planned(Machine(gpus=gpus), parallel={"name": f"zero{stage}", "zero_stage": stage})
+        return any("gradients are summed over 8 GPUs in fp32" in note for note in plan.notes)
+
+    assert [says(gpus, stage) for gpus, stage in ((8, 2), (1, 2), (8, 0), (0, 2))] == [True, False, False, False]
+
+
+def test_fp32_on_a_gpu_says_what_it_costs(planned: Planned) -> None:
+    notes = planned(Machine(gpus=1), train={"precision": "fp32"}).notes
+    assert any("true fp32 on a GPU (no TF32)" in note for note in notes)
+
+
 def test_a_format_that_was_asked_for_is_kept_and_its_price_told(planned: Planned) -> None:
     plan = planned(OLD, train={"precision": "bf16"})
     assert plan.config.train.precision.value == "bf16"

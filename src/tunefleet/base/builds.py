@@ -6,6 +6,7 @@ torch marks a build by a file `lock`, waits for it to go, for ever and without a
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,11 @@ _LOOK = 0.5  # seconds
 _OF_THIS_MACHINE = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs")
 _OF_THIS_CONTAINER = ("overlay", "tmpfs", "ramfs")
 _FIRST_PROCESSES = "pid:[4026531836]"  # the namespace of a machine's own processes, as Linux numbers it
+
+
+def put_ninja_on_path() -> None:
+    """ninja, which builds, is installed beside this Python, which need not be on the PATH."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}"
 
 
 @contextmanager

@@ -150,11 +150,18 @@ def prepare_environment(plan: Plan) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs that are there all the same are not the plan's
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are three times slower on a busy CPU
-    os.environ.setdefault("OMP_NUM_THREADS", str(plan.threads))
+    os.environ.setdefault("OMP_NUM_THREADS", str(_threads(plan, len(os.sched_getaffinity(0)))))
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
     warnings.filterwarnings("ignore", "`torch.distributed.", FutureWarning)  # DeepSpeed's calls, twice a step
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _threads(plan: Plan, cores: int) -> int:
+    """Of each process. A job that asks for no cores has those that its cluster gives, which nobody knew before."""
+    if not plan.job or plan.config.train.threads or plan.config.launch.cpus_per_task:
+        return plan.threads
+    return max(plan.threads, cores // plan.layout.processes_here)
 
 
 def _report(rank: int, error: BaseException) -> None:

@@ -101,7 +101,18 @@ def _gpus(plan: Plan, hardware: Hardware, environment: Mapping[str, str]) -> lis
     local = int(environment.get("LOCAL_RANK", 0))
     if device_index(local, hardware.gpus) is None:
         return [_without_device(local, hardware, environment)]
-    return [*_gpu_memory(plan, hardware), *_dtype(plan, hardware)]
+    return [*_all_to_all(plan, hardware), *_gpu_memory(plan, hardware), *_dtype(plan, hardware)]
+
+
+def _all_to_all(plan: Plan, hardware: Hardware) -> list[str]:
+    """DeepSpeed makes the groups in which ZeRO++ sums gradients of as many ranks as a process sees GPUs."""
+    if not plan.config.parallel.quantized_gradients or hardware.gpus == plan.layout.processes_here:
+        return []
+    return [
+        f"{hardware.host}: {plan.config.parallel.name} needs every process to see the GPUs of all "
+        f"{plan.layout.processes_here} processes of its machine, and this one sees {hardware.gpus}. "
+        "Leave --gpus-per-task and --gpu-bind out, or use parallel.quantized_gradients=false."
+    ]
 
 
 def _dtype(plan: Plan, hardware: Hardware) -> list[str]:

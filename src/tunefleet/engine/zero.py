@@ -6,6 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from tunefleet.base.mode import evaluation_mode
 from tunefleet.config.train import Precision
 from tunefleet.contracts import LR_RATIO, CheckpointFile, MicroBatch, Refusal, StepResult, UpdateRule, any_finite
 from tunefleet.engine import frozen, replicas, reshard, shards, tensor_parallel
+from tunefleet.engine.cuda_extensions import expect_cuda_compiler
 from tunefleet.engine.dtypes import torch_dtype
 from tunefleet.engine.grad_clipping import clip_global_norm
 from tunefleet.engine.group import DataParallelGroup, ProcessGroup
@@ -54,12 +56,14 @@ class ZeroEngine:
         self._copies = DataParallelGroup(group, plan.layout)
         self._learning_rate = learning_rate
         self._step = 0
+        expect_cuda_compiler(plan.config.parallel)
         expect_nvme_offload(plan.config.parallel)
         self._frozen = frozen.any_frozen(learner)
         self._trained = _names(learner, optimizer)
         masters = self._prepare(learner)
         grid = tensor_parallel.grid(plan.layout)
-        self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
+        with deepspeed_private.unmoved(learner) if self._shards_later else nullcontext():
+            self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
         masters.set()
         self._gate = UpdateGate(deepspeed_private.client_optimizer(self._engine))
 
@@ -67,14 +71,19 @@ class ZeroEngine:
         """Reads the weights, and shards them at stage 3; returns what master weights must start from."""
         stage, masters = self._plan.config.parallel.zero_stage, MasterWeights()
         dtype = torch_dtype(self._plan.config.train.precision if stage else Precision.FP32)
+        move_buffers(learner, self._group.device)
         if not self._plan.reads_one_by_one:
             return masters
-        move_buffers(learner, self._group.device)
         if stage == 3:
             shard_parameters(learner, self._plan.engine, self._group.rank, dtype, masters)
         else:
             move_parameters(learner, self._group.device, dtype, masters)
         return masters
+
+    @property
+    def _shards_later(self) -> bool:
+        """Whether DeepSpeed shards the weights itself, for ZeRO++ and NVMe: each is moved to the GPU for it."""
+        return self._plan.config.parallel.zero_stage == 3 and not self._plan.reads_one_by_one
 
     @property
     def model(self) -> nn.Module:

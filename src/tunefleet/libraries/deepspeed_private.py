@@ -62,6 +62,18 @@ def zero_3_sharder(config: dict[str, Any], dtype: torch.dtype) -> Callable[[nn.P
     return lambda weight: convert(param_list=[weight])
 
 
+@contextlib.contextmanager
+def unmoved(module: nn.Module) -> Iterator[None]:
+    """Within it a new engine does not move `module` to its GPU at once: stage 3 moves every weight when it shards it
+    (`Init._convert_to_zero_parameters`), and no GPU need hold the whole model.
+    """
+    vars(module)["to"] = lambda device: module
+    try:
+        yield
+    finally:
+        del vars(module)["to"]
+
+
 def own_shard(weight: nn.Parameter) -> Tensor | None:
     """This rank's shard of a weight, filled up with zeros to the common size; None where ZeRO-3 has not sharded it."""
     return getattr(weight, "ds_tensor", None)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 from deepspeed.ops.adam import DeepSpeedCPUAdam
 from torch.optim import Optimizer
 
+from tunefleet.base import builds
 from tunefleet.base.errors import RunError
 from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
 from tunefleet.libraries import torch_private
@@ -40,7 +38,7 @@ class _Resumable(DeepSpeedCPUAdam):  # type: ignore[misc]  # DeepSpeed has no ty
 
 def cpu_adam(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     """DeepSpeed's CPU Adam or AdamW. Raises `RunError` where it cannot be built."""
-    _put_ninja_on_path()
+    builds.put_ninja_on_path()
     torch_private.guard_builds()
     decoupled = config.name is OptimizerName.ADAMW
     try:
@@ -51,8 +49,3 @@ def cpu_adam(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise RunError(f"DeepSpeed's CPU Adam cannot be built: {reason}. Use optimizer.cpu_kernel=torch.") from error
     return optimizer
-
-
-def _put_ninja_on_path() -> None:
-    """ninja is installed beside this Python, which need not be on the PATH."""
-    os.environ["PATH"] = f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}"

@@ -44,8 +44,9 @@ def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> 
     if complaint := data_rules.unprepared(config):
         raise ConfigError(complaint)
     machine, typed_precision = _machine(config, machine), config.train.precision
-    typed = precision.resolved(_absolute(config), machine)
     complaints: list[str] = []
+    gpu = _collect(lambda: cluster_of(config, machine).gpu, complaints) if machine.gpus else None
+    typed = precision.resolved(_absolute(config), machine, gpu)
     config, start_notes = _collect(lambda: start_from.applied(typed), complaints) or (typed, ())
     slurm_job = _collect(lambda: job(config.launch), complaints) if expected(config.launch) else None
     degrees = _collect(lambda: layout(config.parallel, config.launch, machine), complaints)
@@ -62,7 +63,7 @@ def make(config: RunConfig, machine: Machine, overrides: Sequence[str] = ()) -> 
     config = answers.resolved(config, degrees, _parameters(model))
     plan = _plan(config, degrees, model, split, machine)
     _expect_profiled_steps(plan)
-    all_notes = (*start_notes, *choice_notes, *precision.notes(typed_precision, machine), *plan.notes)
+    all_notes = (*start_notes, *choice_notes, *precision.notes(typed_precision, machine, gpu), *plan.notes)
     expectation = _expected(plan, machine)
     return replace(plan, job=slurm_job, overrides=tuple(overrides), notes=all_notes, expected=expectation)
 

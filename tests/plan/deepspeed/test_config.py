@@ -36,9 +36,15 @@ PRECISION: dict[tuple[int, str], dict[str, Any]] = {
 CLIP = {0: 0.0, 1: 0.75, 2: 0.75, 3: 0.75}  # at stage 0 our engine clips
 
 
-def told(stage: int, precision: str, clip: float = 0.75) -> dict[str, Any]:
+SUMS = {(stage, dtype): {"communication_data_type": "fp32"} for stage in (1, 2, 3) for dtype in ("bf16", "fp16")}
+
+
+TWO_CPUS = Layout(2, 2, 2, "cpu")
+
+
+def told(stage: int, precision: str, clip: float = 0.75, degrees: Layout = TWO_CPUS) -> dict[str, Any]:
     train = TrainConfig(micro_batch=4, precision=Precision(precision), clip=clip)
-    return engine_config(ParallelConfig(zero_stage=stage), train, Batch(4, 8, 2), Layout(2, 2, 2, "cpu"))
+    return engine_config(ParallelConfig(zero_stage=stage), train, Batch(4, 8, 2), degrees)
 
 
 @pytest.mark.parametrize(("stage", "precision"), PRECISION)
@@ -52,7 +58,31 @@ def test_the_whole_dictionary(stage: int, precision: str) -> None:
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
         **PRECISION[stage, precision],
+        **SUMS.get((stage, precision), {}),
     }
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("degrees", "overlaps"),
+    [
+        (Layout(8, 8, 8, "cuda"), True),
+        (Layout(1, 1, 1, "cuda"), False),
+        (Layout(8, 8, 8, "cpu"), False),
+        (Layout(8, 4, 8, "cuda", pipeline=2), False),
+    ],
+    ids=["8 GPUs", "1 GPU", "8 CPUs", "pipeline"],
+)
+def test_gradients_are_summed_beside_the_backward_pass_where_deepspeed_can(
+    stage: int, degrees: Layout, overlaps: bool
+) -> None:
+    """At stage 3 it does so by itself."""
+    zero = told(stage, "bf16", degrees=degrees)["zero_optimization"]
+    assert zero == {"stage": stage, **({"overlap_comm": True} if overlaps and stage in (1, 2) else {})}
+
+
+def test_one_process_sums_nothing() -> None:
+    assert "communication_data_type" not in told(2, "bf16", degrees=Layout(1, 1, 1, "cuda"))
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

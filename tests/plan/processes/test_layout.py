@@ -50,6 +50,36 @@ def test_more_processes_than_the_strategy_can_use(processes: int | None, machine
 
 
 @pytest.mark.parametrize(
+    ("processes", "machine", "message"),
+    [
+        (2, Machine(gpus=1), r"launch\.processes: 2 processes and 1 GPU: .* Use launch\.processes=1, or CUDA_VISIBLE"),
+        (9, Machine(gpus=8), r"9 processes and 8 GPUs"),
+        (
+            None,
+            Machine(gpus=2, world_size=8, processes_here=4, launcher="srun"),
+            r"4 processes were started where 2 GPUs",
+        ),
+    ],
+)
+def test_each_process_needs_a_gpu_of_its_own(processes: int | None, machine: Machine, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        layout(DDP, LaunchConfig(processes=processes), machine)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        Machine(gpus=1, world_size=8, processes_here=8, launcher="srun"),  # --gpus-per-task=1: each sees another one
+        Machine(gpus=8, world_size=16, processes_here=8, launcher="torchrun"),
+        Machine(gpus=8),
+        Machine(),
+    ],
+)
+def test_one_gpu_for_each_process_is_enough(machine: Machine) -> None:
+    assert layout(DDP, LaunchConfig(processes=None if machine.world_size else 4), machine).world_size in (4, 8, 16)
+
+
+@pytest.mark.parametrize(
     ("degrees", "world", "expected"),
     [
         ({}, 4, [0, 1, 2, 3]),

@@ -17,12 +17,25 @@ def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, de
         **batch_keys(batch, degrees),
         **(_PIPELINE if degrees.pipeline > 1 else {}),
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
-        "zero_optimization": {"stage": parallel.zero_stage, **offload.zero(parallel, degrees)},
+        "zero_optimization": _zero(parallel, degrees),
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
         **offload.added(parallel),
         **_precision(parallel, train),
+        **(_SUMS if sums_16bit_gradients(parallel, train, degrees) else {}),
     }
+
+
+def sums_16bit_gradients(parallel: ParallelConfig, train: TrainConfig, degrees: Layout) -> bool:
+    """Whether gradients of 16 bits are summed over processes; stage 0 has fp32 ones."""
+    return degrees.replicas > 1 and parallel.zero_stage > 0 and train.precision is not Precision.FP32
+
+
+def _zero(parallel: ParallelConfig, degrees: Layout) -> dict[str, Any]:
+    """On GPUs gradients are summed beside the backward pass; stage 3 does so by itself, and a pipeline cannot."""
+    overlaps = degrees.replicas > 1 and degrees.pipeline == 1 and degrees.device == "cuda"
+    overlap = {"overlap_comm": True} if overlaps and parallel.zero_stage in (1, 2) else {}
+    return {"stage": parallel.zero_stage, **overlap, **offload.zero(parallel, degrees)}
 
 
 def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
@@ -49,4 +62,5 @@ def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
 
 
 _PIPELINE = {"pipeline": {"pipe_partitioned": False, "grad_partitioned": False}}  # ranks send whole tensors
+_SUMS = {"communication_data_type": "fp32"}  # DeepSpeed would sum bf16 in bf16, and round after every summand
 _NO_CLIP = 1e30  # 0 would turn the gradient norm off with the clipping

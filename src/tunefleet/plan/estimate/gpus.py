@@ -35,6 +35,13 @@ class Gpu:
     host: float
     """GiB of host memory for each GPU: an assumption on usual hosts."""
     mfu: float = 0.4
+    capability: float = 8.0
+    """CUDA compute capability, at least: below 8.0 torch emulates bf16, slowly."""
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it multiplies bf16 itself."""
+        return self.capability >= 8.0
 
 
 GPUS: dict[str, Gpu] = {
@@ -45,11 +52,11 @@ GPUS: dict[str, Gpu] = {
     "A100-40G": Gpu(39.4, 312, 300, 25, 128, 0.45),
     "L40S-48G": Gpu(44.4, 362, 32, 3, 128),
     "A6000-48G": Gpu(47.4, 155, 32, 3, 128),
-    "V100-32G": Gpu(31.7, 125, 150, 6, 64, 0.35),
-    "V100-16G": Gpu(15.8, 125, 150, 6, 64, 0.35),
+    "V100-32G": Gpu(31.7, 125, 150, 6, 64, 0.35, capability=7.0),
+    "V100-16G": Gpu(15.8, 125, 150, 6, 64, 0.35, capability=7.0),
     "A10G-24G": Gpu(22.1, 70, 16, 3, 48),
     "L4-24G": Gpu(22.0, 121, 16, 3, 48),
-    "T4-16G": Gpu(14.6, 65, 8, 1.5, 48, 0.3),
+    "T4-16G": Gpu(14.6, 65, 8, 1.5, 48, 0.3, capability=7.5),
     "RTX4090-24G": Gpu(23.6, 165, 32, 1.25, 64),
     "RTX3090-24G": Gpu(23.7, 71, 32, 1.25, 64),
 }
@@ -140,7 +147,7 @@ def _from_file(path: Path) -> Cluster:
 def _own_gpu(path: Path, values: Mapping[str, Any], measures: dict[str, float]) -> Gpu:
     if "gpu" in values:
         return replace(_named(str(values["gpu"])), **measures)
-    missing = [field.name for field in fields(Gpu) if field.name not in (*measures, "mfu")]
+    missing = [field.name for field in fields(Gpu) if field.name not in (*measures, "mfu", "capability")]
     if missing:
         raise ConfigError(f"{path}: lacks {', '.join(missing)}. Give them, or gpu: with a known name.")
     return Gpu(**measures)

@@ -57,6 +57,8 @@ def layout(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine) -> 
     """The layout on `machine`. Raises `ConfigError` where the strategy cannot use that many processes."""
     world = _world_size(parallel, launch, machine)
     degrees = {name: getattr(parallel, name) for name in ("tensor", "pipeline", "sequence")}
+    if complaint := _without_gpu(launch, machine, world):
+        raise ConfigError(complaint)
     copies, remainder = divmod(world, prod(degrees.values()))
     if remainder or not copies:
         raise ConfigError(_does_not_divide(degrees, world))
@@ -98,6 +100,20 @@ def _world_size(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine
             f"parallel: {parallel.name} uses {most} process and this run has {world}. Use parallel=ddp, or {fewer}."
         )
     return most
+
+
+def _without_gpu(launch: LaunchConfig, machine: Machine, world: int) -> str:
+    """More processes than GPUs would share one, and NCCL refuses that. One GPU may be another one for each process."""
+    here = machine.processes_here or world
+    if not machine.gpus or here <= machine.gpus or (machine.launcher and machine.gpus == 1):
+        return ""
+    gpus = f"{machine.gpus} GPU{'s' * (machine.gpus > 1)}"
+    if not launch.processes:
+        return f"{here} processes were started where {gpus} can be seen: each needs one. Start {machine.gpus}."
+    return (
+        f"launch.processes: {launch.processes} processes and {gpus}: each process needs one. "
+        f"Use launch.processes={machine.gpus}, or CUDA_VISIBLE_DEVICES= (empty) for the CPU."
+    )
 
 
 def _does_not_divide(degrees: dict[str, int], world: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
 from tunefleet.config.train import Precision
+from tunefleet.plan.deepspeed.config import sums_16bit_gradients
 from tunefleet.plan.paths import generation_file
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
@@ -40,6 +41,9 @@ def _length(config: RunConfig) -> Iterator[str]:
 def _processes(config: RunConfig, layout: Layout) -> Iterator[str]:
     if config.parallel.zero_stage and layout.replicas == 1:
         yield f"{config.parallel.name} shards nothing: there is one copy of the model."
+    if sums_16bit_gradients(config.parallel, config.train, layout) and layout.device == "cuda":
+        dtype = config.train.precision.value
+        yield f"gradients are summed over {layout.replicas} GPUs in fp32: exact, and twice the traffic of {dtype}."
     if layout.processes_here % layout.tensor:
         yield "tensor-parallel ranks are on different machines, and every layer waits for the network between them."
 
