@@ -82,6 +82,13 @@ class StepResult:
     micro_losses: tuple[float, ...] = ()
     data_seconds: float = 0.0
     """How long this rank waited for the step's data, which `seconds` does not hold."""
+    wall_seconds: float = 0.0
+    """From the question whether to go on to the end of the step: `seconds`, `data_seconds` and what is between."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all ranks, padding among them, at the pace at which steps follow each other."""
+        return self.tokens / max(self.wall_seconds, self.seconds + self.data_seconds)
 
 
 @dataclass(frozen=True)

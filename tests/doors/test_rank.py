@@ -29,6 +29,31 @@ sys.exit(rank.run(Plan.read(Path(sys.argv[1]))))
 
 
 @pytest.mark.parametrize(
+    ("device", "preset", "torch", "expected"),
+    [
+        ("cuda", {}, "2.13.0+cu129", {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}),
+        ("cuda", {}, "2.8.1", {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}),
+        ("cuda", {"PYTORCH_CUDA_ALLOC_CONF": "x"}, "2.13.0", {"PYTORCH_CUDA_ALLOC_CONF": "x"}),
+        ("cpu", {}, "2.13.0", {}),
+    ],
+)
+def test_the_allocator_of_a_gpu_leaves_no_holes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    preset: dict[str, str],
+    torch: str,
+    expected: dict[str, str],
+) -> None:
+    plan = tiny_plan(tmp_path)
+    monkeypatch.setattr(os, "environ", dict(preset))
+    monkeypatch.setattr(rank, "version", lambda package: torch)
+    rank.prepare_environment(replace(plan, layout=replace(plan.layout, device=device)))
+    assert {name: value for name, value in os.environ.items() if "ALLOC_CONF" in name} == expected
+    assert ("CUDA_VISIBLE_DEVICES" in os.environ) == (device == "cpu")
+
+
+@pytest.mark.parametrize(
     ("job", "asked", "cores", "threads"),
     [(True, None, 64, "8"), (True, 6, 64, "2"), (False, None, 64, "2"), (True, None, 4, "2")],
 )

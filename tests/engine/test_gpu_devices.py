@@ -27,7 +27,7 @@ def test_steps_of_a_resharded_optimizer_are_where_torch_would_load_them(settings
     saved["param_groups"][0].update(settings)
     optimizer.load_state_dict(saved)
     expected = optimizer.state[weight]["step"]
-    [(key, loaded)] = reshard.beside(weight, {"step": step}, optimizer.param_groups[0]).items()
+    [(key, loaded)] = reshard.beside(weight, {"step": step}, settings).items()
     assert (key, loaded.device, loaded.dtype) == ("step", expected.device, expected.dtype)
     assert (loaded.device == GPU) == any(settings.values())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,3 +78,28 @@ def test_an_error_of_a_step_ends_the_loop_without_its_hooks() -> None:
     with pytest.raises(NonFiniteLoss):
         trained(trace, RunState())
     assert trace.calls[-4:] == ["hooks of step 1 at 10", "stop after 1?", "take 3", "step"]
+
+
+class Slow(Trace):
+    """Data come after 50 ms, hooks take 200 ms."""
+
+    results: list[StepResult]
+
+    def take(self, count: int) -> Sequence[MicroBatch]:
+        time.sleep(0.05)
+        return super().take(count)
+
+    def train_step(self, micro_batches: Sequence[MicroBatch], rule: UpdateRule) -> StepResult:
+        return replace(super().train_step(micro_batches, rule), seconds=0.0)
+
+    def run(self, state: RunState, result: StepResult) -> None:
+        self.results = [*getattr(self, "results", []), result]
+        time.sleep(0.2)
+
+
+def test_the_pace_counts_waiting_for_data_and_no_evaluation() -> None:
+    slow = Slow(last=3)
+    trained(slow, RunState())
+    for result in slow.results:
+        assert 0.05 <= result.wall_seconds < 0.2
+        assert result.tokens_per_second == pytest.approx(100 / result.wall_seconds)

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from tunefleet.base import disk, failures, modes, ownership, pulse, reserve, secrets, status, stdio
@@ -23,6 +24,8 @@ from tunefleet.launch.ending import Ending, of_stop
 from tunefleet.launch.signals import CAUSES
 from tunefleet.libraries.heavy_imports import heavy_imports
 from tunefleet.plan.plan import Plan
+
+_ALLOCATOR, _OLD_ALLOCATOR = "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"
 
 
 def main() -> None:
@@ -150,11 +153,21 @@ def prepare_environment(plan: Plan) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs that are there all the same are not the plan's
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are three times slower on a busy CPU
+    elif not {_ALLOCATOR, _OLD_ALLOCATOR} & os.environ.keys():
+        os.environ[_allocator_variable(version("torch"))] = (
+            "expandable_segments:True"  # or widths that vary leave holes
+        )
     os.environ.setdefault("OMP_NUM_THREADS", str(_threads(plan, len(os.sched_getaffinity(0)))))
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
     warnings.filterwarnings("ignore", "`torch.distributed.", FutureWarning)  # DeepSpeed's calls, twice a step
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _allocator_variable(torch: str) -> str:
+    """The variable that this version reads without a warning."""
+    major, minor = (int(number) for number in torch.split(".")[:2])
+    return _ALLOCATOR if (major, minor) >= (2, 9) else _OLD_ALLOCATOR
 
 
 def _threads(plan: Plan, cores: int) -> int:

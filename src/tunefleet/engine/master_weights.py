@@ -19,7 +19,7 @@ class MasterWeights:
         """`values` are those of the whole weight, or of this rank's shard where ZeRO-3 has sharded it."""
         rounded = torch.promote_types(values.dtype, weight.dtype) != weight.dtype
         if weight.requires_grad and rounded:
-            self._exact.append((weight, values))
+            self._exact.append((weight, values.cpu()))  # a pipeline has its stage on the GPU already
 
     def set(self) -> None:
         """Gives DeepSpeed's master weights the values that were kept, and forgets them."""

@@ -17,3 +17,11 @@ def peak_gib() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / GIB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT / GIB
+
+
+def reserved_gib() -> float | None:
+    """GiB that torch's allocator has taken from the GPU at most, its unused blocks among them; None without a GPU.
+
+    What a GPU must have is this, and besides what CUDA and NCCL take for themselves.
+    """
+    return torch.cuda.max_memory_reserved() / GIB if torch.cuda.is_available() else None

@@ -44,7 +44,6 @@ def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
         )
     with torch.no_grad(), deepspeed_private.partitioned(engine):
         optimizer = deepspeed_private.client_optimizer(engine)
-        settings = {weight: group for group in optimizer.param_groups for weight in group["params"]}
         for shard in _shards(engine, stage):
             parameter = saved.parameters[shard.name]
             _fill(shard.flat, shard, parameter.values)
@@ -52,7 +51,7 @@ def load(engine: Any, stage: int, names: Sequence[str], shards: Path) -> None:
             for key, parts in parameter.states.items():
                 state.setdefault(key, _empty_state(shard.flat, parts[0].dtype))
                 _fill(state[key], shard, parts)
-            state.update(beside(shard.flat, parameter.scalars, settings[shard.flat]))
+            state.update(beside(shard.flat, parameter.scalars, optimizer.defaults))
         _update_weights(engine, stage, saved)
     for name, buffer in engine.module.named_buffers():
         if name in saved.buffers:
@@ -96,8 +95,8 @@ def _empty_state(flat: Tensor, saved: torch.dtype) -> Tensor:
 def beside(weight: Tensor, scalars: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Scalars of its own for a tensor of an optimizer, which counts its steps in them.
 
-    `settings` are those of its group. torch's fused and capturable kernels read them in fp32 on the device of `weight`,
-    and all others on the CPU, as `Optimizer.load_state_dict` leaves them.
+    `settings` are those of the optimizer. torch's fused and capturable kernels read them in fp32 on the device of
+    `weight`, and all others on the CPU, as `Optimizer.load_state_dict` leaves them.
     """
     on_device = settings.get("fused") or settings.get("capturable")
     target: dict[str, Any] = {"device": weight.device, "dtype": torch.float32} if on_device else {}

@@ -20,7 +20,8 @@ def sequence_shard(batch: MicroBatch, rank: int, degree: int) -> MicroBatch:
     missing = -batch.tokens.shape[1] % degree
 
     def shard(tensor: Tensor, fill: int) -> Tensor:
-        return functional.pad(tensor, (0, missing), value=fill).chunk(degree, dim=1)[rank]
+        part = functional.pad(tensor, (0, missing), value=fill).chunk(degree, dim=1)[rank].contiguous()
+        return part.pin_memory() if tensor.is_pinned() else part  # or the copy to the GPU would be waited for
 
     return replace(
         batch,

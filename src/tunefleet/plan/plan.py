@@ -84,6 +84,16 @@ class Plan:
         return self.config.parallel.zero_stage == 0 and self.config.train.precision is not Precision.FP32
 
     @property
+    def width_multiple(self) -> int:
+        """What widths of micro-batches are a multiple of: kernels of GPUs copy masks of others, or are made anew."""
+        return 64 if self.layout.device == "cuda" else 1
+
+    @property
+    def collated_ahead(self) -> int:
+        """Micro-batches that a thread collates while a GPU computes; a CPU's cores have enough to do."""
+        return self.batch.accumulation if self.layout.device == "cuda" else 0
+
+    @property
     def reads_one_by_one(self) -> bool:
         """Whether our engine reads the weights, one at a time."""
         return reads_one_by_one(self.config.parallel, self.layout.processes_here)

@@ -35,7 +35,7 @@ class Efficiency:
         """{"train/mfu": the share} of a step; empty where it is not known. What is computed again does not count."""
         if not (self._tflops and self._flops_per_token):
             return {}
-        flops = result.tokens * self._flops_per_token / result.seconds
+        flops = result.tokens_per_second * self._flops_per_token
         return {"train/mfu": flops / (self._processes * self._tflops * 1e12)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunefleet.config.data import Grouping, SourceConfig
 from tunefleet.contracts import Group, RunState
+from tunefleet.data.batches.collate import Widths
 from tunefleet.data.batches.order import OrderedBatches
 from tunefleet.data.prepare import Prepared, prepare, prepare_alone
 from tunefleet.data.store.dataset import Dataset
@@ -49,6 +50,11 @@ def of_source(plan: Plan, source: SourceConfig, name: str, tokenizer: Any) -> Da
     return prepare_alone(plan.config.data, source, name, tokenizer, plan.config.train.sequence_length)
 
 
+def widths(plan: Plan) -> Widths:
+    """What the micro-batches of a plan are padded to; never more than its sequences may have."""
+    return Widths(plan.width_multiple, plan.config.train.sequence_length)
+
+
 def training_batches(plan: Plan, group: Group, inputs: RunInputs, state: RunState) -> OrderedBatches:
     """This rank's training sequences from `state` on."""
     config = plan.config.data
@@ -63,4 +69,6 @@ def training_batches(plan: Plan, group: Group, inputs: RunInputs, state: RunStat
         grouping=Grouping.NEVER if config.packing else config.group_by_length,
         workers=config.workers,
         left_out=state.left_out,
+        widths=widths(plan),
+        ahead=plan.collated_ahead,
     )

@@ -64,6 +64,6 @@ class StepLog:
             State.RUNNING,
             state,
             **({"loss": result.loss} if math.isfinite(result.loss) else {}),
-            tokens_per_second=result.tokens / result.seconds,
+            tokens_per_second=result.tokens_per_second,
             seconds_left=self._output.console.seconds_left(state.step),
         )

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tunefleet.contracts import RunState, StepResult
-from tunefleet.engine.peak_memory import peak_gib
+from tunefleet.engine.peak_memory import peak_gib, reserved_gib
 from tunefleet.plan.plan import Plan
 
 
@@ -31,11 +31,13 @@ def step_record(
         **{key: value for key, value in measured.items() if math.isfinite(value)},  # JSON has no NaN
         **refused,
         "train/lr": result.lr,
-        "train/tokens_per_second": result.tokens / result.seconds,
+        "train/tokens_per_second": result.tokens_per_second,
         "train/seconds": result.seconds,
         "train/data_seconds": result.data_seconds,
+        "train/wall_seconds": result.wall_seconds,
         "train/skipped_steps": state.skipped,
         "train/refused_steps": state.refused,
         "memory/peak_gib": peak_gib(),
+        **({} if (reserved := reserved_gib()) is None else {"memory/reserved_gib": reserved}),
         **expected,
     }

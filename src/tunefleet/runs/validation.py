@@ -21,7 +21,7 @@ from tunefleet.evaluation.metrics import own_metrics
 from tunefleet.evaluation.metrics.answer_metrics import measured
 from tunefleet.plan.plan import Plan
 from tunefleet.runs.decoding_rules import decoding_of
-from tunefleet.runs.inputs import RunInputs
+from tunefleet.runs.inputs import RunInputs, widths
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def losses(
             group.size,
             inputs.tokenizer.pad_token_id,
             config.data.packing and split in inputs.data.validation,
+            widths(plan),
         )
         loss = mean_loss(model, group, batches, check)
         record |= {f"evaluation/{split}/loss": loss, f"evaluation/{split}/perplexity": perplexity(loss)}

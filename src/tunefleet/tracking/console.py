@@ -34,8 +34,7 @@ class Console:
         self._log = log if shown and not _prints_to(log) else None
         self._total = total_steps
         self._every = max(1, total_steps // _PLAIN_LINES)
-        self._first_step = first_step
-        self._started = time.perf_counter()
+        self._marks = [(time.perf_counter(), first_step)]  # the start, and the end of the first step
         self._printed_step = first_step
         self._loss = Smoothed(total_steps)
         self._data_seconds = self._seconds = 0.0
@@ -95,12 +94,14 @@ class Console:
             self.print_line(line)
 
     def seconds_left(self, step: int) -> float:
-        """Time to the last step at the pace since the start."""
-        steps = step - self._first_step
-        return (time.perf_counter() - self._started) / max(1, steps) * (self._total - step)
+        """Time to the last step at the pace since the first one, in which GPUs warm up, or else since the start."""
+        began, first = next((mark for mark in reversed(self._marks) if step > mark[1]), self._marks[0])
+        return (time.perf_counter() - began) / max(1, step - first) * (self._total - step)
 
     def _step(self, record: dict[str, Any]) -> None:
         step = record["step"]
+        if len(self._marks) == 1:
+            self._marks.append((time.perf_counter(), step))
         self._seconds += record.get("train/seconds", 0.0)
         self._data_seconds += record.get("train/data_seconds", 0.0)
         data_share = self._data_seconds / max(1e-9, self._seconds + self._data_seconds)

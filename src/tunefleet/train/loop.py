@@ -26,6 +26,7 @@ def fit(
 ) -> tuple[RunState, Reason]:
     """Trains from `state` on; returns the last state and the reason to stop. Raises what `Refusals` raises."""
     spikes.resume(state)
+    ended = time.perf_counter()
     while not (reason := stop.reason(state)):
         pulse.enter("taking data", state.step + 1)
         began = time.perf_counter()
@@ -33,9 +34,11 @@ def fit(
             micro_batches = batches.take(accumulation)
         waited = time.perf_counter() - began
         pulse.enter("training")
-        result = replace(engine.train_step(micro_batches, spikes.refusal), data_seconds=waited)
+        result = engine.train_step(micro_batches, spikes.refusal)
+        result = replace(result, data_seconds=waited, wall_seconds=time.perf_counter() - ended)
         state = spikes.remember(state.advanced(result, batches.position), result)
         pulse.step_done(result.seconds)
         refusals.settle(state, result)
         hooks.run(state, result)
+        ended = time.perf_counter()  # evaluations and saves are no part of a step
     return state, reason

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers.masking_utils import find_packed_sequence_indices
 
 from tests.shared import dataset_of
 from tunefleet.contracts import IGNORED, MicroBatch
-from tunefleet.data.batches.collate import collate
+from tunefleet.data.batches.collate import Widths, collate
 from tunefleet.data.store.dataset import Dataset
 
 PAD = 99
@@ -40,7 +41,7 @@ def test_a_packed_batch_by_hand() -> None:
 def test_an_unpacked_batch_has_no_segments() -> None:
     assert lists(collate(dataset_of(CONVERSATIONS), [1, 2], PAD, packed=False)) == {
         "tokens": [[20, 21, PAD, PAD], [30, 31, 32, 33]],
-        "positions": [[0, 1, 0, 0], [0, 1, 2, 3]],
+        "positions": [[0, 1, 2, 3], [0, 1, 2, 3]],  # padding counts on: see below
         "labels": [[21, I, I, I], [I, I, 33, I]],
         "segments": None,
     }
@@ -57,6 +58,36 @@ def test_an_empty_row_is_padding_alone() -> None:
 def test_an_empty_row_alone_has_one_token() -> None:
     batch = collate(packed(), [-1], PAD, packed=False)
     assert lists(batch) == {"tokens": [[PAD]], "positions": [[0]], "labels": [[I]], "segments": None}
+
+
+def test_transformers_takes_no_padded_row_for_a_packed_one() -> None:
+    """Or it makes a mask of four dimensions, and flash attention takes none. Positions from 0 are the control."""
+    batch = collate(dataset_of(CONVERSATIONS), [1, 2, -1], PAD, packed=False)
+    assert find_packed_sequence_indices(batch.positions) is None
+    restarted = torch.where(batch.tokens == PAD, 0, batch.positions)
+    assert find_packed_sequence_indices(restarted) is not None
+
+
+@pytest.mark.parametrize(
+    ("longest", "most", "width"),
+    [(1, 2048, 64), (64, 2048, 64), (65, 2048, 128), (2047, 2048, 2048), (100, 100, 100), (90, 100, 100), (70, 0, 70)],
+)
+def test_widths_of_a_gpu(longest: int, most: int, width: int) -> None:
+    """Never more than a sequence may have: a model may have no more positions."""
+    assert Widths(64, most).of(longest) == width
+    assert Widths(1, most).of(longest) == longest
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_wider_batch_has_the_same_rows_and_more_padding(is_packed: bool) -> None:
+    data = packed() if is_packed else dataset_of(CONVERSATIONS)
+    narrow, wide = (collate(data, [0, 1], PAD, is_packed, widths) for widths in (Widths(), Widths(8, 48)))
+    width = narrow.tokens.shape[1]
+    assert wide.tokens.shape[1] == 8
+    for name in ("tokens", "labels") + ("segments",) * is_packed:
+        assert torch.equal(getattr(wide, name)[:, :width], getattr(narrow, name))
+        assert (getattr(wide, name)[:, width:] == {"tokens": PAD, "labels": I, "segments": 0}[name]).all()
+    assert wide.loss_tokens == narrow.loss_tokens
 
 
 def test_every_tensor_is_int64_and_own_memory() -> None:

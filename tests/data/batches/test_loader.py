@@ -9,8 +9,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.shared import dataset_of
 from tunefleet.base.errors import WorkerFailure
 from tunefleet.config.data import Grouping
 from tunefleet.data.batches.grouping import sequence_lengths
+from tunefleet.data.batches.loader import Collator
 from tunefleet.data.batches.order import Order, OrderedBatches
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.processes.batch import Batch
@@ -73,6 +75,58 @@ def test_workers_change_nothing_and_resume_is_exact_in_their_midst(tmp_path: Pat
         assert batches_taken + lists(after.take(23)) == complete, (first, later)
         assert after.position == 60
         after.close()
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_thread_ahead_changes_nothing_and_moves_no_position(tmp_path: Path, ahead: int) -> None:
+    """Of three micro-batches a step; stopped in the midst, the position counts what was taken."""
+    data = mapped(tmp_path)
+    complete = lists(batches(data, 0).take(30))
+    previous = with_thread(data, ahead)
+    taken = lists(previous.take(7))
+    assert previous.position == 14
+    previous.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("collate")]
+    after = with_thread(data, ahead, previous.position)
+    assert taken + lists(after.take(23)) == complete
+    after.close()
+
+
+@pytest.mark.parametrize(("ahead", "collated"), [(3, 6), (0, 3)])
+def test_the_next_step_is_collated_while_this_one_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, collated: int
+) -> None:
+    """Without the thread, the control, nothing is done before it is asked for."""
+    micro, asked, original = with_thread(mapped(tmp_path), ahead), [], Collator.__getitem__
+
+    def counted(collator: Collator, numbers: Sequence[int]) -> Any:
+        asked.append(numbers)
+        return original(collator, numbers)
+
+    monkeypatch.setattr(Collator, "__getitem__", counted)
+    micro.take(3)
+    deadline = time.monotonic() + (10 if ahead else 0.1)
+    while len(asked) < collated + 1 - bool(ahead) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(asked) == collated
+    micro.close()
+
+
+def test_what_the_thread_raises_is_raised_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(collator: Collator, numbers: Sequence[int]) -> Any:
+        raise OSError(5, "Input/output error")
+
+    broken = with_thread(mapped(tmp_path), 2)
+    monkeypatch.setattr(Collator, "__getitem__", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        broken.take(3)
+    broken.close()
+
+
+def with_thread(data: Dataset, ahead: int, position: int = 0) -> OrderedBatches:
+    """As `batches`, with a thread in the place of workers."""
+    settings: dict[str, Any] = {"position": position, "grouping": Grouping.STEP, "ahead": ahead}
+    return OrderedBatches(data, SPLIT, 0, seed=3, pad=0, packed=False, **settings)
 
 
 @pytest.mark.usefixtures("workers_gone")

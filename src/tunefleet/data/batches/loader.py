@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -23,7 +24,7 @@ from tunefleet.base import stacks
 from tunefleet.base.errors import WorkerFailure
 from tunefleet.contracts import MicroBatch
 from tunefleet.data.batches import deaf_to_stops
-from tunefleet.data.batches.collate import collate
+from tunefleet.data.batches.collate import EXACT, Widths, collate
 from tunefleet.data.store.dataset import Dataset
 
 _AHEAD = 2  # micro-batches that a worker may be ahead
@@ -33,13 +34,12 @@ _NOTICED = 2.0  # seconds until the system tells that a process has died
 class Collator(TorchDataset[dict[str, Any]]):
     """A data set of torch whose index is a list of sequence numbers and whose item is their micro-batch."""
 
-    def __init__(self, data: Dataset, pad: int, packed: bool) -> None:
+    def __init__(self, data: Dataset, pad: int, packed: bool, widths: Widths = EXACT) -> None:
         self._data = data
-        self._pad = pad
-        self._packed = packed
+        self._settings = pad, packed, widths
 
     def __getitem__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        return vars(collate(self._data, numbers, self._pad, self._packed))
+        return vars(collate(self._data, numbers, *self._settings))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker maps the files again: pickling a mapped array would send every byte of it."""
@@ -47,7 +47,7 @@ class Collator(TorchDataset[dict[str, Any]]):
         mapped = {name: _mapping(array) for name, array in arrays.items() if isinstance(array, np.memmap)}
         absent: dict[str, Any] = dict.fromkeys(mapped)
         unmapped = replace(self._data, examples=[], **absent)
-        return _mapped_again, (unmapped, mapped, self._pad, self._packed)
+        return _mapped_again, (unmapped, mapped, *self._settings)
 
 
 def _mapping(array: np.memmap[Any, Any]) -> Callable[[], np.memmap[Any, Any]]:
@@ -55,8 +55,8 @@ def _mapping(array: np.memmap[Any, Any]) -> Callable[[], np.memmap[Any, Any]]:
     return partial(np.memmap, array.filename, array.dtype, "r", array.offset, array.shape)
 
 
-def _mapped_again(unmapped: Dataset, mapped: dict[str, Callable[[], Any]], pad: int, packed: bool) -> Collator:
-    return Collator(replace(unmapped, **{name: read() for name, read in mapped.items()}), pad, packed)
+def _mapped_again(unmapped: Dataset, mapped: dict[str, Callable[[], Any]], *settings: Any) -> Collator:
+    return Collator(replace(unmapped, **{name: read() for name, read in mapped.items()}), *settings)
 
 
 class Loader:
@@ -64,14 +64,15 @@ class Loader:
 
     With `workers` they are collated ahead in processes. These come from a fork server: a fork of this process, with
     the threads of gloo or NCCL and a CUDA context in it, could deadlock, and a spawned one would import torch anew.
+    Without workers a thread collates, and pins, `ahead` micro-batches while the GPU computes.
     """
 
-    def __init__(self, data: Dataset, pad: int, packed: bool, batches: Iterable[list[int]], workers: int) -> None:
+    def __init__(self, collator: Collator, batches: Iterable[list[int]], workers: int, ahead: int = 0) -> None:
         self._count = workers
         self._yielded = 0
         self._waiting: deque[list[int]] = deque()
         loader = DataLoader(
-            Collator(data, pad, packed),
+            collator,
             sampler=_NotedLists(batches, self._waiting),
             batch_size=None,
             num_workers=workers,
@@ -82,17 +83,28 @@ class Loader:
             generator=torch.Generator(),  # else each start draws from the random states that a checkpoint restores
         )
         self._iterator, self._workers = _started(loader)
+        self._ahead = 0 if workers else ahead
+        self._thread = ThreadPoolExecutor(1, "collate", _use_device, (_device(),)) if self._ahead else None
+        self._pending: deque[Future[dict[str, Any]]] = deque()
 
     def next(self) -> MicroBatch:
         """The next micro-batch. Raises `WorkerFailure` where a worker has died."""
         assert self._iterator is not None, "closed"
         try:
-            tensors = next(self._iterator)
+            tensors = self._collated() if self._thread else next(self._iterator)
         except (RuntimeError, OSError, EOFError) as error:
             raise self._failure() or error from None
         self._waiting.popleft()
         self._yielded += 1
         return MicroBatch(**tensors)
+
+    def _collated(self) -> dict[str, Any]:
+        """What the thread has made, or makes now; then it goes on with the next ones."""
+        assert self._thread is not None
+        assert self._iterator is not None, "closed"
+        while len(self._pending) <= self._ahead:
+            self._pending.append(self._thread.submit(next, self._iterator))
+        return self._pending.popleft().result()
 
     @property
     def worker_pids(self) -> list[int]:
@@ -101,6 +113,8 @@ class Loader:
 
     def close(self) -> None:
         """Ends the workers and waits for them; also after an error, whose traceback keeps torch's iterator alive."""
+        if self._thread:
+            self._thread.shutdown(cancel_futures=True)
         self._iterator = None
         for worker in self._workers:
             worker.kill()
@@ -116,6 +130,17 @@ class Loader:
                     return WorkerFailure(_worker_death_message(worker, list(self._waiting)[index : index + 1]))
             time.sleep(0.1)
         return None
+
+
+def _device() -> int | None:
+    """The GPU of this process."""
+    return torch.cuda.current_device() if torch.cuda.is_available() else None
+
+
+def _use_device(device: int | None) -> None:
+    """A new thread would pin memory with the first GPU of all, and take a part of its memory for that."""
+    if device is not None:
+        torch.cuda.set_device(device)
 
 
 class _NotedLists:

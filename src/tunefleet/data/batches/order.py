@@ -9,9 +9,9 @@ import numpy as np
 from tunefleet.base.even_sample import evenly_spaced
 from tunefleet.config.data import Grouping
 from tunefleet.contracts import MicroBatch
-from tunefleet.data.batches.collate import collate
+from tunefleet.data.batches.collate import EXACT, Widths, collate
 from tunefleet.data.batches.grouping import Numbers, arranged, by_length, sequence_lengths
-from tunefleet.data.batches.loader import Loader
+from tunefleet.data.batches.loader import Collator, Loader
 from tunefleet.data.store.dataset import Dataset
 from tunefleet.plan.processes.batch import Batch
 
@@ -77,7 +77,8 @@ class OrderedBatches:
 
     One step takes the next `batch.total` sequences. The m-th micro-batches of all ranks are neighbours in it, so
     grouped ones are alike; every other time the ranks take them in reverse, or the first rank would always have the
-    longest ones and the others wait for it. `workers` processes collate ahead of training, which moves no position.
+    longest ones and the others wait for it. `workers` processes collate ahead of training, which moves no position; so
+    does a thread, by `ahead` micro-batches, where there are none.
     A step whose first sequence is at a position of `left_out` is passed over.
     """
 
@@ -94,13 +95,15 @@ class OrderedBatches:
         grouping: Grouping = Grouping.NEVER,
         workers: int = 0,
         left_out: Collection[int] = (),
+        widths: Widths = EXACT,
+        ahead: int = 0,
     ) -> None:
         self._batch = batch
         self._left_out = frozenset(left_out)
         self._data_rank = data_rank
         self._order = Order(sequence_lengths(data), seed, batch.total, grouping)
         self._position = position
-        self._loader = Loader(data, pad, packed, self._from(position), workers)
+        self._loader = Loader(Collator(data, pad, packed, widths), self._from(position), workers, ahead)
 
     @property
     def position(self) -> int:
@@ -148,7 +151,14 @@ def place_in_step(batch: Batch, position: int, data_rank: int) -> int:
 
 
 def in_order(
-    data: Dataset, limit: int | None, size: int, data_rank: int, ranks: int, pad: int, packed: bool
+    data: Dataset,
+    limit: int | None,
+    size: int,
+    data_rank: int,
+    ranks: int,
+    pad: int,
+    packed: bool,
+    widths: Widths = EXACT,
 ) -> list[MicroBatch]:
     """`limit` sequences, evenly drawn, as micro-batches of `size`, the same for any number of ranks; this rank's part.
 
@@ -157,4 +167,4 @@ def in_order(
     numbers = evenly_spaced(len(data), limit or len(data))
     batches = [numbers[i : i + size] for i in range(0, len(numbers), size)]
     batches += [[-1]] * (-len(batches) % ranks)
-    return [collate(data, batch, pad, packed) for batch in batches[data_rank::ranks]]
+    return [collate(data, batch, pad, packed, widths) for batch in batches[data_rank::ranks]]

@@ -104,12 +104,12 @@ def _world_size(parallel: ParallelConfig, launch: LaunchConfig, machine: Machine
 
 def _without_gpu(launch: LaunchConfig, machine: Machine, world: int) -> str:
     """More processes than GPUs would share one, and NCCL refuses that. One GPU may be another one for each process."""
-    here = machine.processes_here or world
-    if not machine.gpus or here <= machine.gpus or (machine.launcher and machine.gpus == 1):
+    processes = machine.processes_here or world
+    if not machine.gpus or processes <= machine.gpus or (machine.launcher and machine.gpus == 1):
         return ""
     gpus = f"{machine.gpus} GPU{'s' * (machine.gpus > 1)}"
     if not launch.processes:
-        return f"{here} processes were started where {gpus} can be seen: each needs one. Start {machine.gpus}."
+        return f"{processes} processes were started where {gpus} can be seen: each needs one. Start {machine.gpus}."
     return (
         f"launch.processes: {launch.processes} processes and {gpus}: each process needs one. "
         f"Use launch.processes={machine.gpus}, or CUDA_VISIBLE_DEVICES= (empty) for the CPU."
