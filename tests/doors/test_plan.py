@@ -50,7 +50,7 @@ def test_time_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
     steps = output(capsys, *arguments, "train.max_steps=50", machine="2x8xH100")
     assert "\n50 steps: " in steps
     assert " GPU-hours\n" in steps
-    assert "assumed: 40% of 989 TFLOP/s; 450 GB/s within a host, 50 GB/s between hosts" in steps
+    assert "assumed: 40% of 989 TFLOP/s; 80% of 450 GB/s within a host, of 50 GB/s a GPU between hosts" in steps
     assert "\n32 steps: " in output(capsys, *arguments, machine="2x8xH100", rows=2048)  # 16 GPUs x 4 rows
 
 

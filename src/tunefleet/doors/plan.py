@@ -251,11 +251,12 @@ def _time(planned: _Planned, estimated: Forecast) -> Iterator[str]:
     yield (
         f"{count(rate.tokens_per_second or 0)} tokens/s: {seconds:.3g} s a step = {rate.compute:.3g} s computing "
         f"{count(rate.flops)} FLOPs + {rate.communication:.3g} s sending {rate.sent / 1e9:.3g} GB from each GPU"
+        + (f" - {rate.hidden:.3g} s at the same time" if rate.hidden else "")
+        + (f" + {rate.offload:.3g} s of offload" if rate.offload else "")
     )
     yield (
-        f"assumed: {gpu.mfu:.0%} of {gpu.tflops:g} TFLOP/s; {gpu.link:g} GB/s within a host"
-        + (f", {gpu.network:g} GB/s between hosts" if estimated.machine.hosts > 1 else "")
-        + "; nothing overlaps"
+        f"assumed: {gpu.mfu:.0%} of {gpu.tflops:g} TFLOP/s; {gpu.reached:.0%} of {gpu.link:g} GB/s within a host"
+        + (f", of {gpu.network:g} GB/s a GPU between hosts" if estimated.machine.hosts > 1 else "")
     )
     steps, hours = planned.steps(), _gpu_hours(planned)
     if steps is None or hours is None:

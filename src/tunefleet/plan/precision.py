@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tunefleet.config import RunConfig
 from tunefleet.config.train import Precision
-from tunefleet.plan.estimate.gpus import Gpu
+from tunefleet.plan.estimate.known_gpus import Gpu
 from tunefleet.plan.processes.machine import Machine
 
 _SLOW = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -15,52 +16,11 @@ import yaml
 
 from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import GIB
+from tunefleet.plan.estimate.known_gpus import GPUS, Gpu, like, slice_of
 from tunefleet.plan.processes.machine import Machine
 
 THIS_MACHINE = "this"
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One kind of GPU. `mfu` is the share of `tflops` that training reaches without communication: an assumption."""
-
-    memory: float
-    """GiB that torch can use, as its out-of-memory message says it (`total capacity`)."""
-    tflops: float
-    """Dense 16-bit TFLOP/s with fp32 accumulation; 0 is unknown."""
-    link: float
-    """GB/s in one direction to the other GPUs of the host: NVLink, or PCIe where there is none."""
-    network: float
-    """GB/s in one direction and for each GPU to other hosts: an assumption on usual hosts."""
-    host: float
-    """GiB of host memory for each GPU: an assumption on usual hosts."""
-    mfu: float = 0.4
-    capability: float = 8.0
-    """CUDA compute capability, at least: below 8.0 torch emulates bf16, slowly."""
-
-    @property
-    def bf16(self) -> bool:
-        """Whether it multiplies bf16 itself."""
-        return self.capability >= 8.0
-
-
-GPUS: dict[str, Gpu] = {
-    "B200-180G": Gpu(178.3, 2250, 900, 50, 256, 0.35),
-    "H200-141G": Gpu(139.8, 989, 450, 50, 256),
-    "H100-80G": Gpu(79.1, 989, 450, 50, 256),
-    "A100-80G": Gpu(79.1, 312, 300, 25, 256, 0.45),
-    "A100-40G": Gpu(39.4, 312, 300, 25, 128, 0.45),
-    "L40S-48G": Gpu(44.4, 362, 32, 3, 128),
-    "A6000-48G": Gpu(47.4, 155, 32, 3, 128),
-    "V100-32G": Gpu(31.7, 125, 150, 6, 64, 0.35, capability=7.0),
-    "V100-16G": Gpu(15.8, 125, 150, 6, 64, 0.35, capability=7.0),
-    "A10G-24G": Gpu(22.1, 70, 16, 3, 48),
-    "L4-24G": Gpu(22.0, 121, 16, 3, 48),
-    "T4-16G": Gpu(14.6, 65, 8, 1.5, 48, 0.3, capability=7.5),
-    "RTX4090-24G": Gpu(23.6, 165, 32, 1.25, 64),
-    "RTX3090-24G": Gpu(23.7, 71, 32, 1.25, 64),
-}
-"""NVIDIA's data sheets (dense peak: without sparsity; NVLink: half of what is said for both directions)."""
+_CORES = 8  # of a host for each GPU: an assumption
 
 
 @dataclass(frozen=True)
@@ -76,13 +36,19 @@ class Cluster:
     gpu: Gpu | None = None
     host_memory: float | None = None
     tflops: float = 0.0  # of a CPU: unknown
+    own_cores: int | None = None  # of each host; None is unknown
 
     @property
     def device_memory(self) -> float | None:
         """GiB of one GPU."""
         return self.gpu.memory if self.gpu else None
 
-    def machine(self, cores: int = 8) -> Machine:
+    @property
+    def cores(self) -> int:
+        """CPU cores of each host; 8 for each GPU where it is unknown, as hosts of eight usually have."""
+        return self.own_cores or _CORES * max(1, self.gpus)
+
+    def machine(self, cores: int = _CORES) -> Machine:
         """The machine that a plan is made for."""
         if self.hosts == 1:
             return Machine(gpus=self.gpus, cores=cores * max(1, self.gpus))
@@ -92,6 +58,7 @@ class Cluster:
 
 
 _SYNTAX = re.compile(r"(?:(?P<hosts>\d+)x)?(?P<gpus>\d+)x(?P<kind>[A-Za-z][\w-]*)")
+_OPTIONAL = ("mfu", "capability", "reached")  # of a GPU of the user's own
 
 
 def cluster(name: str) -> Cluster:
@@ -116,7 +83,7 @@ def cluster(name: str) -> Cluster:
 def _named(kind: str) -> Gpu:
     """The GPU of a name, with or without its memory where that is clear."""
     names = {name.lower(): name for name in GPUS}
-    short = [name for name in GPUS if name.split("-")[0].lower() == kind.lower()]
+    short = [name for name in GPUS if name.rsplit("-", 1)[0].lower() == kind.lower()]
     name = names.get(kind.lower()) or (short[0] if len(short) == 1 else None)
     if name:
         return GPUS[name]
@@ -147,7 +114,7 @@ def _from_file(path: Path) -> Cluster:
 def _own_gpu(path: Path, values: Mapping[str, Any], measures: dict[str, float]) -> Gpu:
     if "gpu" in values:
         return replace(_named(str(values["gpu"])), **measures)
-    missing = [field.name for field in fields(Gpu) if field.name not in (*measures, "mfu", "capability")]
+    missing = [field.name for field in fields(Gpu) if field.name not in (*measures, *_OPTIONAL)]
     if missing:
         raise ConfigError(f"{path}: lacks {', '.join(missing)}. Give them, or gpu: with a known name.")
     return Gpu(**measures)
@@ -172,7 +139,7 @@ def this_machine(machine: Machine | None = None) -> Cluster:
     if not machine.gpus:
         return Cluster(THIS_MACHINE, host_memory=memory)
     gpu = installed()
-    return Cluster(THIS_MACHINE, gpus=machine.gpus, gpu=gpu, host_memory=memory)
+    return Cluster(THIS_MACHINE, gpus=machine.gpus, gpu=gpu, host_memory=memory, own_cores=machine.cores)
 
 
 def host_memory() -> float | None:
@@ -191,19 +158,30 @@ def host_memory() -> float | None:
 
 @cache
 def installed() -> Gpu | None:
-    """What nvidia-smi says of the first GPU; its speed where we know the name."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    """What nvidia-smi says of the first GPU that processes here see; its speed where we know the name."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
     try:
-        line = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()[0]
-        name, memory = line.rsplit(",", 1)
-        return _like(name, float(memory) / 1024)
+        return _mig(visible) if visible.startswith("MIG-") else _whole(visible)
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
 
-def _like(name: str, memory: float) -> Gpu:
-    """The known GPU of that name and about that memory, else one of unknown speed. torch has about 1 % less."""
-    plain = name.replace(" ", "").upper()
-    similar = [gpu for kind, gpu in GPUS.items() if kind.split("-")[0] in plain and abs(gpu.memory - memory) < 6]
-    gpu = similar[0] if similar else Gpu(memory, 0, 16, 1.25, 64)
-    return replace(gpu, memory=min(gpu.memory, memory * 0.99))
+def _whole(visible: str) -> Gpu:
+    """The GPU of a number or a UUID; the first one where `visible` is empty."""
+    only = ("-i", visible) if visible else ()
+    line = _nvidia_smi(*only, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")[0]
+    name, memory = line.rsplit(",", 1)
+    return like(name, float(memory) / 1024)
+
+
+def _mig(uuid: str) -> Gpu | None:
+    """The slice of that UUID: `nvidia-smi -L` lists each below its GPU."""
+    lines = _nvidia_smi("-L")
+    number = next((number for number, line in enumerate(lines) if uuid in line), len(lines))
+    index = [line for line in lines[:number] if line.startswith("GPU ")][-1].split()[1].rstrip(":")
+    return slice_of(_whole(index), lines[number])
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
+    shown = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=10, check=True)
+    return shown.stdout.splitlines()
