@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_without_a_stated_peak_it_is_measured_on_a_cpu_and_said(tmp_path: Path) 
 
 def test_a_measured_peak_is_that_of_a_machine() -> None:
     assert 1e-4 < measured_tflops(torch.float32, torch.device("cpu")) < 100
+
+
+def test_a_machine_that_others_use_has_the_same_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product that waits for its CPU has not become slower: by the clock on the wall, this peak would be 0.009."""
+    multiply = torch.Tensor.__matmul__
+
+    def late(matrix: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.1)
+        return multiply(matrix, factor)
+
+    threads = torch.get_num_threads()
+    alone = measured_tflops(torch.float32, torch.device("cpu"))
+    monkeypatch.setattr(torch.Tensor, "__matmul__", late)
+    busy = measured_tflops(torch.float32, torch.device("cpu"))
+    assert busy > max(0.3 * alone, 2 * 768**3 / 0.1 / 1e12)
+    assert torch.get_num_threads() == threads
 
 
 def test_a_family_that_is_not_counted_has_none(tmp_path: Path) -> None:
