@@ -62,6 +62,38 @@ def test_a_damaged_record_is_none_and_is_written_again(tmp_path: Path) -> None:
     assert sweeps.read(tmp_path, sweep.name) == sweep
 
 
+def _moved(tmp_path: Path, *runs: str) -> tuple[Path, str]:
+    """Outputs that were at /cluster/me/outputs when the grid began, with these runs; and the grid's name."""
+    outputs = tmp_path / "mounted"
+    grid = sweeps.sweep([replace(point, run_dir=f"/cluster/me/outputs/{point.run_dir}") for point in POINTS])
+    sweeps.write(outputs, grid)
+    for run in runs:
+        (outputs / run).mkdir()
+        (outputs / run / "plan.json").write_text("{}")
+    return outputs, grid.name
+
+
+def test_outputs_that_are_seen_from_elsewhere_have_their_grids(tmp_path: Path) -> None:
+    outputs, name = _moved(tmp_path, "a")
+    (outputs.with_name("link")).symlink_to(outputs)
+    for folder in (outputs, outputs.with_name("link")):
+        grid = sweeps.read(folder, name)
+        assert grid
+        assert [point.run_dir for point in grid.points] == [str(outputs / "a"), str(outputs / "b")]
+        assert [grid.name for grid in sweeps.listed(folder)] == [name]
+
+
+def test_a_grid_none_of_whose_runs_is_there_is_none(tmp_path: Path) -> None:
+    assert sweeps.read(*_moved(tmp_path)) is None
+
+
+def test_a_record_that_names_two_folders_was_edited(tmp_path: Path) -> None:
+    outputs, name = _moved(tmp_path, "a", "b")
+    path = outputs / "sweeps" / name / "sweep.json"
+    path.write_text(path.read_text().replace("/cluster/me/outputs/b", "/elsewhere/b"))
+    assert sweeps.read(outputs, name) is None
+
+
 def test_a_sweep_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     grid = sweeps.sweep(POINTS)
     sweeps.write(tmp_path, grid)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.board.boards import going, made, served, started, wait_until
@@ -35,12 +36,19 @@ def expect_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     assert all(part in done.stderr for part in parts), done.stderr
 
 
+def listening(pid: int) -> list[tuple[str, int]]:
+    """The addresses at which a process really listens, as the kernel has them."""
+    sockets = psutil.Process(pid).net_connections("inet")
+    return [(used.laddr[0], used.laddr[1]) for used in sockets if used.status == "LISTEN"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly(tmp_path: Path, number: int) -> None:
     made(tmp_path, "run")
     shown = started(tmp_path)
     assert shown.line.startswith(f"board of {tmp_path}: http://127.0.0.1:")
     assert shown.ask("/api/runs").json["total"] == 1
+    assert listening(shown.process.pid) == [("127.0.0.1", shown.port)]
     maps = Path(f"/proc/{shown.process.pid}/maps").read_text()
     assert "libtorch" not in maps
     assert shown.end(number) == (0, "the board has ended\n")
@@ -65,6 +73,7 @@ def test_exposed_it_says_its_machines_name_and_read_only_it_does_nothing(tmp_pat
     made(tmp_path, "run")
     with served(tmp_path, "--host", "0.0.0.0", "--expose", "--read-only") as shown:
         assert f"http://{socket.gethostname()}:{shown.port}/#token=" in shown.line
+        assert listening(shown.process.pid) == [("0.0.0.0", shown.port)]  # control: it is seen where it does
         assert shown.ask("/", Host=f"{socket.gethostname()}:{shown.port}").status == 200
         assert shown.ask("/", Host="evil.example").status == 421
         assert shown.ask("/api/runs/run").json["may_act"] is False

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.journals import SweepWriter, searched
+from tests.sweep.journals import SweepWriter, searched, trained
+from tests.sweep.test_grid_study import grid
 from tunefleet.base.errors import RunError
+from tunefleet.base.status import State
 from tunefleet.board import sweep_list
 from tunefleet.board.run_list import RunList
 from tunefleet.board.sweep_list import SweepList
@@ -58,6 +60,25 @@ def test_a_folder_that_is_seen_from_elsewhere_shows_its_own_runs(tmp_path: Path)
     shown, _ = page(SweepList(RunList(tmp_path / "here")), "lr")
     assert [curve["trial"] for curve in shown["curves"]] != []
     assert shown["trials"][0]["runs"][0]["log"].endswith("here/run-3/logs/rank0.log")
+
+
+def test_a_grid_that_is_seen_from_elsewhere_is_there_with_the_states_of_its_runs(tmp_path: Path) -> None:
+    paths = grid(tmp_path / "there", ("optimizer.lr=1",), ("optimizer.lr=2",), ("optimizer.lr=3",))
+    for number, state in enumerate((State.FINISHED, State.FAILED)):
+        trained(tmp_path / "there" / f"run-{number}", 9, 0.5, state)
+        (tmp_path / "there" / f"run-{number}" / "plan.json").write_text("{}")
+    (tmp_path / "there").rename(tmp_path / "here")
+    runs = RunList(tmp_path / "here")
+    listed = SweepList(runs)
+    for _ in range(2):  # as it is read, and as it is remembered
+        runs.refresh()
+        (row,) = listed.rows()
+        assert (row.trials, row.states) == (3, {"finished": 1, "failed": 1, "never started": 1})
+    shown, _ = page(listed, paths.root.name)
+    assert len(shown["trials"]) == 3
+    trained(tmp_path / "here" / "run-1", 9, 0.5, State.FINISHED)
+    runs.refresh()
+    assert listed.rows()[0].states == {"finished": 2, "never started": 1}
 
 
 def test_a_run_that_leads_out_of_the_folder_refuses_the_page(tmp_path: Path) -> None:

@@ -57,15 +57,27 @@ def forget(output_dir: Path, run_dir: Path) -> None:
 
 
 def read(output_dir: Path, name: str) -> Sweep | None:
-    """The sweep `name`, or None where there is none that can be read. What is no run of `output_dir` is no point."""
+    """The sweep `name`, or None where there is none that can be read. What is no run of `output_dir` is no point.
+
+    Where `output_dir` was copied, or is seen from elsewhere, the points are its own runs of the same names.
+    """
     try:
         record = files.read_json(_path(output_dir, name))
         points = tuple(SweepPoint(_overrides(point), point["run_dir"]) for point in record["points"])
         outputs = output_dir.resolve()
-        points = tuple(point for point in points if lies_in(Path(point.run_dir), outputs))
+        points = tuple(point for point in _beside(points, outputs) if lies_in(Path(point.run_dir), outputs))
         return Sweep(name, record["created"], points) if points else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _beside(points: tuple[SweepPoint, ...], outputs: Path) -> tuple[SweepPoint, ...]:
+    """The points below `outputs`, where all of them were below one other folder and some are runs of `outputs`."""
+    folders, names = {Path(point.run_dir).parent for point in points}, [Path(point.run_dir).name for point in points]
+    is_moved = len(folders) == 1 and not any(lies_in(Path(point.run_dir), outputs) for point in points)
+    if not is_moved or not any((outputs / name / "plan.json").exists() for name in names if name not in ("", "..")):
+        return points
+    return tuple(replace(point, run_dir=str(outputs / name)) for point, name in zip(points, names, strict=True))
 
 
 def _overrides(point: dict[str, Any]) -> tuple[str, ...]:

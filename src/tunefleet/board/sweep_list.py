@@ -6,8 +6,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class SweepList:
 
     def __init__(self, runs: RunList) -> None:
         self._runs, self._folder = runs, runs.outputs / "sweeps"
-        self._rows: dict[str, tuple[tuple[Mark | None, ...], SweepRow]] = {}
+        self._rows: dict[str, tuple[tuple[Mark | None, ...], SweepRow, Sequence[str]]] = {}
         self._pages: dict[str, _CachedPage] = {}
         self._turn = threading.Lock()
 
@@ -109,11 +109,17 @@ class SweepList:
         paths = SweepPaths(self._folder / name)
         marks = _own_marks(paths)
         if name not in self._rows or self._rows[name][0] != marks:
-            row = _of_search(paths) if mark(paths.definition) else _of_grid(self._runs.outputs, paths)
+            row, points = (_of_search(paths), ()) if mark(paths.definition) else _of_grid(self._runs.outputs, paths)
             if row is None:
                 return None
-            self._rows[name] = (marks, row)
-        return self._rows[name][1]
+            self._rows[name] = (marks, row, points)
+        _, row, points = self._rows[name]
+        return replace(row, states=self._states(points)) if points else row
+
+    def _states(self, points: Sequence[str]) -> dict[str, int]:
+        """How many of the runs of a grid are in each state; those that have no directory yet never started."""
+        rows = self._runs.rows
+        return dict(Counter(row.state if (row := rows.get(name)) else "never started" for name in points))
 
 
 def _own_marks(paths: SweepPaths) -> tuple[Mark | None, ...]:
@@ -129,10 +135,15 @@ def _of_search(paths: SweepPaths) -> SweepRow:
     return SweepRow(paths.root.name, True, len(study.trials), states, study.closed, updated)
 
 
-def _of_grid(outputs: Path, paths: SweepPaths) -> SweepRow | None:
+def _of_grid(outputs: Path, paths: SweepPaths) -> tuple[SweepRow | None, Sequence[str]]:
+    """A row without states, and the names of its runs, whose states come and go without a file of the sweep."""
     grid = sweeps.read(outputs, paths.root.name)
+    if grid is None:
+        return None, ()
     updated = _written(paths.root / "sweep.json")
-    return SweepRow(paths.root.name, False, len(grid.points), {}, "", updated) if grid else None
+    return SweepRow(paths.root.name, False, len(grid.points), {}, "", updated), [
+        Path(point.run_dir).name for point in grid.points
+    ]
 
 
 def _written(path: Path) -> float:

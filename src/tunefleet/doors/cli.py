@@ -61,7 +61,7 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises `ConfigError`."""
-        raise ConfigError(f"{message}. `{self.prog} --help` lists what there is.")
+        raise ConfigError(f"{message.rstrip('.')}. `{self.prog} --help` lists what there is.")
 
 
 def _parser() -> ArgumentParser:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from tunefleet.base import sweeps, text
 from tunefleet.base.errors import ConfigError, RunError
-from tunefleet.base.sweeps import SweepPaths
+from tunefleet.base.paths import RunPaths
+from tunefleet.base.sweeps import Sweep, SweepPaths
 from tunefleet.doors import sweep_advance
+from tunefleet.launch.run_state import StatusReader
 from tunefleet.sweep import find_sweep, inbox, limits, lock
 from tunefleet.sweep.definition import Definition
 from tunefleet.sweep.driver import Progress
@@ -68,7 +70,7 @@ def _row(outputs: Path, name: str) -> tuple[str, ...]:
     paths = SweepPaths(outputs / "sweeps" / name)
     if not paths.definition.exists():
         grid = sweeps.read(outputs, name)
-        return (name, "grid", str(len(grid.points) if grid else 0), "")
+        return (name, "grid", str(len(grid.points) if grid else 0), _of_runs(grid) if grid else "")
     try:
         study = fold(Journal.read(paths.journal).events)
         definition = Definition.read(paths.definition)
@@ -76,6 +78,15 @@ def _row(outputs: Path, name: str) -> tuple[str, ...]:
         return (name, "search", "", str(error))
     state = f"over: {study.closed}" if study.closed else counts(study, never_started(definition, study))
     return (name, "search", str(len(study.trials)), state)
+
+
+def _of_runs(grid: Sweep) -> str:
+    """How many points of a plain grid are in each state, in words."""
+    reader = StatusReader(settles=False)
+    statuses = [reader.status(RunPaths(Path(point.run_dir))) for point in grid.points]
+    states = Counter(run_status.state.value if run_status else "never started" for run_status in statuses)
+    is_over = all(run_status and run_status.state.final for run_status in statuses)
+    return ("over: " if is_over else "") + ", ".join(f"{number} {state}" for state, number in states.items())
 
 
 def _card(paths: SweepPaths, definition: Definition, journal: Journal, study: Study) -> dict[str, str]:
