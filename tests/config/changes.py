@@ -265,6 +265,7 @@ _CHANGES: Settings = {
         "init": Change("pretrained", seen.planned),
         "num_layers": Change(3, seen.built),
         "dropout": Change(0.3, seen.built),
+        "attention": Change("mask", seen.named),
         "freeze": Change(["*layers.0.*"], seen.built),
         "special_tokens": ShownBy("tests/model/test_tokens.py::test_special_tokens_replace_those_of_the_files"),
         "new_tokens": ShownBy("tests/model/test_tokens.py::test_new_tokens_are_read_whole_behind_all_others"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import distributed, nn
 from torch.distributed import distributed_c10d
+from torch.nn import functional
 from torch.utils import cpp_extension, file_baton
 
 from tunefleet.base import builds
@@ -51,6 +52,21 @@ def test_the_time_limit_holds_for_groups_that_are_given_none(monkeypatch: pytest
         assert options._timeout == timedelta(seconds=1)
     finally:
         distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_causal_attention_is_what_sdpa_computes_with(dtype: torch.dtype) -> None:
+    """With fewer heads of keys and values, and their gradients; to the bit."""
+    inputs = [torch.randn(1, heads, 30, 16, dtype=dtype, requires_grad=True) for heads in (8, 2, 2)]
+    expected = functional.scaled_dot_product_attention(*inputs, is_causal=True, scale=0.3, enable_gqa=True)
+    gradient = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, inputs, gradient)
+    detached = [tensor.detach() for tensor in inputs]
+    output, normalizer = torch_private.causal_attention(detached, 0.3)
+    assert torch.equal(output, expected)
+    assert (normalizer.shape, normalizer.dtype) == ((1, 8, 30), torch.float32)
+    computed = torch_private.causal_attention_gradients(gradient, detached, output, normalizer, 0.3)
+    assert all(map(torch.equal, computed, wanted))
 
 
 def test_a_child_is_replaced_in_the_copy_alone() -> None:

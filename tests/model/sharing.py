@@ -43,13 +43,18 @@ def _measured(name: str, group: ProcessGroup) -> dict[str, float]:
     if model.supports_gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     parts = Learner(model, sp_group=group.adjacent_ranks(group.size)).train()
+    alone = Learner(model, sp_group=group.adjacent_ranks(group.size), by_document=True).train()
     assert PACKED.segments is not None
     one_segment = replace(PACKED, segments=torch.ones_like(PACKED.segments))
     packed = answer(reference, [PACKED])
+    padded = answer(reference, [PADDED])
     return {
         "packed": _difference(_sharded_answer(parts, PACKED, group), packed),
         "no segments": _difference(_sharded_answer(parts, one_segment, group), packed),
-        "padded": _difference(_sharded_answer(parts, PADDED, group), answer(reference, [PADDED])),
+        "padded": _difference(_sharded_answer(parts, PADDED, group), padded),
+        "packed, by document": _difference(_sharded_answer(alone, PACKED, group), packed),
+        "padded, by document": _difference(_sharded_answer(alone, PADDED, group), padded),
+        "no segments, by document": _difference(_sharded_answer(alone, one_segment, group), packed),
     }
 
 

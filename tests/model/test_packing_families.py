@@ -16,9 +16,10 @@ from tests.families import EVERY, INEXACT, WINDOWED, Config
 from tests.shared import dataset_of
 from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.data.batches.collate import collate
+from tunefleet.model import learner as learner_module
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
-from tunefleet.plan.families import packing
+from tunefleet.plan.families import by_document, packing
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.registry import FAMILIES
 from tunefleet.plan.paths.model_files import Sources
@@ -279,3 +280,57 @@ def test_a_rotary_embedding_that_stretches_is_refused_beyond_its_native_length()
     batched = collate(dataset_of(conversations, sequences=[[0, 1]]), [0], PAD, packed=True)
     unpacked = [collate(dataset_of(conversations), [i], PAD, packed=False) for i in range(2)]
     assert relative_difference(loss_of(model, batched), loss_of(model, *unpacked)) > 10 * CLOSE
+
+
+# --- by document
+
+
+def by_document_learner(config: Config) -> Learner:
+    return Learner(built(config), by_document=True).train()
+
+
+def with_wide_window(name: str) -> Config:
+    """Wider than any conversation, so that nothing asks for a mask; one segment for all is beyond it."""
+    return WINDOWED[name] | {"sliding_window": 16} if name in WINDOWED else EVERY[name]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_by_document_equals_the_mask_or_the_plan_takes_the_mask(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed and padded rows; where the plan takes the mask, the family's own attention refuses or cannot take it."""
+    config = with_wide_window(name)
+    masks: list[None] = []
+    monkeypatch.setattr(learner_module, "segment_mask", lambda *settings: masks.append(None))
+    model = by_document_learner(config)
+    if by_document.refusal(Architecture(config)):
+        with pytest.raises((RuntimeError, ValueError, AssertionError)):
+            loss_of(model, PACKED)
+        return
+    for batch in (PACKED, PADDED):
+        losses, gradients = answer(model, [batch])
+        monkeypatch.undo()
+        expected, expected_gradients = answer(learner(config), [batch])
+        assert relative_difference(losses, expected) < CLOSE
+        assert gradient_difference(gradients, expected_gradients) < CLOSE
+    assert not masks
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_by_document_a_conversation_beyond_the_window_has_the_mask(name: str) -> None:
+    """Control: attention by document has no window, and its loss would be another."""
+    config = WINDOWED[name]
+    if by_document.refusal(Architecture(config)):
+        pytest.skip("the plan takes the mask for it anyway")
+    with_mask, without = by_document_learner(config), by_document_learner(with_wide_window(name))
+    for batch in (PACKED, PADDED):
+        expected = loss_of(learner(config), batch)
+        assert relative_difference(loss_of(with_mask, batch), expected) < CLOSE
+        assert relative_difference(loss_of(without, batch), expected) > 10 * CLOSE
+
+
+def test_the_plan_knows_by_document_what_is_measured_here() -> None:
+    refused = {family(name) for name, config in EVERY.items() if by_document.refusal(Architecture(config))}
+    assert set(by_document.exact_families()) == families(EVERY) - refused
+    assert len(by_document.exact_families()) == 44
+    assert by_document.refusal(Architecture(INEXACT["mamba"]))
+    assert by_document.refusal(Architecture({"model_type": "never seen"}))
+    assert by_document.refusal(Architecture(EVERY["llama"] | {"sliding_window": 4}))

@@ -38,8 +38,8 @@ def whole_model(family: str, **changes: Any) -> Any:
     return tiny_model(family, **deeper, **WINDOWED.get(family, {}), **changes)
 
 
-def cut(model: Any, boundaries: tuple[int, ...], tile: int | None = None) -> list[Stage]:
-    return [Stage(copy.deepcopy(model), first, end, tile) for first, end in pairwise(boundaries)]
+def cut(model: Any, boundaries: tuple[int, ...], tile: int | None = None, by_document: bool = False) -> list[Stage]:
+    return [Stage(copy.deepcopy(model), first, end, tile, by_document) for first, end in pairwise(boundaries)]
 
 
 def batch(rows: list[int], packed: bool = True) -> MicroBatch:
@@ -76,14 +76,15 @@ def test_the_loss_is_the_whole_models(family: str, boundaries: tuple[int, ...], 
     assert torch.equal(through(cut(model, boundaries), rows), Learner(model)(rows))
 
 
+@pytest.mark.parametrize("by_document", [False, True])
 @pytest.mark.parametrize(("checkpointing", "tile"), [(False, None), (True, None), (True, 3)])
 @pytest.mark.parametrize("family", [*FAMILIES, "deep"])
-def test_gradients_are_the_whole_models(family: str, checkpointing: bool, tile: int | None) -> None:
+def test_gradients_are_the_whole_models(family: str, checkpointing: bool, tile: int | None, by_document: bool) -> None:
     """With two micro-batches on their way, as in a pipeline: what is computed again belongs to the older one."""
     model = whole_model(family).train()
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    stages, learner = cut(model, (0, 2, 4), tile), Learner(model)
+    stages, learner = cut(model, (0, 2, 4), tile, by_document), Learner(model)
     for stage in stages:
         stage.train()
     waiting = [through(stages, batch(rows)) for rows in ([0], [1, 2])]

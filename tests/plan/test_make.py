@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.shared import architecture
 from tunefleet.base.errors import ConfigError, RunError
 from tunefleet.config import RunConfig, load
 from tunefleet.plan import Machine, Plan, make
@@ -336,6 +337,27 @@ def test_packing_is_for_families_where_it_is_exact(planned: Make, family: str, r
         f"data.packing: tiny cannot be packed: it is of the family {family}, and {reason}. Use data.packing=false."
     )
     assert planned(model=other, data={"packing": False}).parameters is None
+
+
+def test_attention_is_by_document_where_that_is_exact(planned: Make) -> None:
+    """On the card, with the reason where it is not; obeyed, or refused with the nearest that can be."""
+    bloom = {"architecture": {"model_type": "bloom", "vocab_size": 99}}
+    narrow = {"architecture": {**architecture("mistral"), "sliding_window": 16}}
+    plan = planned()
+    assert (plan.by_document, plan.summary()["attention"]) == (True, "by document")
+    asked = planned(model={"attention": "mask"})
+    assert (asked.by_document, asked.summary()["attention"]) == (False, "with a mask")
+    assert asked.identity != plan.identity
+    own = "it computes attention by code of its own"
+    other = planned(model=bloom)
+    assert (other.by_document, other.summary()["attention"]) == (False, f"with a mask: {own}")
+    card = planned(model=narrow).summary()["attention"]
+    assert card == "by document, with a mask where one has over 16 tokens"
+    (complaint,) = complaints(planned, model={**bloom, "attention": "document"})
+    assert complaint == (
+        f"model.attention: tiny cannot attend by document: it is of the family bloom, and {own}. "
+        "Use model.attention=auto."
+    )
 
 
 def test_a_sequence_is_no_longer_than_the_model_reads(planned: Make) -> None:

@@ -16,6 +16,14 @@ class Init(Enum):
     RANDOM = "random"
 
 
+class Attention(Enum):
+    """How the conversations of a sequence are kept apart."""
+
+    AUTO = "auto"
+    DOCUMENT = "document"
+    MASK = "mask"
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A causal language model."""
@@ -35,6 +43,10 @@ class ModelConfig:
     """Another number of transformer layers; only with `init=random`."""
     dropout: float | None = ranged(None, at_least=0, below=1)
     """Probability for every dropout of the model, whatever its family calls them; null keeps the published ones."""
+    attention: Attention = Attention.AUTO
+    """`document` lets every conversation attend by itself, so that cost does not grow with the length of packed
+    sequences; `mask` computes whole sequences under a mask; `auto` takes `document` where the
+    family allows it, on a CPU."""
     freeze: tuple[str, ...] = ()
     """Frozen weights: shell patterns on their names, such as `model.decoder.layers.0.*`."""
     train_only: tuple[str, ...] = ()

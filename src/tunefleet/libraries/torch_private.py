@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 from torch.utils import cpp_extension, file_baton
 
@@ -69,3 +71,23 @@ def with_child(module: nn.Module, name: str, child: nn.Module) -> Any:
     shallow = copy.copy(module)
     shallow._modules = {**module._modules, name: child}
     return shallow
+
+
+def causal_attention(inputs: Sequence[Tensor], scale: float | None) -> tuple[Tensor, Tensor]:
+    """The output [1, heads, length, width] of causal attention on a CPU, and the fp32 logarithm of the sum of the
+    exponentials of the scores [1, heads, length], which its backward pass takes.
+
+    `inputs` are queries, keys and values, of the same width; keys and values may have fewer heads. It is what
+    `scaled_dot_product_attention` computes with. Called by itself, several conversations cost no node of autograd each.
+    """
+    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return cast(tuple[Tensor, Tensor], attend(*inputs, 0.0, True, scale=scale))
+
+
+def causal_attention_gradients(
+    gradient: Tensor, inputs: Sequence[Tensor], output: Tensor, normalizer: Tensor, scale: float | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `causal_attention` for queries, keys and values, from that of its output."""
+    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    gradients = backward(gradient, *inputs, output, normalizer, 0.0, True, scale=scale)
+    return cast(tuple[Tensor, Tensor, Tensor], gradients)

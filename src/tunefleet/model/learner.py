@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from tunefleet.contracts import IGNORED, MicroBatch
+from tunefleet.model import document_attention
 from tunefleet.model.tiled_loss import tiled_loss
 from tunefleet.model.ulysses import split_sequences
 
@@ -22,6 +23,7 @@ class Learner(nn.Module):
 
     `sp_group` are sequence-parallel ranks: each calls it with its shard of the sequences, and gets the loss of that.
     `tile` is how many tokens' logits exist at once; `agree` makes ranks compute equally many tiles.
+    `by_document` lets conversations attend without a mask, where the family allows it (`plan/families/by_document.py`).
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Learner(nn.Module):
         sp_group: ProcessGroup | None = None,
         tile: int | None = None,
         agree: Callable[[int], int] = int,
+        by_document: bool = False,
     ) -> None:
         super().__init__()
+        self._by_document = by_document
         self._sp_group = sp_group
         self._tile = tile
         self._agree = agree
@@ -40,15 +44,15 @@ class Learner(nn.Module):
         _let_alibi_see_segments(model.base_model)
         if hasattr(model.config, "output_router_logits"):
             model.config.output_router_logits = False  # their own loss is not trained, and takes no 4-D mask
-        if sp_group and model.is_gradient_checkpointing:  # what is computed again is computed outside of `forward`
-            recomputed = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), self._split_sequences())}
+        if (sp_group or by_document) and model.is_gradient_checkpointing:  # computed again outside of `forward`
+            recomputed = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), self._attention())}
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=recomputed)
         self._loss_mask: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._only_loss_tokens)
 
     def forward(self, batch: MicroBatch) -> Tensor:
         """The sum over the positions that have a label of -log p(label), a scalar; 0 where there is none."""
-        with self._split_sequences():
+        with self._attention():
             if self._tile:
                 return tiled_loss(self.model, self._inputs(batch), batch.labels, self._tile, self._agree)
             self._loss_mask = batch.labels != IGNORED
@@ -60,7 +64,8 @@ class Learner(nn.Module):
 
     def outputs(self, batch: MicroBatch) -> Tensor:
         """What the model's output projection gives: logits [sequences, length, vocabulary]."""
-        return cast(Tensor, self.model(**self._inputs(batch)).logits)
+        with self._attention():
+            return cast(Tensor, self.model(**self._inputs(batch)).logits)
 
     def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
         return {
@@ -70,19 +75,30 @@ class Learner(nn.Module):
             "use_cache": False,
         }
 
-    def _split_sequences(self) -> AbstractContextManager[None]:
-        return split_sequences(self.model, self._sp_group) if self._sp_group else nullcontext()
+    def _attention(self) -> AbstractContextManager[None]:
+        if self._sp_group:
+            return split_sequences(self.model, self._sp_group)
+        return document_attention.by_document(self.model) if self._by_document else nullcontext()
 
     def _mask(self, batch: MicroBatch) -> Tensor | dict[str, Tensor] | None:
         """None is plain causal attention: padding lies on the right, where no label looks."""
         segments = batch.segments
-        if segments is None and self._sp_group and any(self._windows.values()):
-            segments = torch.ones_like(batch.tokens).tile(self._sp_group.size())  # the model would mask its shard alone
+        if self._by_document and batch.tokens.device.type == "cpu":
+            bounds = document_attention.bounds(self._whole_rows(batch) if segments is None else segments)
+            windows = [window for window in self._windows.values() if window is not None]
+            if not windows or document_attention.longest(bounds) <= min(windows):
+                return bounds
+        if segments is None and any(self._windows.values()) and (self._sp_group or self._by_document):
+            segments = self._whole_rows(batch)  # the model would mask its shard alone, or nothing
         if segments is None:
             return None
         dtype = self.mask_dtype()
         masks = {layer_type: segment_mask(segments, dtype, window) for layer_type, window in self._windows.items()}
         return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def _whole_rows(self, batch: MicroBatch) -> Tensor:
+        """Segments of rows [sequences, length] that are one conversation each; of all ranks that share them."""
+        return torch.zeros_like(batch.tokens).tile(self._sp_group.size() if self._sp_group else 1)
 
     def mask_dtype(self) -> torch.dtype:
         """The dtype in which attention adds the mask: autocast's, or the weights'."""

@@ -24,10 +24,12 @@ class Stage(nn.Module):
     The names of its weights are those of the whole model.
 
     The caller of `compute` sends hidden states on. When `model` generates, the stand-ins do so over `link`.
-    `tile` is how many tokens' logits the last stage has at once.
+    `tile` is how many tokens' logits the last stage has at once, `by_document` how conversations attend.
     """
 
-    def __init__(self, model: PreTrainedModel, first: int, end: int, tile: int | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, first: int, end: int, tile: int | None = None, by_document: bool = False
+    ) -> None:
         super().__init__()
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         self.is_first, self.is_last = first == 0, end == len(_blocks(model))
@@ -44,7 +46,7 @@ class Stage(nn.Module):
             head.register_forward_hook(lambda module, inputs, logits: self._broadcast_logits(logits))
         else:
             self._drop_head(model)
-        self.learner = Learner(model, tile=tile)
+        self.learner = Learner(model, tile=tile, by_document=by_document)
 
     @property
     def model(self) -> PreTrainedModel:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed import ProcessGroup
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tunefleet.libraries import transformers_private
+from tunefleet.model import document_attention
 
 _NAME = "ulysses"
 _groups: list[ProcessGroup] = []
@@ -33,7 +33,7 @@ def split_sequences(model: PreTrainedModel, sp_group: ProcessGroup) -> Iterator[
     """Within, `model` computes this rank's shard of sequences [sequences, length / ranks]. A collective of `sp_group`.
 
     transformers makes no mask for an attention that it does not know: without one, attention is causal over
-    the whole sequence; with a 4-D mask, that is of the whole sequence.
+    the whole sequence; with a 4-D mask, or the bounds of documents, those are of the whole sequence.
     """
     _groups.append(sp_group)
     try:
@@ -45,7 +45,7 @@ def split_sequences(model: PreTrainedModel, sp_group: ProcessGroup) -> Iterator[
 
 @dataclass(frozen=True)
 class _Heads:
-    """What transformers' SDPA asks an attention layer: here of the heads of this rank."""
+    """What attention asks a layer: here of the heads of this rank."""
 
     num_key_value_groups: int
     is_causal: bool
@@ -62,9 +62,10 @@ def _attention(
     key, value = (_repeated_heads(heads, sp_group.size()) for heads in (key, value))
     query, key, value = (_whole_sequences(shard, sp_group) for shard in (query, key, value))
     length = query.shape[2]
-    assert attention_mask is None or attention_mask.shape[-2:] == (length, length), "a mask of a part of the sequences"
+    if attention_mask is not None and attention_mask.is_floating_point():
+        assert attention_mask.shape[-2:] == (length, length), "a mask of a part of the sequences"
     own_heads = _Heads(query.shape[1] // key.shape[1], getattr(module, "is_causal", True))
-    output, _ = sdpa_attention_forward(own_heads, query, key, value, attention_mask, **settings)
+    output, _ = document_attention.attention(own_heads, query, key, value, attention_mask, **settings)
     return _own_tokens(output, sp_group), None
 
 

@@ -14,6 +14,7 @@ from tunefleet.base.errors import ConfigError
 from tunefleet.base.units import GIB
 from tunefleet.config import RunConfig, profile_steps
 from tunefleet.config.load import dump
+from tunefleet.config.model import Attention
 from tunefleet.plan import answers, precision, start_from
 from tunefleet.plan.choose.auto import cluster_of, estimate, resolve
 from tunefleet.plan.deepspeed.config import engine_config
@@ -188,6 +189,8 @@ def _deciding(config: RunConfig, split: Batch, cpu_adam: bool) -> dict[str, Any]
         if source["own_format"] is None:
             source.pop("own_format")
     values["adapter"].pop("merge")
+    if config.model.attention is Attention.AUTO:
+        values["model"].pop("attention")  # as before there was such a setting
     values["model"].pop("allow_pickle")  # the digests of the files tell what was read
     values["train"]["global_batch"] = split.total
     values["optimizer"]["cpu_kernel"] = cpu_adam

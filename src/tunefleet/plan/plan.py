@@ -21,7 +21,7 @@ from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
 from tunefleet.plan import answers
 from tunefleet.plan.estimate.pipeline_stages import describe
-from tunefleet.plan.families import lora_targets
+from tunefleet.plan.families import by_document, lora_targets
 from tunefleet.plan.paths.model_files import Sources
 from tunefleet.plan.processes.batch import Batch
 from tunefleet.plan.processes.layout import Layout, reads_one_by_one
@@ -94,6 +94,12 @@ class Plan:
         return self.batch.accumulation if self.layout.device == "cuda" else 0
 
     @property
+    def by_document(self) -> bool:
+        """Whether conversations attend one by one, without a mask."""
+        on_gpu = self.layout.device != "cpu"
+        return by_document.applies(self.config.model.attention, self.sources.architecture, on_gpu)
+
+    @property
     def reads_one_by_one(self) -> bool:
         """Whether our engine reads the weights, one at a time."""
         return reads_one_by_one(self.config.parallel, self.layout.processes_here)
@@ -139,16 +145,17 @@ class Plan:
         weights = f"from {self.sources.weights}" if self.sources.weights else "from scratch"
         parameters = f"{count(self.parameters)} parameters" if self.parameters else "parameters not counted"
         processes = f"{self.layout.world_size} {self.layout.device} process{'es' * (self.layout.world_size > 1)}"
-        family = self.sources.architecture.model_type
+        architecture = self.sources.architecture
         job = {"job": self.job.summary()} if self.job else {}
         stages = {"stages": describe(self.stages, self.batch.accumulation)} if self.stages else {}
         adapter = {}
         if config.adapter.name is not AdapterName.NONE:
-            adapter["adapter"] = lora_targets.summary(config.adapter, self.sources.architecture, self.parameters)
+            adapter["adapter"] = lora_targets.summary(config.adapter, architecture, self.parameters)
         return {
             "run": self.name,
             "saved to": os.path.relpath(self.run_dir),
-            "model": f"{config.model.name} ({family}): {parameters}, {weights}",
+            "model": f"{config.model.name} ({architecture.model_type}): {parameters}, {weights}",
+            "attention": by_document.describe(config.model.attention, architecture, self.layout.device != "cpu"),
             **adapter,
             "spread": f"{config.parallel.name} on {processes}, {config.train.precision.value}",
             **stages,

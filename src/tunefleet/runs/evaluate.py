@@ -84,7 +84,7 @@ def open_model(plan: Plan, rows: Rows) -> Opened:
     inputs, splits = _read(plan, rows)
     model = build.build(plan.sources, plan.config.train.seed, tokenizer=inputs.tokenizer)
     dtype = torch.float32 if is_slow(Machine.this()) else torch_dtype(plan.config.train.precision)
-    learner = Learner(model.to(dtype), tile=plan.config.train.loss_tile)
+    learner = Learner(model.to(dtype), tile=plan.config.train.loss_tile, by_document=plan.by_document)
     return Opened(plan, PlainModel(learner), inputs, splits)
 
 

@@ -36,4 +36,4 @@ def exported_learner(plan: Plan, dtype: torch.dtype | str, choice: str = LAST) -
     folder = exported(plan, choice)
     adapter_alone = exports_adapter_only(plan.config.adapter)  # transformers then reads the adapter's base model, too
     model = build.read_export(folder, dtype, Path(plan.sources.weights or "") if adapter_alone else None)
-    return Learner(model, tile=plan.config.train.loss_tile)
+    return Learner(model, tile=plan.config.train.loss_tile, by_document=plan.by_document)

@@ -49,6 +49,7 @@ def engine_for(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> E
         sp_group=group.adjacent_ranks(plan.layout.sequence),
         tile=config.train.loss_tile,
         agree=group.agree if config.parallel.zero_stage == 3 else int,
+        by_document=plan.by_document,
     )
     return ZeroEngine(
         plan, group, learner, build_optimizer(config.optimizer, learner, plan.cpu_adam, config.adapter.lr_ratio_b), rate
@@ -58,4 +59,5 @@ def engine_for(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> E
 def _stage(plan: Plan, group: ProcessGroup, model: Any) -> Stage:
     """This rank's stage of the pipeline; the rest of `model` is freed."""
     number = plan.layout.stage(group.rank)
-    return Stage(model, plan.stages[number], plan.stages[number + 1], plan.config.train.loss_tile)
+    first, end = plan.stages[number : number + 2]
+    return Stage(model, first, end, plan.config.train.loss_tile, plan.by_document)

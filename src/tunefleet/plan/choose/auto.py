@@ -15,7 +15,7 @@ from tunefleet.plan.estimate.forecast import Forecast, forecast
 from tunefleet.plan.estimate.gpus import Cluster
 from tunefleet.plan.estimate.spread import spread
 from tunefleet.plan.estimate.work import work
-from tunefleet.plan.families import lora_targets
+from tunefleet.plan.families import by_document, lora_targets
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.processes.batch import batch
 from tunefleet.plan.processes.layout import Layout
@@ -36,8 +36,10 @@ def cluster_of(config: RunConfig, machine: Machine) -> Cluster:
 
 def estimate(config: RunConfig, layout: Layout, architecture: Architecture, cluster: Cluster) -> Forecast:
     """The forecast of a run. Raises ValueError for a family that cannot be counted."""
-    task = work(config, batch(config.train, layout.data_parallel), _trainable(config, architecture))
     on_gpu = layout.device == "cuda"
+    alone = by_document.applies(config.model.attention, architecture, on_gpu)
+    masked = not (alone and by_document.without_mask(architecture, config.train.sequence_length))
+    task = work(config, batch(config.train, layout.data_parallel), _trainable(config, architecture), masked)
     return forecast(architecture, spread(config.parallel, layout), task, cluster, on_gpu, layout.processes_here)
 
 

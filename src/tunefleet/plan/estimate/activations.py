@@ -5,7 +5,7 @@ The method is Korthikanti et al. 2022 (arXiv:2205.05198, section 4): a sum over 
 
 - attention through SDPA keeps queries, keys, values, output and one fp32 number a head and token, and no scores;
   families without SDPA keep scores, as in the paper. Packed rows add one float mask of length x length for a row, and
-  keys and values are repeated for every query head.
+  keys and values are repeated for every query head; where conversations attend one by one, they do neither.
 - a norm without bias (RMSNorm, written out in transformers) keeps an fp32 copy of its input and the normalised values.
 - a gated feed-forward keeps gate, its activation, up and their product; ReLU keeps its output alone; GELU its input
   and output; the tanh written out in Python (`gelu_new`) five tensors.
@@ -66,7 +66,7 @@ def activations(architecture: Architecture, work: Work, spread: Spread, stage: S
     recomputed = layer if work.checkpointing else 2 * tokens * (size.hidden + size.ffn) * bytes_of.product
     return Activations(
         saved=round(stage.blocks * in_each_block * stage.in_flight + boundary),
-        mask=_mask(architecture, work, bytes_of) if work.packed else 0,
+        mask=_mask(architecture, work, bytes_of) if work.packed and work.masked else 0,
         loss=_loss(architecture, work, tokens, bytes_of) if stage.last else 0,
         layer=round(recomputed),
         largest=round(tokens * max(size.hidden, size.ffn) * bytes_of.product / spread.tensor),
@@ -125,7 +125,7 @@ def _attention(architecture: Architecture, work: Work, bytes_of: _Bytes, on_gpu:
     """Bytes a token: projections, and scores where the implementation saves them."""
     size, block = architecture.dimensions, architecture.activations
     queries, keys = size.heads * size.head_dim, size.kv_heads * size.head_dim
-    attended = queries if work.packed else keys  # a mask makes SDPA repeat keys and values for every head
+    attended = queries if work.packed and work.masked else keys  # SDPA repeats them where it has a mask
     saved: float = bytes_of.product * (2 * queries + 2 * attended) + 4 * size.heads
     if block.head_norms:
         saved += (queries + keys) * (4 + bytes_of.product)

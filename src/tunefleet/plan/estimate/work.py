@@ -35,13 +35,15 @@ class Work:
     `labelled` is the part of the tokens that have a label: 1 is the most that may be. `trained` is the number of
     trainable parameters, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
     is how many tokens have logits at once, None for all. `frozen_bits` are those of quantised weights of linear layers,
-    `from_files` is whether weights lie in files, `snapshot` whether each save is copied into memory.
+    `from_files` is whether weights lie in files, `snapshot` whether each save is copied into memory,
+    `masked` whether packed rows have a mask of length x length.
     """
 
     rows: int
     length: int
     accumulation: int = 1
     packed: bool = False
+    masked: bool = True
     precision: Precision = Precision.BF16
     checkpointing: bool = False
     state_bytes: int = 8
@@ -58,7 +60,7 @@ class Work:
         return self.rows * self.length
 
 
-def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
+def work(config: RunConfig, split: Batch, trained: int | None = None, masked: bool = True) -> Work:
     """The work of a run. `trained` is how many parameters are trainable, where not all are."""
     train = config.train
     return Work(
@@ -66,6 +68,7 @@ def work(config: RunConfig, split: Batch, trained: int | None = None) -> Work:
         length=train.sequence_length,
         accumulation=split.accumulation,
         packed=config.data.packing,
+        masked=masked,
         precision=train.precision,
         checkpointing=train.gradient_checkpointing,
         state_bytes=state_bytes(config.optimizer),

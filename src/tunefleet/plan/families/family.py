@@ -161,7 +161,7 @@ class Family:
     activations: BlockActivations | None = None
     tensor: TensorParallelPlan | str = "it is not measured whether sharding its layers is exact"
     packing: Packing | str = "it is not measured whether its packed loss is the unpacked one"
-    sequence: str | None = None  # why sequence-parallel ranks cannot split its sequences, although it packs
+    attention: str | None = None  # why another cannot stand for it (by document, of split sequences), although it packs
     pipeline: StageModules | None = None
     tiny: Config = field(default_factory=dict)  # settings of its tiny models (`tiny.py`)
     bpe_tokens: Mapping[str, str] = field(default_factory=dict)

@@ -60,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     on_model(pipeline_rules.model),
     on_config(model_rules.tokens),
     on_model(model_rules.packing_is_exact),
+    model_rules.attention,
     on_model(model_rules.positions),
     on_config(adapter_rules.unused),
     on_config(adapter_rules.freeze),

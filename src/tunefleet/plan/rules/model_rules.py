@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tunefleet.config import RunConfig
-from tunefleet.plan.families import packing
+from tunefleet.config.model import Attention
+from tunefleet.plan.families import by_document, packing
 from tunefleet.plan.families.architecture import Architecture
+from tunefleet.plan.rules.request import Request
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -31,6 +33,21 @@ def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]
     return [
         f"data.packing: {config.model.name} cannot be packed: it is of the family {architecture.model_type}, "
         f"and {reason}. Use data.packing=false."
+    ]
+
+
+def attention(request: Request) -> list[str]:
+    """Attention by document is that of a family that allows it, on a CPU."""
+    config, architecture = request.config, request.architecture
+    if config.model.attention is not Attention.DOCUMENT or architecture is None:
+        return []
+    on_gpu = request.layout is not None and request.layout.device != "cpu"
+    reason = by_document.refusal(architecture) or (by_document.ON_GPU if on_gpu else None)
+    if reason is None:
+        return []
+    return [
+        f"model.attention: {config.model.name} cannot attend by document: it is of the family "
+        f"{architecture.model_type}, and {reason}. Use model.attention=auto."
     ]
 
 

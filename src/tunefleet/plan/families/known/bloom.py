@@ -34,7 +34,7 @@ FAMILIES = (
         activations=BlockActivations(one_qkv_product=True, activation="gelu"),
         tensor="its ALiBi slopes are counted over all heads, and a rank has only some of them",
         packing=Packing(),
-        sequence=OWN_ATTENTION,
+        attention=OWN_ATTENTION,
     ),
-    Family("mpt", keys=ConfigKeys("n_layers", "d_model", "n_heads"), packing=Packing(), sequence=OWN_ATTENTION),
+    Family("mpt", keys=ConfigKeys("n_layers", "d_model", "n_heads"), packing=Packing(), attention=OWN_ATTENTION),
 )

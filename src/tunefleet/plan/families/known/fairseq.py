@@ -15,6 +15,6 @@ FAMILIES = (
         keys=ConfigKeys("num_layers", "d_model", "attention_heads", "ffn_dim"),
         tensor=_TENSOR,
         packing=Packing(),
-        sequence=OWN_ATTENTION,
+        attention=OWN_ATTENTION,
     ),
 )

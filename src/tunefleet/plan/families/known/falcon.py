@@ -41,7 +41,7 @@ FAMILIES = (
         activations=BlockActivations(norms=1, one_qkv_product=True, values_are_views=True, activation="gelu"),
         tensor=f"{KEY_HEAD_SHARED}, or lie in one weight with theirs",
         packing=Packing(refused_with={"alibi": f"with ALiBi {NO_SEGMENT_MASK}"}),
-        sequence=OWN_ATTENTION,
+        attention=OWN_ATTENTION,
     ),
     Family("falcon_h1", packing=CARRIED_STATE),
     Family("falcon_mamba", packing=CARRIED_STATE),

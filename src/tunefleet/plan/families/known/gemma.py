@@ -53,7 +53,7 @@ FAMILIES = (
         activations=BlockActivations(Norm.RMS_FP32, norms=4, scores=True, capped_scores=True, gated=True),
         tensor=gated.TENSOR,
         packing=Packing(windowed=True),
-        sequence="it caps the logits of its attention, which SDPA does not",
+        attention="it caps the logits of its attention, which SDPA does not",
     ),
     Family(
         "gemma3_text",

@@ -42,7 +42,7 @@ FAMILIES = (
         packing=Packing(),
         pipeline=StageModules(before_blocks=("emb_dropout",), after_blocks=("final_layer_norm",)),
     ),
-    Family("gpt_neox_japanese", packing=Packing(), sequence=OWN_ATTENTION),
+    Family("gpt_neox_japanese", packing=Packing(), attention=OWN_ATTENTION),
     Family(
         "gptj",
         keys=_GPTJ_KEYS,
@@ -52,14 +52,14 @@ FAMILIES = (
         activations=BlockActivations(norms=1, scores=True, activation="gelu_new"),
         tensor=TensorParallelPlan((*QKV, "fc_in"), ("out_proj", "fc_out")),
         packing=Packing(),
-        sequence=OWN_ATTENTION,
+        attention=OWN_ATTENTION,
     ),
-    Family("codegen", keys=_GPTJ_KEYS, packing=Packing(), sequence=OWN_ATTENTION),
+    Family("codegen", keys=_GPTJ_KEYS, packing=Packing(), attention=OWN_ATTENTION),
     Family(
         "gpt_neo",
         keys=ConfigKeys(layers="num_layers", heads="num_heads"),
         tensor=TensorParallelPlan((*QKV, "c_fc"), ("out_proj", "c_proj")),
         packing=Packing(),
-        sequence=OWN_ATTENTION,
+        attention=OWN_ATTENTION,
     ),
 )

@@ -23,7 +23,7 @@ FAMILIES = (
         "gpt_oss",
         tensor=EXPERTS,
         packing=Packing(windowed=True),
-        sequence="it has attention sinks, which SDPA does not",
+        attention="it has attention sinks, which SDPA does not",
     ),
     Family("helium", tensor=gated.TENSOR, packing=Packing()),
     Family(
