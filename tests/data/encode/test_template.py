@@ -648,6 +648,9 @@ def test_a_chunk_is_rendered_in_two_calls(monkeypatch: pytest.MonkeyPatch) -> No
         ),
     )
     ChatTemplate(PLAIN, SPECIALS).render_all([LONG, SPICY], TrainOn.RESPONSE)
+    assert not calls  # one rendering of each tells all its prefixes
+    looking_ahead = PLAIN + "{% if messages | length > 99 %}{% endif %}"
+    ChatTemplate(looking_ahead, SPECIALS).render_all([LONG, SPICY], TrainOn.RESPONSE)
     assert calls == [3, 3]  # two whole texts and one up to the first answer; three prompts
     calls.clear()
     ChatTemplate(REFUSING, SPECIALS).render_all([LONG, SPICY], TrainOn.RESPONSE)

@@ -21,8 +21,8 @@ from tunefleet.data.encode.tokenise import Tokenise, TokenisedTexts
 from tunefleet.data.formats.conversation import Conversation, Turn
 
 T = TypeVar("T")
-ChunkTokens = TokenisedTexts | list[MaskedTokens]
-"""Of some texts: made now, or read with their masks from the token cache."""
+ChunkTokens = Sequence[MaskedTokens | int]
+"""Of some texts, each: its tokens with their mask, or the character of an answer that merges with its prompt."""
 Pair = tuple[Conversation, Encoded]
 
 
@@ -64,8 +64,10 @@ class Encoder:
     def _has_ends(self, conversation: Conversation) -> bool:
         if not self._closers:
             return False
-        answers = (turn for turn in conversation.turns if turn.role == "assistant")
-        return any(turn.content.rstrip().endswith(self._closers) for turn in answers)
+        for turn in conversation.turns:  # of every row: a generator takes twice as long
+            if turn.role == "assistant" and turn.content.rstrip().endswith(self._closers):
+                return True
+        return False
 
     def _without_ends(self, conversation: Conversation) -> Conversation:
         turns = [self._without_end(turn) if turn.role == "assistant" else turn for turn in conversation.turns]
@@ -97,9 +99,16 @@ class Encoder:
         return Rendered(rendered.text, tuple(answers))
 
     def tokenise(self, rendered: Sequence[Rendered]) -> ChunkTokens:
-        """The tokens of these texts."""
-        cached = self._token_cache.read(rendered) if self._token_cache else None
-        return self._tokenise([text.text for text in rendered]) if cached is None else cached
+        """The tokens of these texts, and which are in the loss. They go into the token cache, if none is bad."""
+        path = self._token_cache.path(rendered) if self._token_cache else None
+        cached = self._token_cache.read(path) if self._token_cache and path else None
+        if cached is not None:
+            return cached
+        masked = self._masks(rendered, self._tokenise([text.text for text in rendered]))
+        good = [pair for pair in masked if not isinstance(pair, int)]
+        if self._token_cache and path and good and len(good) == len(masked):
+            self._token_cache.write(path, good)
+        return masked
 
     def masked(
         self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokens: ChunkTokens
@@ -108,47 +117,54 @@ class Encoder:
 
         An error stands where a prompt merges with its answer and they cannot be told apart.
         """
-        masked = self._masks(conversations, rendered, tokens) if isinstance(tokens, TokenisedTexts) else tokens
-        for conversation, pair in zip(conversations, masked, strict=True):
-            if isinstance(pair, DataError):
-                yield pair
+        for conversation, text, pair in zip(conversations, rendered, tokens, strict=True):
+            if isinstance(pair, int):
+                yield _merge_error(conversation, text.text, pair)
             else:
                 yield fit(*pair, conversation.is_text, self._longest, self._long_rows)
 
-    def _masks(
-        self, conversations: Sequence[Conversation], rendered: Sequence[Rendered], tokenised: TokenisedTexts
-    ) -> Sequence[MaskedTokens | DataError]:
-        """Whole conversations; they go into the token cache, if none is bad."""
+    def _masks(self, rendered: Sequence[Rendered], tokenised: TokenisedTexts) -> list[MaskedTokens | int]:
+        """Whole conversations, or the character at which an answer begins that cannot be told from its prompt."""
         loss_mask, merges = answer_mask(rendered, tokenised)
         bounds = np.cumsum([0, *tokenised.counts]).tolist()
-        masked: list[MaskedTokens | DataError] = []
-        for number, (start, end) in enumerate(pairwise(bounds)):
-            pair: MaskedTokens | None = tokenised.tokens[start:end].copy(), loss_mask[start:end].copy()
-            if number in merges and self._train_on is not TrainOn.ALL:
-                pair = self._answer_by_itself(rendered[number], tokenised.tokens[start:end])
-            masked.append(pair or _merge_error(conversations[number], rendered[number].text, merges[number]))
-        good = [pair for pair in masked if not isinstance(pair, DataError)]
-        if self._token_cache and good and len(good) == len(masked):
-            self._token_cache.write(rendered, good)
+        masked: list[MaskedTokens | int] = [
+            (tokenised.tokens[start:end].copy(), loss_mask[start:end].copy()) for start, end in pairwise(bounds)
+        ]
+        if merges and self._train_on is not TrainOn.ALL:
+            pairs = self._answers_by_themselves(
+                [rendered[number] for number in merges], [tokenised.tokens[slice(*bounds[n : n + 2])] for n in merges]
+            )
+            for (number, start), pair in zip(merges.items(), pairs, strict=True):
+                masked[number] = pair or start
         return masked
 
-    def _answer_by_itself(self, rendered: Rendered, tokens: NDArray[np.int32]) -> MaskedTokens | None:
-        """Tokens and mask with the last answer tokenised by itself, behind its prompt.
+    def _answers_by_themselves(
+        self, rendered: Sequence[Rendered], tokens: Sequence[NDArray[np.int32]]
+    ) -> Iterator[MaskedTokens | None]:
+        """Tokens and mask of each text with the last answer tokenised by itself, behind its prompt.
 
         None where an earlier answer merges too, whose tokens would be others in the next prompt; and where the
         tokenizer writes something else for a text that stands alone, such as a space before it.
         """
-        start = rendered.answers[-1][0]
-        parts = [self._tokenise([text]) for text in (rendered.text[:start], rendered.text[start:])]
-        joined = TokenisedTexts(
-            np.concatenate([part.tokens for part in parts]),
-            np.concatenate([parts[0].starts, parts[1].starts + start]),
-            np.concatenate([parts[0].ends, parts[1].ends + start]),
-            np.array([len(parts[0].tokens) + len(parts[1].tokens)]),
-        )
-        loss_mask, merges = answer_mask([rendered], joined)
-        texts = [self.decode(ids.tolist(), skip_special_tokens=False) for ids in (joined.tokens, tokens)]
-        return None if merges or texts[0] != texts[1] else (joined.tokens, loss_mask)
+        starts = [text.answers[-1][0] for text in rendered]
+        halves = [half for text, start in zip(rendered, starts, strict=True) for half in _halves(text.text, start)]
+        parts = self._tokenise(halves)
+        behind = np.repeat([offset for start in starts for offset in (0, start)], parts.counts)
+        counts = parts.counts.reshape(-1, 2).sum(axis=1)
+        joined = TokenisedTexts(parts.tokens, parts.starts + behind, parts.ends + behind, counts)
+        loss_mask, merges = answer_mask(rendered, joined)
+        bounds = np.cumsum([0, *counts]).tolist()
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            separate = joined.tokens[start:end].copy()
+            is_alike = number not in merges and self._text(separate) == self._text(tokens[number])
+            yield (separate, loss_mask[start:end].copy()) if is_alike else None
+
+    def _text(self, tokens: NDArray[np.int32]) -> str:
+        return str(self.decode(tokens.tolist(), skip_special_tokens=False))
+
+
+def _halves(text: str, start: int) -> tuple[str, str]:
+    return text[:start], text[start:]
 
 
 def _closers(end: EndOfTurn, tokenizer: Any) -> tuple[str, ...]:

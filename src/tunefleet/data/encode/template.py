@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tunefleet.base.errors import DataError
 from tunefleet.config.data import TrainOn
-from tunefleet.data.encode.template_rendering import Message, Rendered, Spans, TemplateRenderer
+from tunefleet.data.encode.template_rendering import Message, Rendered, Spans, TemplateRenderer, checked
 from tunefleet.data.encode.written import expect_written
 from tunefleet.data.formats.conversation import Conversation, Turn
 
@@ -22,6 +23,8 @@ Prefix = tuple[int, bool]
 
 Prefixes = dict[Prefix, Rendered]
 """Prefixes of one conversation that were rendered before."""
+_Request = tuple[Prefixes, list[Prefix], list[dict[str, Any]]]
+"""Where they go, which are asked for, and the messages."""
 
 
 @dataclass(frozen=True)
@@ -159,23 +162,37 @@ class ChatTemplate:
         rendered: list[Prefixes] = [{} for _ in conversations]
         marks = self._marks(train_on)
         requests = [
-            (prefixes, prefix, messages)
+            (prefixes, [*_prefixes(conversation, () if marks else _answers_to_find(conversation, train_on))], messages)
             for conversation, prefixes in zip(conversations, rendered, strict=True)
             if not conversation.is_text and not conversation.tools
             for messages in [conversation.messages]
-            for prefix in _prefixes(conversation, () if marks else _answers_to_find(conversation, train_on))
         ]
         try:
-            for prompts in (False, True):
-                batch = [request for request in requests if request[1][1] is prompts]
-                texts = self._renderer.render(
-                    [messages[: prefix[0]] for _, prefix, messages in batch], (), prompts, marks
-                )
-                for (prefixes, prefix, _), text in zip(batch, texts, strict=True):
-                    prefixes[prefix] = text
+            self._render_each(requests if marks else self._grow(requests), marks)
         except DataError:
             return [{} for _ in conversations]
         return rendered
+
+    def _grow(self, requests: list[_Request]) -> list[_Request]:
+        """Answers requests with one rendering each, where that tells all prefixes; returns the others."""
+        can_grow = [
+            self._renderer.can_grow(messages) and all(count for count, _ in request_prefixes)
+            for _, request_prefixes, messages in requests
+        ]
+        growing = [request for request, can in zip(requests, can_grow, strict=True) if can]
+        texts = self._renderer.grow([messages for *_, messages in growing]) if growing else []
+        for (prefixes, request_prefixes, _), text in zip(growing, texts, strict=True):
+            for prefix in request_prefixes:
+                prefixes[prefix] = checked(text.prefix(*prefix))
+        return [request for request, can in zip(requests, can_grow, strict=True) if not can]
+
+    def _render_each(self, requests: list[_Request], marks: bool) -> None:
+        for prompts in (False, True):
+            batch = [(*request, prefix) for request in requests for prefix in request[1] if prefix[1] is prompts]
+            beginnings = [messages[: prefix[0]] for _, _, messages, prefix in batch]
+            texts = self._renderer.render(beginnings, (), prompts, marks) if batch else []
+            for (prefixes, _, _, prefix), text in zip(batch, texts, strict=True):
+                prefixes[prefix] = text
 
 
 def _expect_in_loss(conversation: Conversation) -> None:

@@ -30,19 +30,20 @@ class TokenCache:
     folder: Path
     identity: str
 
-    def read(self, rendered: Sequence[Rendered]) -> list[MaskedTokens] | None:
-        """What these texts became; None where they were not tokenised yet, or the file is broken (by its CRC-32)."""
+    def read(self, path: Path) -> list[MaskedTokens] | None:
+        """What the texts of `path` became; None where they were not tokenised yet, or the file is broken (by its
+        CRC-32).
+        """
         try:
-            with open(self._path(rendered), "rb", opener=files.plain) as stream, np.load(stream) as arrays:
+            with open(path, "rb", opener=files.plain) as stream, np.load(stream) as arrays:
                 tokens, in_loss, counts = (arrays[name] for name in ("tokens", "in_loss", "counts"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         bounds = np.cumsum([0, *counts]).tolist()
         return [(tokens[start:end].copy(), in_loss[start:end].copy()) for start, end in pairwise(bounds)]
 
-    def write(self, rendered: Sequence[Rendered], masked: Sequence[MaskedTokens]) -> None:
+    def write(self, path: Path, masked: Sequence[MaskedTokens]) -> None:
         """Keeps them for the next preparation. A disk that is full keeps nothing: this saves time, and no more."""
-        path = self._path(rendered)
         temporary = files.temporary_beside(path)
         tokens, in_loss = (np.concatenate(arrays) for arrays in zip(*masked, strict=True))
         try:
@@ -54,7 +55,8 @@ class TokenCache:
             with suppress(OSError):
                 temporary.unlink()
 
-    def _path(self, rendered: Sequence[Rendered]) -> Path:
+    def path(self, rendered: Sequence[Rendered]) -> Path:
+        """The file for these texts."""
         digest = hashlib.blake2b(self.identity.encode(), digest_size=16)
         digest.update(np.array([(len(text.text), len(text.answers)) for text in rendered], np.int64).tobytes())
         digest.update(np.array([span for text in rendered for span in text.answers], np.int64).tobytes())

@@ -55,6 +55,8 @@ class Turn:
     @property
     def message(self) -> dict[str, Any]:
         """The turn as chat templates take it."""
+        if not (self.input or self.calls or self.name or self.answers_call or self.reasoning):  # of most rows
+            return {"role": self.role, "content": self.content}
         extras = {
             "tool_calls": [call.message for call in self.calls],
             "name": self.name,

@@ -83,6 +83,8 @@ def text(value: Any, location: str) -> str:
     """`value`, which is text and can be written. Raises `DataError`."""
     if not isinstance(value, str):
         raise DataError(f"{location} is {type(value).__name__} instead of text.")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from tunefleet.base import files
 from tunefleet.data.store import disk_format
 
-_NUMBERED = re.compile(r"(.*?)(\d{1,18})", re.DOTALL)
+_DIGITS, _MOST_DIGITS = "0123456789", 18
 _NO_NUMBER = -1  # the row of a place without a number
 
 
@@ -37,10 +36,11 @@ class PlaceWriter:
 
 def split(location: str) -> tuple[str, int]:
     """A place as (what stands before its last number, that number); `text` puts them together again."""
-    match = _NUMBERED.fullmatch(location)
-    if match is None or (match[2] != "0" and match[2].startswith("0")):
+    length = min(len(location) - len(location.rstrip(_DIGITS)), _MOST_DIGITS)
+    number = location[len(location) - length :]
+    if not number or (number != "0" and number.startswith("0")):
         return location, _NO_NUMBER
-    return match[1], int(match[2])
+    return location[: len(location) - length], int(number)
 
 
 def text(origin: str, row: int) -> str:

@@ -7,7 +7,8 @@ never.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,11 @@ class StoreWriter:
         self._parts_written = 0
         self._conversation = 0
         self._line = 0
-        self._spans: list[SourceSpan] = []
+        self._beginnings: list[tuple[int, int]] = []
 
     def begin(self) -> None:
         """What follows is of another source."""
-        self._spans.append(SourceSpan(self._conversation, 0, self._line, 0))
+        self._beginnings.append((self._conversation, self._line))
 
     def add(self, conversation: EncodedConversation, file: int) -> None:
         """Takes a conversation that was read from file number `file`."""
@@ -106,9 +107,6 @@ class StoreWriter:
         self._files += [file] * len(conversation.parts)
         self._conversation += 1
         self._line += len(conversation.parts)
-        span = self._spans[-1]
-        counts = {"conversations": self._conversation - span.first_conversation, "lines": self._line - span.first_line}
-        self._spans[-1] = replace(span, **counts)
         if len(self._waiting) >= PARTS_AT_ONCE:
             self._write()
 
@@ -118,7 +116,9 @@ class StoreWriter:
         for array in (self._tokens, self._loss_mask, self._starts, self._lines):
             array.finish()
         self._places.finish()
-        return StoredLines(self._lines_path, self._spans)
+        bounds = pairwise([*self._beginnings, (self._conversation, self._line)])
+        spans = [SourceSpan(first, end - first, line, end_line - line) for (first, line), (end, end_line) in bounds]
+        return StoredLines(self._lines_path, spans)
 
     def _write(self) -> None:
         lines = self._described([part for *_, part in self._waiting])
@@ -126,8 +126,9 @@ class StoreWriter:
         lines["file"] = self._files
         has_targets = lines["loss_tokens"] > 0
         lines["number"] = np.where(has_targets, self._parts_written + np.cumsum(has_targets) - 1, -1)
-        self._places.append([location for _, location, part in self._waiting if part.has_targets])
-        parts = [part for *_, part in self._waiting if part.has_targets]
+        stored = [item for item, has in zip(self._waiting, has_targets.tolist(), strict=True) if has]
+        self._places.append([location for _, location, _ in stored])
+        parts = [part for *_, part in stored]
         if parts:
             self._tokens.append(np.concatenate([part.tokens for part in parts]))
             self._loss_mask.append(np.concatenate([part.loss_mask for part in parts]))
