@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 from tunefleet.engine import group, reshard
 from tunefleet.engine.shard_parameters import move_buffers
 
+TEN, HOUR, WEEK = timedelta(minutes=10), timedelta(hours=1), timedelta(days=7)
 GPU = torch.device("meta")
 SETTINGS = [{"fused": True}, {"capturable": True}, {"fused": None, "capturable": False}, {}]
 
@@ -76,3 +78,45 @@ def test_a_barrier_says_its_gpu(monkeypatch: pytest.MonkeyPatch, device: str, to
     monkeypatch.setattr(group.distributed, "barrier", lambda device_ids: calls.append(device_ids))
     group.barrier(torch.device(device))
     assert calls == [told]
+
+
+@pytest.mark.parametrize(("watched", "least", "most"), [(True, WEEK, WEEK), (False, TEN, HOUR)])
+def test_the_limit_of_a_collective(
+    monkeypatch: pytest.MonkeyPatch, watched: bool, least: timedelta, most: timedelta
+) -> None:
+    """NCCL's watchdog would end good ranks after ten minutes, DeepSpeed's limit; our watch tells which one hangs."""
+    limits: list[timedelta] = []
+    monkeypatch.setattr(group.rendezvous, "stay_on_loopback", lambda environment, backend, limit: limits.append(limit))
+    monkeypatch.setattr(group.deepspeed, "init_distributed", lambda timeout, **named: limits.append(timeout))
+    monkeypatch.setattr(group.torch_private, "set_time_limit", limits.append)
+    monkeypatch.setattr(group, "ProcessGroup", lambda: None)
+    group.join(watched)
+    assert len(limits) == 2 + watched
+    assert all(least <= limit <= most for limit in limits)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_who_waits_for_rank_0_waits_in_no_collective(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    """Every collective of torch's raises here; the others ask the store until the key is there."""
+
+    class Store:
+        checks = 0
+
+        def check(self, keys: list[str]) -> bool:
+            self.checks += 1
+            return self.checks > 2
+
+        def set(self, key: str, value: str) -> None:
+            assert value == "done"
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("a collective")
+
+    store = Store()
+    monkeypatch.setattr(group.torch_private, "rendezvous_store", lambda: store)
+    for name in ("barrier", "all_reduce", "broadcast", "all_gather"):
+        monkeypatch.setattr(group.distributed, name, fail)
+    monkeypatch.setattr(group.distributed, "get_rank", lambda: rank)
+    monkeypatch.setattr(group.distributed, "get_world_size", lambda: 2)
+    assert group.ProcessGroup().wait_for_first(lambda: "made") == ("made" if rank == 0 else None)
+    assert store.checks == (0 if rank == 0 else 3)

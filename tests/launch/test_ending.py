@@ -100,6 +100,7 @@ def test_every_cause_leaves_a_final_state() -> None:
         ((saved(Cause.TIME_LIMIT), [], 130, "", False), "saved before the time limit, at step 7"),
         ((saved(Cause.PRUNED), [], 0, "", False), "of the sweep"),
         ((RUNNING, [], 137, "", False), "a process was killed by SIGKILL"),
+        ((RUNNING, [], 134, "", False), f"a process was killed by SIGABRT ({ending.HINTS[6]})"),
         ((RUNNING, [], 9, "", False), "a process was killed (srun ended with 9)"),
         ((RUNNING, [], 1, "CANCELLED", False), "cancelled by scancel"),
         ((RUNNING, [], 1, "CANCELLED", True), "cancelled by the user"),

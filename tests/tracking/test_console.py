@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tunefleet.tracking import console as console_module
 from tunefleet.tracking.console import Console
 
 
@@ -178,3 +179,14 @@ def test_a_pipe_gets_plain_lines_each_whole(wishes: dict[str, str]) -> None:
     assert len(progress) == 20
     assert all(line.endswith(" left") for line in progress)
     assert done.stdout.splitlines()[-1] == "done"
+
+
+def test_the_first_step_which_warms_up_is_left_out_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds for it, then one for each step; before the second one nothing else is known."""
+    now = [100.0]
+    monkeypatch.setattr(console_module.time, "perf_counter", lambda: now[0])
+    console = Console(False, total_steps=101)
+    for seconds, step, left in ((10, 1, 1000), (1, 2, 99), (1, 3, 98)):
+        now[0] += seconds
+        console.log(record(step))
+        assert console.seconds_left(step) == left

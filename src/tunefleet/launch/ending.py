@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,11 @@ _SIGNALLED = {
     138: "SIGUSR1",
     129: "SIGHUP",
 }
+HINTS: dict[int, str] = {
+    signal.SIGKILL: "the system may be out of memory",
+    signal.SIGABRT: "NCCL's watchdog ends a process so where another one is gone or silent",
+}
+"""What a signal that nobody sent may mean."""
 _BY_JOB = {
     "CANCELLED": Cause.CANCELLED,
     "PREEMPTED": Cause.PREEMPTED,
@@ -127,5 +133,6 @@ def _killed(code: int) -> Ending:
         return Ending(Cause.INTERRUPT, "interrupted before it could save")
     if code in (129, 143):
         return Ending(Cause.PREEMPTED, "the job was taken away before it could save")
-    signal = f"by {_SIGNALLED[code]}" if code in _SIGNALLED else f"(srun ended with {code})"
-    return Ending(Cause.KILLED, f"a process was killed {signal}")
+    killer = f"by {_SIGNALLED[code]}" if code in _SIGNALLED else f"(srun ended with {code})"
+    hint = f" ({HINTS[signal.SIGABRT]})" if code - 128 == signal.SIGABRT else ""
+    return Ending(Cause.KILLED, f"a process was killed {killer}{hint}")

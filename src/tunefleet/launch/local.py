@@ -22,7 +22,7 @@ from tunefleet.base.failures import Failure
 from tunefleet.base.paths import RunPaths
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.launch import ending
-from tunefleet.launch.ending import Ending
+from tunefleet.launch.ending import HINTS, Ending
 from tunefleet.launch.local_watch import LocalWatch
 from tunefleet.launch.signals import CAUSES, caught
 from tunefleet.plan.plan import Plan
@@ -188,7 +188,7 @@ class Ranks:
             return f"{subject} failed: {failure.message}{self._log(rank)}"
         code = self.processes[rank].returncode
         end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        hint = " (the system may be out of memory)" if code == -signal.SIGKILL else ""
+        hint = f" ({HINTS[-code]})" if -code in HINTS else ""
         return f"{subject} {end}{hint}.{self._log(rank)}"
 
     def _has_told(self, rank: int) -> bool:
