@@ -1,4 +1,4 @@
-"""Applications: three tasks with public data, from the raw files to a table of measured numbers.
+"""Applications: tasks with public data and the demo, from the raw files to a table of measured numbers.
 
     python -m benchmarks.applications prepare NAME... [--raw FOLDER] [--to FOLDER]
     python -m benchmarks.applications run NAME [--seeds 3] [--raw FOLDER] [--to FOLDER] [overrides ...]
@@ -6,22 +6,20 @@
 
 `prepare` makes rows and a tokenizer of the public files below --raw (or $TUNEFLEET_PUBLIC_DATA) in --to (or
 $TUNEFLEET_APPLICATIONS, or outputs/applications). `run` does so where that is missing, trains a run for each seed,
-leaves all answers of the test set in its samples.jsonl, and prints numbers, tolerances and baselines. The cards are
-in docs/applications.
+leaves all answers of the test set in its samples.jsonl, and prints numbers, tolerances and baselines as the table in
+Markdown that the cards in docs/applications have.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.applications import prepare, rows, table, training
+from benchmarks.applications import baseline_rows, prepare, table, training
 from benchmarks.applications.catalogue import APPLICATIONS, Application, application, default_folder
-from benchmarks.applications.measures import Values
 from benchmarks.applications.public_files import raw_folder
-from benchmarks.applications.rows import Row
+from benchmarks.applications.table import BySplit
 from tunefleet.base import text
 from tunefleet.doors.error_output import exit_on_error
 
@@ -37,11 +35,9 @@ def main() -> None:
             return
         for name in args.names:
             _expect_prepared(application(name), raw, folder)
-        if args.command == "run":
-            for name in args.names:
-                _run(application(name), args.seeds, folder, overrides)
         for name in args.names:
-            print(table.of_baselines(baselines(application(name), folder)))
+            runs = _trained(application(name), args.seeds, folder, overrides) if args.command == "run" else []
+            print(table.markdown(name, runs, baselines(application(name), folder)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,28 +59,23 @@ def _expect_prepared(chosen: Application, raw: Path, folder: Path) -> None:
         print(text.listed(prepare.prepare(chosen.folder, raw, folder)), file=sys.stderr)
 
 
-def _run(chosen: Application, seeds: int, folder: Path, overrides: list[str]) -> None:
+def _trained(chosen: Application, seeds: int, folder: Path, overrides: list[str]) -> list[BySplit]:
     trained = [training.train(chosen, seed, folder, overrides) for seed in range(seeds)]
-    print(table.of_runs([training.values(chosen, run) for run in trained]))
     for run in trained:
         print(f"{run.run_dir}: {run.cpu_minutes:.1f} CPU minutes, all answers in samples.jsonl")
+    return [training.values(chosen, run) for run in trained]
 
 
-def baselines(chosen: Application, folder: Path) -> Mapping[str, Values]:
-    """{baseline: its values} on the test rows."""
-    if chosen.folder is None:
-        return {}
-    data = folder / chosen.folder
-    known = data / "original.jsonl"
-    train = _sides(chosen, rows.read(known if known.is_file() else data / "train.jsonl"))
-    test = _sides(chosen, rows.read(data / "test.jsonl"))
-    answer = "label" if "label" in test[0] else "target"
-    references = [row[answer] for row in test]
-    return {name: chosen.measure(baseline(train, test), references) for name, baseline in chosen.baselines.items()}
-
-
-def _sides(chosen: Application, pairs: list[Row]) -> list[Row]:
-    return [{"source": row["target"], "target": row["source"]} for row in pairs] if chosen.is_reversed else pairs
+def baselines(chosen: Application, folder: Path) -> dict[str, BySplit]:
+    """{baseline: {split: its values}} on the rows of the splits that are measured."""
+    train, splits = baseline_rows.of(chosen, folder)
+    return {
+        name: {
+            split: chosen.measure(baseline(train, rows), [row["label" if "label" in row else "target"] for row in rows])
+            for split, rows in splits.items()
+        }
+        for name, baseline in chosen.baselines.items()
+    }
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ def majority(train: Sequence[Row], test: Sequence[Row]) -> Answers:
     return [label] * len(test)
 
 
+def most_frequent_command(train: Sequence[Row], test: Sequence[Row]) -> Answers:
+    """The answer that most training commands have."""
+    target = Counter(row["target"] for row in train).most_common(1)[0][0]
+    return [target] * len(test)
+
+
 def words_with_logistic_regression(train: Sequence[Row], test: Sequence[Row]) -> Answers:
     """TF-IDF of words, logistic regression."""
     return _classified(train, test, _regression(ngram_range=(1, 1)))
@@ -45,7 +51,7 @@ def copied(train: Sequence[Row], test: Sequence[Row]) -> Answers:
 
 
 def nearest_sentence(train: Sequence[Row], test: Sequence[Row]) -> Answers:
-    """The translation of the training sentence whose runs of 1 to 3 characters are most alike (cosine of TF-IDF)."""
+    """The target of the training sentence whose runs of 1 to 3 characters are most alike (cosine of TF-IDF)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.neighbors import NearestNeighbors
 
@@ -65,6 +71,10 @@ LABELLING: Mapping[str, Baseline] = {
 TRANSLATING: Mapping[str, Baseline] = {
     "a copy of the sentence": copied,
     "the nearest training sentence": nearest_sentence,
+}
+COMMANDING: Mapping[str, Baseline] = {
+    "the most frequent answer": most_frequent_command,
+    "the answer of the nearest training command": nearest_sentence,
 }
 
 

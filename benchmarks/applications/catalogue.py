@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.applications import clinc150, manythings, multi30k, snips
-from benchmarks.applications.baselines import LABELLING, TRANSLATING, Baseline
+from benchmarks.applications.baselines import COMMANDING, LABELLING, TRANSLATING, Baseline
 from benchmarks.applications.measures import Values, of_commands, of_intents, of_translation
 from benchmarks.applications.rows import Splits
 from tunefleet.base.errors import ConfigError
@@ -57,8 +57,8 @@ _ALL = (
     Application("translation_reverse", "translation", of_translation, TRANSLATING, is_reversed=True),
     Application("translation_zh", "translation_zh", of_translation, TRANSLATING),
     Application("translation_zh_reverse", "translation_zh", of_translation, TRANSLATING, is_reversed=True),
-    Application("voice_assistant", None, of_commands, splits=_DEMO_SPLITS),
-    Application(_SNIPS, _SNIPS, of_commands),
+    Application("voice_assistant", None, of_commands, COMMANDING, splits=_DEMO_SPLITS),
+    Application(_SNIPS, _SNIPS, of_commands, COMMANDING),
 )
 APPLICATIONS = {application.experiment: application for application in _ALL}
 

@@ -19,7 +19,7 @@ from tunefleet.doors.command_table import options_of
 from tunefleet.doors.hydra_loader import Loader
 from tunefleet.plan.estimate.gpus import cluster
 
-OTHER_PROGRAMS = ("bash", "cd", "done;", "echo", "git", "mkdir", "pip", "seq", "source", "ssh")
+OTHER_PROGRAMS = ("bash", "cd", "done;", "echo", "git", "lm_eval", "mkdir", "pip", "seq", "source", "ssh")
 MADE_BY_READERS = ("conf/experiment/qlora.yaml", "conf/experiment/ablation/small.yaml")
 """Files that a command of the page makes, or whose text is left to the reader."""
 
