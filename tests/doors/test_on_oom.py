@@ -89,6 +89,15 @@ def test_half_the_rows_twice_as_often(plan: Plan) -> None:
     assert half.identity == plan.identity
 
 
+def test_gradients_of_halves_are_added_in_fp32(tmp_path: Path) -> None:
+    """One micro-batch keeps them in bf16; two of them would be rounded once more."""
+    parallel = {"name": "zero2", "zero_stage": 2}
+    whole = tiny_plan(tmp_path, micro_batch=8, global_batch=8, precision="bf16", parallel=parallel)
+    half = on_oom.halved(whole)
+    assert half is not None
+    assert [plan.engine["data_types"]["grad_accum_dtype"] for plan in (whole, half)] == ["bf16", "fp32"]
+
+
 def test_an_odd_number_of_rows_is_the_least(tmp_path: Path) -> None:
     assert on_oom.halved(tiny_plan(tmp_path, micro_batch=3)) is None
     assert on_oom.halved(tiny_plan(tmp_path, micro_batch=1)) is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.plan.estimate.test_memory_items import published_config
 from tunefleet.base.errors import ConfigError
 from tunefleet.doors import cli, plan
 
@@ -122,3 +124,19 @@ def test_a_published_model_needs_no_files(capsys: pytest.CaptureFixture[str], mo
 def test_words_for_no_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match=r"plan.machine: '8' is not a machine"):
         output(capsys, machine="8")
+
+
+def test_a_plan_of_qlora_needs_no_bitsandbytes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A published model, and a folder of one's own."""
+    out = output(capsys, "model=llama-3.1-8b", "adapter=qlora", "parallel=zero1", machine="1xA100-80G")
+    assert "parameters" in out
+    folder = planted(tmp_path)
+    own = ("model=hf", f"model.path={folder}", "model.tokenizer=demo", "adapter=qlora", "parallel=zero1")
+    assert "needs bitsandbytes" in output(capsys, *own, machine="1xA100-80G")
+
+
+def planted(folder: Path) -> Path:
+    """A Llama's config.json with a file of weights that nobody reads."""
+    (folder / "config.json").write_text(json.dumps(published_config("llama-3.1-8b")))
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder

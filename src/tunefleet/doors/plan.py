@@ -19,7 +19,7 @@ from tunefleet.plan.choose.advice import Advice, advice
 from tunefleet.plan.choose.fit_check import expected_forecast
 from tunefleet.plan.estimate.forecast import Forecast
 from tunefleet.plan.estimate.gpus import cluster
-from tunefleet.plan.estimate.memory_items import Item, Phase
+from tunefleet.plan.estimate.memory_item import Item, Phase
 from tunefleet.plan.horizon import total_steps
 from tunefleet.plan.paths.data_files import DEMO
 from tunefleet.plan.rules.notes import from_scratch
@@ -115,6 +115,9 @@ def _planned(config: RunConfig, machine: Machine, overrides: Sequence[str]) -> P
     try:
         return make(config, machine, overrides)
     except ConfigError as error:
+        if all(map(_is_of_bitsandbytes, error.complaints)):  # a plan computes nothing with it
+            plan = make(_without_quantisation(config), machine, overrides)
+            return replace(plan, config=replace(plan.config, adapter=config.adapter), notes=(*plan.notes, str(error)))
         architecture = config.model.published or config.model.architecture
         if not architecture or not all(map(_is_of_files, error.complaints)):
             raise
@@ -124,6 +127,14 @@ def _planned(config: RunConfig, machine: Machine, overrides: Sequence[str]) -> P
         notes = [note for note in plan.notes if note not in from_scratch(plan.config)]
         planned = replace(plan.config, model=config.model, adapter=config.adapter)
         return replace(plan, config=planned, sources=sources, notes=(*notes, absent))
+
+
+def _is_of_bitsandbytes(complaint: str) -> bool:
+    return complaint.startswith("adapter:") and "needs bitsandbytes" in complaint
+
+
+def _without_quantisation(config: RunConfig) -> RunConfig:
+    return replace(config, adapter=replace(config.adapter, name=AdapterName.LORA))
 
 
 def _is_of_files(complaint: str) -> bool:

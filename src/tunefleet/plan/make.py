@@ -104,7 +104,7 @@ def _plan(config: RunConfig, degrees: Layout, model: Sources, split: Batch, mach
         sources=model,
         parameters=_parameters(model),
         threads=config.train.threads or max(1, machine.cores // degrees.processes_here),
-        engine=engine_config(config.parallel, config.train, split, degrees),
+        engine=engine_config(config.parallel, config.train, split, degrees, _hidden(model)),
         notes=notes(config, degrees, model, split, cpu_adam),
         version=__version__,
         stages=boundaries(model.architecture, config.parallel.pipeline, config.parallel.partition),
@@ -204,6 +204,14 @@ def _expected(plan: Plan, machine: Machine) -> Expected | None:
     except ValueError:
         return None
     return Expected(forecast.memory.measurable_bytes / GIB, forecast.speed.tokens_per_second)
+
+
+def _hidden(model: Sources) -> int | None:
+    """The model's hidden size; None for a family that is not counted."""
+    try:
+        return model.architecture.dimensions.hidden
+    except ValueError:
+        return None
 
 
 def _parameters(model: Sources) -> int | None:

@@ -81,6 +81,35 @@ def test_gradients_are_summed_beside_the_backward_pass_where_deepspeed_can(
     assert zero == {"stage": stage, **({"overlap_comm": True} if overlaps and stage in (1, 2) else {})}
 
 
+@pytest.mark.parametrize(("hidden", "elements"), [(1024, 2**24), (4096, 2**24), (8192, 2**26), (32768, 500_000_000)])
+def test_buckets_on_gpus_follow_the_hidden_size(hidden: int, elements: int) -> None:
+    train = TrainConfig(micro_batch=4, precision=Precision.BF16)
+    for device, sized in (("cuda", {"reduce_bucket_size": elements}), ("cpu", {})):
+        layout = Layout(2, 2, 2, device)
+        zero = engine_config(ParallelConfig(zero_stage=3), train, Batch(4, 8, 2), layout, hidden)["zero_optimization"]
+        assert zero == {"stage": 3, **sized}
+
+
+@pytest.mark.parametrize(
+    ("stage", "micro_batches", "masters", "kept"),
+    [
+        (1, 1, True, "fp32"),
+        (2, 1, True, "bf16"),
+        (3, 1, True, "bf16"),
+        (2, 2, True, "fp32"),
+        (3, 2, True, "fp32"),
+        (3, 2, False, "bf16"),
+        (1, 1, False, "bf16"),
+    ],
+)
+def test_gradients_stay_in_bf16_where_nothing_is_added(
+    stage: int, micro_batches: int, masters: bool, kept: str
+) -> None:
+    train = TrainConfig(micro_batch=4, precision=Precision.BF16, master_weights=masters)
+    config = engine_config(ParallelConfig(zero_stage=stage), train, Batch(4, micro_batches, 2), TWO_CPUS)
+    assert config["data_types"] == {"grad_accum_dtype": kept}
+
+
 def test_one_process_sums_nothing() -> None:
     assert "communication_data_type" not in told(2, "bf16", degrees=Layout(1, 1, 1, "cuda"))
 

@@ -42,7 +42,12 @@ def complaint(folder: Path, parallel: dict[str, Any], gpus: int = 0, **groups: A
 def test_what_deepspeed_is_told_of_offloading(tmp_path: Path) -> None:
     engine = plan(tmp_path, card("zero3_offload"), gpus=4).engine
     place = {"device": "cpu", "pin_memory": True}
-    assert engine["zero_optimization"] == {"stage": 3, "offload_optimizer": place, "offload_param": place}
+    assert engine["zero_optimization"] == {
+        "stage": 3,
+        "reduce_bucket_size": 2**24,
+        "offload_optimizer": place,
+        "offload_param": place,
+    }
     assert engine["zero_force_ds_cpu_optimizer"] is False
     on_cpu = plan(tmp_path, card("zero2_offload")).engine["zero_optimization"]
     assert on_cpu == {"stage": 2, "offload_optimizer": {"device": "cpu", "pin_memory": False}}
@@ -63,6 +68,7 @@ def test_what_deepspeed_is_told_of_zero_plus_plus(tmp_path: Path) -> None:
         "zero_hpz_partition_size": 2,  # processes of one machine
         "zero_quantized_weights": True,
         "zero_quantized_gradients": True,
+        "reduce_bucket_size": 2**24,
     }
 
 

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from tunefleet.base.units import GIB
 from tunefleet.config.parallel import ParallelConfig, Place
 from tunefleet.config.train import Precision
-from tunefleet.plan.estimate.memory_items import BUCKET, Memory, Phase, memory, total
+from tunefleet.plan.estimate.memory_item import Phase
+from tunefleet.plan.estimate.memory_items import Memory, memory, total
 from tunefleet.plan.estimate.spread import Spread, with_strategy
 from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.architecture import Architecture
@@ -90,11 +91,29 @@ def test_by_hand_in_bf16_with_four_ranks(
     stage: int, parameters: float, masters: float, gradients: float, states: float
 ) -> None:
     """Bytes a parameter: DeepSpeed sums gradients in fp32, and stage 0 autocasts fp32 weights."""
-    n, found = OPT.parameters.total, sizes(said(OPT, Spread(stage, 4)))
+    n, found = OPT.parameters.total, sizes(said(OPT, Spread(stage, 4), accumulation=2))
     assert found["parameters"] == int(n * parameters)
     assert found.get("master weights (fp32)", 0) == n * masters
     assert found["gradients"] == n * gradients
     assert found["optimizer states"] == n * states
+
+
+@pytest.mark.parametrize(("stage", "gradients"), [(0, 4), (1, 4), (2, 0.5), (3, 0.5)])
+def test_one_micro_batch_keeps_its_gradients_in_bf16(stage: int, gradients: float) -> None:
+    """Nothing is added to them, so DeepSpeed's default of two bytes is enough at stages 2 and 3."""
+    n = OPT.parameters.total
+    assert sizes(said(OPT, Spread(stage, 4)))["gradients"] == n * gradients
+
+
+@pytest.mark.parametrize(("stage", "clone"), [(1, 2), (2, 2), (3, 0)])
+def test_without_master_weights_everything_is_in_bf16(stage: int, clone: int) -> None:
+    """Weights 2, gradients 2, two moments 4; DeepSpeed clones its flat weights at stages 1 and 2."""
+    n, found = OPT.parameters.total, sizes(said(OPT, Spread(stage, 1), master_weights=False, state_bytes=4))
+    assert [found[name] for name in ("parameters", "gradients", "optimizer states")] == [2 * n, 2 * n, 4 * n]
+    assert found.get("clone of the weights (bf16)", 0) == clone * n
+    assert found["flat gradients of the update"] == 2 * n
+    assert "master weights (fp32)" not in found
+    assert "bucket in fp32 for the sum" not in found
 
 
 def test_sequence_peers_share_out_too() -> None:
@@ -103,7 +122,7 @@ def test_sequence_peers_share_out_too() -> None:
 
 def test_only_what_is_trained_has_gradients_and_states() -> None:
     n = OPT.parameters.total
-    found = sizes(said(OPT, Spread(2, 2), trained=n // 10))
+    found = sizes(said(OPT, Spread(2, 2), trained=n // 10, accumulation=2))
     assert found["parameters"] == 2 * n
     assert found["gradients"] == pytest.approx(4 * n / 20, abs=8)
     assert found["optimizer states"] == pytest.approx(8 * n / 20, abs=8)
@@ -112,8 +131,15 @@ def test_only_what_is_trained_has_gradients_and_states() -> None:
 def test_frozen_weights_of_four_bits() -> None:
     shape = published("llama-3.1-8b")
     whole = sizes(said(shape, Spread(2, 1), trained=1000))["parameters"]
-    assert 0.25 < sizes(said(shape, Spread(2, 1), trained=1000, frozen_bits=4))["parameters"] / whole < 0.4
-    assert 0.5 < sizes(said(shape, Spread(2, 1), trained=1000, frozen_bits=8))["parameters"] / whole < 0.6
+    ends = 2 * 128256 * 4096  # embedding and head stay in 16 bits
+    four, eight = (sizes(said(shape, Spread(2, 1), trained=1000, frozen_bits=bits))["parameters"] for bits in (4, 8))
+    assert four == pytest.approx(0.53 * (whole / 2 - ends) + 2 * ends, rel=1e-6)
+    assert four / GIB == pytest.approx(5.4, abs=0.02)
+    assert eight == pytest.approx(whole / 2 - ends + 2 * ends, rel=1e-6)
+
+
+def test_autocast_copies_what_learns_alone() -> None:
+    assert "autocast's 16-bit copies" not in sizes(said(OPT, Spread(), trained=0))
 
 
 def test_optimizers_differ_in_their_states() -> None:
@@ -122,9 +148,14 @@ def test_optimizers_differ_in_their_states() -> None:
     assert "optimizer states" not in sizes(said(OPT, Spread(1, 1), state_bytes=0))
 
 
-def test_deepspeed_s_buckets_exist_whatever_the_model() -> None:
-    assert sizes(said(OPT, Spread(2, 2)))["buckets of gradients"] == 2 * BUCKET
-    assert sizes(said(OPT, Spread(3, 2)))["buckets of gradients"] == 2 * 2 * BUCKET
+def test_deepspeed_s_buckets_follow_the_hidden_size() -> None:
+    """The square of it, 2^24 to 5e8 elements; two at stage 2 between ranks, one for each dtype at stage 3."""
+    least, wide = 2**24, of_size(7.5)
+    assert sizes(said(OPT, Spread(2, 2)))["buckets of gradients"] == 2 * 2 * least
+    assert sizes(said(OPT, Spread(2, 1)))["buckets of gradients"] == 2 * least
+    assert sizes(said(OPT, Spread(3, 2)))["buckets of gradients"] == 2 * 2 * least
+    assert sizes(said(wide, Spread(3, 2)))["buckets of gradients"] == 2 * 2 * 4096**2
+    assert sizes(said(changed(wide, hidden_size=32768), Spread(3, 2)))["buckets of gradients"] == 2 * 2 * 500_000_000
     assert sizes(said(OPT, Spread(2, 2), on_gpu=False))["buckets of gradients"] == 2 * OPT.parameters.total
 
 

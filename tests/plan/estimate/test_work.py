@@ -22,6 +22,11 @@ def test_momentum_is_a_state_of_sgd_alone() -> None:
     assert work.state_bytes(OptimizerConfig(momentum=0.9)) == work.STATE_BYTES["adamw"]
 
 
+def test_states_are_half_as_large_without_master_weights() -> None:
+    assert work.state_bytes(OptimizerConfig(), master_weights=False) == 4
+    assert work.state_bytes(OptimizerConfig(name=OptimizerName.ADAMW_8BIT), master_weights=False) == 2
+
+
 def test_an_optimizer_without_an_entry_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(work.STATE_BYTES, "lion")
     with pytest.raises(ConfigError, match=r"optimizer\.name: the memory of lion is not known .* Use one of adamw, "):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunefleet.config.train import OnOom
-from tunefleet.plan.deepspeed.config import batch_keys
+from tunefleet.plan.deepspeed.config import batch_keys, precision_keys
 from tunefleet.plan.plan import Plan
 
 
@@ -60,5 +60,5 @@ def _with_micro_batch(plan: Plan, rows: int, note: str) -> Plan:
     batch = replace(plan.batch, micro=rows, accumulation=plan.batch.accumulation * times)
     train = replace(plan.config.train, micro_batch=rows, global_batch=batch.total)
     config = replace(plan.config, train=train)
-    engine = {**plan.engine, **batch_keys(batch, plan.layout)}
+    engine = {**plan.engine, **batch_keys(batch, plan.layout), **precision_keys(config.parallel, train, batch)}
     return replace(plan, config=config, batch=batch, engine=engine, notes=(*plan.notes, note))

@@ -8,20 +8,26 @@ from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.train import Precision, TrainConfig
 from tunefleet.plan.deepspeed import offload
 from tunefleet.plan.processes.batch import Batch
+from tunefleet.plan.processes.gradient_sums import accumulates_bf16, bucket_size
 from tunefleet.plan.processes.layout import Layout
 
 
-def engine_config(parallel: ParallelConfig, train: TrainConfig, batch: Batch, degrees: Layout) -> dict[str, Any]:
-    """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys."""
+def engine_config(
+    parallel: ParallelConfig, train: TrainConfig, batch: Batch, degrees: Layout, hidden: int | None = None
+) -> dict[str, Any]:
+    """The DeepSpeed configuration, with literal values only: DeepSpeed keeps `auto` and misspelt keys.
+
+    `hidden` is the model's hidden size, None where it is not known.
+    """
     return {
         **batch_keys(batch, degrees),
         **(_PIPELINE if degrees.pipeline > 1 else {}),
         "gradient_clipping": (train.clip or _NO_CLIP) if parallel.zero_stage else 0.0,  # the engine clips at stage 0
-        "zero_optimization": _zero(parallel, degrees),
+        "zero_optimization": _zero(parallel, degrees, hidden),
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
         **offload.added(parallel),
-        **_precision(parallel, train),
+        **precision_keys(parallel, train, batch),
         **(_SUMS if sums_16bit_gradients(parallel, train, degrees) else {}),
     }
 
@@ -31,11 +37,13 @@ def sums_16bit_gradients(parallel: ParallelConfig, train: TrainConfig, degrees: 
     return degrees.replicas > 1 and parallel.zero_stage > 0 and train.precision is not Precision.FP32
 
 
-def _zero(parallel: ParallelConfig, degrees: Layout) -> dict[str, Any]:
+def _zero(parallel: ParallelConfig, degrees: Layout, hidden: int | None) -> dict[str, Any]:
     """On GPUs gradients are summed beside the backward pass; stage 3 does so by itself, and a pipeline cannot."""
     overlaps = degrees.replicas > 1 and degrees.pipeline == 1 and degrees.device == "cuda"
     overlap = {"overlap_comm": True} if overlaps and parallel.zero_stage in (1, 2) else {}
-    return {"stage": parallel.zero_stage, **overlap, **offload.zero(parallel, degrees)}
+    has_buckets = degrees.device == "cuda" and parallel.zero_stage and hidden is not None
+    buckets = {"reduce_bucket_size": bucket_size(hidden)} if has_buckets else {}
+    return {"stage": parallel.zero_stage, **overlap, **buckets, **offload.zero(parallel, degrees)}
 
 
 def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
@@ -47,18 +55,18 @@ def batch_keys(batch: Batch, degrees: Layout) -> dict[str, int]:
     }
 
 
-def _precision(parallel: ParallelConfig, train: TrainConfig) -> dict[str, Any]:
-    """Stage 0 keeps fp32 weights and autocasts; stages 1 to 3 keep fp32 masters and accumulate in fp32."""
+def precision_keys(parallel: ParallelConfig, train: TrainConfig, batch: Batch) -> dict[str, Any]:
+    """Stage 0 keeps fp32 weights and autocasts; stages 1 to 3 keep fp32 masters and accumulate in fp32, or keep what
+    they need not add to anything."""
     if train.precision is Precision.FP32:
         return {}
     if parallel.zero_stage == 0:
         return {"torch_autocast": {"enabled": True, "dtype": train.precision.dtype}}
     if train.precision is Precision.FP16:
         return {"fp16": {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 500}}
-    if not train.master_weights:
-        low = {"bf16_master_weights_and_grads": True, "bf16_optimizer_states": True}
-        return {"bf16": {"enabled": True, **low}, "data_types": {"grad_accum_dtype": "bf16"}}
-    return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+    low = {} if train.master_weights else {"bf16_master_weights_and_grads": True, "bf16_optimizer_states": True}
+    sums = "bf16" if accumulates_bf16(parallel, train, batch.accumulation) else "fp32"
+    return {"bf16": {"enabled": True, **low}, "data_types": {"grad_accum_dtype": sums}}
 
 
 _PIPELINE = {"pipeline": {"pipe_partitioned": False, "grad_partitioned": False}}  # ranks send whole tensors

@@ -20,4 +20,6 @@ def checkpoint_bytes(config: RunConfig, architecture: Architecture) -> int:
     trained = lora_targets.lora_parameters(architecture, config.adapter) or architecture.parameters.total
     weights = _FP32 if stage == 0 or precision is Precision.FP32 else 2
     masters = _FP32 if stage and config.train.master_weights else 0
-    return trained * ((weights if stage < 3 else 0) + masters + state_bytes(config.optimizer))
+    return trained * (
+        (weights if stage < 3 else 0) + masters + state_bytes(config.optimizer, config.train.master_weights)
+    )

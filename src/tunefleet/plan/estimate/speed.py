@@ -80,7 +80,7 @@ def flops_per_token(
 def speed(architecture: Architecture, spread: Spread, work: Work, machine: Cluster) -> Speed:
     """The step of a run on `machine`. Raises ValueError for a family that cannot be counted."""
     tokens = work.tokens * work.accumulation * spread.data_parallel
-    skips_masked = not work.packed and not architecture.activations.scores
+    skips_masked = not (work.packed and work.masked) and not architecture.activations.scores
     flops = tokens * flops_per_token(architecture, work.length, work.trained, skips_masked)
     sent = traffic(architecture, spread, work)
     gpu = machine.gpu

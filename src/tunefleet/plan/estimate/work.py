@@ -17,15 +17,19 @@ Adafactor's rows and columns are so few that they count as none."""
 _MOMENTUM = 4
 
 
-def state_bytes(optimizer: OptimizerConfig) -> int:
-    """Bytes of states for each trained parameter. Raises `ConfigError` for an optimizer without an entry above."""
+def state_bytes(optimizer: OptimizerConfig, master_weights: bool = True) -> int:
+    """Bytes of states for each trained parameter; without fp32 master weights they are in bf16 too.
+
+    Raises `ConfigError` for an optimizer without an entry above.
+    """
     name = optimizer.name.value
     if name not in STATE_BYTES:
         raise ConfigError(
             f"optimizer.name: the memory of {name} is not known (STATE_BYTES in plan/estimate/work.py). "
             f"Use one of {', '.join(STATE_BYTES)}."
         )
-    return STATE_BYTES[name] + (_MOMENTUM if name == "sgd" and optimizer.momentum else 0)
+    states = STATE_BYTES[name] + (_MOMENTUM if name == "sgd" and optimizer.momentum else 0)
+    return states if master_weights or name == "adamw_8bit" else states // 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Work:
     trainable parameters, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
     is how many tokens have logits at once, None for all. `frozen_bits` are those of quantised weights of linear layers,
     `from_files` is whether weights lie in files, `snapshot` whether each save is copied into memory,
-    `masked` whether packed rows have a mask of length x length.
+    `masked` whether packed rows have a mask of length x length, `master_weights` whether there are fp32 ones.
     """
 
     rows: int
@@ -53,6 +57,7 @@ class Work:
     frozen_bits: int | None = None
     from_files: bool = False
     snapshot: bool = False
+    master_weights: bool = True
 
     @property
     def tokens(self) -> int:
@@ -71,10 +76,11 @@ def work(config: RunConfig, split: Batch, trained: int | None = None, masked: bo
         masked=masked,
         precision=train.precision,
         checkpointing=train.gradient_checkpointing,
-        state_bytes=state_bytes(config.optimizer),
+        state_bytes=state_bytes(config.optimizer, train.master_weights),
         trained=trained,
         tile=train.loss_tile,
         frozen_bits=config.adapter.frozen_bits,
         from_files=config.model.init is Init.PRETRAINED and not config.adapter.dora,  # it measures the weights
         snapshot=config.checkpoint.asynchronous,
+        master_weights=train.master_weights,
     )
