@@ -62,6 +62,7 @@ EXECUTED = {
     r"\S*python -m tests\.floors\.names": "floors/test_names.py::",
     r"\S*python -m pytest": "floors/test_tests.py::",
     r"python -m benchmarks\.scaling": "floors/test_documentation.py::test_the_tables_at_scale_are_what_their_command_prints",
+    r"python -m benchmarks\.published": "plan/estimate/test_published.py::test_the_page_is_what_the_command_prints",
     r"make check": "floors/test_imports.py::",
 }
 """What a page shows, as a regular expression, and the test below `tests/`, or the file of tests, that executes it."""

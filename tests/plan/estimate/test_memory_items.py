@@ -138,8 +138,14 @@ def test_frozen_weights_of_four_bits() -> None:
     assert eight == pytest.approx(whole / 2 - ends + 2 * ends, rel=1e-6)
 
 
-def test_autocast_copies_what_learns_alone() -> None:
-    assert "autocast's 16-bit copies" not in sizes(said(OPT, Spread(), trained=0))
+@pytest.mark.parametrize(
+    ("settings", "weights"), [({}, 1.0), ({"checkpointing": True}, 0.07), ({"frozen_bits": 4}, 0.07)]
+)
+def test_copies_of_frozen_weights_last_as_long_as_their_product(settings: dict[str, Any], weights: float) -> None:
+    """Of Llama 3.1 8B: all of them, or the head alone, which is 7 % of it."""
+    shape = published("llama-3.1-8b")
+    copies = sizes(said(shape, Spread(), trained=1000, **settings))["autocast's 16-bit copies"]
+    assert copies / 2 / shape.parameters.total == pytest.approx(weights, abs=0.005)
 
 
 def test_optimizers_differ_in_their_states() -> None:

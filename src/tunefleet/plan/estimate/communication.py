@@ -73,11 +73,11 @@ def links(spread: Spread, machine: Cluster, gpu: Gpu) -> Links:
     )
 
 
-def _ring(ranks: int, machine: Cluster, gpu: Gpu, apart: int = 1) -> float:
-    """GB/s of a collective whose members are every `apart`-th of `ranks` neighbours."""
+def _ring(ranks: int, machine: Cluster, gpu: Gpu, stride: int = 1) -> float:
+    """GB/s of a collective whose members are every `stride`-th of `ranks` neighbours."""
     if machine.hosts == 1 or ranks <= machine.gpus:
         return gpu.link * gpu.reached
-    members = max(1, machine.gpus // apart)
+    members = max(1, machine.gpus // stride)
     return min(gpu.link, members * gpu.network) * gpu.reached
 
 

@@ -161,12 +161,12 @@ def installed() -> Gpu | None:
     """What nvidia-smi says of the first GPU that processes here see; its speed where we know the name."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
     try:
-        return _mig(visible) if visible.startswith("MIG-") else _whole(visible)
+        return _mig(visible) if visible.startswith("MIG-") else _numbered(visible)
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
 
-def _whole(visible: str) -> Gpu:
+def _numbered(visible: str) -> Gpu:
     """The GPU of a number or a UUID; the first one where `visible` is empty."""
     only = ("-i", visible) if visible else ()
     line = _nvidia_smi(*only, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")[0]
@@ -179,7 +179,7 @@ def _mig(uuid: str) -> Gpu | None:
     lines = _nvidia_smi("-L")
     number = next((number for number, line in enumerate(lines) if uuid in line), len(lines))
     index = [line for line in lines[:number] if line.startswith("GPU ")][-1].split()[1].rstrip(":")
-    return slice_of(_whole(index), lines[number])
+    return slice_of(_numbered(index), lines[number])
 
 
 def _nvidia_smi(*arguments: str) -> list[str]:

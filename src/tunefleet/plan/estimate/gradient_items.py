@@ -1,4 +1,4 @@
-"""Gradients in memory: those that are kept, and what DeepSpeed holds to sum them and to update with them."""
+"""Gradients in memory: those that wait for the update, and what DeepSpeed holds to sum them and to update with them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SUB_GROUP = 1_000_000_000  # elements: sub_group_size, what stage 3 updates at o
 
 def gradients(size: Sizes, spread: Spread, work: Work) -> tuple[Place, Item]:
     """They are there during the forward pass where a step has several micro-batches, or DeepSpeed keeps a buffer."""
-    kept = _in_16_bits(spread, work)
-    persist = spread.zero_stage == 3 or (spread.zero_stage == 1 and size.width == 2 and not kept)
-    width = 2 if kept else 4
+    in_16_bits = _in_16_bits(spread, work)
+    persist = spread.zero_stage == 3 or (spread.zero_stage == 1 and size.width == 2 and not in_16_bits)
+    width = 2 if in_16_bits else 4
     phases = Phase.ALWAYS if persist or work.accumulation > 1 else Phase.BACKWARD | Phase.SUM | Phase.UPDATE
     place = spread.optimizer_on if spread.optimizer_on is Place.CPU else Place.NONE
     return place, Item("gradients", size.trained * width // spread.share(2), phases)

@@ -99,8 +99,8 @@ def _states(size: Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, It
         weights = round((size.staged - size.ends) * _QUANTISED[work.frozen_bits]) + size.ends * size.width
     yield spread.parameters_on, Item("parameters", weights // spread.share(3))
     if size.is_16bit and spread.zero_stage == 0:
-        # torch's cache of casts holds leaves that require a gradient, and no others (ATen/autocast_mode.cpp)
-        yield Place.NONE, Item("autocast's 16-bit copies", size.trained * 2, Phase.FORWARD | Phase.BACKWARD)
+        copies = 2 * _autocast(size, work)
+        yield Place.NONE, Item("autocast's 16-bit copies", copies, Phase.FORWARD | Phase.BACKWARD)
     yield from _masters(size, spread, work)
     if spread.copy_among > 1:
         yield Place.NONE, Item("second copy of the parameters", size.staged * size.width // spread.copy_among)
@@ -109,6 +109,17 @@ def _states(size: Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, It
     if work.snapshot:
         yield Place.CPU, Item("copy of what is being saved", _saved_bytes(size, spread, work))
     yield gradients(size, spread, work)
+
+
+def _autocast(size: Sizes, work: Work) -> int:
+    """Weights of which there is a 16-bit copy between forward and backward pass.
+
+    torch's cache of casts holds what requires a gradient alone (ATen/autocast_mode.cpp). The copy of a frozen weight
+    lives until the backward pass of its product: with checkpointing only that of the head is there long.
+    """
+    head = size.ends if size.tied else size.ends // 2
+    frozen = head if work.checkpointing or work.frozen_bits else size.staged - size.trained
+    return min(size.staged, size.trained + frozen)
 
 
 def _masters(size: Sizes, spread: Spread, work: Work) -> Iterator[tuple[Place, Item]]:
