@@ -4,10 +4,12 @@ Wheels, for a machine without a network: on one with it, for the Python of the G
 
     pip download --no-deps --only-binary :all: --python-version 3.12 --dest wheels hjson pydantic pydantic-core \
         annotated-types typing-inspection hydra-core omegaconf submitit plotext transformers peft tokenizers \
-        safetensors huggingface-hub accelerate msgpack py-cpuinfo ninja cloudpickle einops
+        safetensors huggingface-hub accelerate msgpack py-cpuinfo ninja cloudpickle einops rich markdown-it-py mdurl \
+        pygments tiktoken regex jinja2 markupsafe pyyaml psutil tqdm httpx httpcore h11 anyio hf-xet typer-slim
     pip wheel --no-deps --wheel-dir wheels deepspeed==0.19.8 antlr4-python3-runtime==4.9.3
 
-All other packages are that Python's own. Results: OUT/gpu.json, a log for each line, and the table.
+All other packages are that Python's own; where one is missing, G1 says so and nothing else is begun. Results:
+OUT/gpu.json, a log for each line, and the table.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def main() -> None:
 def one_gpu(out: Path, dry: bool) -> list[Line]:
     """In order: what is cheap and tells most comes first; speed is measured alone, checks run beside each other."""
     return [
-        measured("G1 machine", "machine", 60, {"dry": dry}, rows="-"),
+        measured("G1 machine", "machine", 60, {"dry": dry}, rows="-", decides=True),
         measured("G2 start", "start", 60, {}, rows="38, 50"),
         measured("G3 attention", "attention", 60, {"dry": dry}, rows="52, 53, 54"),
         *[check(precision, name, dry) for precision, name in _checks(dry)],
@@ -74,7 +76,7 @@ def several(out: Path, gpus: int, dry: bool) -> list[Line]:
     opt = DRY_MODEL[:-1] if dry else ("model=opt-1.3b", "train.sequence_length=2048", "train.micro_batch=8")
     shapes: list[tuple[str, dict[str, Any]]] = [("zero2", {}), *([] if dry else _COMMUNICATION)]
     return [
-        measured("G1 machine", "machine", 60, {"dry": dry}, rows="-"),
+        measured("G1 machine", "machine", 60, {"dry": dry}, rows="-", decides=True),
         *[check("fp32" if dry else "bf16", name, dry, processes) for name in strategies],
         *([] if dry else [check("fp16", name, dry, processes) for name in ("zero2", "pipeline_zero1")]),
         *[

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ def main() -> None:
 
 
 def machine(spec: dict[str, Any]) -> dict[str, Any]:
-    """Versions, the GPU, and what it reaches in products of large matrices."""
+    """Versions, the GPU, and what it reaches in products of large matrices; that all packages are there."""
     import torch
+
+    import tunefleet.runs.train  # noqa: F401
 
     packages = ("deepspeed", "transformers", "peft", "bitsandbytes", "trl", "liger-kernel", "flash-attn")
     result: dict[str, Any] = {
@@ -119,6 +122,7 @@ def buffers(spec: dict[str, Any]) -> dict[str, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from tunefleet.engine.group import join
+    from tunefleet.plan.families.architecture import Architecture
     from tunefleet.runs import trajectory
 
     group, counts = join(), {}
@@ -130,6 +134,7 @@ def buffers(spec: dict[str, Any]) -> dict[str, Any]:
     }
     for family, shape in shapes.items():
         config = AutoConfig.for_model(family, **{**sizes, **shape})
+        plan = replace(plan, sources=replace(plan.sources, architecture=Architecture(config.to_dict())))
         engine = trajectory.engine(plan, group, AutoModelForCausalLM.from_config(config))
         devices = {buffer.device.type for buffer in engine.model.buffers()}
         assert devices <= {group.device.type}, (family, devices)

@@ -38,6 +38,8 @@ class Line:
     ranks: int = 0
     beside: bool = False
     needs: str = ""
+    decides: bool = False
+    """Whether nothing else is begun where it fails."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def run_all(lines: Sequence[Line], out: Path, environment: Mapping[str, str], se
                 outcomes.append(outcome)
                 print(_row(outcome), flush=True)
                 _save(outcomes, out)
+        if any(outcome.line.decides and outcome.state != "ok" for outcome in outcomes):
+            break
     print("\n" + "\n".join(map(_row, outcomes)) + f"\n{out / 'gpu.json'}")
     return int(any(outcome.state in ("failed", "too slow") for outcome in outcomes))
 

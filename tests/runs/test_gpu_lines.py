@@ -53,6 +53,13 @@ def test_a_failure_costs_its_own_time_alone(tmp_path: Path, monkeypatch: pytest.
     assert records["absent"]["detail"] == "needs no_such_module"
 
 
+def test_nothing_is_begun_where_a_package_is_missing(tmp_path: Path) -> None:
+    first = Line("G1", 60, [sys.executable, "-c", "import no_such_module"], decides=True)
+    assert gpu_runner.run_all([first, python("second", WRITE, beside=True)], tmp_path, os.environ, seconds=60) == 1
+    (record,) = json.loads((tmp_path / "gpu.json").read_text())
+    assert "No module named 'no_such_module'" in record["detail"]
+
+
 def test_what_has_no_time_is_left_out(tmp_path: Path) -> None:
     assert gpu_runner.run_all([python("late", WRITE)], tmp_path, os.environ, seconds=1) == 0
     assert json.loads((tmp_path / "gpu.json").read_text())[0]["detail"] == "no time"

@@ -10,7 +10,12 @@ import pytest
 from tests.plan.deepspeed.test_offload import NO_CHECKPOINTS, card, complaint, plan
 from tunefleet.config import RunConfig
 from tunefleet.config.load import dump, load
+from tunefleet.doors import compose
 from tunefleet.plan import Machine, make
+from tunefleet.plan.paths.model_files import sources
+from tunefleet.plan.processes.layout import Layout
+from tunefleet.plan.rules.optimizer_rules import eight_bit_size
+from tunefleet.plan.rules.request import Request
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adafactor"])
@@ -32,6 +37,26 @@ def test_eight_bits_need_the_states_on_a_gpu(
     assert plan(tmp_path, card("zero2"), 4, optimizer=eight)
     monkeypatch.setattr("tunefleet.plan.rules.optimizer_rules.find_spec", lambda name: None)
     assert "pip install" in complaint(tmp_path, card("ddp"), 4, optimizer=eight)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "stage", "is_refused"),
+    [
+        ("llama-3.1-8b", 1, 2, True),
+        ("llama-3.1-8b", 3, 1, True),
+        ("llama-3.1-8b", 4, 2, False),
+        ("llama-3.1-8b", 1, 3, False),
+        ("opt-1.3b", 1, 2, False),
+    ],
+)
+def test_eight_bits_count_in_32_bits(model: str, gpus: int, stage: int, is_refused: bool) -> None:
+    """More elements of one tensor than that, and weights that are not updated, or updated with others' moments."""
+    config = compose.from_overrides(
+        [f"model={model}", "model.init=random", f"parallel=zero{stage}", "optimizer=adamw_8bit"]
+    )
+    source = sources(config.model, "demo").architecture
+    request = Request(config, Layout(gpus, gpus, gpus, "cuda"), source)
+    assert any("adamw_8bit holds at most 2.15e+09" in text for text in eight_bit_size(request)) == is_refused
 
 
 def test_a_drive_takes_adam_only(tmp_path: Path) -> None:

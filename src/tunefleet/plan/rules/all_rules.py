@@ -52,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     on_config(optimizer_rules.whole_matrices),
     on_config(optimizer_rules.states_on_nvme),
     on_layout(optimizer_rules.eight_bit),
+    optimizer_rules.eight_bit_size,
     on_layout(precision_rules.fp16_on_cpu),
     on_config(precision_rules.master_weights),
     tensor_rules.model,

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from tunefleet.config import RunConfig
+from tunefleet.config.adapter import AdapterName
 from tunefleet.config.optimizer import CpuKernel, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName
 from tunefleet.config.parallel import Place
 from tunefleet.plan.processes.layout import Layout
 from tunefleet.plan.processes.machine import Machine
+from tunefleet.plan.rules.request import Request
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ _TRAITS = {
     OptimizerName.SGD: _Traits(("momentum",)),
 }
 _SCHEDULE_READS = {"decay": ScheduleName.WSD, "power": ScheduleName.POLYNOMIAL}
+_MOST_8BIT = 2**31  # https://github.com/bitsandbytes-foundation/bitsandbytes/issues/1785
 _ADAMS = (OptimizerName.ADAMW, OptimizerName.ADAM)
 
 
@@ -68,6 +71,25 @@ def eight_bit(config: RunConfig, layout: Layout) -> list[str]:
     if find_spec("bitsandbytes") is None:
         return ["optimizer: adamw_8bit needs bitsandbytes: pip install 'bitsandbytes>=0.45'. Or use optimizer=adamw."]
     return []
+
+
+def eight_bit_size(request: Request) -> list[str]:
+    """bitsandbytes counts elements of a tensor in 32 bits, and stages 1 and 2 make one of all of a rank's weights."""
+    config, layout, architecture = request.config, request.layout, request.architecture
+    is_flat = config.optimizer.name is OptimizerName.ADAMW_8BIT and config.parallel.zero_stage in (1, 2)
+    is_partial = config.adapter.name is not AdapterName.NONE or config.model.freeze or config.model.train_only
+    if not is_flat or is_partial or layout is None or architecture is None:
+        return []
+    try:
+        size = architecture.parameters.total / layout.replicas
+    except ValueError:
+        return []  # the model itself will say
+    if size < _MOST_8BIT:
+        return []
+    return [
+        f"optimizer: adamw_8bit holds at most {_MOST_8BIT:.3g} weights of a process, and {config.parallel.name} gives "
+        f"it {size:.3g}. Use parallel=zero3, more processes, or optimizer=adamw."
+    ]
 
 
 def takes_cpu_adam(config: RunConfig, machine: Machine) -> bool:
