@@ -40,8 +40,12 @@ def losses(plan: Plan) -> list[float]:
     return [record["train/loss"] for record in metrics.read(plan.paths.metrics) if "train/loss" in record]
 
 
+@pytest.mark.parametrize(
+    "parallel",
+    ["zero1", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("zero3", "pipeline"))],
+)
 def test_one_rank_without_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], parallel: str
 ) -> None:
     """A run in one process that has room, and one in two that splits in its third step and follows the first."""
     roomy = planned(tmp_path, "roomy", "launch.processes=1", "train.global_batch=16", "checkpoint.at_end=false")
@@ -49,18 +53,19 @@ def test_one_rank_without_memory(
     monkeypatch.setattr(local, "attempt", partial(local.attempt, module="tests.doors.rank_without_memory"))
     capfd.readouterr()
 
-    going_on = planned(tmp_path, "going-on", "launch.processes=2", "train.on_oom=split", "checkpoint.every=1")
+    typed = ("launch.processes=2", f"parallel={parallel}", "train.global_batch=16", "checkpoint.every=1")
+    going_on = planned(tmp_path, "going-on", *typed, "train.on_oom=split")
     assert start(going_on, CPU) == 0
     heard = capfd.readouterr()
-    assert (
-        "rank 1 of 2 failed: out of memory with 16 sequences = 8 micro x 1 accumulation x 2 data-parallel" in heard.err
-    )
+    accumulation, data_parallel = going_on.batch.accumulation, going_on.layout.data_parallel
+    shape = f"16 sequences = 8 micro x {accumulation} accumulation x {data_parallel} data-parallel"
+    assert f"rank 1 of 2 failed: out of memory with {shape}" in heard.err
     assert "GiB were expected. CUDA out of memory. Tried to allocate 2.00 GiB." in heard.err
     assert "Next: it resumes with train.micro_batch=4" in heard.err
     assert "note: memory ran out with train.micro_batch=8: resuming with 4" in heard.out
     assert "resuming from step 2" in heard.out
     saved = Plan.read(going_on.paths.root)
-    assert (saved.batch.micro, saved.batch.accumulation, saved.batch.total) == (4, 2, 16)
+    assert (saved.batch.micro, saved.batch.accumulation, saved.batch.total) == (4, 2 * accumulation, 16)
     assert saved.identity == going_on.identity
     run_status = status.read(going_on.paths.status)
     assert run_status is not None
@@ -100,7 +105,26 @@ def test_gradients_of_halves_are_added_in_fp32(tmp_path: Path) -> None:
 
 def test_an_odd_number_of_rows_is_the_least(tmp_path: Path) -> None:
     assert on_oom.halved(tiny_plan(tmp_path, micro_batch=3)) is None
+@pytest.mark.parametrize(("rows", "fewer"), [(2, 1), (3, 1), (9, 3), (6, 3), (15, 5)])
+def test_an_odd_number_of_rows_is_divided_by_what_divides_it(tmp_path: Path, rows: int, fewer: int) -> None:
+    half = on_oom.halved(tiny_plan(tmp_path, micro_batch=rows))
+    assert half is not None
+    assert (half.batch.micro, half.batch.micro * half.batch.accumulation) == (fewer, rows)
+
+
+def test_one_row_is_the_least(tmp_path: Path) -> None:
     assert on_oom.halved(tiny_plan(tmp_path, micro_batch=1)) is None
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3", "tensor", "tensor_zero2", "pipeline", "sequence"])
+def test_it_is_the_plan_of_smaller_micro_batches_under_every_strategy(tmp_path: Path, parallel: str) -> None:
+    """Engine, layout and identity as if they had been typed, also where ranks compute together."""
+    typed = ("launch.processes=2", f"parallel={parallel}", "train.global_batch=16")
+    half = on_oom.halved(planned(tmp_path, "one", *typed))
+    smaller = planned(tmp_path, "one", *typed, "train.micro_batch=4")
+    assert half is not None
+    assert (half.engine, half.batch, half.layout) == (smaller.engine, smaller.batch, smaller.layout)
+    assert half.identity == smaller.identity
 
 
 def test_it_is_not_split_unasked(plan: Plan) -> None:
@@ -126,6 +150,7 @@ def test_how_memory_is_answered_is_no_part_of_a_run_s_identity(tmp_path: Path) -
     ("settings", "ranks", "stage", "expected"),
     [
         ({"micro_batch": 6}, 1, 0, "train.micro_batch=3 train.global_batch=6, or train.on_oom=split"),
+        ({"micro_batch": 9}, 1, 0, "train.micro_batch=3 train.global_batch=9, or train.on_oom=split"),
         ({"micro_batch": 1}, 1, 0, "train.gradient_checkpointing=true"),
         ({"micro_batch": 1, "gradient_checkpointing": True}, 2, 1, "parallel=zero2"),
         ({"micro_batch": 1, "gradient_checkpointing": True}, 2, 3, "a shorter train.sequence_length, or more GPUs"),

@@ -10,17 +10,23 @@ from tunefleet.plan.plan import Plan
 
 
 def halved(plan: Plan) -> Plan | None:
-    """The same run with half the micro-batch and twice the accumulation; None where a row is the least.
+    """The same run with half the micro-batch and twice the accumulation; None where it is one row already.
 
-    It is the same run: the loss of a step is a sum over tokens, whichever way its rows are split, and the order of
-    rows does not know the split. So `identity` stays, and it resumes from its checkpoints.
+    An odd micro-batch is divided by the least number that divides it: 9 become 3. It is the same run: the loss of a
+    step is a sum over tokens, whichever way its rows are split, and the order of rows does not know the split. So
+    `identity` stays, and it resumes from its checkpoints.
     """
-    half, odd = divmod(plan.batch.micro, 2)
-    if odd or not half:
+    rows = plan.batch.micro
+    if rows == 1:
         return None
     return _with_micro_batch(
-        plan, half, f"memory ran out with train.micro_batch={plan.batch.micro}: resuming with {half}"
+        plan, _smaller(rows), f"memory ran out with train.micro_batch={rows}: resuming with {_smaller(rows)}"
     )
+
+
+def _smaller(rows: int) -> int:
+    """The largest number below `rows` that divides it, so that the global batch stays."""
+    return next(rows // factor for factor in range(2, rows + 1) if rows % factor == 0)
 
 
 def split(plan: Plan) -> Plan | None:
@@ -45,8 +51,8 @@ def next_setting(plan: Plan) -> str:
     if smaller := split(plan):
         return f"it resumes with train.micro_batch={smaller.batch.micro}, where tunefleet has started its processes"
     if plan.batch.micro > 1:
-        half = plan.batch.micro // 2
-        return f"train.micro_batch={half} train.global_batch={plan.batch.total}, or train.on_oom=split"
+        rows = _smaller(plan.batch.micro)
+        return f"train.micro_batch={rows} train.global_batch={plan.batch.total}, or train.on_oom=split"
     if not train.gradient_checkpointing:
         return "train.gradient_checkpointing=true"
     stage = plan.config.parallel.zero_stage
