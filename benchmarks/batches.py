@@ -5,7 +5,7 @@
 prints, for each way of `data.group_by_length` and some splits of a global batch, the share of padding in the first
 epoch and the tokens of the slowest rank (of a step, and of each micro-batch) relative to the padded tokens of a random
 order shared evenly; then the time that training waits for a micro-batch, with 0, 1 and 2 workers, between pauses as
-long as a step on a GPU and without them. Lengths are those of Alpaca: see benchmarks/throughput.py.
+long as a step on a GPU and without them. Lengths are those of Alpaca: see benchmarks/alpaca_lengths.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.throughput import SEQUENCE, _dataset, _lengths
+from benchmarks import alpaca_lengths
 
 SPLITS = ((4, 1, 1), (4, 8, 1), (4, 32, 1), (4, 4, 8), (8, 8, 8))  # micro, accumulation, data-parallel
 _STEPS = 60
+_SEQUENCE = 512
 _PAUSE = 0.05  # seconds
 
 
@@ -31,15 +32,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tokenizer", type=Path)
     chosen = parser.parse_args()
-    lengths = _lengths(chosen.data, chosen.tokenizer, 20_000)
+    rows = alpaca_lengths.random_rows(alpaca_lengths.lengths(chosen.data, chosen.tokenizer, 20_000), _SEQUENCE)
     print(f"{'split':<64}{'group':<8}{'padding':>9}{'slowest of a step':>20}{'of a micro-batch':>18}")
     for split in SPLITS:
-        padding(_dataset(lengths, packed=False), split)
+        padding(alpaca_lengths.dataset(rows, _SEQUENCE, packed=False), split)
     print(
         f"\n{'rows':<10}{'workers':<9}{'first':>9}{'without pauses':>17}{'behind a pause':>17}   ms a micro-batch of 4"
     )
     for packed in (True, False):
-        waiting(_dataset(lengths, packed=packed), packed)
+        waiting(alpaca_lengths.dataset(rows, _SEQUENCE, packed=packed), packed)
 
 
 def padding(data: Any, split: tuple[int, int, int]) -> None:
@@ -83,7 +84,7 @@ def waiting(data: Any, packed: bool) -> None:
         close = median(_timed(batches, 0.0) for _ in range(300))
         apart = median(_timed(batches, _PAUSE) for _ in range(40))
         batches.close()
-        name = f"{SEQUENCE} packed" if packed else "unpacked"
+        name = f"{_SEQUENCE} packed" if packed else "unpacked"
         print(f"{name:<12}{workers:<7}{first * 1e3:>9.1f}{close * 1e3:>17.2f}{apart * 1e3:>17.2f}")
 
 

@@ -26,12 +26,14 @@ class MicroBatch:
     `positions` restart at 0 in every conversation; `segments` number the conversations of a packed sequence
     (padding is a segment of its own) and are None where each sequence is one conversation.
     Of sequence-parallel ranks, `segments` are those of whole sequences: [sequences, length x ranks].
+    `label_index` [loss tokens] numbers the positions with a label, over all sequences; `to` makes it.
     """
 
     tokens: Tensor
     positions: Tensor
     labels: Tensor
     segments: Tensor | None
+    label_index: Tensor | None = None
 
     @property
     def loss_tokens(self) -> int:
@@ -39,9 +41,16 @@ class MicroBatch:
         return int((self.labels != IGNORED).sum())
 
     def to(self, device: torch.device) -> MicroBatch:
-        """The same on the device that computes; from pinned memory without waiting for it."""
+        """The same on the device that computes; from pinned memory without waiting for it.
+
+        Which positions have a label is found before: a GPU would be waited for to learn how many there are.
+        """
+        index = (self.labels.flatten() != IGNORED).nonzero()[:, 0]
+        pinned = index.pin_memory() if device.type == "cuda" and not index.is_cuda else index
         tensors: dict[str, Any] = {
-            name: t.to(device, non_blocking=True) for name, t in vars(self).items() if t is not None
+            name: t.to(device, non_blocking=True)
+            for name, t in {**vars(self), "label_index": pinned}.items()
+            if t is not None
         }
         return replace(self, **tensors)
 

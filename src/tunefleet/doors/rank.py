@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from tunefleet.base import disk, failures, modes, ownership, pulse, reserve, secrets, status, stdio
+from tunefleet.base import disk, failures, heap, modes, ownership, pulse, reserve, secrets, status, stdio
 from tunefleet.base.errors import FAILED, INTERRUPTED, DiskError, RunError, TunefleetError, UserError, exit_code_of
 from tunefleet.base.failures import Failure
 from tunefleet.base.status import Cause
@@ -146,12 +146,16 @@ def end_with_launcher() -> None:
 
 
 def prepare_environment(plan: Plan) -> None:
-    """Sets what torch, transformers and DeepSpeed read once; call it before they are imported."""
+    """Sets what torch, transformers and DeepSpeed read once; call it before they are imported.
+
+    On a CPU the process keeps the memory that it frees.
+    """
     secrets.forget_slurms()
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
     if plan.layout.device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs that are there all the same are not the plan's
+        heap.keep_freed_memory()
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are three times slower on a busy CPU
     elif not {_ALLOCATOR, _OLD_ALLOCATOR} & os.environ.keys():
         os.environ[_allocator_variable(version("torch"))] = (

@@ -24,7 +24,8 @@ def clip_global_norm(
     else:
         square = group.total([_square(with_gradient, layout)])[0]
         norm = torch.tensor(math.sqrt(square / layout.data_parallel))
-    clip_grads_with_norm_(with_gradient, max_norm or math.inf, norm)
+    if max_norm and not norm <= max_norm:  # below it torch would multiply by one
+        clip_grads_with_norm_(with_gradient, max_norm, norm)
     return float(norm)
 
 

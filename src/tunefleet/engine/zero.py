@@ -65,6 +65,8 @@ class ZeroEngine:
         with deepspeed_private.unmoved(learner) if self._shards_later else nullcontext():
             self._engine, *_ = deepspeed.initialize(model=learner, optimizer=optimizer, config=plan.engine, mpu=grid)
         masters.set()
+        if plan.config.parallel.zero_stage == 0 and plan.layout.replicas == 1:
+            deepspeed_private.skip_lone_all_reduce(self._engine)
         self._gate = UpdateGate(deepspeed_private.client_optimizer(self._engine))
 
     def _prepare(self, learner: nn.Module) -> MasterWeights:

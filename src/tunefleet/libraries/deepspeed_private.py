@@ -205,6 +205,11 @@ def forget_gradients(engine: Any) -> None:
         reduced.update(dict.fromkeys(reduced))
 
 
+def skip_lone_all_reduce(engine: Any) -> None:
+    """Without ZeRO DeepSpeed copies gradients to flat buckets and back to sum them up, over one replica too."""
+    engine.enable_backward_allreduce = engine.pipeline_enable_backward_allreduce = False
+
+
 # Checkpoints
 
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from tunefleet.contracts import IGNORED, MicroBatch
 from tunefleet.model import document_attention
 from tunefleet.model.tiled_loss import tiled_loss
+from tunefleet.model.token_loss import token_loss
 from tunefleet.model.ulysses import split_sequences
 
 
@@ -47,20 +47,21 @@ class Learner(nn.Module):
         if (sp_group or by_document) and model.is_gradient_checkpointing:  # computed again outside of `forward`
             recomputed = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), self._attention())}
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=recomputed)
-        self._loss_mask: Tensor | None = None
+        self._label_index: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._only_loss_tokens)
 
     def forward(self, batch: MicroBatch) -> Tensor:
         """The sum over the positions that have a label of -log p(label), a scalar; 0 where there is none."""
         with self._attention():
+            index = label_index(batch)
+            labels = batch.labels.flatten()[index]
             if self._tile:
-                return tiled_loss(self.model, self._inputs(batch), batch.labels, self._tile, self._agree)
-            self._loss_mask = batch.labels != IGNORED
+                return tiled_loss(self.model, self._inputs(batch), index, labels, self._tile, self._agree)
+            self._label_index = index
             try:
-                logits = self.outputs(batch)
-                return functional.cross_entropy(logits.float(), batch.labels[self._loss_mask], reduction="sum")
+                return token_loss(self.outputs(batch), labels)
             finally:
-                self._loss_mask = None
+                self._label_index = None
 
     def outputs(self, batch: MicroBatch) -> Tensor:
         """What the model's output projection gives: logits [sequences, length, vocabulary]."""
@@ -113,7 +114,14 @@ class Learner(nn.Module):
         A hook on the model's own head, so that what a family does after it (scaling, soft caps) stays.
         Outside of `forward`, as in generation, it does nothing.
         """
-        return None if self._loss_mask is None else (inputs[0][self._loss_mask], *inputs[1:])
+        if self._label_index is None:
+            return None
+        return (inputs[0].flatten(0, 1).index_select(0, self._label_index), *inputs[1:])
+
+
+def label_index(batch: MicroBatch) -> Tensor:
+    """The numbers of the positions with a label [loss tokens], over all sequences of `batch`."""
+    return (batch.labels.flatten() != IGNORED).nonzero()[:, 0] if batch.label_index is None else batch.label_index
 
 
 def segment_mask(segments: Tensor, dtype: torch.dtype, window: int | None = None) -> Tensor:

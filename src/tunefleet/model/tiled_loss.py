@@ -12,25 +12,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tunefleet.contracts import IGNORED
 from tunefleet.libraries import torch_private
+from tunefleet.model.token_loss import token_loss
 
 
 def tiled_loss(
-    model: PreTrainedModel, inputs: Mapping[str, Any], labels: Tensor, tile: int, agree: Callable[[int], int]
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    index: Tensor,
+    labels: Tensor,
+    tile: int,
+    agree: Callable[[int], int],
 ) -> Tensor:
-    """The sum of token losses at `labels` [sequences, length], with logits of at most `tile` tokens at once.
+    """The sum of token losses of `labels` [tokens], with logits of at most `tile` tokens at once.
+
+    `index` [tokens] numbers their positions over all sequences.
 
     `agree` turns this rank's number of tiles into that of all ranks: under ZeRO-3 each use of the output projection
     gathers it, so ranks that use it more often than others would wait forever.
     """
     base_output = model.base_model(**inputs)
-    loss_mask = labels != IGNORED
-    hidden, labels = base_output.last_hidden_state[loss_mask], labels[loss_mask]
+    hidden = base_output.last_hidden_state.flatten(0, 1).index_select(0, index)
     tiles = max(1, agree(-(-len(labels) // tile)))
     parts = zip(hidden.tensor_split(tiles), labels.tensor_split(tiles), strict=True)
     losses = [
@@ -43,7 +48,7 @@ def tiled_loss(
 def _loss(model: PreTrainedModel, base_output: Any, hidden: Tensor, labels: Tensor) -> Tensor:
     """The sum of losses of tokens with the hidden states [tokens, width]."""
     logits = _after_base(model, replace(base_output, last_hidden_state=hidden[None])).logits[0]
-    return functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return token_loss(logits, labels)
 
 
 def _after_base(model: PreTrainedModel, base_output: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
@@ -63,13 +62,11 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig, lr_ratio_b: floa
 
 
 def _adamw(groups: Groups, config: OptimizerConfig) -> Optimizer:
-    fused = {"fused": True} if torch.cuda.is_available() else {}
-    return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, **fused)
+    return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def _adam(groups: Groups, config: OptimizerConfig) -> Optimizer:
-    fused = {"fused": True} if torch.cuda.is_available() else {}
-    return Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, **fused)
+    return Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def _adamw_8bit(groups: Groups, config: OptimizerConfig) -> Optimizer:

@@ -14,7 +14,7 @@ from tunefleet.config.train import Precision
 from tunefleet.contracts import MicroBatch
 from tunefleet.model.build import build
 from tunefleet.model.learner import Learner
-from tunefleet.plan.estimate.activations import LOSS_BYTES, Activations, activations
+from tunefleet.plan.estimate.activations import LOSS_CHUNK, Activations, activations
 from tunefleet.plan.estimate.pipeline_stages import stages_of
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.estimate.work import Work
@@ -71,12 +71,12 @@ def kept_by(shape: dict[str, Any], task: Work, spread: Spread, on_gpu: bool = Tr
 def foreseen(
     shape: dict[str, Any], packed: bool, precision: str, checkpointing: bool = False, by_document: bool = False
 ) -> int:
-    """The same from the formulas: of the loss the log-softmax is kept, 4 of its bytes; autocast keeps its weights."""
+    """The same from the formulas: the loss does not keep its fp32 copies; autocast keeps its weights."""
     fp32 = precision == "fp32"
     work = Work(ROWS, LENGTH, packed=packed, checkpointing=checkpointing, masked=not by_document)
     task = Work(**{**vars(work), "precision": Precision.FP32 if fp32 else Precision.BF16})
     said = kept_by(shape, task, Spread(zero_stage=int(precision == "bf16")), on_gpu=False)
-    other = ROWS * LENGTH * shape["vocab_size"] * (LOSS_BYTES - 4)
+    other = min(ROWS * LENGTH * shape["vocab_size"], LOSS_CHUNK["cpu"]) * 8
     return (
         said.saved
         + said.mask
@@ -154,5 +154,5 @@ def test_in_tiles_only_one_of_them_has_logits() -> None:
     shape = larger("llama")
     whole, tiled = (kept_by(shape, Work(ROWS, LENGTH, tile=t), Spread(zero_stage=1)) for t in (None, 16))
     assert tiled.saved == whole.saved
-    assert whole.loss - tiled.loss == (ROWS * LENGTH - 16) * shape["vocab_size"] * LOSS_BYTES
+    assert whole.loss - tiled.loss == (ROWS * LENGTH - 16) * shape["vocab_size"] * (2 + 8)
     assert kept_by(shape, Work(ROWS, LENGTH, tile=10_000), Spread(zero_stage=1)) == whole

@@ -9,8 +9,8 @@ The method is Korthikanti et al. 2022 (arXiv:2205.05198, section 4): a sum over 
 - a norm without bias (RMSNorm, written out in transformers) keeps an fp32 copy of its input and the normalised values.
 - a gated feed-forward keeps gate, its activation, up and their product; ReLU keeps its output alone; GELU its input
   and output; the tanh written out in Python (`gelu_new`) five tensors.
-- the loss has logits only where a label is: 12 bytes for each of them at the height of its backward pass (log-softmax,
-  its gradient and that of the negative log-likelihood, all fp32); in tiles, for those of one tile.
+- the loss has logits only where a label is, and their gradient takes their place (`model/token_loss.py`); two fp32
+  copies exist for `LOSS_CHUNK` of them. In tiles there are those of one tile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tunefleet.plan.estimate.work import Work
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.families.family import BlockActivations, Norm
 
-LOSS_BYTES = 12
+LOSS_CHUNK = {"cpu": 2**18, "cuda": 2**24}
+"""Logits that the loss has in fp32 at once: what fits a core's cache, what fills a GPU."""
 _IN_PYTHON = {"gelu_new", "gelu_fast"}
 _ACTIVATION_KEYS = ("activation_function", "hidden_act", "hidden_activation", "activation")
 _DROPOUTS = ("dropout", "resid_pdrop", "hidden_dropout", "residual_dropout")
@@ -67,7 +68,7 @@ def activations(architecture: Architecture, work: Work, spread: Spread, stage: S
     return Activations(
         saved=round(stage.blocks * in_each_block * stage.in_flight + boundary),
         mask=_mask(architecture, work, bytes_of) if work.packed and work.masked else 0,
-        loss=_loss(architecture, work, tokens, bytes_of) if stage.last else 0,
+        loss=_loss(architecture, work, tokens, bytes_of, on_gpu) if stage.last else 0,
         layer=round(recomputed),
         largest=round(tokens * max(size.hidden, size.ffn) * bytes_of.product / spread.tensor),
     )
@@ -79,11 +80,12 @@ def _mask(architecture: Architecture, work: Work, bytes_of: _Bytes) -> int:
     return work.rows * work.length**2 * bytes_of.product * max(1, len(layer_types))
 
 
-def _loss(architecture: Architecture, work: Work, tokens: float, bytes_of: _Bytes) -> int:
+def _loss(architecture: Architecture, work: Work, tokens: float, bytes_of: _Bytes, on_gpu: bool) -> int:
     """Logits of the labelled tokens, of a tile of them at a time, and their hidden states."""
     size, labelled = architecture.dimensions, tokens * work.labelled
     at_once = min(labelled, work.tile or labelled)
-    return round(at_once * size.vocab * LOSS_BYTES + labelled * size.hidden * bytes_of.product)
+    in_fp32 = min(at_once * size.vocab, LOSS_CHUNK["cuda" if on_gpu else "cpu"])
+    return round((at_once * size.vocab + labelled * size.hidden) * bytes_of.product + in_fp32 * 2 * 4)
 
 
 def _layer(architecture: Architecture, work: Work, spread: Spread, bytes_of: _Bytes, on_gpu: bool) -> float:

@@ -45,7 +45,7 @@ def buffers(size: Sizes, spread: Spread, work: Work, on_gpu: bool) -> Iterator[I
     if spread.zero_stage == 3:
         live = min(size.staged, LIVE + PREFETCH) * size.width
         yield Item("gathered parameters", live, Phase.FORWARD | Phase.BACKWARD)
-    if not on_gpu:  # torch's Adam is not fused there: two temporaries of the largest tensor
+    if not on_gpu and not work.fused:  # two temporaries of the largest tensor
         largest = size.trained // spread.share(1) if spread.zero_stage else size.largest
         yield Item("temporaries of the update", 2 * 4 * largest * bool(work.state_bytes), Phase.UPDATE)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tunefleet.base.errors import ConfigError
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Init
-from tunefleet.config.optimizer import OptimizerConfig
+from tunefleet.config.optimizer import OptimizerConfig, OptimizerName
 from tunefleet.config.train import Precision
 from tunefleet.plan.processes.batch import Batch
 
@@ -15,6 +15,8 @@ STATE_BYTES = {"adamw": 8, "adam": 8, "adamw_8bit": 2, "lion": 4, "adagrad": 4, 
 """fp32 states of an optimizer, bytes a trained parameter. Muon keeps 4 for matrices (its AdamW for the rest keeps 8);
 Adafactor's rows and columns are so few that they count as none."""
 _MOMENTUM = 4
+FUSED = (OptimizerName.ADAMW, OptimizerName.ADAM, OptimizerName.ADAMW_8BIT)
+"""The optimizers whose update is one kernel (`optim/build_optimizer.py`)."""
 
 
 def state_bytes(optimizer: OptimizerConfig, master_weights: bool = True) -> int:
@@ -40,7 +42,8 @@ class Work:
     trainable parameters, None for all. `state_bytes` are the optimizer's states, bytes a trained parameter. `tile`
     is how many tokens have logits at once, None for all. `frozen_bits` are those of quantised weights of linear layers,
     `from_files` is whether weights lie in files, `snapshot` whether each save is copied into memory,
-    `masked` whether packed rows have a mask of length x length, `master_weights` whether there are fp32 ones.
+    `masked` whether packed rows have a mask of length x length, `master_weights` whether there are fp32 ones, `fused`
+    whether the update of all weights is one kernel, without temporaries.
     """
 
     rows: int
@@ -58,6 +61,7 @@ class Work:
     from_files: bool = False
     snapshot: bool = False
     master_weights: bool = True
+    fused: bool = True
 
     @property
     def tokens(self) -> int:
@@ -83,4 +87,5 @@ def work(config: RunConfig, split: Batch, trained: int | None = None, masked: bo
         from_files=config.model.init is Init.PRETRAINED and not config.adapter.dora,  # it measures the weights
         snapshot=config.checkpoint.asynchronous,
         master_weights=train.master_weights,
+        fused=config.optimizer.name in FUSED,
     )
