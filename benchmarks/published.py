@@ -23,6 +23,7 @@ from tunefleet.base.units import GIB
 from tunefleet.config.adapter import AdapterConfig, AdapterName
 from tunefleet.config.parallel import Place
 from tunefleet.config.train import Precision
+from tunefleet.plan.estimate.activations import LOSS_CHUNK
 from tunefleet.plan.estimate.forecast import Forecast, forecast
 from tunefleet.plan.estimate.gpus import Cluster, cluster
 from tunefleet.plan.estimate.known_gpus import GPUS, Gpu
@@ -39,7 +40,8 @@ SPEED_BAND = (0.7, 1.3)
 FUSED = {"S1", "S2", "S4", "S7", "S9", "S10", "S11"}
 """Sources whose software fuses norms, rotations or losses, or is compiled."""
 _FUSED_MFU = {"A100": 0.6, "H100": 0.5}  # published of that software: 55 to 74 %, and 38 to 59 %
-_LOSS = {"S3": 17 / 12, "S14": 17 / 12, "S1": 15 / 12}  # bytes a token and word, over ours: slopes of the same sources
+_LOSS = {"S3": 17, "S14": 17, "S1": 15}  # bytes a logit: slopes of the same sources; of all others torch's
+_TORCH_LOSS, _OUR_LOSS = 12, 2
 _OTHERS = {
     "H100-96G": replace(GPUS["H100-80G"], memory=94.0),  # HBM2e, 500 W: torchtitan's
     "TITAN-24G": Gpu(23.6, 130, 16, 1.25, 64, capability=7.5),
@@ -166,10 +168,17 @@ def _alike_machine(row: dict[str, Any], machine: Cluster) -> Cluster:
 
 def _alike_items(row: dict[str, Any], seen: Forecast) -> tuple[Item, ...]:
     """16-bit sums of gradients, and the publisher's bytes of loss. Without masters DeepSpeed's clone is ours alone."""
-    factors = {"logits and loss": _LOSS.get(row["source"], 1.0), "clone of the weights (bf16)": 0.0}
+    factors = {"clone of the weights (bf16)": 0.0}
     if row["steps"] > 1 and row["stage"] > 1 and row.get("precision") != "fp16":
         factors["gradients"] = 0.5
-    return tuple(replace(item, bytes=round(item.bytes * factors.get(item.name, 1))) for item in seen.memory.device)
+    alike = [replace(item, bytes=round(item.bytes * factors.get(item.name, 1))) for item in seen.memory.device]
+    return tuple(_alike_loss(row, item) if item.name == "logits and loss" else item for item in alike)
+
+
+def _alike_loss(row: dict[str, Any], item: Item) -> Item:
+    """All logits as the publisher has them, instead of two bytes each and fp32 copies of a few."""
+    logits = item.bytes - 2 * 4 * LOSS_CHUNK["cuda"]
+    return replace(item, bytes=round(logits * _LOSS.get(row["source"], _TORCH_LOSS) / _OUR_LOSS))
 
 
 def _counted(items: tuple[Item, ...], counter: str) -> int:

@@ -45,10 +45,12 @@ class _TokenLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None]:
         logits, labels, log_denominators = ctx.saved_tensors
-        one = scale.new_ones(()).expand(len(labels), 1)
+        at_label = torch.full((len(labels), 1), -1.0, device=scale.device)
         for rows in _chunks(logits):
             chunk = logits[rows].float() if logits.dtype is not torch.float32 else logits[rows]
-            chunk.sub_(log_denominators[rows, None]).exp_().scatter_add_(1, labels[rows, None], -one[rows]).mul_(scale)
+            chunk.sub_(log_denominators[rows, None]).exp_().scatter_add_(1, labels[rows, None], at_label[rows]).mul_(
+                scale
+            )
             if chunk.dtype is not logits.dtype:
                 logits[rows] = chunk
         return logits, None

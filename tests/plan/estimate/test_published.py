@@ -19,16 +19,16 @@ TABLE = {row.name: row for row in published.rows()}
 @pytest.mark.parametrize(
     ("name", "ratio", "least", "most"),
     [
-        ("G6", "memory", 0.95, 1.15),  # LLaMA-7B, ZeRO-3
+        ("G6", "alike memory", 0.95, 1.1),  # LLaMA-7B, ZeRO-3
         ("G6", "speed", 0.8, 1.3),
         ("G10", "alike memory", 0.9, 1.1),
         ("G10", "speed", 0.8, 1.3),
-        ("G7", "memory", 0.9, 1.15),  # the optimizer on the host
+        ("G7", "alike memory", 0.95, 1.11),  # the optimizer on the host
         ("G7", "speed", 0.8, 1.3),
         ("TT2a", "alike memory", 0.9, 1.05),  # 32,768 tokens a row
         ("LG1", "memory", 1.0, 1.1),  # LoRA
         ("LG2", "memory", 1.0, 1.1),
-        ("TU1", "memory", 1.0, 1.1),  # no master weights
+        ("TU1", "alike memory", 0.9, 1.1),  # no master weights
         ("M70b-8x8xH100-80G-2048-8", "speed", 0.6, 1.1),  # eight hosts
         ("M70b-8x8xA100-40G-2048-2", "speed", 0.6, 1.1),
         ("X2", "speed", 0.6, 1.1),  # 8,192 tokens a row, causal
@@ -58,10 +58,8 @@ def test_llama_3_8b_trains_on_two_gpus_of_80_gb() -> None:
 
 
 def test_what_ran_is_refused_only_where_it_is_something_else() -> None:
-    """Selective checkpointing, sequence-parallel norms and fused losses cannot be expressed; N1 and N2 lack 2 GiB."""
-    cannot_be_expressed = {"TT1", "TT3", "TT4", "N1", "N2"}
-    fused = {"M30b-8xH100-80G-8192-1", "M13b-8xA100-40G-2048-4", "M1b-8xA100-40G-2048-8"}
-    assert {name for name, row in TABLE.items() if not row.fits} == cannot_be_expressed | fused
+    """Selective checkpointing and sequence-parallel norms cannot be expressed."""
+    assert {name for name, row in TABLE.items() if not row.fits} == {"TT1", "TT3", "TT4"}
 
 
 def test_most_speeds_are_in_the_band() -> None:
