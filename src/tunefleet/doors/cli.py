@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tunefleet import __version__
+from tunefleet.base import garbage
 from tunefleet.base.errors import USER_ERROR, ConfigError
 from tunefleet.doors import completion, train
 from tunefleet.doors.command_table import COMMANDS, GROUPS, Command
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return completion.print_for(os.environ.get("COMP_LINE", ""))
     if argv[:1] == ["train"]:
         train.main(argv[1:])
+    garbage.search_rarely()
     with exit_on_error():
         args = parse(argv)
         sys.exit(args.act(args))

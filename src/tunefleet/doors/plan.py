@@ -12,7 +12,7 @@ from tunefleet.config import RunConfig
 from tunefleet.config.adapter import AdapterName
 from tunefleet.config.model import Init
 from tunefleet.doors import compose
-from tunefleet.doors.start import announce
+from tunefleet.doors.plan_summary import announce
 from tunefleet.plan import Machine, Plan, machine_for, make
 from tunefleet.plan.choose import auto
 from tunefleet.plan.choose.advice import Advice, advice

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tunefleet.base import failures, modes, ownership, reserve, status, stdio, text
+from tunefleet.base import failures, modes, ownership, reserve, status
 from tunefleet.base.errors import DISK, DONE, INTERRUPTED, USER_ERROR, RunError
 from tunefleet.base.status import Cause, State, Status
 from tunefleet.checkpoint import checkpoint_manifest, folders
 from tunefleet.config.load import dump
 from tunefleet.doors import rank, unchanged
+from tunefleet.doors.plan_summary import announce
 from tunefleet.launch import (
     disk_endings,
     external_ranks,
@@ -30,7 +31,6 @@ from tunefleet.plan import Machine, Plan
 from tunefleet.plan.choose import on_oom
 from tunefleet.plan.plan import DamagedPlan
 from tunefleet.plan.rules.launch_rules import started_elsewhere
-from tunefleet.plan.start_from import shorter
 
 REPOSITORY = project.ROOT
 _PATIENCE = 30.0  # seconds in which ranks that torchrun has killed must be gone, when it starts them again
@@ -70,25 +70,6 @@ def save_for_later(plan: Plan) -> None:
         if run_status is None or run_status.state.final:
             with run_lock.hold(plan.paths):
                 _as_before(plan).save()
-
-
-def announce(plan: Plan) -> None:
-    """Prints what is about to run, before any rank writes to the same console."""
-    print(text.listed(plan.summary(), stdio.width()))
-    access = modes.note(plan.paths.root, plan.config.launch.access.value)
-    for note in [*plan.notes, *_from_scratch(plan), *[access] * bool(access)]:
-        print(f"note: {note}")
-    sys.stdout.flush()
-
-
-def _from_scratch(plan: Plan) -> list[str]:
-    """A user who raises the number of steps may expect a finished run to resume."""
-    if (finished := shorter(plan)) is None:
-        return []
-    return [
-        f"{finished.name} is finished and differs in its steps alone; this is a new run, from the same beginning. "
-        f"train.start_from={finished.name} starts one from its weights."
-    ]
 
 
 def _start(plan: Plan) -> int:

@@ -12,7 +12,8 @@ from tunefleet.base import modes, progress
 from tunefleet.base.errors import DONE, FAILED, RunError
 from tunefleet.base.status import State
 from tunefleet.doors import look_ahead, status, unchanged
-from tunefleet.doors.start import REPOSITORY, announce, done, expect_own
+from tunefleet.doors.plan_summary import announce
+from tunefleet.doors.start import REPOSITORY, done, expect_own
 from tunefleet.launch import batch_script, job_batch, project, provenance, queue, run_lock, slurm, snapshot, submission
 from tunefleet.launch.job_batch import Batch
 from tunefleet.launch.run_state import StatusReader

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunefleet import __version__
+from tunefleet.base import garbage
 from tunefleet.base.errors import DONE, ConfigError
 from tunefleet.doors.error_output import exit_on_error
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Composes once, in the process that the user started, and ends with the run's exit code."""
+    garbage.search_rarely()
     with exit_on_error():
         sys.exit(_act(sys.argv[1:] if argv is None else argv))
 
@@ -94,9 +96,10 @@ def _expect_fitting(typed: Arguments, is_search: bool, asks_for_grid: bool) -> N
 def _single(typed: Arguments, composed: DictConfig) -> int:
     from tunefleet.doors import compose
     from tunefleet.doors.composed import task_overrides
-    from tunefleet.plan import machine_for, make
 
     config = compose.typed(composed)
+    from tunefleet.plan import machine_for, make  # a mistake in what was typed waits for no planner
+
     machine = machine_for(config)
     return begin(make(config, machine, typed.recorded(task_overrides(composed))), machine)
 

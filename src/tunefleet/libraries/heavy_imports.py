@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tunefleet.base import garbage
 from tunefleet.libraries import light_imports
 
 
@@ -30,3 +31,4 @@ def heavy_imports(models: bool = True) -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        garbage.search_as_usual()
