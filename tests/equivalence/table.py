@@ -93,7 +93,7 @@ TABLE = (
 
 @dataclass(frozen=True)
 class Case:
-    """One run of twenty steps."""
+    """One run of the same steps as all others."""
 
     row: int
     model: str

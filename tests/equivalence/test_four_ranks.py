@@ -11,8 +11,10 @@ from tunefleet.runs.trajectory import Trajectory
 
 
 @pytest.fixture(scope="module")
-def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
-    return followed_by(4, tmp_path_factory.mktemp("four"), selected(request, "case"))
+def followed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, steps: int
+) -> dict[Case, Trajectory]:
+    return followed_by(4, tmp_path_factory.mktemp("four"), selected(request, "case"), steps)
 
 
 @pytest.mark.parametrize("case", parameters(4), ids=str)

@@ -20,8 +20,10 @@ from tunefleet.runs.trajectory import Trajectory, rows
 
 
 @pytest.fixture(scope="module")
-def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Trajectory]:
-    return followed_by(1, tmp_path_factory.mktemp("one"), selected(request, "case"))
+def followed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, steps: int
+) -> dict[Case, Trajectory]:
+    return followed_by(1, tmp_path_factory.mktemp("one"), selected(request, "case"), steps)
 
 
 @pytest.mark.parametrize("case", parameters(1), ids=str)

@@ -24,28 +24,28 @@ from tunefleet.runs.trainable_model import build_model
 from tunefleet.runs.trajectory import Trajectory, model, trained
 
 
-def all_cases(folder: Path, cases_as_dicts: Sequence[dict[str, Any]]) -> list[Trajectory]:
-    """Every case, in the ranks that are there."""
+def all_cases(folder: Path, argument: dict[str, Any]) -> list[Trajectory]:
+    """Every one of `cases`, for `steps`, in the ranks that are there."""
     torch.set_num_threads(1)
     group = join()
     if group.rank == 0:
-        for name in {case["model"] for case in cases_as_dicts}:
+        for name in {case["model"] for case in argument["cases"]}:
             model(Architecture(ARCHITECTURES[name])).save_pretrained(folder / name)
     group.barrier()
-    trajectories = [_trained(Case(**case), folder, group) for case in cases_as_dicts]
+    trajectories = [_trained(Case(**case), folder, group, argument["steps"]) for case in argument["cases"]]
     group.destroy()
     return trajectories
 
 
-def _trained(case: Case, folder: Path, group: Group) -> Trajectory:
+def _trained(case: Case, folder: Path, group: Group, steps: int) -> Trajectory:
     plan = case.plan(folder)
-    return trained(plan, group, untrained=build_model(plan, None) if case.files else None)
+    return trained(plan, group, steps, untrained=build_model(plan, None) if case.files else None)
 
 
-def followed_by(ranks: int, folder: Path, cases: Sequence[Case]) -> dict[Case, Trajectory]:
+def followed_by(ranks: int, folder: Path, cases: Sequence[Case], steps: int) -> dict[Case, Trajectory]:
     """Cases of the table for so many ranks, which are started once."""
-    cases_as_dicts = [asdict(case) for case in cases]
-    results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, cases_as_dicts)
+    argument = {"cases": [asdict(case) for case in cases], "steps": steps}
+    results = run_in_ranks("tests.equivalence.trajectory:all_cases", ranks, folder, argument)
     return dict(zip(cases, results[0], strict=True))
 
 
