@@ -8,7 +8,6 @@ from tests.equivalence.table import RANKS, cases
 from tests.plans import tiny_plan
 from tunefleet.runs.trajectory import STEPS, Trajectory, plain
 
-
 STEPS_OF_MAKE_TEST = 10  # the rate has warmed up in three and decays; all that is compared has been updated ten times
 
 
