@@ -353,6 +353,11 @@ def test_attention_is_by_document_where_that_is_exact(planned: Make) -> None:
     assert (other.by_document, other.summary()["attention"]) == (False, f"with a mask: {own}")
     card = planned(model=narrow).summary()["attention"]
     assert card == "by document, with a mask where one has over 16 tokens"
+    wanted, gpu = {"model": {"attention": "document"}}, Machine(gpus=1, cores=8)
+    assert not planned(gpu).by_document  # it is not measured there
+    assert planned(gpu, **wanted, train={"precision": "bf16"}).by_document
+    (complaint,) = complaints(planned, gpu, **wanted, train={"precision": "fp32"})
+    assert complaint.startswith("model.attention: document needs 16-bit numbers on a GPU. Use model.attention=auto")
     (complaint,) = complaints(planned, model={**bloom, "attention": "document"})
     assert complaint == (
         f"model.attention: tiny cannot attend by document: it is of the family bloom, and {own}. "

@@ -46,7 +46,7 @@ class ModelConfig:
     attention: Attention = Attention.AUTO
     """`document` lets every conversation attend by itself, so that cost does not grow with the length of packed
     sequences; `mask` computes whole sequences under a mask; `auto` takes `document` where the
-    family allows it, on a CPU."""
+    family allows it, on a CPU. On a GPU `document` needs flash_attn or torch 2.13, and is not measured."""
     freeze: tuple[str, ...] = ()
     """Frozen weights: shell patterns on their names, such as `model.decoder.layers.0.*`."""
     train_only: tuple[str, ...] = ()

@@ -4,7 +4,8 @@ A mask costs the square of the row's length, whatever is in the row: attention c
 pairs are of two conversations. Here each conversation is a causal attention of its own, so that the cost is that of the
 conversations, however long the rows are that they are packed to (`python -m benchmarks.attention`).
 
-They are computed one after another by torch's own kernel for CPUs, through one node of autograd for all.
+On a CPU they are computed one after another by torch's own kernel, through one node of autograd for all; on a GPU all
+of them by one kernel (`model/varlen_attention.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tunefleet.libraries import torch_private, transformers_private
+from tunefleet.model.varlen_attention import varlen_attention
 
 _NAME = "by_document"
 _FP32_BELOW = 512
@@ -53,6 +55,11 @@ def longest(document_bounds: Tensor) -> int:
     return int(document_bounds.diff().max())
 
 
+def can_compute(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether documents are told apart without a mask there: kernels of GPUs take 16-bit numbers."""
+    return device.type == "cpu" or dtype in (torch.float16, torch.bfloat16)
+
+
 def attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
 ) -> tuple[Tensor, None]:
@@ -63,8 +70,11 @@ def attention(
     dropped, scale = settings.get("dropout", 0.0), settings.get("scaling")
     unknown = {name for name in ("softcap", "s_aux", "position_bias") if settings.get(name) is not None}
     assert not unknown, f"attention by document has no {', '.join(unknown)}"
-    tokens = [_tokens(heads) for heads in (query, key, value)]
-    output = _attend(tokens, attention_mask.flatten().diff().tolist(), dropped, scale)
+    tokens, ends = [_tokens(heads) for heads in (query, key, value)], attention_mask.flatten()
+    if query.is_cpu:
+        output = _attend(tokens, ends.diff().tolist(), dropped, scale)
+    else:
+        output = varlen_attention(tokens, ends, query.shape[2], dropped, scale)
     return output.view(query.shape[0], query.shape[2], *output.shape[1:]), None
 
 

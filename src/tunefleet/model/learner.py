@@ -84,7 +84,7 @@ class Learner(nn.Module):
     def _mask(self, batch: MicroBatch) -> Tensor | dict[str, Tensor] | None:
         """None is plain causal attention: padding lies on the right, where no label looks."""
         segments = batch.segments
-        if self._by_document and batch.tokens.device.type == "cpu":
+        if self._by_document and document_attention.can_compute(batch.tokens.device, self.mask_dtype()):
             bounds = document_attention.bounds(self._whole_rows(batch) if segments is None else segments)
             windows = [window for window in self._windows.values() if window is not None]
             if not windows or document_attention.longest(bounds) <= min(windows):

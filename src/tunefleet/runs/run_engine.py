@@ -11,6 +11,7 @@ from tunefleet.engine import pipeline, tensor_parallel
 from tunefleet.engine.group import ProcessGroup
 from tunefleet.engine.pipeline import PipelineEngine
 from tunefleet.engine.zero import ZeroEngine
+from tunefleet.model import varlen_attention
 from tunefleet.model.learner import Learner
 from tunefleet.model.stages import Stage
 from tunefleet.optim.build_optimizer import build_optimizer
@@ -35,6 +36,8 @@ def build_engine(plan: Plan, group: ProcessGroup, inputs: RunInputs) -> Engine:
 def engine_for(plan: Plan, group: ProcessGroup, model: Any, steps: Horizon) -> Engine:
     """The engine that trains `model` (of transformers) as `parallel` says."""
     config = plan.config
+    if plan.by_document and plan.layout.device == "cuda":
+        varlen_attention.kernel()  # or it is refused, before anything is trained
     lengths = {"total": steps.total, "warmup": steps.warmup, "decay": steps.decay}
     rate = partial(learning_rate, config.schedule, config.optimizer.lr, **lengths)
     if plan.stages:

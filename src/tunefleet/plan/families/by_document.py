@@ -12,7 +12,7 @@ from tunefleet.plan.families.family import Packing
 from tunefleet.plan.families.packing import unused_window
 from tunefleet.plan.families.registry import families_that
 
-ON_GPU = "on a GPU it is not measured"
+ON_GPU = "on a GPU model.attention=document has to ask for what is not measured there"
 
 
 def exact_families() -> tuple[str, ...]:
@@ -31,8 +31,9 @@ def refusal(architecture: Architecture) -> str | None:
 
 
 def applies(setting: Attention, architecture: Architecture, on_gpu: bool) -> bool:
-    """Whether they attend one by one under `model.attention`, on such a device."""
-    return setting is not Attention.MASK and not on_gpu and refusal(architecture) is None
+    """Whether they attend one by one under `model.attention`; on a GPU where that asks for it."""
+    wanted = (Attention.DOCUMENT,) if on_gpu else (Attention.DOCUMENT, Attention.AUTO)
+    return setting in wanted and refusal(architecture) is None
 
 
 def without_mask(architecture: Architecture, length: int) -> bool:

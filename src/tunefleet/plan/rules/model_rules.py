@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunefleet.config import RunConfig
 from tunefleet.config.model import Attention
+from tunefleet.config.train import Precision
 from tunefleet.plan.families import by_document, packing
 from tunefleet.plan.families.architecture import Architecture
 from tunefleet.plan.rules.request import Request
@@ -37,12 +38,17 @@ def packing_is_exact(config: RunConfig, architecture: Architecture) -> list[str]
 
 
 def attention(request: Request) -> list[str]:
-    """Attention by document is that of a family that allows it, on a CPU."""
+    """Attention by document is that of a family that allows it; kernels of GPUs take 16-bit numbers."""
     config, architecture = request.config, request.architecture
     if config.model.attention is not Attention.DOCUMENT or architecture is None:
         return []
     on_gpu = request.layout is not None and request.layout.device != "cpu"
-    reason = by_document.refusal(architecture) or (by_document.ON_GPU if on_gpu else None)
+    reason = by_document.refusal(architecture)
+    if reason is None and on_gpu and config.train.precision is Precision.FP32:
+        return [
+            "model.attention: document needs 16-bit numbers on a GPU. "
+            "Use model.attention=auto, or train.precision=bf16."
+        ]
     if reason is None:
         return []
     return [
