@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.plan.choose.test_calibration import finished
 from tests.plan.estimate.test_memory_items import published_config
+from tests.plans import tiny_plan
 from tunefleet.base.errors import ConfigError
 from tunefleet.doors import cli, plan
 
@@ -140,3 +142,16 @@ def planted(folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(published_config("llama-3.1-8b")))
     (folder / "model.safetensors").write_bytes(b"")
     return folder
+
+
+def test_it_learns_from_finished_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    finished(tiny_plan(tmp_path), "trained", 1.5, 0.5)
+    outputs = str(Path(tiny_plan(tmp_path).run_dir).parent)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--outputs", outputs, "plan", "--calibrate"])
+    assert ended.value.code in (None, 0)
+    assert "CPUs: memory x 1.50 (1.50 to 1.50 in 1 run), speed x 0.50" in capsys.readouterr().out
+    assert "calibrated by " in output(capsys, f"output_dir={outputs}")
+    with pytest.raises(SystemExit) as refused:
+        cli.main(["--outputs", outputs, "plan", "--calibrate", "seed=2"])
+    assert refused.value.code == 2

@@ -24,6 +24,7 @@ EXECUTED = {
     r"tunefleet train( -m)? experiment=\S+$": "doors/test_installed.py::test_a_project_of_its_own_runs_the_commands_of_its_page",
     r"tunefleet (train|plan|data show) experiment=first": "doors/test_installed.py::test_a_project_of_its_own_runs_the_commands_of_its_page",
     r"tunefleet plan experiment=recipes/": "conf/test_recipes.py::test_a_recipe_fits_its_machine_and_states_its_cost",
+    r"tunefleet plan --calibrate": "doors/test_plan.py::test_it_learns_from_finished_runs",
     r"tunefleet plan -m ": "doors/test_plan.py::test_a_grid_is_a_table_and_a_sum",
     r"tunefleet plan .*train\.max_steps": "doors/test_plan.py::test_time_and_cost",
     r"tunefleet plan ": "doors/test_plan.py::test_items_verdict_and_commands",

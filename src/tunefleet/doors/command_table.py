@@ -78,6 +78,7 @@ _ITS_PYTHON: Argument = ("--tensorflow-python", {"type": Path, "metavar": "PYTHO
 _PUSH: Argument = ("--push", {"metavar": "OWNER/NAME", "help": "upload it to the Hugging Face hub, privately"})
 _OF_ROWS: Argument = ("--rows", {"type": int, "dest": "of_rows", "metavar": "ROWS", "help": "training rows, for time"})
 _MULTIRUN: Argument = ("-m --multirun", {"action": "store_true", "help": "every point of a grid, and their sum"})
+_CALIBRATE: Argument = ("--calibrate", {"action": "store_true", "help": "learn from finished runs, for later plans"})
 _MERGED: Argument = ("--merged", {"dest": "merge", "action": "store_true", "default": None, "help": "a whole model"})
 _ADAPTER_ALONE: Argument = ("--adapter", {"dest": "merge", "action": "store_false", "help": "the adapter alone"})
 _ROWS: Argument = ("-n --rows", {"type": int, "metavar": "ROWS", "help": "how many, 5 by default"})
@@ -161,7 +162,7 @@ COMMANDS: tuple[Command, ...] = (
         "plan",
         commands.plan,
         "what `tunefleet train OVERRIDES` would run, whether it fits, how long it takes; nothing is started",
-        [_OVERRIDES, _MACHINE, _OF_ROWS, _MULTIRUN],
+        [_OVERRIDES, _MACHINE, _OF_ROWS, _MULTIRUN, _CALIBRATE],
     ),
     (
         "check",

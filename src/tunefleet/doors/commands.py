@@ -40,6 +40,10 @@ def plan(args: Namespace) -> None:
 
     if args.of_rows is not None and args.of_rows < 1:
         raise ConfigError(f"--rows: {args.of_rows} is not allowed. Allowed: a whole number at least 1.")
+    if args.calibrate and (args.overrides or args.machine or args.multirun):
+        raise ConfigError("plan: --calibrate reads finished runs and plans none. Leave everything else out.")
+    if args.calibrate:
+        return plan.learn(args.outputs)
     (plan.grid if args.multirun else plan.single)(args.overrides, args.machine, args.of_rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tunefleet.base import text
 from tunefleet.base.errors import ConfigError
@@ -14,7 +15,7 @@ from tunefleet.config.model import Init
 from tunefleet.doors import compose
 from tunefleet.doors.plan_summary import announce
 from tunefleet.plan import Machine, Plan, machine_for, make
-from tunefleet.plan.choose import auto
+from tunefleet.plan.choose import auto, calibration
 from tunefleet.plan.choose.advice import Advice, advice
 from tunefleet.plan.choose.fit_check import expected_forecast
 from tunefleet.plan.estimate.forecast import Forecast
@@ -75,6 +76,14 @@ def single(overrides: Sequence[str], machine_name: str | None, rows: int | None)
     announce(planned.plan)
     print()
     print(*_lines(planned), sep="\n")
+
+
+def learn(outputs: Path) -> None:
+    """Writes the factors of finished runs in `outputs` for later plans, and prints them. Raises `ConfigError`."""
+    for kind, spreads in calibration.calibrate(outputs).items():
+        print(f"{kind}: " + ", ".join(f"{name} {spread.text}" for name, spread in spreads.items()))
+    print(f"Measured over forecast; plans of runs in {outputs} use it from now on.")
+    print(f"To forget it: rm {outputs / calibration.FILE}")
 
 
 def grid(argv: Sequence[str], machine_name: str | None, rows: int | None) -> None:
@@ -171,6 +180,8 @@ def _lines(planned: _Planned) -> Iterator[str]:
     yield from _verdict(planned, estimated)
     yield ""
     yield from _time(planned, estimated)
+    if estimated.factors.note:
+        yield estimated.factors.note
 
 
 def _memory(estimated: Forecast) -> Iterator[str]:

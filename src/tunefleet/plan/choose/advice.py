@@ -12,8 +12,8 @@ from tunefleet.config.parallel import ParallelConfig
 from tunefleet.config.train import TrainConfig
 from tunefleet.plan.choose import strategies
 from tunefleet.plan.choose.auto import estimate
+from tunefleet.plan.choose.calibration import with_factors
 from tunefleet.plan.estimate.forecast import Forecast
-from tunefleet.plan.estimate.gpus import Cluster
 from tunefleet.plan.estimate.spread import Spread
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.layout import Layout
@@ -39,16 +39,16 @@ class Advice:
 def advice(plan: Plan, forecast: Forecast) -> Sequence[Advice]:
     """Up to SHOWN legal runs that fit, fastest first: of each strategy one with checkpointing and one without."""
     best: dict[tuple[str, bool], Advice] = {}
-    for option in sorted(_fitting(plan, forecast.machine), key=lambda option: option.rank):
+    for option in sorted(_fitting(plan, forecast), key=lambda option: option.rank):
         best.setdefault((option.strategy, option.forecast.work.checkpointing), option)
     return [*best.values()][:SHOWN]
 
 
-def _fitting(plan: Plan, cluster: Cluster) -> Sequence[Advice]:
+def _fitting(plan: Plan, like: Forecast) -> Sequence[Advice]:
     """The largest micro-batch that fits with each strategy, its degrees, and checkpointing."""
     options: dict[tuple[str, Spread, bool], Advice] = {}
     for overrides, config, degrees in _candidates(plan):
-        forecast = _forecast(plan, config, degrees, cluster) if overrides else None
+        forecast = _forecast(plan, config, degrees, like) if overrides else None
         if forecast and forecast.fits:
             name = config.parallel.name
             key = (name, forecast.spread, forecast.work.checkpointing)
@@ -56,10 +56,10 @@ def _fitting(plan: Plan, cluster: Cluster) -> Sequence[Advice]:
     return [*options.values()]
 
 
-def _forecast(plan: Plan, config: RunConfig, degrees: Layout, cluster: Cluster) -> Forecast | None:
-    """The forecast of `config`; none where the global batch does not divide so."""
+def _forecast(plan: Plan, config: RunConfig, degrees: Layout, like: Forecast) -> Forecast | None:
+    """The forecast of `config` on the machine of `like`, and as calibrated; none where the batch does not divide so."""
     try:
-        return estimate(config, degrees, plan.sources.architecture, cluster)
+        return with_factors(estimate(config, degrees, plan.sources.architecture, like.machine), like.factors)
     except ConfigError:
         return None
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from tunefleet.base.errors import ConfigError
 from tunefleet.plan.choose import auto
 from tunefleet.plan.choose.advice import advice
+from tunefleet.plan.choose.calibration import calibrated
 from tunefleet.plan.estimate.forecast import Forecast
 from tunefleet.plan.plan import Plan
 from tunefleet.plan.processes.machine import Machine
 
 
 def expected_forecast(plan: Plan, machine: Machine) -> Forecast | None:
-    """The forecast of a plan; None for a family that cannot be counted."""
+    """The forecast of a plan, with what finished runs taught; None for a family that cannot be counted."""
     cluster = auto.cluster_of(plan.config, machine)
     try:
-        return auto.estimate(plan.config, plan.layout, plan.sources.architecture, cluster)
+        estimated = auto.estimate(plan.config, plan.layout, plan.sources.architecture, cluster)
     except ValueError:
         return None
+    return calibrated(estimated, plan)
 
 
 def expect_fit(plan: Plan, machine: Machine) -> None:

@@ -16,6 +16,15 @@ HOST_ROOM = 0.95  # part of a host's memory that a run may take: the rest is the
 
 
 @dataclass(frozen=True)
+class Factors:
+    """What finished runs measured, over what was forecast: memory of a process, tokens a second; `note` says whose."""
+
+    memory: float = 1.0
+    speed: float = 1.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Forecast:
     """A run on a machine; `on_gpu` says whether its devices are GPUs, or processes that share the host's memory."""
 
@@ -26,6 +35,7 @@ class Forecast:
     speed: Speed
     on_gpu: bool
     processes_here: int
+    factors: Factors = Factors()
 
     @property
     def device_limit(self) -> float | None:
@@ -40,12 +50,13 @@ class Forecast:
     @property
     def device_need(self) -> float:
         """GiB at the peak of one process."""
-        return self.memory.device_bytes / GIB
+        return self.memory.device_bytes / GIB * self.factors.memory
 
     @property
     def host_need(self) -> float:
         """GiB at the peak of one host."""
-        return self.memory.host_bytes / GIB
+        measured = 1.0 if self.on_gpu else self.factors.memory  # beside GPUs the host was not measured
+        return self.memory.host_bytes / GIB * measured
 
     @property
     def need(self) -> str:
