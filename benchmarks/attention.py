@@ -22,14 +22,29 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.throughput import ANSWER_QUANTILES, ARCHITECTURE, PROMPT_QUANTILES
+from benchmarks import alpaca_lengths
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 AT_LEAST = 2048
 """Tokens of a micro-batch: shorter rows are taken together."""
 KERNEL_LENGTHS = (64, 128, 256, 512, 1024, 2048)
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "opt": ARCHITECTURE | {"max_position_embeddings": max(LENGTHS)},
+    "opt": {
+        "model_type": "opt",
+        "vocab_size": 50272,
+        "hidden_size": 512,
+        "word_embed_proj_dim": 512,
+        "ffn_dim": 2048,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "max_position_embeddings": max(LENGTHS),
+        "do_layer_norm_before": True,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "pad_token_id": 1,
+        "bos_token_id": 2,
+        "eos_token_id": 2,
+    },
     "llama": {
         "model_type": "llama",
         "vocab_size": 50272,
@@ -95,22 +110,11 @@ def _learner(name: str, by_document: bool) -> Any:
 def _batch(length: int) -> Any:
     """Packed rows of `length` tokens, AT_LEAST tokens of them or one; answers alone are in the loss."""
     from tunefleet.data.batches.collate import collate
-    from tunefleet.data.store.dataset import Card, Dataset
-    from tunefleet.data.store.packing import pack
 
     drawn = np.random.default_rng(0)
-    prompts, answers = (
-        np.interp(drawn.random(4000), np.linspace(0, 1, 11), quantiles).astype(int)
-        for quantiles in (PROMPT_QUANTILES, ANSWER_QUANTILES)
-    )
-    sizes = np.minimum(prompts + answers, min(LENGTHS)).tolist()
-    loss_mask = np.concatenate([np.arange(n) >= p for n, p in zip(sizes, prompts, strict=True)])
-    rows = pack(sizes, length)
-    tokens = drawn.integers(4, 50265, size=sum(sizes)).astype(np.int32)
-    card = Card("train", len(sizes), len(rows), sum(sizes), 0, 0, 0, max(sizes), length)
-    bounds = np.cumsum([0] + [len(row) for row in rows])
-    data = Dataset(card, tokens, loss_mask, np.cumsum([0, *sizes]), np.concatenate(rows), bounds, [])
-    numbers = drawn.permutation(len(rows))[: max(1, AT_LEAST // length)]
+    rows = alpaca_lengths.random_rows(alpaca_lengths.lengths(), min(LENGTHS))
+    data = alpaca_lengths.dataset(rows, length, packed=True)
+    numbers = drawn.permutation(data.card.sequences)[: max(1, AT_LEAST // length)]
     return collate(data, numbers.tolist(), pad=1, packed=True)
 
 

@@ -83,6 +83,9 @@ def _padded(folder: Path, settings: dict[str, Any], stage: int) -> Step:
     optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-4)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=plan.engine)
     batches = _batches(plan, packed=False)
+    rows = (folder / "rows.jsonl").read_text().splitlines()
+    tokens = sum(len(json.loads(row)["input_ids"]) for row in rows)
+    useful = tokens * plan.batch.total // len(rows)  # the longest rows come first, and each costs the same
 
     def step() -> tuple[int, float]:
         taken = batches.take(settings["accumulation"])
@@ -96,7 +99,7 @@ def _padded(folder: Path, settings: dict[str, Any], stage: int) -> Step:
             engine.backward(loss)
             engine.step()
             losses.append(loss.item())
-        return sum(map(_useful, taken)), sum(losses) / len(losses)
+        return useful, sum(losses) / len(losses)
 
     return step
 
