@@ -40,10 +40,10 @@ def _tunefleet(folder: Path, settings: dict[str, Any], stage: int) -> Step:
     from tunefleet.runs.run_engine import engine_for
 
     heap.keep_freed_memory()
-    plan = _plan(folder, settings, stage, packed=True)
-    model = _model(folder)
+    plan = plan_of(folder, settings, stage, packed=True)
+    model = model_of(folder)
     engine = engine_for(plan, join(), _with_lora(model) if settings["lora"] else model, _horizon())
-    batches = _batches(plan, packed=True)
+    batches = batches_of(folder, plan, packed=True)
 
     def step() -> tuple[int, float]:
         taken = batches.take(plan.batch.accumulation)
@@ -56,9 +56,10 @@ def _strong(folder: Path, settings: dict[str, Any], stage: int) -> Step:
     from benchmarks import strong_loop
 
     strong_loop.keep_freed_memory()
-    model = _model(folder)
+    strong_loop.register()
+    model = model_of(folder, strong_loop.ATTENTION)
     loop = strong_loop.StrongLoop(_with_lora(model) if settings["lora"] else model)
-    batches = _batches(_plan(folder, settings, 0, packed=True), packed=True)
+    batches = batches_of(folder, plan_of(folder, settings, 0, packed=True), packed=True)
 
     def step() -> tuple[int, float]:
         taken = batches.take(settings["accumulation"])
@@ -77,12 +78,12 @@ def _padded(folder: Path, settings: dict[str, Any], stage: int) -> Step:
     from tunefleet.engine.group import join
 
     join()
-    plan = _plan(folder, settings, 0, packed=False)
-    model = _model(folder)
+    plan = plan_of(folder, settings, 0, packed=False)
+    model = model_of(folder)
     model = (_with_lora(model) if settings["lora"] else model).train()
     optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-4)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=plan.engine)
-    batches = _batches(plan, packed=False)
+    batches = batches_of(folder, plan, packed=False)
     rows = (folder / "rows.jsonl").read_text().splitlines()
     tokens = sum(len(json.loads(row)["input_ids"]) for row in rows)
     useful = tokens * plan.batch.total // len(rows)  # the longest rows come first, and each costs the same
@@ -118,14 +119,10 @@ def _useful(batch: Any) -> int:
     return int((batch.positions > 0).sum() + batch.tokens.shape[0])
 
 
-def _model(folder: Path) -> Any:
+def model_of(folder: Path, attention: str = "sdpa") -> Any:
+    """The model of `folder`, in fp32."""
     from transformers import AutoModelForCausalLM
 
-    attention = "strong_loop" if sys.argv[2] == "strong" else "sdpa"
-    if attention == "strong_loop":
-        from benchmarks import strong_loop  # its name must be known before the model is built
-
-        strong_loop.register()
     return AutoModelForCausalLM.from_pretrained(folder / "model", dtype="float32", attn_implementation=attention)
 
 
@@ -135,7 +132,8 @@ def _with_lora(model: Any) -> Any:
     return get_peft_model(model, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
 
 
-def _plan(folder: Path, settings: dict[str, Any], stage: int, packed: bool) -> Any:
+def plan_of(folder: Path, settings: dict[str, Any], stage: int, packed: bool) -> Any:
+    """The plan of a run in bf16 on one rank."""
     from tests.plans import tiny_plan
 
     architecture = json.loads((folder / "model" / "config.json").read_text())
@@ -159,10 +157,11 @@ def _horizon() -> Any:
     return Horizon(total=1000, warmup=0, steps_per_epoch=1000)
 
 
-def _batches(plan: Any, packed: bool) -> Any:
+def batches_of(folder: Path, plan: Any, packed: bool) -> Any:
+    """The rows of `folder` in the order of a run."""
     from tunefleet.data.batches.order import OrderedBatches
 
-    rows = [json.loads(line) for line in (Path(sys.argv[1]) / "rows.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     arrays = [(np.array(r["input_ids"], dtype=np.int32), np.array(r["completion_mask"], dtype=bool)) for r in rows]
     data = alpaca_lengths.dataset(arrays, plan.config.train.sequence_length, packed)
     return OrderedBatches(data, plan.batch, 0, seed=0, pad=1, packed=packed)

@@ -38,7 +38,8 @@ def register() -> None:
 class StrongLoop:
     """Trains `model`, which has `ATTENTION` as its implementation, with a learning rate of 1e-4."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, autocast: bool = True) -> None:
+        self._autocast = autocast
         self._model = model.train()
         AttentionInterface.register(ATTENTION, self._attention)
         self._optimizer = torch.optim.AdamW((w for w in model.parameters() if w.requires_grad), lr=1e-4, fused=True)
@@ -48,7 +49,7 @@ class StrongLoop:
         labelled = sum(int((labels != IGNORED).sum()) for _, _, labels, _ in micro_batches)
         total = 0.0
         for batch in micro_batches:
-            loss = self._loss(*batch)
+            loss = self.loss(*batch)
             (loss / labelled).backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         gradients = [w.grad for w in self._model.parameters() if w.grad is not None]
@@ -59,10 +60,11 @@ class StrongLoop:
         self._optimizer.zero_grad()
         return total / labelled
 
-    def _loss(self, tokens: Tensor, positions: Tensor, labels: Tensor, segments: Tensor) -> Tensor:
+    def loss(self, tokens: Tensor, positions: Tensor, labels: Tensor, segments: Tensor) -> Tensor:
+        """The sum of token losses of sequences [sequences, length]."""
         self._group(segments)
         chosen = (labels.flatten() != IGNORED).nonzero()[:, 0]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._autocast):
             base = getattr(self._model, "base_model", self._model)
             hidden = base(input_ids=tokens, position_ids=positions, use_cache=False)[0]
             logits = self._model.get_output_embeddings()(hidden.flatten(0, 1).index_select(0, chosen))

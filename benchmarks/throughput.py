@@ -38,7 +38,7 @@ from benchmarks import alpaca_lengths
 OURS = ("tunefleet-0", "tunefleet-1", "tunefleet-2", "tunefleet-3", "strong", "padded")
 TRL = ("trl-packed", "trl-unpacked", "trl-deepspeed")
 VOCABULARY = 50272
-SHAPES = {"10m": (192, 4, 3), "45m": (512, 6, 8), "125m": (768, 12, 12)}  # width, layers, heads
+SHAPES = {"3m": (64, 2, 2), "10m": (192, 4, 3), "45m": (512, 6, 8), "125m": (768, 12, 12)}  # width, layers, heads
 Turn = dict[str, float]
 
 
