@@ -24,7 +24,7 @@ def main() -> None:
     """Takes turns until there are none."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
     settings = json.loads((folder / "settings.json").read_text())
-    os.environ.update(DS_ACCELERATOR="cpu", CUDA_VISIBLE_DEVICES="", **_lone_rank())
+    os.environ.update(DS_ACCELERATOR="cpu", CUDA_VISIBLE_DEVICES="", **lone_rank())
     turns = Turns()
     import torch
 
@@ -167,7 +167,8 @@ def batches_of(folder: Path, plan: Any, packed: bool) -> Any:
     return OrderedBatches(data, plan.batch, 0, seed=0, pad=1, packed=packed)
 
 
-def _lone_rank() -> dict[str, str]:
+def lone_rank() -> dict[str, str]:
+    """The environment of a process that trains alone, with one thread."""
     from tunefleet.launch.local import free_port
 
     return {

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 _WARM_UP = 3
 _MODEL = (
     "model.architecture={model_type: opt, vocab_size: 50272, hidden_size: 512, word_embed_proj_dim: 512, "
-    "ffn_dim: 2048, num_hidden_layers: 6, num_attention_heads: 8, max_position_embeddings: 512, dropout: 0.0, attention_dropout: 0.0}"
+    "ffn_dim: 2048, num_hidden_layers: 6, num_attention_heads: 8, max_position_embeddings: 512, "
+    "dropout: 0.0, attention_dropout: 0.0}"
 )
 _SETTINGS = (
     *("model=hf", "model.init=random", "model.tokenizer=demo", _MODEL, "data.packing=true", "train.threads=1"),

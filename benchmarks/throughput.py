@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import alpaca_lengths
+from benchmarks.contestant import lone_rank
 
 OURS = ("tunefleet-0", "tunefleet-1", "tunefleet-2", "tunefleet-3", "strong", "padded")
 TRL = ("trl-packed", "trl-unpacked", "trl-deepspeed")
@@ -62,7 +63,7 @@ class Contestant:
         if name in TRL:
             command = [str(trl), str(here / "rival_trl_train.py"), str(folder), name.removeprefix("trl-")]
         self._log = folder / f"{name}.log"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **lone_rank(), "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
         with open(self._log, "w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
