@@ -66,9 +66,12 @@ class Terminal:
         return shown
 
     def ends(self, keys: str) -> int:
-        """The exit code that `keys` lead to."""
-        os.write(self._master, keys.encode())
-        return self.process.wait(PATIENCE)
+        """The exit code that `keys` lead to; typed again, as a terminal may forget what comes between two prompts."""
+        for _ in range(PATIENCE // 5):
+            os.write(self._master, keys.encode())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(5)
+        return self.process.wait(0)
 
     def close(self) -> None:
         self.process.kill()

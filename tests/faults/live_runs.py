@@ -56,6 +56,7 @@ class LiveRun:
             assert time.monotonic() < deadline, (self.output(), self.states)
             self.look()
             time.sleep(0.05)
+        self.look()
         return self.process.returncode
 
     def look(self) -> None:

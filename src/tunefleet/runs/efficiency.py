@@ -10,6 +10,7 @@ from tunefleet.engine.peak_speed import measured_tflops
 from tunefleet.plan.choose.auto import estimate
 from tunefleet.plan.estimate import gpus
 from tunefleet.plan.estimate.gpus import Cluster
+from tunefleet.plan.estimate.speed import flops_per_token
 from tunefleet.plan.plan import Plan
 
 
@@ -41,10 +42,10 @@ class Efficiency:
 
 def _flops_per_token(plan: Plan) -> float | None:
     try:
-        speed = estimate(plan.config, plan.layout, plan.sources.architecture, Cluster("")).speed
+        work = estimate(plan.config, plan.layout, plan.sources.architecture, Cluster("")).work
+        return flops_per_token(plan.sources.architecture, work.length, work.trained)
     except ValueError:
         return None  # a family that is not counted
-    return speed.flops / speed.tokens
 
 
 def _peak(plan: Plan) -> tuple[float, str]:

@@ -27,6 +27,7 @@ from tunefleet.plan.rules.request import on_config
 
 CONF = Path(__file__).parents[3] / "conf"
 CPU, FOUR, GPUS = Machine(cores=8), Machine(cores=8, world_size=4), Machine(gpus=8, cores=8)
+BLOOM = "model.architecture={model_type: bloom, vocab_size: 97, hidden_size: 32, n_layer: 2, n_head: 4}"
 RWKV = "model.architecture={model_type: rwkv, vocab_size: 64, hidden_size: 16, num_hidden_layers: 2}"
 DEEP = "model.architecture={layerdrop: 0.1}"
 NVME = ("parallel=zero3_nvme", "parallel.nvme_path=/scratch")
@@ -39,6 +40,8 @@ ONE_MISTAKE: list[tuple[Machine, Sequence[str]]] = [
     (FOUR, ["parallel=zero2", "train.master_weights=false", "train.precision=fp32"]),
     (Machine(cores=8, world_size=4, launcher="torchrun"), ["launch.restarts=2"]),
     (CPU, [RWKV]),
+    (CPU, [BLOOM, "model.attention=document"]),
+    (GPUS, ["model.attention=document", "train.precision=fp32"]),
     (CPU, ["train.sequence_length=100"]),
     (CPU, ["tracking.log_every=0"]),
     (CPU, ["tracking=files", "tracking.artifacts=[plan]"]),
