@@ -23,28 +23,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import alpaca_lengths
+from benchmarks.throughput import architecture
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 AT_LEAST = 2048
 """Tokens of a micro-batch: shorter rows are taken together."""
 KERNEL_LENGTHS = (64, 128, 256, 512, 1024, 2048)
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "opt": {
-        "model_type": "opt",
-        "vocab_size": 50272,
-        "hidden_size": 512,
-        "word_embed_proj_dim": 512,
-        "ffn_dim": 2048,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 8,
-        "max_position_embeddings": max(LENGTHS),
-        "do_layer_norm_before": True,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-        "pad_token_id": 1,
-        "bos_token_id": 2,
-        "eos_token_id": 2,
-    },
+    "opt": architecture("opt-45m", max(LENGTHS)),
     "llama": {
         "model_type": "llama",
         "vocab_size": 50272,

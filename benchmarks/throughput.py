@@ -159,11 +159,12 @@ def _write_model(folder: Path, options: argparse.Namespace) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(**_architecture(options.model, options.sequence))
+    config = AutoConfig.for_model(**architecture(options.model, options.sequence))
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
 
 
-def _architecture(model: str, sequence: int) -> dict[str, Any]:
+def architecture(model: str, sequence: int) -> dict[str, Any]:
+    """What config.json holds of `model`, as opt-45m, for sequences of so many tokens."""
     family, _, size = model.partition("-")
     width, layers, heads = SHAPES[size]
     shape = {

@@ -52,8 +52,9 @@ def calibrate(folder: Path) -> dict[str, dict[str, Ratio]]:
     """
     ratios: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("*/plan.json")):
-        for name, ratio in _ratios(path.parent).items():
-            ratios[_kind(Plan.read(path.parent))][name].append(ratio)
+        kind, measured = _ratios(path.parent)
+        for name, ratio in measured.items():
+            ratios[kind][name].append(ratio)
     if not ratios:
         raise ConfigError(
             f"plan: --calibrate: {folder} has no finished run of {_LEAST} steps or more with a forecast. "
@@ -110,20 +111,20 @@ def _kind(plan: Plan) -> str:
     return "GPUs" if machine in (None, "this") else str(machine).rsplit("x", 1)[-1]
 
 
-def _ratios(run_dir: Path) -> dict[str, float]:
-    """Measured over forecast of a finished run, by `memory` and `speed`; empty of any other."""
+def _ratios(run_dir: Path) -> tuple[str, dict[str, float]]:
+    """The kind of machine of a finished run, and measured over forecast by `memory` and `speed`; empty of any other."""
     paths = RunPaths(run_dir)
     current = status.read(paths.status)
     try:
         plan, steps = Plan.read(run_dir), _steps(paths.metrics)
     except (RunError, OSError, ValueError):
-        return {}
+        return "", {}
     if current is None or current.state is not State.FINISHED or plan.expected is None or len(steps) < _LEAST:
-        return {}
+        return "", {}
     peak = max(step["memory/peak_gib"] for step in steps)
     rate = statistics.median(step["train/tokens_per_second"] for step in steps[1:])
     expected = {"memory": (peak, plan.expected.peak), "speed": (rate, plan.expected.tokens_per_second)}
-    return {name: measured / forecast for name, (measured, forecast) in expected.items() if forecast}
+    return _kind(plan), {name: measured / forecast for name, (measured, forecast) in expected.items() if forecast}
 
 
 def _steps(path: Path) -> list[dict[str, Any]]:
