@@ -25,7 +25,7 @@ from tunefleet.model.varlen_attention import varlen_attention
 
 _NAME = "by_document"
 _FP32_BELOW = 512
-"""Tokens below which 16-bit numbers are attended in fp32: the backward pass in bf16 takes up to three times as long
+"""Tokens below which 16-bit numbers are attended in fp32: bf16 takes up to 2.6 times as long
 (measured on a CPU with AVX-512 BF16, torch 2.13; `python -m benchmarks.attention --kernel`)."""
 
 
